@@ -1,0 +1,318 @@
+"""Checkpoints: one ``.safetensors`` file each, written whole or not at all, and read without trusting it.
+
+The header's ``__metadata__`` holds ``format`` ("charrnn"), ``version``, and three JSON texts: ``model``
+(`ModelConfig`), ``vocabulary``, and ``training`` (facts: corpus, seed, step, seconds, bits per character, ...).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import stat
+import struct
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn import CharrnnError
+from charrnn.config import ModelConfig
+from charrnn.vocabulary import Vocabulary
+
+FORMAT, VERSION = "charrnn", 1
+BEST, LAST, LOG = "best.safetensors", "last.safetensors", "log.jsonl"
+DEFAULT_ROOT = Path("checkpoints")
+MAX_HEADER_BYTES = 64 << 20
+"""A larger header is refused; 100,000 characters of vocabulary need about 1 MB."""
+
+_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network with its vocabulary and the facts of its training.
+
+    ``weights`` are those of `ModelConfig.parameter_shapes`, float32. ``extra`` holds what else is needed to go on
+    training, by name; it is empty in a ``best.safetensors``.
+    """
+
+    model: ModelConfig
+    vocabulary: Vocabulary
+    training: Mapping[str, Any]
+    weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    path: Path = Path()
+
+    @property
+    def saved_at(self) -> float:
+        """When the checkpoint was written, in seconds since 1970; 0 where the file doesn't say."""
+        when = self.training.get("saved_at")
+        return float(when) if isinstance(when, int | float) and math.isfinite(when) else 0.0
+
+    @property
+    def when(self) -> str:
+        """`saved_at` as local date and time."""
+        try:
+            return datetime.fromtimestamp(self.saved_at).strftime("%Y-%m-%d %H:%M") if self.saved_at else ""
+        except (OverflowError, OSError, ValueError):
+            return ""
+
+
+def write(path: Path, checkpoint: Checkpoint) -> None:
+    """Write ``checkpoint`` to ``path``: to a temporary file beside it, synced, then moved into place."""
+    from safetensors.numpy import save
+
+    tensors = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in checkpoint.weights.items()}
+    tensors |= {name: np.ascontiguousarray(value) for name, value in checkpoint.extra.items()}
+    metadata = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "model": json.dumps(checkpoint.model.to_json()),
+        "vocabulary": json.dumps(checkpoint.vocabulary.to_json()),
+        "training": json.dumps({**checkpoint.training, "saved_at": time.time()}),
+    }
+    write_whole(path, save(tensors, metadata))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Make ``path`` hold ``data``: at every moment it is the old file or the new one, also after a power cut."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(OSError):
+            os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _umask() -> int:
+    current = os.umask(0o077)
+    os.umask(current)
+    return current
+
+
+def read(path: Path) -> Checkpoint:
+    """Read the checkpoint file ``path``; raise `CharrnnError` naming the file and the fault if it isn't a sound one."""
+    with _opened(path) as (file, size):
+        checkpoint, entries, start = _read_header(file, path, size)
+        expected = checkpoint.model.parameter_shapes()
+        for name, shape in expected.items():
+            entry = entries.get(name)
+            if entry is None:
+                raise _fault(path, f"the tensor {name} is missing")
+            if entry.dtype != np.float32 or entry.shape != shape:
+                raise _fault(path, f"{name} is {entry.dtype} {entry.shape}, expected float32 {shape}")
+        arrays = {}
+        for name, entry in entries.items():
+            file.seek(start + entry.begin)
+            array = np.frombuffer(_exactly(file, entry.nbytes, path), dtype=entry.dtype).reshape(entry.shape)
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise _fault(path, f"{name} holds values that are not finite")
+            arrays[name] = array
+    return Checkpoint(
+        checkpoint.model,
+        checkpoint.vocabulary,
+        checkpoint.training,
+        {name: arrays[name] for name in expected},
+        {name: array for name, array in arrays.items() if name not in expected},
+        path,
+    )
+
+
+def read_header(path: Path) -> Checkpoint:
+    """Like `read`, but without the tensors."""
+    with _opened(path) as (file, size):
+        return _read_header(file, path, size)[0]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    begin: int
+    nbytes: int
+
+
+def _fault(path: Path, what: str) -> CharrnnError:
+    return CharrnnError(f"{path}: not a usable checkpoint: {what}")
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
+    # Without blocking, so that a FIFO is refused rather than waited for.
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        raise CharrnnError(f"{path}: {error.strerror}") from error
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise _fault(path, "not a regular file")
+        try:
+            yield file, status.st_size
+        except OSError as error:
+            raise CharrnnError(f"{path}: {error.strerror}") from error
+
+
+def _exactly(file: IO[bytes], length: int, path: Path) -> bytes:
+    data = file.read(length)
+    if len(data) != length:
+        raise _fault(path, "it ends too early")
+    return data
+
+
+def _read_header(file: IO[bytes], path: Path, size: int) -> tuple[Checkpoint, dict[str, _Entry], int]:
+    """The header's facts, the tensors' places, and where their bytes start; everything checked against the file's size."""
+    (length,) = struct.unpack("<Q", _exactly(file, 8, path))
+    if length > min(MAX_HEADER_BYTES, size - 8):
+        raise _fault(path, "it is no safetensors file, or its header is damaged")
+    try:
+        header = json.loads(_exactly(file, length, path).decode("utf-8"))
+        metadata = header.pop("__metadata__", None)
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise _fault(path, "its header is no JSON object") from error
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+        raise _fault(path, "it was not written by charrnn")
+    if metadata.get("version") != str(VERSION):
+        raise _fault(path, f"its format is version {metadata.get('version')!s:.20}, this charrnn reads version {VERSION}")
+    try:
+        model = ModelConfig.from_json(json.loads(metadata["model"]))
+        vocabulary = Vocabulary.from_json(json.loads(metadata["vocabulary"]))
+        training = json.loads(metadata["training"])
+        entries = {name: _entry(entry) for name, entry in header.items()}
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise _fault(path, "its header is damaged") from error
+    except CharrnnError as error:
+        raise _fault(path, str(error)) from error
+    if not isinstance(training, dict):
+        raise _fault(path, "its header is damaged")
+    if vocabulary.size != model.vocab_size:
+        raise _fault(path, f"its vocabulary has {vocabulary.size} symbols, its network {model.vocab_size}")
+    end = 0
+    for entry in sorted(entries.values(), key=lambda entry: (entry.begin, entry.nbytes)):
+        if entry.begin != end:
+            raise _fault(path, "its tensors overlap or leave gaps")
+        end += entry.nbytes
+    if 8 + length + end != size:
+        raise _fault(path, f"it should hold {8 + length + end} bytes and holds {size}")
+    return Checkpoint(model, vocabulary, training, path=path), entries, 8 + length
+
+
+def _entry(data: Any) -> _Entry:
+    dtype = _DTYPES[data["dtype"]]
+    shape, (begin, end) = data["shape"], data["data_offsets"]
+    if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)) or len(shape) > 8:
+        raise ValueError("a tensor's shape or place is no list of whole numbers")
+    if end - begin != dtype.itemsize * math.prod(shape):
+        raise ValueError("a tensor's place does not fit its shape")
+    return _Entry(dtype, tuple(shape), begin, end - begin)
+
+
+class RunDirectory:
+    """Where one training run lives: ``best.safetensors``, ``last.safetensors`` and ``log.jsonl``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._log: IO[str] | None = None
+
+    @classmethod
+    def create(cls, name: str, out: Path | None = None) -> RunDirectory:
+        """Make a directory for a new run: ``out``, or ``checkpoints/<name>``, ``<name>-2``, ... whichever is free.
+
+        Raises `CharrnnError` if ``out`` already holds a run, or the directory can't be made.
+        """
+        try:
+            if out is not None:
+                if any((out / held).exists() for held in (BEST, LAST, LOG)):
+                    raise CharrnnError(
+                        f"{out}: already holds a run; go on with it by charrnn train --resume {out}, or choose another --out"
+                    )
+                out.mkdir(parents=True, exist_ok=True)
+                return cls(out)
+            DEFAULT_ROOT.mkdir(exist_ok=True)
+            number = 1
+            while True:
+                path = DEFAULT_ROOT / (name if number == 1 else f"{name}-{number}")
+                with contextlib.suppress(FileExistsError):
+                    path.mkdir()  # Atomic: of two runs started at once, each gets a name of its own.
+                    return cls(path)
+                number += 1
+        except OSError as error:
+            raise CharrnnError(f"{error.filename or out}: can't make the run's directory: {error.strerror}") from error
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the lowest validation loss."""
+        return self.path / BEST
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint from which training goes on."""
+        return self.path / LAST
+
+    def save(self, kind: str, checkpoint: Checkpoint) -> Path:
+        """Write ``checkpoint`` as the run's ``best`` or ``last``."""
+        path = self.best if kind == "best" else self.last
+        try:
+            write(path, checkpoint)
+        except OSError as error:
+            raise CharrnnError(f"{path}: can't save: {error.strerror}") from error
+        return path
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        """Append ``event`` to ``log.jsonl`` as one line."""
+        try:
+            if self._log is None:
+                self._log = open(self.path / LOG, "a", encoding="utf-8")  # noqa: SIM115 - it stays open for the whole run
+            self._log.write(json.dumps(event, ensure_ascii=False) + "\n")
+            self._log.flush()
+        except OSError as error:
+            raise CharrnnError(f"{self.path / LOG}: can't write: {error.strerror}") from error
+
+
+def checkpoints_under(root: Path, name: str = BEST) -> list[Path]:
+    """Every file called ``name`` at or below ``root``, sorted."""
+    return sorted(Path(top) / name for top, _, files in os.walk(root) if name in files)
+
+
+def latest(root: Path = DEFAULT_ROOT, name: str = BEST) -> Path:
+    """The most recently written sound checkpoint called ``name`` below ``root``, by the time in its header."""
+    newest: Checkpoint | None = None
+    for path in checkpoints_under(root, name):
+        with contextlib.suppress(CharrnnError):
+            found = read_header(path)
+            if newest is None or found.saved_at > newest.saved_at:
+                newest = found
+    if newest is None:
+        raise CharrnnError(f"{root}: no trained network here yet; train one by charrnn train FILE, or name one by -c PATH")
+    return newest.path
+
+
+def resolve(path: Path | None) -> Path:
+    """The checkpoint file that ``path`` means: itself, a run directory's ``best``, or the latest where it is None."""
+    if path is None:
+        return latest()
+    if path.is_dir():
+        if not (path / BEST).exists():
+            raise CharrnnError(f"{path}: the directory holds no {BEST}; name a run directory or a checkpoint file")
+        return path / BEST
+    return path

@@ -1,0 +1,543 @@
+"""The command line: parse, configure, call, show, exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from charrnn import CharrnnError, UsageError, __version__
+from charrnn.config import ModelConfig, SampleConfig, TrainConfig, limits, option_name
+
+if TYPE_CHECKING:
+    from charrnn.checkpoint import Checkpoint, RunDirectory
+    from charrnn.console import Console
+    from charrnn.training import Trainer
+    from charrnn.vocabulary import Vocabulary
+
+_IMPORTED = time.monotonic()
+
+SAMPLING_THREADS = 4
+"""More threads than this only get in each other's way in matrix-vector products of the usual sizes."""
+
+app = typer.Typer(
+    name="charrnn",
+    help="Train a character-level recurrent network on any text, and generate text from it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _setting(config: type[Any], name: str, text: str, *spellings: str, panel: str | None = None) -> Any:
+    """An option for one field of a configuration: its default and its limits come from there."""
+    default, interval, choices = limits(config, name)
+    option = option_name(name)
+    if default is not None:
+        text += f" (default: {default:g})" if isinstance(default, float) else f" (default: {default})"
+
+    def parse(given: object) -> Any:
+        if interval is not None:
+            return interval.parse(option, given)
+        if given not in choices:
+            raise UsageError(f"{option} must be one of {', '.join(choices)}, not {given!s:.80}")
+        return given
+
+    metavar = "|".join(choices) if interval is None else "INT" if interval.integer else "NUMBER"
+    return typer.Option(option, *spellings, parser=parse, metavar=metavar, help=text, rich_help_panel=panel)
+
+
+_Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "-c",
+        "--checkpoint",
+        metavar="PATH",
+        help="A checkpoint file or a run directory (default: the most recent best.safetensors under checkpoints/).",
+    ),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Machine-readable JSON on stdout, one object per line.")]
+_Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only on stderr.")]
+_NETWORK, _LENGTH, _OPTIMIZATION, _TEXT = "The network", "Length of the run (one of)", "Optimization", "The text"
+_BOOKKEEPING, _MACHINE = "Evaluation and saving", "The machine"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"charrnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(no_args_is_help=True)
+def train(
+    corpus: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="CORPUS...", help="Text files, .gz files, directories of *.txt, or - for stdin."),
+    ] = None,
+    cell: Annotated[str | None, _setting(ModelConfig, "cell", "Recurrent cell (rnn: tanh).", panel=_NETWORK)] = None,
+    hidden_size: Annotated[int | None, _setting(ModelConfig, "hidden_size", "Units per layer.", panel=_NETWORK)] = None,
+    num_layers: Annotated[int | None, _setting(ModelConfig, "num_layers", "Recurrent layers.", panel=_NETWORK)] = None,
+    embedding_size: Annotated[
+        int | None, _setting(ModelConfig, "embedding_size", "Size of a character's vector.", panel=_NETWORK)
+    ] = None,
+    steps: Annotated[int | None, _setting(TrainConfig, "steps", "So many updates.", panel=_LENGTH)] = None,
+    epochs: Annotated[float | None, _setting(TrainConfig, "epochs", "So many passes over the text.", panel=_LENGTH)] = None,
+    minutes: Annotated[
+        float | None,
+        _setting(TrainConfig, "minutes", "So long by the clock, start-up included; 3 if no length is given.", panel=_LENGTH),
+    ] = None,
+    batch_size: Annotated[
+        int | None, _setting(TrainConfig, "batch_size", "Columns of text read in parallel.", panel=_OPTIMIZATION)
+    ] = None,
+    bptt: Annotated[
+        int | None, _setting(TrainConfig, "bptt", "Characters that gradients flow back through.", panel=_OPTIMIZATION)
+    ] = None,
+    lr: Annotated[float | None, _setting(TrainConfig, "lr", "Peak learning rate of AdamW.", panel=_OPTIMIZATION)] = None,
+    weight_decay: Annotated[
+        float | None, _setting(TrainConfig, "weight_decay", "Decay of the weight matrices.", panel=_OPTIMIZATION)
+    ] = None,
+    grad_clip: Annotated[
+        float | None, _setting(TrainConfig, "grad_clip", "Largest global norm of the gradient.", panel=_OPTIMIZATION)
+    ] = None,
+    dropout: Annotated[
+        float | None,
+        _setting(TrainConfig, "dropout", "Locked dropout on the outputs of the layers.", panel=_OPTIMIZATION),
+    ] = None,
+    seed: Annotated[int | None, _setting(TrainConfig, "seed", "Of every random choice.", panel=_OPTIMIZATION)] = None,
+    level: Annotated[str | None, _setting(TrainConfig, "level", "Characters or raw bytes.", panel=_TEXT)] = None,
+    min_count: Annotated[
+        int | None, _setting(TrainConfig, "min_count", "Rarer characters become the unknown one.", panel=_TEXT)
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the files; by default UTF-8, or UTF-16 by its byte-order mark.", metavar="NAME", rich_help_panel=_TEXT
+        ),
+    ] = None,
+    val_fraction: Annotated[
+        float | None, _setting(TrainConfig, "val_fraction", "Share at the end kept for validation.", panel=_TEXT)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of the run (default: checkpoints/<corpus>, then <corpus>-2, ...).",
+            metavar="DIR",
+            rich_help_panel=_BOOKKEEPING,
+        ),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Go on with a run: its directory, or latest.", rich_help_panel=_BOOKKEEPING),
+    ] = None,
+    eval_every: Annotated[
+        int | None,
+        _setting(TrainConfig, "eval_every", "Steps between evaluations (default: a tenth of the run).", panel=_BOOKKEEPING),
+    ] = None,
+    save_every: Annotated[
+        float | None, _setting(TrainConfig, "save_every", "Seconds between saves.", panel=_BOOKKEEPING)
+    ] = None,
+    log_every: Annotated[
+        int | None,
+        _setting(TrainConfig, "log_every", "Steps between step events (default: about one a second).", panel=_BOOKKEEPING),
+    ] = None,
+    device: Annotated[str | None, _setting(TrainConfig, "device", "Where to train.", panel=_MACHINE)] = None,
+    precision: Annotated[
+        str | None, _setting(TrainConfig, "precision", "Of the matrix products (weights stay fp32).", panel=_MACHINE)
+    ] = None,
+    as_json: _Json = False,
+    quiet: _Quiet = False,
+) -> None:
+    """Train a network on CORPUS and print the path of its best checkpoint.
+
+    Progress goes to stderr. Ctrl-C finishes the step, saves, and says how to go on.
+    """
+    given = {name: value for name, value in locals().items() if value is not None}
+    console = _console(quiet)
+    stop = _Stop()
+    run, trainer, start = _prepare_run(given, stop)
+    with console.training(as_json=as_json) as view, _stop_on_signals(stop):
+        for event in _logged(run, trainer, start):
+            view.show(event)
+    if event["reason"] == "diverged":
+        raise CharrnnError(f"{run.path}: training diverged at step {event['step']}; what was good before is kept there")
+    if event["reason"] != "finished":
+        console.say(f"charrnn: stopped and saved; go on by: charrnn train --resume {run.path}")
+        raise typer.Exit(EXIT_CODES[event["reason"]])
+    if not as_json:
+        console.product(f"{event['best_path']}\n")
+    console.finish()
+
+
+EXIT_CODES = {"interrupted": 130, "terminated": 143, "hangup": 129}
+_SIGNALS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hangup"}
+
+
+class _Stop:
+    """Why the run should end, as far as signals have said."""
+
+    reason: str | None = None
+
+    def __call__(self) -> str | None:
+        return self.reason
+
+
+def _prepare_run(given: dict[str, Any], stop: _Stop) -> tuple[RunDirectory, Trainer, dict[str, Any]]:
+    """Read the text, make the run's directory and its trainer; the text first, so that its faults show at once."""
+    from charrnn import checkpoint, corpus
+
+    settings = {name: given[name] for name in TrainConfig.__dataclass_fields__ if name in given}
+    shape = {name: given[name] for name in ModelConfig.__dataclass_fields__ if name in given}
+    previous: Checkpoint | None = None
+    if "resume" in given:
+        previous = _run_to_resume(given["resume"])
+        config = _resumed_config(previous, settings, shape)
+        paths = given.get("corpus") or list(previous.training.get("corpus_paths", ()))
+    else:
+        config = TrainConfig(**settings)
+        ModelConfig(**shape)
+        paths = given.get("corpus") or []
+    if not paths:
+        raise UsageError("which text? name a file, a directory, or - for stdin")
+    if previous is not None and not given.get("corpus") and corpus.STDIN in paths:
+        raise UsageError("the run read its text from stdin; name the text again: charrnn train TEXT --resume RUN")
+    text = corpus.read_corpus(
+        paths,
+        level=config.level,
+        min_count=config.min_count,
+        encoding=config.encoding,
+        val_fraction=config.val_fraction,
+        vocabulary=previous.vocabulary if previous else None,
+    )
+    if previous is not None and text.sha256 != previous.training.get("corpus_sha256"):
+        raise CharrnnError(f"{', '.join(paths)}: not the text that {previous.path} was trained on; name that one")
+    model = previous.model if previous else ModelConfig(vocab_size=text.vocabulary.size, **shape)
+
+    from charrnn.training import Trainer
+
+    trainer = Trainer(model, config, text, clock=_seconds_since_start, stop=stop, resume=previous)
+    if previous is not None:
+        run = checkpoint.RunDirectory(previous.path.parent)
+    else:
+        run = checkpoint.RunDirectory.create(text.name, given.get("out"))
+    return run, trainer, {"event": "start", "corpus": text.name, "run_dir": str(run.path), **trainer.describe()}
+
+
+def _run_to_resume(name: str) -> Checkpoint:
+    from charrnn import checkpoint
+
+    if name == "latest":
+        return checkpoint.read(checkpoint.latest(name=checkpoint.LAST))
+    path = Path(name)
+    last = path / checkpoint.LAST if path.is_dir() else path
+    if not last.exists():
+        raise CharrnnError(f"{path}: holds no {checkpoint.LAST} to go on from; charrnn info lists the runs")
+    return checkpoint.read(last)
+
+
+_MAY_CHANGE = {"steps", "epochs", "minutes", "lr", "eval_every", "save_every", "log_every", "device", "precision"}
+
+
+def _resumed_config(previous: Checkpoint, settings: dict[str, Any], shape: dict[str, Any]) -> TrainConfig:
+    """The run's own settings with those that may change replaced by what was given."""
+    stored = TrainConfig.from_json(previous.training["config"]).to_json()
+    for name, value in {**settings, **shape}.items():
+        before = stored[name] if name in stored else getattr(previous.model, name)
+        if name not in _MAY_CHANGE and value != before:
+            raise UsageError(f"{option_name(name)} {value} differs from the run's own, {before}, and can't change on resume")
+    if settings.keys() & {"steps", "epochs", "minutes"}:
+        stored |= {"steps": None, "epochs": None, "minutes": None}
+    return TrainConfig(**{**stored, **settings})
+
+
+def _logged(run: RunDirectory, trainer: Trainer, start: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """All events of the run, each also written to its log."""
+
+    def events() -> Iterator[dict[str, Any]]:
+        yield start
+        yield from trainer.warnings()
+        yield from trainer.run(run)
+
+    for event in events():
+        run.log(event)
+        yield event
+
+
+@contextlib.contextmanager
+def _stop_on_signals(stop: _Stop) -> Iterator[None]:
+    """Let the first signal end the run after its step, and a second Ctrl-C end it at once."""
+
+    def handle(number: int, _: FrameType | None) -> None:
+        if stop.reason is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.reason = _SIGNALS[signal.Signals(number).name]
+
+    previous = {}
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)
+        # One that is ignored stays so: that is how nohup works.
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            previous[number] = signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@app.command()
+def sample(
+    checkpoint: _Checkpoint = None,
+    temperature: Annotated[
+        float | None, _setting(SampleConfig, "temperature", "Below 1 safer, above 1 wilder, 0 greedy.", "--temperature")
+    ] = None,
+    length: Annotated[int | None, _setting(SampleConfig, "length", "Characters to generate.", "-n")] = None,
+    prompt: Annotated[
+        str | None, typer.Option("-p", "--prompt", metavar="TEXT", help="Text to go on from; - reads it from stdin.")
+    ] = None,
+    prompt_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Read the prompt from a file.")] = None,
+    no_echo: Annotated[bool, typer.Option("--no-echo", help="Don't print the prompt before the new text.")] = False,
+    top_k: Annotated[int | None, _setting(SampleConfig, "top_k", "Draw from the K likeliest characters only.")] = None,
+    top_p: Annotated[
+        float | None, _setting(SampleConfig, "top_p", "Draw from the likeliest that together reach probability P.")
+    ] = None,
+    seed: Annotated[
+        int | None, _setting(SampleConfig, "seed", "The same seed gives the same text (default: a fresh one, named on stderr).")
+    ] = None,
+    as_json: _Json = False,
+    quiet: _Quiet = False,
+) -> None:
+    """Generate text from a trained network, to stdout as it comes."""
+    given = {name: value for name, value in locals().items() if name in SampleConfig.__dataclass_fields__ and value is not None}
+    console, config = _console(quiet), SampleConfig(**given)
+    if prompt is not None and prompt_file is not None:
+        raise UsageError("--prompt or --prompt-file: give one, not both")
+    _limit_threads()
+    import numpy as np
+
+    from charrnn import checkpoint as checkpoints
+    from charrnn import sampling
+    from charrnn.cells import Network
+
+    trained = checkpoints.read(checkpoints.resolve(checkpoint))
+    text = _known_text(_read_prompt(prompt, prompt_file), trained.vocabulary, console)
+    if (drawn_seed := config.seed) is None:
+        drawn_seed = int.from_bytes(os.urandom(4), "big")
+        console.say(f"charrnn: seed {drawn_seed}")
+    network = Network(trained.model, trained.weights)
+    sampler = sampling.Sampler(
+        np.random.default_rng(drawn_seed),
+        temperature=config.temperature,
+        top_k=config.top_k,
+        top_p=config.top_p,
+        banned=trained.vocabulary.unknown,
+    )
+    opening = trained.vocabulary.encode(text) if text else sampling.opening(trained.vocabulary)
+    ids = sampling.generate(network, *sampling.prime(network, opening), sampler)
+    pieces = _decoded(trained.vocabulary, ids, config.length)
+    if as_json:
+        record = {"index": 0, "text": "".join(pieces), "prompt": text, "seed": drawn_seed, "characters": config.length}
+        console.product(_json(record | {"finish_reason": "length"}))
+    else:
+        _stream(console, "" if no_echo else text, pieces)
+    console.finish()
+
+
+def _read_prompt(prompt: str | None, prompt_file: Path | None) -> str:
+    try:
+        if prompt_file is not None:
+            return prompt_file.read_text(encoding="utf-8")
+        if prompt == "-":
+            return sys.stdin.buffer.read().decode("utf-8")
+    except OSError as error:
+        raise CharrnnError(f"{prompt_file or 'stdin'}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise CharrnnError(f"{prompt_file or 'stdin'}: byte {error.start} is not valid UTF-8 text") from error
+    return prompt or ""
+
+
+def _known_text(text: str, vocabulary: Vocabulary, console: Console) -> str:
+    """``text`` in characters that the network knows; what had to be replaced is said."""
+    known, changed = vocabulary.plain(text)
+    if changed:
+        swaps = ", ".join(f"{old!r} -> {'unknown' if new == chr(0xFFFD) else repr(new)}" for old, new in changed.items())
+        console.warn(f"the network doesn't know every character of the prompt: {swaps:.500}")
+    return known
+
+
+def _decoded(vocabulary: Vocabulary, ids: Iterator[int], length: int) -> Iterator[str]:
+    """The text of the first ``length`` ids, as soon as each character is whole."""
+    decoder = vocabulary.decoder()
+    for _ in range(length):
+        yield decoder.decode(next(ids))
+    yield decoder.finish()
+
+
+def _stream(console: Console, echoed: str, pieces: Iterator[str]) -> None:
+    last = echoed
+    if echoed:
+        console.product(echoed)
+    for piece in pieces:
+        if piece:
+            console.product(piece)
+            last = piece
+    if not last.endswith("\n"):
+        console.product("\n")
+
+
+@app.command()
+def info(
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="[PATH]", help="A checkpoint, a run directory, or a directory of runs (default: checkpoints)."),
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Describe a checkpoint, or list every run under a directory."""
+    from charrnn import checkpoint as checkpoints
+    from charrnn import report
+
+    console = _console(False)
+    path = checkpoints.DEFAULT_ROOT if path is None else path
+    one = path if not path.is_dir() else path / checkpoints.BEST
+    if one.exists() or not path.is_dir():
+        facts = _facts(checkpoints.read_header(one))
+        if as_json:
+            console.product(_json(facts))
+        else:
+            console.table(report.fact_table(facts))
+    else:
+        rows = []
+        for found in checkpoints.checkpoints_under(path):
+            try:
+                rows.append(_facts(checkpoints.read_header(found)))
+            except CharrnnError as error:
+                console.warn(str(error))
+        if as_json:
+            console.product("".join(_json(facts) for facts in rows))
+        elif rows:
+            framed = console.stdout_is_terminal
+            console.table(report.info_table([report.info_row(facts["path"], facts) for facts in rows], framed=framed))
+        else:
+            console.say(f"{path}: no runs here yet; train one by charrnn train FILE")
+    console.finish()
+
+
+def _facts(found: Checkpoint) -> dict[str, Any]:
+    model, training = found.model, found.training
+    kept: Mapping[str, Any] = {
+        name: training.get(name)
+        for name in (
+            "corpus",
+            "characters",
+            "corpus_bytes",
+            "corpus_sha256",
+            "val_bits_per_char",
+            "step",
+            "epochs",
+            "seconds",
+            "seed",
+        )
+    }
+    return {
+        "path": str(found.path),
+        "cell": model.cell,
+        "layers": model.num_layers,
+        "hidden_size": model.hidden_size,
+        "embedding_size": model.embedding_size,
+        "parameters": model.parameters,
+        "level": found.vocabulary.level,
+        "vocab_size": model.vocab_size,
+        **kept,
+        "when": found.when,
+    }
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    import json
+
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def _console(quiet: bool) -> Console:
+    from charrnn.console import Console
+
+    return Console(quiet=quiet)
+
+
+def _limit_threads() -> None:
+    """Before NumPy is imported: its matrix library reads these then, and would otherwise take every core."""
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, str(min(os.cpu_count() or 1, SAMPLING_THREADS)))
+
+
+def _seconds_since_start() -> float:
+    """Seconds since the process began; where the system doesn't tell, since this module was imported."""
+    return time.monotonic() - _process_start()
+
+
+@functools.cache
+def _process_start() -> float:
+    """The process's start on the clock of `time.monotonic`."""
+    with contextlib.suppress(OSError, ValueError, IndexError, AttributeError):
+        with open("/proc/self/stat", "rb") as file:
+            # Field 22, counted after the command's name, which may hold spaces and brackets.
+            ticks = int(file.read().rpartition(b")")[2].split()[19])
+        # Both count from boot; CLOCK_BOOTTIME goes on during sleep, as the ticks do.
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+        if 0 <= age < 86400:
+            return time.monotonic() - age
+    return _IMPORTED
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; every expected failure is one line on stderr."""
+    from charrnn.console import Console, StdoutClosedError
+
+    try:
+        code = app(args=arguments, prog_name="charrnn", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except StdoutClosedError as error:
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except UsageError as error:
+        Console().error(f"{error} (see charrnn --help)")
+        return error.exit_code
+    except CharrnnError as error:
+        Console().error(str(error))
+        return error.exit_code
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        Console().error(f"{error.format_message().rstrip('.')} (see {context.command_path if context else 'charrnn'} --help)")
+        return error.exit_code
+
+
+def main() -> NoReturn:
+    """The console script."""
+    code = run()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = 141
+    if code == 141:
+        # The interpreter's own flush at exit would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

@@ -1,0 +1,191 @@
+"""Every setting with its default and its legal values, in one place; standard library only.
+
+A field's limits stand beside its default, so the command line, the checkpoint reader and a program that uses the
+package all refuse the same values with the same words.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+from charrnn import UsageError
+
+GATES = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n"), "rnn": ()}
+"""The gates of each cell in ``torch.nn``'s letters and order; a vanilla RNN has none."""
+
+_BLOCKS = {"lstm": 4, "gru": 3, "rnn": 1}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The numbers a setting may take: ``low`` to ``high``, each end included unless ``*_open``."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    low_open: bool = False
+    high_open: bool = False
+    integer: bool = False
+
+    def __str__(self) -> str:
+        parts = []
+        if math.isfinite(self.low):
+            parts.append(f"{'above' if self.low_open else 'of at least'} {self.low:.15g}")
+        if math.isfinite(self.high):
+            parts.append(f"{'below' if self.high_open else 'at most'} {self.high:.15g}")
+        return " ".join(["a whole number" if self.integer else "a number", " and ".join(parts)]).strip()
+
+    def __contains__(self, value: object) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or math.isinf(value):
+            return False
+        if self.integer and value != int(value):
+            return False
+        above = value > self.low if self.low_open else value >= self.low
+        below = value < self.high if self.high_open else value <= self.high
+        return above and below
+
+    def parse(self, option: str, text: Any) -> Any:
+        """Turn ``text`` into a number of this interval; raise `UsageError` naming ``option`` and the interval."""
+        try:
+            value: Any = int(text) if self.integer else float(text)
+        except (TypeError, ValueError, OverflowError):
+            value = math.nan
+        if value not in self:
+            raise UsageError(f"{option} must be {self}, not {text!s:.80}")
+        return value
+
+
+def option_name(name: str) -> str:
+    """The command line's spelling of a field's name."""
+    return {"num_layers": "--layers", "temperature": "--temp"}.get(name, "--" + name.replace("_", "-"))
+
+
+def _number(default: Any, low: float, high: float = math.inf, **ends: bool) -> Any:
+    return field(default=default, metadata={"interval": Interval(low, high, **ends)})
+
+
+def _integer(default: Any, low: int, high: float = math.inf) -> Any:
+    return field(default=default, metadata={"interval": Interval(low, high, integer=True)})
+
+
+def _choice(default: str, *choices: str) -> Any:
+    return field(default=default, metadata={"choices": choices})
+
+
+C = TypeVar("C", bound="_Config")
+
+
+@dataclass(frozen=True)
+class _Config:
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if value is None and setting.default is None:
+                continue
+            if interval := setting.metadata.get("interval"):
+                if value not in interval:
+                    raise UsageError(f"{option_name(setting.name)} must be {interval}, not {value!s:.80}")
+            elif (choices := setting.metadata.get("choices")) and value not in choices:
+                raise UsageError(f"{option_name(setting.name)} must be {_either(choices)}, not {value!s:.80}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls: type[C], data: Mapping[str, Any]) -> C:
+        """Read settings written by `to_json`; unknown names are ignored, so that older versions read newer files."""
+        known = {setting.name for setting in fields(cls)}
+        return cls(**{name: value for name, value in data.items() if name in known})
+
+
+def _either(choices: tuple[str, ...]) -> str:
+    return " or ".join(filter(None, [", ".join(choices[:-1]), choices[-1]]))
+
+
+def limits(config: type[_Config], name: str) -> tuple[Any, Interval | None, tuple[str, ...]]:
+    """The default, the interval and the choices of one setting (the latter two where it has any)."""
+    setting = next(s for s in fields(config) if s.name == name)
+    return setting.default, setting.metadata.get("interval"), setting.metadata.get("choices", ())
+
+
+@dataclass(frozen=True)
+class ModelConfig(_Config):
+    """The network's shape: embedding -> ``num_layers`` recurrent layers -> a linear head over the vocabulary."""
+
+    vocab_size: int = _integer(2, 1, 0x110001)
+    cell: str = _choice("lstm", "lstm", "gru", "rnn")
+    embedding_size: int = _integer(64, 1, 65536)
+    hidden_size: int = _integer(384, 1, 65536)
+    num_layers: int = _integer(1, 1, 64)
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every weight, in ``torch.nn``'s names: ``embedding.weight`` (V, E), ``rnn.weight_ih_l0``..."""
+        rows, hidden = _BLOCKS[self.cell] * self.hidden_size, self.hidden_size
+        shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (self.vocab_size, self.embedding_size)}
+        for layer in range(self.num_layers):
+            inputs = self.embedding_size if layer == 0 else hidden
+            shapes[f"rnn.weight_ih_l{layer}"] = (rows, inputs)
+            shapes[f"rnn.weight_hh_l{layer}"] = (rows, hidden)
+            shapes[f"rnn.bias_ih_l{layer}"] = (rows,)
+            shapes[f"rnn.bias_hh_l{layer}"] = (rows,)
+        return shapes | {"head.weight": (self.vocab_size, hidden), "head.bias": (self.vocab_size,)}
+
+    @property
+    def state_parts(self) -> int:
+        """How many vectors a layer carries: an LSTM's h and c, else h alone."""
+        return 2 if self.cell == "lstm" else 1
+
+    @property
+    def parameters(self) -> int:
+        """The number of weights."""
+        return sum(math.prod(shape) for shape in self.parameter_shapes().values())
+
+
+@dataclass(frozen=True)
+class TrainConfig(_Config):
+    """How a network is trained. Of ``steps``, ``epochs`` and ``minutes`` at most one is set; none means 3 minutes."""
+
+    level: str = _choice("char", "char", "byte")
+    min_count: int = _integer(1, 1)
+    encoding: str | None = None
+    val_fraction: float = _number(0.1, 0, 1, high_open=True)
+
+    batch_size: int = _integer(16, 1, 1 << 20)
+    bptt: int = _integer(64, 1, 1 << 20)
+    steps: int | None = _integer(None, 1)
+    epochs: float | None = _number(None, 0, low_open=True)
+    minutes: float | None = _number(None, 0, low_open=True)
+
+    lr: float = _number(5e-3, 0, low_open=True)
+    weight_decay: float = _number(0.01, 0)
+    grad_clip: float = _number(1.0, 0, low_open=True)
+    dropout: float = _number(0.2, 0, 1, high_open=True)
+    seed: int = _integer(0, 0, 2**63 - 1)
+
+    eval_every: int | None = _integer(None, 1)
+    save_every: float = _number(60.0, 0, low_open=True)
+    log_every: int | None = _integer(None, 1)
+    device: str = _choice("auto", "auto", "cpu", "cuda", "mps")
+    precision: str = _choice("auto", "auto", "fp32", "bf16", "fp16")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = [option_name(name) for name in ("steps", "epochs", "minutes") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise UsageError(f"{_either(tuple(given))}: give one length for the run, not {len(given)}")
+        if not given:
+            object.__setattr__(self, "minutes", 3.0)
+
+
+@dataclass(frozen=True)
+class SampleConfig(_Config):
+    """How characters are drawn. ``temperature`` 0 is greedy; ``top_k`` and ``top_p`` are off when None."""
+
+    temperature: float = _number(0.8, 0)
+    length: int = _integer(500, 0)
+    top_k: int | None = _integer(None, 1)
+    top_p: float | None = _number(None, 0, 1, low_open=True)
+    seed: int | None = _integer(None, 0, 2**63 - 1)

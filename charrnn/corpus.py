@@ -1,0 +1,330 @@
+"""Text files to ids, and ids to the batches of truncated back-propagation through time."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import gzip
+import hashlib
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn import CharrnnError, UsageError
+from charrnn.vocabulary import CODE_POINTS, Vocabulary, id_dtype
+
+STDIN = "-"
+BLOCK_BYTES = 1 << 16  # Small enough that a block's intermediate arrays stay in the cache: twice as fast as 1 << 21.
+IN_MEMORY_BYTES = 1 << 26
+"""Ids that need more than this live in a temporary memory-mapped file."""
+
+_BOMS = (  # UTF-32's little-endian mark begins with UTF-16's, so it is looked for first.
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A text as ids: ``ids[:train_characters]`` to learn from and the rest to validate on.
+
+    ``bytes_read`` and ``sha256`` describe the raw (unzipped) bytes of all files in order.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    bytes_read: int
+    sha256: str
+    vocabulary: Vocabulary
+    ids: NDArray[Any]
+    train_characters: int
+
+    @property
+    def val_characters(self) -> int:
+        """The number of validation characters; 0 or at least 2."""
+        return len(self.ids) - self.train_characters
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint tells about its corpus; no path."""
+        return {"corpus": self.name, "corpus_bytes": self.bytes_read, "corpus_sha256": self.sha256}
+
+
+def corpus_name(paths: Sequence[str]) -> str:
+    """The stem of the first file without ``.txt`` and ``.gz``, a directory's name, or ``stdin``."""
+    if paths[0] == STDIN:
+        return "stdin"
+    path = Path(paths[0])
+    name = path.resolve().name if path.is_dir() else Path(path.name.removesuffix(".gz")).stem
+    return name or "corpus"
+
+
+def text_files(paths: Sequence[str]) -> list[str]:
+    """``paths`` with each directory replaced by its ``*.txt`` files, sorted; `CharrnnError` if it has none."""
+    files: list[str] = []
+    for path in paths:
+        if path != STDIN and Path(path).is_dir():
+            found = sorted(str(entry) for entry in Path(path).glob("*.txt") if entry.is_file())
+            if not found:
+                raise CharrnnError(f"{path}: the directory holds no *.txt file; name the files to read")
+            files += found
+        else:
+            files.append(path)
+    if files.count(STDIN) > 1:
+        raise UsageError("- (standard input) can be read once, not twice")
+    return files
+
+
+def read_corpus(
+    paths: Sequence[str],
+    *,
+    level: str = "char",
+    min_count: int = 1,
+    encoding: str | None = None,
+    val_fraction: float = 0.1,
+    vocabulary: Vocabulary | None = None,
+) -> Corpus:
+    """Read text files, directories of ``*.txt``, ``.gz`` files and ``-`` into one corpus.
+
+    Args:
+        paths: what to read, in order. At level ``char`` a file that lacks a final newline gets one if another follows.
+        level: ``char`` (Unicode code points, line ends as LF) or ``byte`` (the raw bytes).
+        min_count: characters that occur fewer times become the unknown character.
+        encoding: a Python codec name; by default UTF-8, or UTF-16/32 where a byte-order mark says so.
+        val_fraction: the share at the end of the text that is kept for validation.
+        vocabulary: encode with this one rather than the text's own.
+
+    Raises:
+        CharrnnError: a file can't be read, is not valid text, or all of them hold fewer than 2 characters.
+        UsageError: the encoding is not a text encoding this Python knows.
+    """
+    if encoding is not None:
+        _check_encoding(encoding)
+    digest, total = hashlib.sha256(), 0
+    store, counts = _BlockStore(), np.zeros(CODE_POINTS if level == "char" else 256, dtype=np.int64)
+    files = text_files(paths)
+    last_code = -1
+    for number, path in enumerate(files):
+        blocks = _blocks(path)
+        try:
+            if level == "char":
+                if number and last_code not in (-1, 10):
+                    store.append(np.array([10], dtype=np.uint8))
+                    counts[10] += 1
+                decoded = _decoded(blocks, path, encoding)
+            else:
+                decoded = ((block, np.frombuffer(block, dtype=np.uint8)) for block in blocks)
+            for raw, codes in decoded:
+                digest.update(raw)
+                total += len(raw)
+                if len(codes):
+                    last_code = int(codes[-1])
+                    found = np.bincount(codes)
+                    counts[: len(found)] += found
+                    store.append(codes)
+        except OSError as error:
+            raise CharrnnError(f"{path}: {error.strerror or error}") from error
+    characters = int(counts.sum())
+    if characters < 2:
+        what = "holds no text" if characters == 0 else "holds a single character"
+        raise CharrnnError(f"{', '.join(files)[:200]}: {what}; training needs at least 2 characters")
+    if vocabulary is None:
+        present = np.flatnonzero(counts)
+        vocabulary = (
+            Vocabulary("byte")
+            if level == "byte"
+            else Vocabulary.from_counts(dict(zip(present.tolist(), counts[present].tolist(), strict=True)), min_count)
+        )
+    ids = store.encoded(vocabulary, characters)
+    held_out = int(characters * val_fraction)
+    return Corpus(
+        name=corpus_name(paths),
+        paths=tuple(path if path == STDIN else str(Path(path).resolve()) for path in paths),
+        bytes_read=total,
+        sha256=digest.hexdigest(),
+        vocabulary=vocabulary,
+        ids=ids,
+        train_characters=characters - (held_out if held_out >= 2 and characters - held_out >= 2 else 0),
+    )
+
+
+def _check_encoding(encoding: str) -> None:
+    try:
+        known = codecs.lookup(encoding)
+        "".encode(known.name)
+    except (LookupError, ValueError) as error:
+        raise UsageError(f"--encoding: {encoding!r} is no text encoding that Python knows (try utf-8, latin-1)") from error
+
+
+def _open(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+    if path == STDIN:
+        return contextlib.nullcontext(sys.stdin.buffer)
+    try:
+        return gzip.open(path) if path.endswith(".gz") else open(path, "rb")  # type: ignore[return-value] # GzipFile reads alike
+    except OSError as error:
+        raise CharrnnError(f"{path}: {error.strerror or error}") from error
+
+
+def _blocks(path: str) -> Iterator[bytes]:
+    with _open(path) as source:
+        try:
+            while block := source.read(BLOCK_BYTES):
+                yield block
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise CharrnnError(f"{path}: not a whole gzip file ({error})") from error
+
+
+def _decoded(blocks: Iterator[bytes], path: str, encoding: str | None) -> Iterator[tuple[bytes, NDArray[Any]]]:
+    """Each raw block with the code points it completes, line ends as LF."""
+    decoder: codecs.IncrementalDecoder | None = None
+    consumed, held = 0, ""  # ``held``: a CR whose LF may stand in the next block
+    name = encoding or "utf-8"
+    raw = b""
+    while True:
+        raw = next(blocks, b"")
+        if decoder is None:
+            if encoding is None:
+                name = next((codec for mark, codec in _BOMS if raw.startswith(mark)), "utf-8")
+            decoder = codecs.getincrementaldecoder(name)()
+        pending = len(decoder.getstate()[0])
+        try:
+            text = held + decoder.decode(raw, final=not raw)
+        except UnicodeDecodeError as error:
+            where = consumed - pending + error.start
+            raise CharrnnError(
+                f"{path}: byte {where} is not valid {name.upper().removesuffix('-SIG')} text;"
+                f" try --encoding latin-1, or --level byte"
+            ) from error
+        except UnicodeError as error:
+            raise CharrnnError(f"{path}: not valid {name} text ({error}); try --level byte") from error
+        consumed += len(raw)
+        held = ""
+        if raw and text.endswith("\r"):
+            text, held = text[:-1], "\r"
+        if "\r" in text:
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        if text.isascii():
+            yield raw, np.frombuffer(text.encode("ascii"), dtype=np.uint8)
+        else:
+            yield raw, np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+        if not raw:
+            return
+
+
+class _BlockStore:
+    """Blocks of code points, in memory while they are small, else in an unnamed temporary file."""
+
+    def __init__(self) -> None:
+        self._blocks: list[NDArray[Any]] = []
+        self._bytes = 0
+        self._spilled: list[tuple[Any, int]] = []
+        self._file: IO[bytes] | None = None
+
+    def append(self, codes: NDArray[Any]) -> None:
+        self._blocks.append(codes)
+        self._bytes += codes.nbytes
+        if self._bytes > IN_MEMORY_BYTES:
+            self._file = self._file or tempfile.TemporaryFile(prefix="charrnn-")  # noqa: SIM115 - read back later
+            for block in self._blocks:
+                self._file.write(block.data)
+                self._spilled.append((block.dtype, len(block)))
+            self._blocks, self._bytes = [], 0
+
+    def _all(self) -> Iterator[NDArray[Any]]:
+        if self._file is not None:
+            self._file.seek(0)
+            for dtype, length in self._spilled:
+                yield np.frombuffer(self._file.read(length * dtype.itemsize), dtype=dtype)
+            self._file.close()
+        yield from self._blocks
+
+    def encoded(self, vocabulary: Vocabulary, characters: int) -> NDArray[Any]:
+        """The ids of all blocks as one array, memory-mapped where it is large; the blocks are spent."""
+        dtype = np.dtype(id_dtype(vocabulary.size))
+        if characters * dtype.itemsize > IN_MEMORY_BYTES:
+            # An unnamed file: it is gone with the process, however that ends.
+            with tempfile.TemporaryFile(prefix="charrnn-") as file:
+                file.truncate(characters * dtype.itemsize)
+                ids: NDArray[Any] = np.memmap(file, dtype=dtype, mode="r+", shape=(characters,))
+        else:
+            ids = np.empty(characters, dtype=dtype)
+        ascii_ids = vocabulary.table[:256].astype(np.uint8).tobytes() if vocabulary.level == "char" else b""
+        position = 0
+        for block in self._all():
+            part = ids[position : position + len(block)]
+            if vocabulary.level == "byte":
+                part[:] = block
+            elif block.dtype == np.uint8 and dtype == np.uint8:
+                # ``bytes.translate`` looks up a gigabyte a second, several times ``np.take``.
+                part[:] = np.frombuffer(block.tobytes().translate(ascii_ids), dtype=np.uint8)
+            else:
+                np.take(vocabulary.table, block, out=part)
+            position += len(block)
+        return ids
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One chunk of every column: ``inputs`` and ``targets`` (N, T), the targets one character ahead.
+
+    ``first`` says that the chunk opens an epoch, where the hidden state is zero again.
+    """
+
+    inputs: NDArray[Any]
+    targets: NDArray[Any]
+    epoch: int
+    first: bool
+
+
+class Streams:
+    """The training text as N parallel columns, cut into chunks of T characters: a pure function of the step.
+
+    Epoch e begins at an offset drawn from (seed, e), so that chunk borders fall elsewhere each time; chunk k of
+    column n continues chunk k - 1 of column n. A text too short for ``batch_size`` columns of at least four chunks
+    gets fewer columns, then shorter chunks.
+    """
+
+    def __init__(self, ids: NDArray[Any], batch_size: int, bptt: int, seed: int) -> None:
+        """``ids`` (C,) with C >= 2; ``batch_size`` and ``bptt`` are upper bounds."""
+        transitions = len(ids) - 1
+        if transitions < 1:
+            raise CharrnnError("a text of at least 2 characters is needed")
+        self.bptt = min(bptt, max(1, transitions // 4))
+        self.batch_size = min(batch_size, max(1, transitions // (4 * self.bptt)))
+        self._ids, self._seed = ids, seed
+        per_step = self.batch_size * self.bptt
+        # Up to T - 1 characters are set aside, so that there is room for an offset.
+        self.chunks_per_epoch = max(1, (transitions - self.bptt + 1) // per_step)
+        self._column = self.chunks_per_epoch * self.bptt
+        self._slack = transitions - self.batch_size * self._column
+
+    @property
+    def characters_per_step(self) -> int:
+        """How many characters one batch predicts, N x T."""
+        return self.batch_size * self.bptt
+
+    def offset(self, epoch: int) -> int:
+        """Where column 0 of ``epoch`` begins."""
+        return int(np.random.default_rng((self._seed, epoch)).integers(self._slack + 1))
+
+    def batch(self, step: int) -> Batch:
+        """The batch of ``step`` = 0, 1, 2, ..."""
+        epoch, chunk = divmod(step, self.chunks_per_epoch)
+        start = self.offset(epoch) + chunk * self.bptt
+        end = start + (self.batch_size - 1) * self._column + self.bptt
+        columns = np.lib.stride_tricks.as_strided(
+            self._ids[start : end + 1],
+            shape=(self.batch_size, self.bptt + 1),
+            strides=(self._column * self._ids.itemsize, self._ids.itemsize),
+            writeable=False,
+        )
+        return Batch(columns[:, :-1], columns[:, 1:], epoch, chunk == 0)

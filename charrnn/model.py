@@ -1,0 +1,123 @@
+"""The network in torch: embedding -> recurrent layers -> head."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from charrnn.config import ModelConfig
+
+_KERNELS: dict[str, Callable[..., nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+
+
+class CharRNN(nn.Module):
+    """A character-level recurrent network on ``torch.nn``'s fused kernels, one module per layer.
+
+    A state is one tensor (L, P, N, H): L layers, P = 2 parts (h, c) for the LSTM and 1 (h) otherwise, N streams.
+    """
+
+    def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
+        """Fresh weights are drawn from ``generator`` (default: seed 0): recurrent matrices orthogonal (Saxe et al. 2014),
+        the LSTM's forget-gate bias 1 (Jozefowicz et al. 2015), other biases 0, embeddings of variance 1, input matrices
+        uniform with variance 1/fan-in (LeCun et al. 1998), the head with 4/fan-in because hidden units are well below 1.
+        """
+        super().__init__()
+        self.config = config
+        # On the meta device, because torch's own initialisation would draw from its global generator.
+        self.embedding = nn.Embedding(config.vocab_size, config.embedding_size, device="meta")
+        self.layers = nn.ModuleList(
+            _KERNELS[config.cell](
+                config.embedding_size if layer == 0 else config.hidden_size,
+                config.hidden_size,
+                batch_first=True,
+                device="meta",
+            )
+            for layer in range(config.num_layers)
+        )
+        self.head = nn.Linear(config.hidden_size, config.vocab_size, device="meta")
+        self.to_empty(device="cpu")
+        self._initialize(generator or torch.Generator().manual_seed(0))
+
+    @torch.no_grad()
+    def _initialize(self, generator: torch.Generator) -> None:
+        H = self.config.hidden_size
+        for name, parameter in self.weights().items():
+            if name == "embedding.weight":
+                parameter.normal_(generator=generator)
+            elif "weight_hh" in name:
+                for block in torch.split(parameter, H):
+                    nn.init.orthogonal_(block, generator=generator)
+            elif "bias" in name:
+                parameter.zero_()
+                if self.config.cell == "lstm" and "bias_ih" in name:
+                    parameter[H : 2 * H] = 1.0
+            else:
+                bound = (2 if name == "head.weight" else 1) * (3 / parameter.shape[1]) ** 0.5
+                parameter.uniform_(-bound, bound, generator=generator)
+
+    def weights(self) -> dict[str, nn.Parameter]:
+        """The parameters by the names of `ModelConfig.parameter_shapes`, in its order."""
+        own = {re.sub(r"^layers\.(\d+)\.(.*)0$", r"rnn.\2\1", name): value for name, value in self.named_parameters()}
+        return {name: own[name] for name in self.config.parameter_shapes()}
+
+    def export(self) -> dict[str, NDArray[np.float32]]:
+        """A float32 NumPy copy of every weight."""
+        return {name: value.detach().to("cpu", torch.float32, copy=True).numpy() for name, value in self.weights().items()}
+
+    @torch.no_grad()
+    def load(self, weights: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what `export` gave."""
+        for name, parameter in self.weights().items():
+            parameter.copy_(torch.from_numpy(np.array(weights[name])))
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """The zero state of ``batch_size`` streams, (L, P, N, H)."""
+        c = self.config
+        return torch.zeros(c.num_layers, c.state_parts, batch_size, c.hidden_size, device=self.head.weight.device)
+
+    def forward(self, ids: Tensor, state: Tensor, masks: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Read ids (N, T) from ``state``.
+
+        Args:
+            ids: int64, (N, T).
+            state: (L, P, N, H).
+            masks: dropout masks from `dropout_masks`, or None for no dropout.
+
+        Returns:
+            Logits (N, T, V) and the state after the last character (L, P, N, H).
+        """
+        x = self.embedding(ids)  # (N, T, E)
+        if masks is not None:
+            x = x * masks[0]
+        states = []
+        for index, layer in enumerate(self.layers):
+            if self.config.cell == "lstm":
+                x, (h, c) = layer(x, (state[index, 0:1].contiguous(), state[index, 1:2].contiguous()))
+                states.append(torch.cat([h, c]))  # (P, N, H)
+            else:
+                x, h = layer(x, state[index].contiguous())
+                states.append(h)
+            if masks is not None:
+                x = x * masks[index + 1]
+        return self.head(x), torch.stack(states).float()
+
+    def dropout_masks(self, batch_size: int, dropout: float, generator: torch.Generator) -> list[Tensor] | None:
+        """Locked dropout (Gal and Ghahramani 2016): a mask per column that stays the same for all characters of a chunk.
+
+        One mask (N, 1, E) for the embedding and one (N, 1, H) for each layer's output, scaled by 1 / (1 - ``dropout``).
+        None where ``dropout`` is 0.
+        """
+        if dropout == 0:
+            return None
+        device = self.head.weight.device
+        sizes = [self.config.embedding_size] + [self.config.hidden_size] * self.config.num_layers
+        return [
+            (torch.rand(batch_size, 1, size, generator=generator, device=device) >= dropout).float().div_(1 - dropout)
+            for size in sizes
+        ]

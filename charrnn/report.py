@@ -1,0 +1,112 @@
+"""Numbers to rich renderables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """``values`` as at most ``width`` block characters, neighbours averaged; the lowest value is the lowest block."""
+    if not values or width < 1:
+        return ""
+    count = min(width, len(values))
+    means = []
+    for column in range(count):
+        part = values[column * len(values) // count : (column + 1) * len(values) // count]
+        means.append(sum(part) / len(part))
+    low, high = min(means), max(means)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BARS[round((mean - low) * scale)] for mean in means)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as ``m:ss`` or ``h:mm:ss``."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def visible(text: str) -> str:
+    """``text`` with control characters (terminal escapes among them) as visible symbols; newlines stay."""
+    shown = []
+    for character in text:
+        code = ord(character)
+        if code < 32 and character != "\n":
+            shown.append(chr(0x2400 + code))
+        elif 127 <= code < 160:
+            shown.append("\u2421")
+        else:
+            shown.append(character)
+    return "".join(shown)
+
+
+def hidden_table(layers: Sequence[Mapping[str, Any]]) -> Table:
+    """The hidden-state statistics of `charrnn.hidden.summarize`, a row per layer."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=False)
+    for heading in ("layer", "mean |h|", "saturated", "still", *layers[0]["gates"]):
+        table.add_column(heading, justify="left" if heading == "layer" else "right")
+    for number, layer in enumerate(layers):
+        # More than a third of the units stuck at +-1, or motionless, is worth a look.
+        marks = ["yellow" if layer[key] > 1 / 3 else "" for key in ("saturated", "still")]
+        table.add_row(
+            f"{number}",
+            f"{layer['mean_abs']:.2f}",
+            Text(f"{layer['saturated']:.0%}", marks[0]),
+            Text(f"{layer['still']:.0%}", marks[1]),
+            *(f"{mean:.2f}" for mean in layer["gates"].values()),
+        )
+    return table
+
+
+INFO_COLUMNS = ("path", "cell", "size", "parameters", "corpus", "bits/char", "when")
+
+
+def info_row(path: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """One checkpoint of `charrnn info` as the cells of a table."""
+    bits = facts["val_bits_per_char"]
+    size = f"{facts['layers']} x {facts['hidden_size']}"
+    return (
+        visible(path),
+        facts["cell"],
+        size,
+        f"{facts['parameters']:,}",
+        visible(str(facts["corpus"])),
+        "-" if bits is None else f"{bits:.3f}",
+        facts["when"],
+    )
+
+
+def info_table(rows: Sequence[Sequence[str]], *, framed: bool) -> Table:
+    """The runs of `charrnn info`: ``framed`` for a terminal, bare columns for a pipe."""
+    table = Table(box=box.SIMPLE_HEAD if framed else None, pad_edge=False, header_style="bold" if framed else "")
+    for heading in INFO_COLUMNS:
+        right = heading in ("parameters", "bits/char")
+        table.add_column(heading, justify="right" if right else "left", overflow="fold", no_wrap=not framed)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def fact_table(facts: Mapping[str, Any]) -> Table:
+    """One checkpoint of `charrnn info`, a fact per line."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        if value is None:
+            shown = "-"
+        elif isinstance(value, float):
+            shown = f"{value:,.3f}" if name != "seconds" else clock(value)
+        elif isinstance(value, int) and name not in ("seed",):
+            shown = f"{value:,}"
+        else:
+            shown = visible(str(value))
+        table.add_row(name.replace("_", " "), Text(shown))
+    return table

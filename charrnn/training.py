@@ -1,0 +1,565 @@
+"""Truncated back-propagation through time as an iterator of events, and what a resumable snapshot of it holds.
+
+The text is read in N parallel columns, T characters at a time; the hidden state is carried from chunk to chunk and
+cut from the graph in between (Williams and Peng 1990). Everything random is keyed by (seed, step), so a snapshot is
+weights, optimizer moments, carried state and a few numbers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from charrnn import CharrnnError, UsageError, hidden, sampling
+from charrnn.cells import Network
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import ModelConfig, TrainConfig
+from charrnn.corpus import Corpus, Streams
+from charrnn.model import CharRNN
+
+Event = dict[str, Any]
+
+BETAS = (0.9, 0.99)
+WARM_UP = 0.02
+"""Share of the run over which the learning rate rises; it then falls along a half cosine."""
+FLOOR = 0.01
+"""Where the cosine ends, as a share of the peak."""
+RESET_SHARE = 0.01
+"""Chance of a column to start a chunk from the zero state. A network that met that state only once an epoch comes to rely on
+units that charged up over the whole text so far, and predicts poorly for the first thousands of characters of any other."""
+EVALUATION_MARKS = (0.05, *(tenth / 10 for tenth in range(1, 10)))
+EVALUATION_SHARE = 0.05
+MAX_EVALUATION_CHARACTERS = 200_000
+WARM_CHARACTERS = 256
+PROBE_CHARACTERS = 256
+SAMPLE_CHARACTERS = 80
+LOG_SECONDS = 1.0
+
+
+class Store(Protocol):
+    """Where checkpoints go; `charrnn.checkpoint.RunDirectory` is one."""
+
+    def save(self, kind: str, checkpoint: Checkpoint) -> Path:
+        """Keep ``checkpoint`` as the run's ``best`` or ``last`` and say where."""
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that ``--device`` names; ``auto`` is CUDA, else MPS, else the CPU. `CharrnnError` if it isn't there."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(device for device in ("cuda", "mps", "cpu") if there[device])
+    if not there[name]:
+        usable = ", ".join(device for device, is_there in there.items() if is_there)
+        raise CharrnnError(f"--device {name}: torch finds no such device on this machine; usable here: {usable}")
+    return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """``fp32``, ``bf16`` or ``fp16``; ``auto`` is bf16 where the hardware multiplies it, else fp32."""
+    if name == "fp16" and device.type != "cuda":
+        raise UsageError(f"--precision fp16 needs --device cuda, this run is on {device.type}; try bf16 or fp32")
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if device.type == "cpu" and _cpu_multiplies_bf16() else "fp32"
+
+
+def _cpu_multiplies_bf16() -> bool:
+    # Older torch has only private ways to ask; there fp32 is the safe answer.
+    abilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(bool(abilities.get(name)) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def _autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
+
+
+@torch.inference_mode()
+def evaluate(model: CharRNN, ids: NDArray[Any], start: int, characters: int, precision: str = "fp32") -> float:
+    """Mean loss of ``ids[start : start + characters]`` in nats per character, the state carried throughout.
+
+    The text is cut into shards that run in parallel; each shard's state is first warmed on the 256 characters before
+    it. ``start`` >= 1, because the first character is predicted from the one before it.
+    """
+    device = model.head.weight.device
+    shards = max(1, min(128 if device.type == "cpu" else 1024, characters // 1024))
+    length = -(-characters // shards)
+    warm = min(WARM_CHARACTERS, start - 1)
+    targets_from = start + length * np.arange(shards)[:, None]  # (N, 1)
+    end = start + characters
+    state, total = model.initial_state(shards), torch.zeros((), dtype=torch.float64, device=device)
+    with _autocast(device, precision):
+        for offset in range(-warm, length, 128):
+            # Positions of the targets, (N, T); the inputs stand one before.
+            positions = targets_from + np.arange(offset, min(offset + 128, length))
+            counted = (positions >= targets_from) & (positions < end)
+            clipped = np.minimum(positions, len(ids) - 1)
+            inputs, targets = (torch.from_numpy(ids[where].astype(np.int64)).to(device) for where in (clipped - 1, clipped))
+            logits, state = model(inputs, state)
+            losses = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
+            total += (losses * torch.from_numpy(counted.ravel()).to(device)).sum(dtype=torch.float64)
+    return float(total) / characters
+
+
+@dataclass
+class Progress:
+    """Where a run stands; together with the tensors of a snapshot all that is needed to go on."""
+
+    step: int = 0
+    seconds: float = 0.0
+    train_seconds: float = 0.0
+    schedule_from: float = 0.0  # in steps, or in seconds where minutes are the budget
+    next_mark: int = 0
+    eval_characters: int = 0
+    best_val_bits_per_char: float | None = None
+    optimizer_steps: int = 0
+    loss_scale: float = 65536.0
+    loss_scale_growth: int = 0
+
+
+class Trainer:
+    """One training run: construct it, iterate `run`."""
+
+    def __init__(
+        self,
+        model_config: ModelConfig,
+        config: TrainConfig,
+        corpus: Corpus,
+        *,
+        clock: Callable[[], float],
+        stop: Callable[[], str | None] = lambda: None,
+        resume: Checkpoint | None = None,
+    ) -> None:
+        """Prepare a run.
+
+        Args:
+            model_config: the network's shape.
+            config: the run's settings.
+            corpus: the text.
+            clock: seconds since the process began.
+            stop: asked before each step; a reason ("interrupted", "terminated") ends the run.
+            resume: the ``last`` checkpoint of a run to go on with.
+
+        Raises:
+            CharrnnError: the device isn't there, or ``resume`` doesn't fit the network or the text.
+            UsageError: the precision isn't to be had on the device.
+        """
+        self.config, self.corpus, self.vocabulary = config, corpus, corpus.vocabulary
+        self.device = choose_device(config.device)
+        self.precision = choose_precision(config.precision, self.device)
+        self._clock, self._stop = clock, stop
+        if self.device.type == "cpu":
+            torch.set_flush_denormal(True)  # Denormal gradients through saturated gates cost up to 100 times as much.
+        self.model = CharRNN(model_config, torch.Generator().manual_seed(config.seed)).to(self.device)
+        self._parameters = list(self.model.weights().values())
+        matrices = [p for p in self._parameters if p.ndim > 1]
+        vectors = [p for p in self._parameters if p.ndim == 1]
+        self._optimizer = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+            lr=config.lr,
+            betas=BETAS,
+            fused=self.device.type in ("cpu", "cuda"),
+        )
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        self._mask_generator = torch.Generator(self.device)
+        self.streams = Streams(corpus.ids[: corpus.train_characters], config.batch_size, config.bptt, config.seed)
+        self.progress = Progress()
+        self.state = self.model.initial_state(self.streams.batch_size)
+        self.total_steps = config.steps or (
+            max(1, round(config.epochs * self.streams.chunks_per_epoch)) if config.epochs is not None else None
+        )
+        self._before = 0.0  # seconds of the processes before this one
+        self._evaluation_seconds = 0.0
+        if resume is not None:
+            self._restore(resume)
+
+    # -- what the outside asks ------------------------------------------------------------------------------------
+
+    def describe(self) -> Event:
+        """The part of the ``start`` event that the run itself knows."""
+        return {
+            "characters": len(self.corpus.ids),
+            "vocab_size": self.vocabulary.size,
+            "train_characters": self.corpus.train_characters,
+            "val_characters": self.corpus.val_characters,
+            "parameters": self.model.config.parameters,
+            "device": self.device.type,
+            "precision": self.precision,
+            "config": {**self.config.to_json(), "model": self.model.config.to_json()},
+        }
+
+    def warnings(self) -> Iterator[Event]:
+        """What the user should know before the run."""
+        asked, got = (self.config.batch_size, self.config.bptt), (self.streams.batch_size, self.streams.bptt)
+        if asked != got:
+            yield _warning(
+                f"a short text ({self.corpus.train_characters:,} characters to train on):"
+                f" {got[0]} columns x {got[1]} characters per step instead of {asked[0]} x {asked[1]}"
+            )
+        if not self.corpus.val_characters:
+            yield _warning("no validation text: best.safetensors is whatever was saved last")
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of this run so far, in all its processes."""
+        return self._before + self._clock()
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the training text so far."""
+        return self.progress.step / self.streams.chunks_per_epoch
+
+    def run(self, store: Store) -> Iterator[Event]:
+        """Train to the end of the budget or until stopped; yields the events from the first ``step`` to ``end``."""
+        p = self.progress
+        if p.step == 0:
+            p.schedule_from = self.seconds
+        reason, saved_at, evaluated_at = "", self.seconds, -1
+        log = _StepLog(self.seconds, p.step)
+        good = self.snapshot()
+        while not reason:
+            begun = self.seconds
+            if reason := self._stop() or ("finished" if self._fraction(begun) >= 1 else ""):
+                break
+            loss, grad_norm = self._train_step(self._learning_rate(begun))
+            p.step += 1
+            now = self.seconds
+            p.train_seconds += now - begun
+            log.add(loss, grad_norm, now - begun)
+            if log.due(p.step, now, self.config.log_every):
+                event = log.event(self, now)
+                if not (math.isfinite(event["bits_per_char"]) and math.isfinite(event["grad_norm"])):
+                    reason = "diverged"
+                    break
+                yield event
+                good = self.snapshot()
+            if self._evaluation_due(now):
+                yield from self._evaluation(store)
+                evaluated_at = p.step
+            if self.seconds - saved_at >= self.config.save_every:
+                yield from self._save(store)
+                saved_at = self.seconds
+        if reason == "diverged":
+            yield _warning(f"the loss is no longer a finite number at step {p.step}; try a lower --lr or --grad-clip")
+            self._restore(good)
+            yield from self._save(store)
+        else:
+            if reason == "finished" and evaluated_at != p.step:
+                yield from self._evaluation(store)
+            yield from self._save(store)
+            if reason == "finished":
+                yield from self._whole_validation(store)
+        yield {
+            "event": "end",
+            "step": p.step,
+            "epochs": self.epochs,
+            "seconds": self.seconds,
+            "best_val_bits_per_char": p.best_val_bits_per_char,
+            "chars_per_second": p.step * self.streams.characters_per_step / max(p.train_seconds, 1e-9),
+            "best_path": str(self._best_path) if self._best_path else None,
+            "reason": reason,
+        }
+
+    # -- one step -------------------------------------------------------------------------------------------------
+
+    def _train_step(self, lr: float) -> tuple[Tensor, Tensor]:
+        batch = self.streams.batch(self.progress.step)
+        if batch.first:
+            self.state = torch.zeros_like(self.state)
+        inputs, targets = (torch.from_numpy(part.astype(np.int64)).to(self.device) for part in (batch.inputs, batch.targets))
+        self._mask_generator.manual_seed(_key(self.config.seed, self.progress.step))
+        fresh = torch.rand(self.streams.batch_size, 1, generator=self._mask_generator, device=self.device) < RESET_SHARE
+        self.state = self.state.masked_fill(fresh, 0.0)
+        masks = self.model.dropout_masks(self.streams.batch_size, self.config.dropout, self._mask_generator)
+        with _autocast(self.device, self.precision):
+            logits, state = self.model(inputs, self.state, masks)
+        loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+        self._optimizer.zero_grad()
+        torch.autograd.backward(self._scaler.scale(loss))
+        self._scaler.unscale_(self._optimizer)
+        grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.grad_clip)
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self.state = state.detach()
+        return loss.detach(), grad_norm.detach()
+
+    # -- the budget -----------------------------------------------------------------------------------------------
+
+    def _end(self) -> float:
+        if self.total_steps is not None:
+            return self.total_steps
+        assert self.config.minutes is not None
+        end = 60 * self.config.minutes
+        # Room for the last evaluation and save; the first evaluation has measured what a character costs.
+        p = self.progress
+        whole = self.corpus.val_characters if self.corpus.val_characters > p.eval_characters else 0
+        per_character = self._evaluation_seconds / p.eval_characters if p.eval_characters else 0.0
+        closing = per_character * (p.eval_characters + whole) + 0.2
+        return max(end - closing, end / 2)
+
+    def _position(self, seconds: float) -> float:
+        return float(self.progress.step) if self.total_steps is not None else seconds
+
+    def _fraction(self, seconds: float) -> float:
+        """The share of the budget that is used up."""
+        start = self.progress.schedule_from
+        return (self._position(seconds) - start) / max(self._end() - start, 1e-9)
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the latest step."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    def expected_steps(self, seconds: float) -> int:
+        """How many steps the run will have made at its end; an estimate where minutes are the budget."""
+        if self.total_steps is not None:
+            return self.total_steps
+        return max(self.progress.step, round(self.progress.step / max(self._fraction(seconds), 1e-3)))
+
+    def _learning_rate(self, seconds: float) -> float:
+        fraction = self._fraction(seconds)
+        if self.total_steps is not None:
+            fraction += 1 / max(1, self.total_steps)  # so that the first step's rate is not 0
+        fraction = min(fraction, 1.0)
+        if fraction < WARM_UP:
+            return self.config.lr * fraction / WARM_UP
+        along = (fraction - WARM_UP) / (1 - WARM_UP)
+        return self.config.lr * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * along)))
+
+    # -- evaluation -----------------------------------------------------------------------------------------------
+
+    def _evaluation_due(self, now: float) -> bool:
+        if self.config.eval_every is not None:
+            return self.progress.step % self.config.eval_every == 0
+        mark = self.progress.next_mark
+        return mark < len(EVALUATION_MARKS) and self._fraction(now) >= EVALUATION_MARKS[mark]
+
+    def _evaluation(self, store: Store) -> Iterator[Event]:
+        p, corpus = self.progress, self.corpus
+        begun = self.seconds
+        fraction = self._fraction(begun)
+        p.next_mark = sum(mark <= fraction for mark in EVALUATION_MARKS)
+        bits: float | None = None
+        if corpus.val_characters:
+            p.eval_characters = p.eval_characters or self._affordable_characters(fraction)
+            bits = self._validate(p.eval_characters)
+            self._evaluation_seconds = self.seconds - begun
+        improved = bits is not None and (p.best_val_bits_per_char is None or bits < p.best_val_bits_per_char)
+        network = Network(self.model.config, self.model.export())
+        yield {
+            "event": "eval",
+            "step": p.step,
+            "seconds": self.seconds,
+            "val_bits_per_char": bits,
+            "best": improved,
+            "hidden": hidden.summarize(network.unroll(self._probe())[2]),
+        }
+        yield {"event": "sample", "step": p.step, "text": self._sample(network)}
+        if improved:
+            p.best_val_bits_per_char = bits
+            yield from self._save_best(store)
+
+    def _validate(self, characters: int) -> float | None:
+        """Bits per character of the first ``characters`` of the validation text; None if that is not finite."""
+        nats = evaluate(self.model, self.corpus.ids, self.corpus.train_characters, characters, self.precision)
+        return nats / math.log(2) if math.isfinite(nats) else None
+
+    def _affordable_characters(self, fraction: float) -> int:
+        """How much validation text keeps all evaluations within 5 % of the run; a pure function where steps are counted.
+
+        A character costs about a third of a training character to evaluate.
+        """
+        p, per_step = self.progress, self.streams.characters_per_step
+        total = self.total_steps if self.total_steps is not None else p.step / max(fraction, 1e-3)
+        between = self.config.eval_every or total / (len(EVALUATION_MARKS) + 1)
+        affordable = max(int(EVALUATION_SHARE * 3 * between * per_step), 2000)
+        return min(self.corpus.val_characters, MAX_EVALUATION_CHARACTERS, affordable)
+
+    def _whole_validation(self, store: Store) -> Iterator[Event]:
+        """Score the best weights on the whole validation text, if the evaluations so far saw only a part of it."""
+        p, corpus = self.progress, self.corpus
+        if corpus.val_characters <= p.eval_characters or self._best is None:
+            return
+        begun = self.seconds
+        self.model.load(self._best.weights)
+        bits = self._validate(corpus.val_characters)
+        if bits is None:
+            return
+        p.best_val_bits_per_char = bits
+        self._best = Checkpoint(
+            self._best.model, self._best.vocabulary, {**self._best.training, "val_bits_per_char": bits}, self._best.weights
+        )
+        yield self._saved(store, "best", self._best)
+        took = self.seconds - begun
+        if took > EVALUATION_SHARE * self.seconds:
+            yield _warning(
+                f"the final validation of {corpus.val_characters:,} characters took {took:.0f} of {self.seconds:.0f} seconds;"
+                " a smaller --val-fraction leaves more of them for training"
+            )
+
+    def _probe(self) -> NDArray[Any]:
+        """The fixed piece of text on which the hidden state is watched, (T, 1): where validation starts, or training ends."""
+        ids, border = self.corpus.ids, self.corpus.train_characters
+        piece = ids[border : border + PROBE_CHARACTERS] if self.corpus.val_characters else ids[-PROBE_CHARACTERS:]
+        return np.asarray(piece)[:, None]
+
+    def _sample(self, network: Network) -> str:
+        rng = np.random.default_rng((self.config.seed, self.progress.step))
+        sampler = sampling.Sampler(rng, temperature=0.8, banned=self.vocabulary.unknown)
+        logits, state = sampling.prime(network, sampling.opening(self.vocabulary))
+        return self.vocabulary.decode(itertools.islice(sampling.generate(network, logits, state, sampler), SAMPLE_CHARACTERS))
+
+    # -- snapshots ------------------------------------------------------------------------------------------------
+
+    _best: Checkpoint | None = None
+    _best_path: Path | None = None
+
+    def snapshot(self) -> Checkpoint:
+        """Everything needed to go on: the ``last`` checkpoint."""
+        p = self.progress
+        moments = {}
+        for name, parameter in self.model.weights().items():
+            for key in ("exp_avg", "exp_avg_sq"):
+                value = self._optimizer.state.get(parameter, {}).get(key)
+                moments[f"optimizer.{key}.{name}"] = _array(torch.zeros_like(parameter) if value is None else value)
+            if (taken := self._optimizer.state.get(parameter, {}).get("step")) is not None:
+                p.optimizer_steps = int(taken)
+        if self._scaler.is_enabled():
+            scaler = self._scaler.state_dict()
+            p.loss_scale, p.loss_scale_growth = float(scaler["scale"]), int(scaler["_growth_tracker"])
+        p.seconds = self.seconds
+        return Checkpoint(
+            self.model.config,
+            self.vocabulary,
+            {**self._facts(), "corpus_paths": list(self.corpus.paths), "progress": dict(vars(p))},
+            self.model.export(),
+            {"state": _array(self.state), **moments},
+        )
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            **self.corpus.facts(),
+            "characters": len(self.corpus.ids),
+            "config": self.config.to_json(),
+            "seed": self.config.seed,
+            "step": self.progress.step,
+            "epochs": self.epochs,
+            "seconds": self.seconds,
+            "val_bits_per_char": self.progress.best_val_bits_per_char,
+        }
+
+    def _restore(self, snapshot: Checkpoint) -> None:
+        shapes = {"state": tuple(self.state.shape)}
+        for name, shape in self.model.config.parameter_shapes().items():
+            shapes |= {f"optimizer.{key}.{name}": shape for key in ("exp_avg", "exp_avg_sq")}
+        try:
+            self.progress = p = Progress(**snapshot.training["progress"])
+            stored = TrainConfig.from_json(snapshot.training["config"])
+        except (KeyError, TypeError) as error:
+            raise CharrnnError(f"{snapshot.path}: holds no training state to go on with; see --init-from") from error
+        for name, shape in shapes.items():
+            if name not in snapshot.extra or snapshot.extra[name].shape != shape:
+                raise CharrnnError(f"{snapshot.path}: its training state ({name}) doesn't fit this network and text")
+        self.model.load(snapshot.weights)
+        self.state = torch.from_numpy(np.array(snapshot.extra["state"])).to(self.device)
+        for name, parameter in self.model.weights().items():
+            self._optimizer.state[parameter] = {
+                # Fused optimizers count on the device.
+                "step": torch.tensor(float(p.optimizer_steps), device=self.device),
+                **{
+                    key: torch.from_numpy(np.array(snapshot.extra[f"optimizer.{key}.{name}"])).to(self.device)
+                    for key in ("exp_avg", "exp_avg_sq")
+                },
+            }
+        if self._scaler.is_enabled():
+            self._scaler.load_state_dict(
+                {**self._scaler.state_dict(), "scale": p.loss_scale, "_growth_tracker": p.loss_scale_growth}
+            )
+        length = (self.config.steps, self.config.epochs, self.config.minutes)
+        if length != (stored.steps, stored.epochs, stored.minutes):
+            # A run made longer warms up again and decays over the part that was added.
+            p.schedule_from, p.next_mark = self._position(p.seconds), 0
+
+    def _save(self, store: Store) -> Iterator[Event]:
+        if not self.corpus.val_characters or self._best_path is None:
+            yield from self._save_best(store)
+        yield self._saved(store, "last", self.snapshot())
+
+    def _save_best(self, store: Store) -> Iterator[Event]:
+        self._best = Checkpoint(self.model.config, self.vocabulary, self._facts(), self.model.export())
+        event = self._saved(store, "best", self._best)
+        self._best_path = Path(event["path"])
+        yield event
+
+    def _saved(self, store: Store, kind: str, checkpoint: Checkpoint) -> Event:
+        return {"event": "saved", "path": str(store.save(kind, checkpoint)), "kind": kind}
+
+
+class _StepLog:
+    """Losses and gradient norms since the last ``step`` event, summed on the device so that no step waits for it."""
+
+    def __init__(self, now: float, step: int) -> None:
+        self._at, self._first = now, step
+        self._clear()
+
+    def _clear(self) -> None:
+        self._losses: list[Tensor] = []
+        self._norms: list[Tensor] = []
+        self._train_seconds = 0.0
+
+    def add(self, loss: Tensor, grad_norm: Tensor, seconds: float) -> None:
+        self._losses.append(loss)
+        self._norms.append(grad_norm)
+        self._train_seconds += seconds
+
+    def due(self, step: int, now: float, every: int | None) -> bool:
+        if every is not None:
+            return step % every == 0
+        # The first step's event shows at once that the run is alive.
+        return step == self._first + 1 or now - self._at >= LOG_SECONDS
+
+    def event(self, trainer: Trainer, now: float) -> Event:
+        steps = len(self._losses)
+        p = trainer.progress
+        event = {
+            "event": "step",
+            "step": p.step,
+            "steps": trainer.expected_steps(now),
+            "epoch": trainer.epochs,
+            "seconds": now,
+            "bits_per_char": float(torch.stack(self._losses).mean()) / math.log(2),
+            "learning_rate": trainer.learning_rate,
+            "grad_norm": float(torch.stack(self._norms).mean()),
+            "chars_per_second": steps * trainer.streams.characters_per_step / max(self._train_seconds, 1e-9),
+        }
+        self._at = now
+        self._clear()
+        return event
+
+
+def _key(seed: int, step: int) -> int:
+    """A generator seed that differs for every (seed, step)."""
+    return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    return tensor.detach().to("cpu", torch.float32, copy=True).numpy()
+
+
+def _warning(text: str) -> Event:
+    return {"event": "warning", "text": text}

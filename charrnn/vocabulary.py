@@ -1,0 +1,163 @@
+"""Characters to ids and back."""
+
+from __future__ import annotations
+
+import codecs
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn import CharrnnError
+
+CODE_POINTS = 0x110000
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+# Typographic characters whose plain form no Unicode decomposition gives.
+_PLAIN = str.maketrans(
+    {
+        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02bc\u00b4\u2039\u203a", "'"),
+        **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"'),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
+        **dict.fromkeys("\u00a0\u2002\u2003\u2009\u200a\u202f\t", " "),
+        "\u00d8": "O",
+        "\u00f8": "o",
+        "\u0141": "L",
+        "\u0142": "l",
+        "\u0131": "i",
+        "\u00d7": "x",
+        "\u2022": "*",
+        "\u2026": "...",
+        "\u00df": "ss",
+        "\u00c6": "AE",
+        "\u00e6": "ae",
+    }
+)
+
+
+def id_dtype(size: int) -> type[np.unsignedinteger[Any]]:
+    """The narrowest unsigned type that holds the ids ``0 .. size - 1``."""
+    return np.uint8 if size <= 1 << 8 else np.uint16 if size <= 1 << 16 else np.uint32
+
+
+class Vocabulary:
+    """The symbols a network reads and writes.
+
+    At level ``char`` the ids ``0 .. n - 1`` are the code points of ``characters`` in ascending order and id ``n`` is
+    the unknown character. At level ``byte`` the ids are the 256 byte values and nothing is unknown.
+    """
+
+    def __init__(self, level: str, characters: str = "") -> None:
+        """Raise `CharrnnError` unless ``characters`` are distinct and ascending (and none at level ``byte``)."""
+        if level not in ("char", "byte"):
+            raise CharrnnError(f"unknown vocabulary level {level!r}")
+        codes = self._code_points(characters)
+        if level == "byte" and characters:
+            raise CharrnnError("a byte vocabulary lists no characters")
+        if np.any(codes[1:] <= codes[:-1]):
+            raise CharrnnError("the vocabulary's characters are not distinct and ascending")
+        self.level = level
+        self.characters = characters
+        self.size = 256 if level == "byte" else len(codes) + 1
+        self.unknown: int | None = None if level == "byte" else len(codes)
+        self._codes = codes
+        self._table: NDArray[Any] | None = None
+
+    @staticmethod
+    def _code_points(text: str) -> NDArray[np.uint32]:
+        return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint32, copy=False)
+
+    @classmethod
+    def from_counts(cls, counts: Mapping[int, int], min_count: int = 1) -> Vocabulary:
+        """The vocabulary of a text whose code points occur ``counts`` times; rarer than ``min_count`` is unknown."""
+        return cls("char", "".join(chr(code) for code in sorted(counts) if counts[code] >= min_count))
+
+    @property
+    def table(self) -> NDArray[Any]:
+        """The id of every Unicode code point, shape (0x110000,); unlisted ones have the unknown character's."""
+        if self._table is None:
+            self._table = np.full(CODE_POINTS, self.unknown, dtype=id_dtype(self.size))
+            self._table[self._codes] = np.arange(len(self._codes))
+        return self._table
+
+    def encode(self, text: str) -> NDArray[Any]:
+        """The ids of ``text``: one per character, or one per byte of its UTF-8 form at level ``byte``."""
+        if self.level == "byte":
+            return np.frombuffer(text.encode("utf-8", "surrogateescape"), dtype=np.uint8)
+        return np.take(self.table, self._code_points(text))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ``ids``; the unknown character, and bytes that are not valid UTF-8, become U+FFFD."""
+        if self.level == "byte":
+            return bytes(int(i) for i in ids).decode("utf-8", "replace")
+        return "".join(self._symbol(int(i)) for i in ids)
+
+    def _symbol(self, index: int) -> str:
+        return REPLACEMENT if index == self.unknown else self.characters[index]
+
+    def decoder(self) -> Decoder:
+        """A decoder for ids that arrive one at a time."""
+        return Decoder(self)
+
+    def plain(self, text: str) -> tuple[str, dict[str, str]]:
+        """Replace characters outside the vocabulary by their nearest plain form inside it.
+
+        Returns the text and what was replaced: character -> plain form, or -> U+FFFD where there is none and the
+        unknown character stands in.
+        """
+        if self.level == "byte":
+            return text, {}
+        known, changed = set(self.characters), dict[str, str]()
+        for character in dict.fromkeys(text):
+            if character not in known:
+                changed[character] = next((form for form in _plain_forms(character) if known.issuperset(form)), REPLACEMENT)
+        return "".join(changed.get(character, character) for character in text), changed
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON value that `from_json` reads back."""
+        return {"level": self.level, "characters": self.characters}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Vocabulary:
+        """Read what `to_json` wrote; raise `CharrnnError` if it is anything else."""
+        if not isinstance(data, dict) or not all(isinstance(data.get(key), str) for key in ("level", "characters")):
+            raise CharrnnError("the vocabulary is malformed")
+        return cls(data["level"], data["characters"])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and (self.level, self.characters) == (other.level, other.characters)
+
+    def __hash__(self) -> int:
+        return hash((self.level, self.characters))
+
+
+class Decoder:
+    """Ids to text, one at a time: at level ``byte`` nothing comes out before a character's last byte is in."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._bytes = codecs.getincrementaldecoder("utf-8")("replace") if vocabulary.level == "byte" else None
+
+    def decode(self, index: int) -> str:
+        """The characters that ``index`` completes: at level ``char`` always one, at level ``byte`` none or more."""
+        if self._bytes is None:
+            return self._vocabulary._symbol(index)
+        return self._bytes.decode(bytes((index,)))
+
+    def finish(self) -> str:
+        """What is left at the end: U+FFFD for a character whose last bytes never came, else nothing."""
+        return "" if self._bytes is None else self._bytes.decode(b"", final=True)
+
+
+def _plain_forms(character: str) -> Iterable[str]:
+    decomposed = unicodedata.normalize("NFKD", character)
+    bare = "".join(mark for mark in decomposed if not unicodedata.combining(mark))
+    yield character.translate(_PLAIN)
+    yield decomposed
+    if bare:
+        yield bare
+        yield bare.translate(_PLAIN)
+    yield character.lower()
+    yield character.upper()

@@ -1,0 +1,64 @@
+"""What several test files need."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+class Stream(io.StringIO):
+    """A text stream that says whether it is a terminal."""
+
+    def __init__(self, *, terminal: bool = False) -> None:
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+@dataclass
+class Result:
+    """What one run of the command line left."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run the command line in this process and in an empty directory, with streams that are terminals or not."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path, terminal: bool = False, stdin: bytes = b"") -> Result:
+        from charrnn import cli
+
+        out, err = Stream(terminal=terminal), Stream(terminal=terminal)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+            code = cli.run([str(argument) for argument in arguments])
+        return Result(code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def charrnn(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """Run the command line as a process of its own, in an empty directory."""
+
+    def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "charrnn", *map(str, arguments)]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False, **options)  # type: ignore[call-overload]
+
+    return run
