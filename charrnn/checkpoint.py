@@ -55,7 +55,11 @@ class Checkpoint:
     def saved_at(self) -> float:
         """When the checkpoint was written, in seconds since 1970; 0 where the file doesn't say."""
         when = self.training.get("saved_at")
-        return float(when) if isinstance(when, int | float) and math.isfinite(when) else 0.0
+        try:
+            seconds = float(when) if isinstance(when, int | float) else 0.0
+        except OverflowError:
+            return 0.0
+        return seconds if math.isfinite(seconds) else 0.0
 
     @property
     def when(self) -> str:
@@ -71,7 +75,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
     from safetensors.numpy import save
 
     tensors = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in checkpoint.weights.items()}
-    tensors |= {name: np.ascontiguousarray(value) for name, value in checkpoint.extra.items()}
+    tensors |= {name: np.asarray(value, order="C") for name, value in checkpoint.extra.items()}
     metadata = {
         "format": FORMAT,
         "version": str(VERSION),
@@ -163,10 +167,11 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], int]]:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
         raise CharrnnError(f"{path}: {error.strerror}") from error
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise _fault(path, "not a regular file")
     with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise _fault(path, "not a regular file")
         try:
             yield file, status.st_size
         except OSError as error:
@@ -187,9 +192,11 @@ def _read_header(file: IO[bytes], path: Path, size: int) -> tuple[Checkpoint, di
         raise _fault(path, "it is no safetensors file, or its header is damaged")
     try:
         header = json.loads(_exactly(file, length, path).decode("utf-8"))
-        metadata = header.pop("__metadata__", None)
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise _fault(path, "its header is no JSON object") from error
+    except (ValueError, RecursionError) as error:
+        raise _fault(path, "its header is no JSON") from error
+    if not isinstance(header, dict):
+        raise _fault(path, "its header is no JSON object")
+    metadata = header.pop("__metadata__", None)
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise _fault(path, "it was not written by charrnn")
     if metadata.get("version") != str(VERSION):
@@ -222,6 +229,8 @@ def _entry(data: Any) -> _Entry:
     shape, (begin, end) = data["shape"], data["data_offsets"]
     if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)) or len(shape) > 8:
         raise ValueError("a tensor's shape or place is no list of whole numbers")
+    if math.prod(max(size, 1) for size in shape) > 1 << 48:
+        raise ValueError("a tensor's shape is beyond any memory, empty or not")
     if end - begin != dtype.itemsize * math.prod(shape):
         raise ValueError("a tensor's place does not fit its shape")
     return _Entry(dtype, tuple(shape), begin, end - begin)
@@ -282,11 +291,17 @@ class RunDirectory:
         """Append ``event`` to ``log.jsonl`` as one line."""
         try:
             if self._log is None:
-                self._log = open(self.path / LOG, "a", encoding="utf-8")  # noqa: SIM115 - it stays open for the whole run
+                self._log = open(self.path / LOG, "a", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - it stays open for the whole run
             self._log.write(json.dumps(event, ensure_ascii=False) + "\n")
             self._log.flush()
         except OSError as error:
             raise CharrnnError(f"{self.path / LOG}: can't write: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close the log."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
 
 
 def checkpoints_under(root: Path, name: str = BEST) -> list[Path]:

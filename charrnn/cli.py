@@ -119,7 +119,12 @@ def train(
     ] = None,
     dropout: Annotated[
         float | None,
-        _setting(TrainConfig, "dropout", "Locked dropout on the outputs of the layers.", panel=_OPTIMIZATION),
+        _setting(
+            TrainConfig,
+            "dropout",
+            "Locked dropout on each layer's output (a quarter of it on the embedding).",
+            panel=_OPTIMIZATION,
+        ),
     ] = None,
     seed: Annotated[int | None, _setting(TrainConfig, "seed", "Of every random choice.", panel=_OPTIMIZATION)] = None,
     level: Annotated[str | None, _setting(TrainConfig, "level", "Characters or raw bytes.", panel=_TEXT)] = None,
@@ -275,9 +280,10 @@ def _logged(run: RunDirectory, trainer: Trainer, start: dict[str, Any]) -> Itera
         yield from trainer.warnings()
         yield from trainer.run(run)
 
-    for event in events():
-        run.log(event)
-        yield event
+    with contextlib.closing(run):
+        for event in events():
+            run.log(event)
+            yield event
 
 
 @contextlib.contextmanager
@@ -524,6 +530,9 @@ def run(arguments: list[str] | None = None) -> int:
     except CharrnnError as error:
         Console().error(str(error))
         return error.exit_code
+    except OSError as error:
+        Console().error(f"{os.fsdecode(error.filename) + ': ' if error.filename else ''}{error.strerror or error}")
+        return 1
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         Console().error(f"{error.format_message().rstrip('.')} (see {context.command_path if context else 'charrnn'} --help)")

@@ -38,9 +38,9 @@ class Interval:
         return " ".join(["a whole number" if self.integer else "a number", " and ".join(parts)]).strip()
 
     def __contains__(self, value: object) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or math.isinf(value):
+        if isinstance(value, bool) or not isinstance(value, int if self.integer else (int, float)):
             return False
-        if self.integer and value != int(value):
+        if isinstance(value, float) and not math.isfinite(value):
             return False
         above = value > self.low if self.low_open else value >= self.low
         below = value < self.high if self.high_open else value <= self.high

@@ -225,12 +225,13 @@ class LiveView(TrainingView):
             case "end":
                 self._end = event
                 self._best = event["best_val_bits_per_char"]
-        self._live.update(self._display(), refresh=True)
+        self._live.update(self.display(), refresh=True)
         if self._end is not None:
             self.close()
             self._console.say(describe_end(self._end))
 
-    def _display(self) -> RenderableType:
+    def display(self) -> RenderableType:
+        """The whole picture as a renderable."""
         from rich.console import Group
         from rich.panel import Panel
         from rich.progress_bar import ProgressBar

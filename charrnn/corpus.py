@@ -28,7 +28,7 @@ IN_MEMORY_BYTES = 1 << 26
 _BOMS = (  # UTF-32's little-endian mark begins with UTF-16's, so it is looked for first.
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
@@ -64,15 +64,22 @@ def corpus_name(paths: Sequence[str]) -> str:
     if paths[0] == STDIN:
         return "stdin"
     path = Path(paths[0])
-    name = path.resolve().name if path.is_dir() else Path(path.name.removesuffix(".gz")).stem
+    name = path.resolve().name if _is_directory(paths[0]) else Path(path.name.removesuffix(".gz")).stem
     return name or "corpus"
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except OSError as error:
+        raise CharrnnError(f"{path}: {error.strerror}") from error
 
 
 def text_files(paths: Sequence[str]) -> list[str]:
     """``paths`` with each directory replaced by its ``*.txt`` files, sorted; `CharrnnError` if it has none."""
     files: list[str] = []
     for path in paths:
-        if path != STDIN and Path(path).is_dir():
+        if path != STDIN and _is_directory(path):
             found = sorted(str(entry) for entry in Path(path).glob("*.txt") if entry.is_file())
             if not found:
                 raise CharrnnError(f"{path}: the directory holds no *.txt file; name the files to read")
@@ -109,52 +116,66 @@ def read_corpus(
     """
     if encoding is not None:
         _check_encoding(encoding)
-    digest, total = hashlib.sha256(), 0
-    store, counts = _BlockStore(), np.zeros(CODE_POINTS if level == "char" else 256, dtype=np.int64)
     files = text_files(paths)
-    last_code = -1
-    for number, path in enumerate(files):
-        blocks = _blocks(path)
-        try:
-            if level == "char":
-                if number and last_code not in (-1, 10):
-                    store.append(np.array([10], dtype=np.uint8))
-                    counts[10] += 1
-                decoded = _decoded(blocks, path, encoding)
-            else:
-                decoded = ((block, np.frombuffer(block, dtype=np.uint8)) for block in blocks)
-            for raw, codes in decoded:
-                digest.update(raw)
-                total += len(raw)
-                if len(codes):
-                    last_code = int(codes[-1])
-                    found = np.bincount(codes)
-                    counts[: len(found)] += found
-                    store.append(codes)
-        except OSError as error:
-            raise CharrnnError(f"{path}: {error.strerror or error}") from error
-    characters = int(counts.sum())
-    if characters < 2:
-        what = "holds no text" if characters == 0 else "holds a single character"
-        raise CharrnnError(f"{', '.join(files)[:200]}: {what}; training needs at least 2 characters")
-    if vocabulary is None:
-        present = np.flatnonzero(counts)
-        vocabulary = (
-            Vocabulary("byte")
-            if level == "byte"
-            else Vocabulary.from_counts(dict(zip(present.tolist(), counts[present].tolist(), strict=True)), min_count)
-        )
-    ids = store.encoded(vocabulary, characters)
+    with _BlockStore() as store:
+        read = _read_files(files, store, level, encoding)
+        characters = int(read.counts.sum())
+        if characters < 2:
+            what = "holds no text" if characters == 0 else "holds a single character"
+            raise CharrnnError(f"{', '.join(files)[:200]}: {what}; training needs at least 2 characters")
+        if vocabulary is None:
+            present = np.flatnonzero(read.counts)
+            occurrences = dict(zip(present.tolist(), read.counts[present].tolist(), strict=True))
+            vocabulary = Vocabulary("byte") if level == "byte" else Vocabulary.from_counts(occurrences, min_count)
+        ids = store.encoded(vocabulary, characters)
     held_out = int(characters * val_fraction)
     return Corpus(
         name=corpus_name(paths),
         paths=tuple(path if path == STDIN else str(Path(path).resolve()) for path in paths),
-        bytes_read=total,
-        sha256=digest.hexdigest(),
+        bytes_read=read.size,
+        sha256=read.sha256,
         vocabulary=vocabulary,
         ids=ids,
         train_characters=characters - (held_out if held_out >= 2 and characters - held_out >= 2 else 0),
     )
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What reading the files found: the raw bytes' number and digest, and how often each code point or byte occurs."""
+
+    size: int
+    sha256: str
+    counts: NDArray[np.int64]
+
+
+def _read_files(files: Sequence[str], store: _BlockStore, level: str, encoding: str | None) -> _Read:
+    digest, size, last_code = hashlib.sha256(), 0, -1
+    counts = np.zeros(CODE_POINTS if level == "char" else 256, dtype=np.int64)
+
+    def keep(codes: NDArray[Any]) -> None:
+        found = np.bincount(codes)
+        counts[: len(found)] += found
+        store.append(codes)
+
+    for path in files:
+        if level == "char":
+            if last_code not in (-1, 10):
+                keep(np.array([10], dtype=np.uint8))
+                last_code = 10
+            decoded = _decoded(_blocks(path), path, encoding)
+        else:
+            decoded = ((block, np.frombuffer(block, dtype=np.uint8)) for block in _blocks(path))
+        try:
+            for raw, codes in decoded:
+                digest.update(raw)
+                size += len(raw)
+                if len(codes):
+                    last_code = int(codes[-1])
+                    keep(codes)
+        except OSError as error:
+            raise CharrnnError(f"{path}: {error.strerror or error}") from error
+    return _Read(size, digest.hexdigest(), counts)
 
 
 def _check_encoding(encoding: str) -> None:
@@ -191,22 +212,25 @@ def _decoded(blocks: Iterator[bytes], path: str, encoding: str | None) -> Iterat
     raw = b""
     while True:
         raw = next(blocks, b"")
+        unmarked = raw
         if decoder is None:
             if encoding is None:
                 name = next((codec for mark, codec in _BOMS if raw.startswith(mark)), "utf-8")
+            if codecs.lookup(name).name == "utf-8":
+                unmarked = raw.removeprefix(codecs.BOM_UTF8)
+                consumed = len(raw) - len(unmarked)
             decoder = codecs.getincrementaldecoder(name)()
         pending = len(decoder.getstate()[0])
         try:
-            text = held + decoder.decode(raw, final=not raw)
+            text = held + decoder.decode(unmarked, final=not raw)
         except UnicodeDecodeError as error:
             where = consumed - pending + error.start
             raise CharrnnError(
-                f"{path}: byte {where} is not valid {name.upper().removesuffix('-SIG')} text;"
-                f" try --encoding latin-1, or --level byte"
+                f"{path}: byte {where} is not valid {name.upper()} text; try --encoding latin-1, or --level byte"
             ) from error
         except UnicodeError as error:
             raise CharrnnError(f"{path}: not valid {name} text ({error}); try --level byte") from error
-        consumed += len(raw)
+        consumed += len(unmarked)
         held = ""
         if raw and text.endswith("\r"):
             text, held = text[:-1], "\r"
@@ -229,6 +253,13 @@ class _BlockStore:
         self._spilled: list[tuple[Any, int]] = []
         self._file: IO[bytes] | None = None
 
+    def __enter__(self) -> _BlockStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
     def append(self, codes: NDArray[Any]) -> None:
         self._blocks.append(codes)
         self._bytes += codes.nbytes
@@ -244,7 +275,6 @@ class _BlockStore:
             self._file.seek(0)
             for dtype, length in self._spilled:
                 yield np.frombuffer(self._file.read(length * dtype.itemsize), dtype=dtype)
-            self._file.close()
         yield from self._blocks
 
     def encoded(self, vocabulary: Vocabulary, characters: int) -> NDArray[Any]:

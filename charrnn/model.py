@@ -110,14 +110,15 @@ class CharRNN(nn.Module):
     def dropout_masks(self, batch_size: int, dropout: float, generator: torch.Generator) -> list[Tensor] | None:
         """Locked dropout (Gal and Ghahramani 2016): a mask per column that stays the same for all characters of a chunk.
 
-        One mask (N, 1, E) for the embedding and one (N, 1, H) for each layer's output, scaled by 1 / (1 - ``dropout``).
-        None where ``dropout`` is 0.
+        One mask (N, 1, E) for the embedding and one (N, 1, H) for each layer's output, scaled so that their mean is 1. The
+        embedding's drops a quarter as much: what it takes from a character is nowhere else to be had. None where
+        ``dropout`` is 0.
         """
         if dropout == 0:
             return None
         device = self.head.weight.device
-        sizes = [self.config.embedding_size] + [self.config.hidden_size] * self.config.num_layers
+        shares = [(self.config.embedding_size, dropout / 4)] + [(self.config.hidden_size, dropout)] * self.config.num_layers
         return [
-            (torch.rand(batch_size, 1, size, generator=generator, device=device) >= dropout).float().div_(1 - dropout)
-            for size in sizes
+            (torch.rand(batch_size, 1, size, generator=generator, device=device) >= share).float().div_(1 - share)
+            for size, share in shares
         ]

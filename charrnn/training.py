@@ -226,7 +226,7 @@ class Trainer:
         """Train to the end of the budget or until stopped; yields the events from the first ``step`` to ``end``."""
         p = self.progress
         if p.step == 0:
-            p.schedule_from = self.seconds
+            p.schedule_from = self._position(self.seconds)
         reason, saved_at, evaluated_at = "", self.seconds, -1
         log = _StepLog(self.seconds, p.step)
         good = self.snapshot()
@@ -305,11 +305,12 @@ class Trainer:
             return self.total_steps
         assert self.config.minutes is not None
         end = 60 * self.config.minutes
-        # Room for the last evaluation and save; the first evaluation has measured what a character costs.
+        # Room for the last evaluation and save; the latest evaluation has measured what a character costs. Should it have met
+        # a stall of the machine, its part is held to its share.
         p = self.progress
         whole = self.corpus.val_characters if self.corpus.val_characters > p.eval_characters else 0
         per_character = self._evaluation_seconds / p.eval_characters if p.eval_characters else 0.0
-        closing = per_character * (p.eval_characters + whole) + 0.2
+        closing = min(per_character * p.eval_characters, EVALUATION_SHARE * end) + per_character * whole + 0.2
         return max(end - closing, end / 2)
 
     def _position(self, seconds: float) -> float:
@@ -382,12 +383,12 @@ class Trainer:
     def _affordable_characters(self, fraction: float) -> int:
         """How much validation text keeps all evaluations within 5 % of the run; a pure function where steps are counted.
 
-        A character costs about a third of a training character to evaluate.
+        A character costs about a quarter of a training character to evaluate.
         """
         p, per_step = self.progress, self.streams.characters_per_step
         total = self.total_steps if self.total_steps is not None else p.step / max(fraction, 1e-3)
         between = self.config.eval_every or total / (len(EVALUATION_MARKS) + 1)
-        affordable = max(int(EVALUATION_SHARE * 3 * between * per_step), 2000)
+        affordable = max(int(EVALUATION_SHARE * 4 * between * per_step), 2000)
         return min(self.corpus.val_characters, MAX_EVALUATION_CHARACTERS, affordable)
 
     def _whole_validation(self, store: Store) -> Iterator[Event]:

@@ -1,0 +1,691 @@
+"""The command line: what it prints, what it leaves on disk, and how it refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import json
+import os
+import pickle
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charrnn import __version__, checkpoint, cli
+
+Invoke = Callable[..., Any]
+
+TEXT = 'The fox said: "go" - and the crow\'s cheese fell into the grass.\n' * 12
+TINY = ("--hidden-size", "16", "--steps", "10")
+REASONS = {"finished", "interrupted", "terminated", "diverged", "failed"}
+KEYS = {
+    "start": "corpus characters vocab_size train_characters val_characters parameters device precision run_dir config",
+    "step": "step steps epoch seconds bits_per_char learning_rate grad_norm chars_per_second",
+    "eval": "step seconds val_bits_per_char best hidden",
+    "sample": "step text",
+    "saved": "path kind",
+    "warning": "text",
+    "end": "step epochs seconds best_val_bits_per_char chars_per_second best_path reason",
+}
+
+
+def train_into(out: Path, text: str | bytes, *options: str) -> Path:
+    """A run directory, for fixtures that live longer than one test."""
+    corpus = out.parent / f"{out.name}.txt"
+    corpus.write_bytes(text.encode() if isinstance(text, str) else text)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        assert cli.run(["train", str(corpus), "--out", str(out), *TINY, *options]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_into(tmp_path_factory.mktemp("trained") / "tale", TEXT)
+
+
+@pytest.fixture(scope="module")
+def trained_on_bytes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_into(tmp_path_factory.mktemp("bytes") / "signs", "é漢😀" * 60, "--level", "byte")
+
+
+@pytest.fixture
+def tale(tmp_path: Path) -> Path:
+    path = tmp_path / "tale.txt"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path: Path, trained: Path) -> Path:
+    """A copy of the trained run that a test may change."""
+    return shutil.copytree(trained, tmp_path / "checkpoints" / "tale")
+
+
+def saved_at(path: Path, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write the checkpoint again as if at another time."""
+    with monkeypatch.context() as patch:
+        patch.setattr("time.time", lambda: seconds)
+        checkpoint.write(path, checkpoint.read(path))
+
+
+def lines(text: str) -> list[Any]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def files(path: Path) -> list[str]:
+    return sorted(str(found.relative_to(path)) for found in path.rglob("*") if found.is_file())
+
+
+def assert_one_line(result: Any, code: int, *parts: str) -> None:
+    """An expected failure: its exit code, nothing on stdout, and one line on stderr that holds all of ``parts``."""
+    assert result.code == code, result
+    assert result.stdout == ""
+    assert re.fullmatch(r"charrnn: [^\n]+\n", result.stderr), result.stderr
+    for part in parts:
+        assert part in result.stderr
+
+
+# -- train ----------------------------------------------------------------------------------------------------------
+
+
+def test_train_prints_one_line_the_path_of_the_best_checkpoint(invoke: Invoke, tale: Path, tmp_path: Path) -> None:
+    result = invoke("train", tale, *TINY)
+    assert (result.code, result.stdout) == (0, "checkpoints/tale/best.safetensors\n")
+    assert files(tmp_path / "checkpoints") == ["tale/best.safetensors", "tale/last.safetensors", "tale/log.jsonl"]
+
+
+def test_train_json_prints_the_events_of_the_contract_and_logs_the_same(invoke: Invoke, tale: Path, tmp_path: Path) -> None:
+    result = invoke("train", tale, *TINY, "--eval-every", "5", "--log-every", "1", "--json")
+    events = lines(result.stdout)
+    assert (tmp_path / "checkpoints/tale/log.jsonl").read_text(encoding="utf-8") == result.stdout
+    names = [event["event"] for event in events]
+    assert set(names) == set(KEYS)  # the warning says that the text is short
+    assert (names[0], names[-1]) == ("start", "end")
+    for event in events:
+        assert set(KEYS[event["event"]].split()) <= event.keys()
+
+
+def test_the_events_tell_the_run_as_it_was_asked_for(invoke: Invoke, tale: Path) -> None:
+    result = invoke("train", tale, *TINY, "--eval-every", "5", "--log-every", "1", "--lr", "0.02", "--json")
+    by_name: dict[str, list[Any]] = {}
+    for event in lines(result.stdout):
+        by_name.setdefault(event["event"], []).append(event)
+    (first,), (last,) = by_name["start"], by_name["end"]
+    assert first["characters"] == len(TEXT) == first["train_characters"] + first["val_characters"]
+    assert first["vocab_size"] == len(set(TEXT)) + 1
+    assert first["config"]["model"]["hidden_size"] == 16
+    assert [event["step"] for event in by_name["step"]] == list(range(1, 11))
+    assert all(0 < event["learning_rate"] <= 0.02 for event in by_name["step"])
+    assert [event["step"] for event in by_name["eval"]] == [5, 10]
+    assert [len(event["text"]) for event in by_name["sample"]] == [80, 80]
+    assert {event["kind"] for event in by_name["saved"]} == {"best", "last"}
+    assert (last["step"], last["reason"], last["best_path"]) == (10, "finished", "checkpoints/tale/best.safetensors")
+    assert last["best_val_bits_per_char"] == min(event["val_bits_per_char"] for event in by_name["eval"])
+
+
+def test_a_second_run_gets_a_name_of_its_own_and_the_first_stays_as_it_was(invoke: Invoke, tale: Path, tmp_path: Path) -> None:
+    invoke("train", tale, *TINY)
+    before = {path: path.read_bytes() for path in (tmp_path / "checkpoints/tale").iterdir()}
+    for number in (2, 3):
+        assert invoke("train", tale, *TINY).stdout == f"checkpoints/tale-{number}/best.safetensors\n"
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_out_that_holds_a_run_is_refused_with_a_word_on_resume(invoke: Invoke, tale: Path, run: Path) -> None:
+    before = {path: path.read_bytes() for path in run.iterdir()}
+    assert_one_line(invoke("train", tale, *TINY, "--out", run), 1, "--resume", str(run))
+    assert {path: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_out_names_the_run_directory(invoke: Invoke, tale: Path, tmp_path: Path) -> None:
+    assert invoke("train", tale, *TINY, "--out", "deep/er").stdout == "deep/er/best.safetensors\n"
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_out_that_is_a_file_is_an_expected_failure(invoke: Invoke, tale: Path) -> None:
+    assert_one_line(invoke("train", tale, *TINY, "--out", tale), 1, "tale.txt")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [(["-"], "stdin"), (["letters"], "letters"), (["letters/b.txt", "letters/a.txt"], "b"), (["c.txt.gz"], "c")],
+)
+def test_a_run_is_named_after_its_text(invoke: Invoke, tmp_path: Path, arguments: list[str], name: str) -> None:
+    (tmp_path / "letters").mkdir()
+    for letter in "ab":
+        (tmp_path / f"letters/{letter}.txt").write_text(TEXT)
+    (tmp_path / "c.txt.gz").write_bytes(gzip.compress(TEXT.encode()))
+    result = invoke("train", *arguments, *TINY, "--steps", "1", stdin=TEXT.encode())
+    assert (result.code, result.stdout) == (0, f"checkpoints/{name}/best.safetensors\n")
+
+
+def test_a_file_name_that_is_not_utf8_is_as_good_as_any(invoke: Invoke, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.txt")
+    (tmp_path / name).write_text(TEXT)
+    result = invoke("train", name, *TINY)
+    assert result.code == 0
+    assert Path(tmp_path, result.stdout.rstrip("\n")).exists()
+
+
+def test_training_too_short_to_step_or_to_evaluate_still_ends_well(invoke: Invoke, tale: Path, tmp_path: Path) -> None:
+    for options in (("--minutes", "1e-6"), ("--epochs", "1e-6"), ("--steps", "1", "--val-fraction", "0")):
+        result = invoke("train", tale, "--hidden-size", "16", *options)
+        assert result.code == 0, options
+        assert Path(tmp_path, result.stdout.strip()).exists()
+
+
+def test_a_run_that_diverges_says_so_and_keeps_what_was_good(invoke: Invoke, tale: Path) -> None:
+    result = invoke("train", tale, *TINY, "--lr", "1e30", "--log-every", "1", "--json")
+    assert result.code == 1
+    assert lines(result.stdout)[-1]["reason"] == "diverged"
+    assert re.search(r"^charrnn: .*diverged", result.stderr, re.MULTILINE)
+    assert invoke("sample", "-n", "5", "-q").code == 0
+
+
+@pytest.mark.parametrize("option", ["--epochs", "--minutes"])
+def test_a_length_beyond_all_counting_is_no_crash(
+    invoke: Invoke, tale: Path, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli._Stop, "reason", "interrupted")
+    assert invoke("train", tale, "--hidden-size", "16", option, "1e308").code in (2, 130)
+
+
+# -- resume ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_goes_on_where_it_stopped_and_its_log_grows(invoke: Invoke, run: Path) -> None:
+    before = (run / "log.jsonl").read_text()
+    result = invoke("train", "--resume", run, "--steps", "15", "--log-every", "1", "--json")
+    assert result.code == 0
+    assert [event["step"] for event in lines(result.stdout) if event["event"] == "step"] == [11, 12, 13, 14, 15]
+    assert (run / "log.jsonl").read_text() == before + result.stdout
+
+
+def test_resume_latest_means_the_run_saved_last_by_its_own_header(
+    invoke: Invoke, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = shutil.copytree(run, run.with_name("a-newer-one"))
+    for path, seconds in ((run, 1e9), (newer, 2e9)):
+        saved_at(path / "last.safetensors", seconds, monkeypatch)
+    os.utime(run / "last.safetensors", (3e9, 3e9))
+    result = invoke("train", "--resume", "latest", "--steps", "11")
+    assert (result.code, result.stdout) == (0, "checkpoints/a-newer-one/best.safetensors\n")
+
+
+def test_resuming_a_finished_run_trains_no_further_and_keeps_its_best(invoke: Invoke, tmp_path: Path) -> None:
+    # The validation text holds letters that training never shows, so the first evaluation is the best one.
+    run = train_into(tmp_path / "over", "ab" * 400 + "xyzw" * 22, "--steps", "30", "--eval-every", "5", "--lr", "0.05")
+    weights = checkpoint.read(run / "best.safetensors").weights["head.weight"]
+    result = invoke("train", "--resume", run, "--json")
+    assert result.code == 0
+    assert lines(result.stdout)[-1]["step"] == 30
+    assert (checkpoint.read(run / "best.safetensors").weights["head.weight"] == weights).all()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "own"),
+    [
+        ("--hidden-size", "32", "16"),
+        ("--layers", "2", "1"),
+        ("--cell", "gru", "lstm"),
+        ("--seed", "7", "0"),
+        ("--bptt", "32", "64"),
+        ("--batch-size", "8", "16"),
+        ("--val-fraction", "0.25", "0.1"),
+        ("--level", "byte", "char"),
+    ],
+)
+def test_a_setting_that_may_not_change_on_resume_is_refused_with_both_values(
+    invoke: Invoke, run: Path, option: str, value: str, own: str
+) -> None:
+    before = files(run), (run / "last.safetensors").read_bytes()
+    assert_one_line(invoke("train", "--resume", run, option, value), 2, option, value, own, "--help")
+    assert (files(run), (run / "last.safetensors").read_bytes()) == before
+
+
+def test_a_setting_given_again_as_it_was_is_no_change(invoke: Invoke, run: Path) -> None:
+    assert invoke("train", "--resume", run, "--hidden-size", "16", "--seed", "0", "--steps", "11").code == 0
+
+
+def test_a_run_is_not_resumed_on_another_text(invoke: Invoke, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.txt").write_text(TEXT + TEXT)
+    assert_one_line(invoke("train", "other.txt", "--resume", run), 1, "other.txt")
+
+
+def test_a_run_on_stdin_is_resumed_when_its_text_is_given_again(invoke: Invoke) -> None:
+    assert invoke("train", "-", *TINY, stdin=TEXT.encode()).code == 0
+    assert_one_line(invoke("train", "--resume", "checkpoints/stdin"), 2, "stdin", "again")
+    again = invoke("train", "-", "--resume", "checkpoints/stdin", "--steps", "11", stdin=TEXT.encode())
+    assert (again.code, again.stdout) == (0, "checkpoints/stdin/best.safetensors\n")
+
+
+def test_only_a_run_can_be_resumed(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert_one_line(invoke("train", "--resume", "empty"), 1, "empty", "last.safetensors")
+    assert_one_line(invoke("train", "--resume", "nowhere"), 1, "nowhere")
+    assert_one_line(invoke("train", "--resume", "latest"), 1, "checkpoints")
+
+
+# -- sample ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sample(invoke: Invoke, trained: Path) -> Invoke:
+    return lambda *arguments, **others: invoke("sample", "-c", trained, *arguments, **others)
+
+
+def ended(text: str) -> str:
+    return text if text.endswith("\n") else text + "\n"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_sample_is_the_prompt_and_exactly_n_new_characters(sample: Invoke, terminal: bool) -> None:
+    (record,) = lines(sample("-p", "The fox", "-n", "37", "--seed", "1", "--json").stdout)
+    assert len(record["text"]) == 37
+    result = sample("-p", "The fox", "-n", "37", "--seed", "1", terminal=terminal)
+    assert (result.code, result.stdout) == (0, ended("The fox" + record["text"]))
+
+
+def test_a_sample_is_500_characters_long_unless_told(sample: Invoke) -> None:
+    assert len(lines(sample("--json").stdout)[0]["text"]) == 500
+
+
+def test_no_echo_leaves_the_prompt_out(sample: Invoke) -> None:
+    echoed = sample("-p", "The fox", "-n", "20", "--seed", "1").stdout
+    assert "The fox" + sample("-p", "The fox", "-n", "20", "--seed", "1", "--no-echo").stdout == echoed
+
+
+def test_a_prompt_comes_from_the_command_line_a_file_or_stdin_alike(sample: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "prompt").write_text("The crow\n", newline="")
+    common = ("-n", "20", "--seed", "1")
+    expected = sample("--prompt", "The crow\n", *common).stdout
+    assert expected.startswith("The crow\n")
+    assert sample("--prompt-file", "prompt", *common).stdout == expected
+    assert sample("--prompt", "-", *common, stdin=b"The crow\n").stdout == expected
+
+
+def test_a_prompt_changes_what_follows(sample: Invoke) -> None:
+    texts = {sample("-p", prompt, "-n", "40", "--seed", "1", "--no-echo").stdout for prompt in ("The", "crow's", "\n\n")}
+    assert len(texts) == 3
+
+
+def test_two_prompts_are_a_usage_error(sample: Invoke) -> None:
+    assert_one_line(sample("-p", "x", "--prompt-file", "y"), 2, "--prompt", "--prompt-file")
+
+
+@pytest.mark.parametrize("options", [("--prompt-file", "latin"), ("-p", "-")])
+def test_a_prompt_that_is_no_utf8_is_an_expected_failure(sample: Invoke, tmp_path: Path, options: tuple[str, ...]) -> None:
+    (tmp_path / "latin").write_bytes(b"caf\xe9")
+    assert_one_line(sample(*options, stdin=b"caf\xe9"), 1, "byte 3", "UTF-8")
+
+
+def test_the_same_seed_gives_the_same_text_and_another_seed_another(sample: Invoke) -> None:
+    first, again, other = (sample("-n", "60", "--seed", seed) for seed in ("1", "1", "2"))
+    assert first.stdout == again.stdout != other.stdout
+    assert first.stderr == ""
+
+
+def test_without_a_seed_a_fresh_one_is_drawn_and_named(sample: Invoke) -> None:
+    runs = [sample("-n", "60") for _ in range(2)]
+    seeds = [re.fullmatch(r"charrnn: seed (\d+)\n", result.stderr)[1] for result in runs]  # type: ignore[index]
+    assert seeds[0] != seeds[1]
+    assert [sample("-n", "60", "--seed", seed).stdout for seed in seeds] == [result.stdout for result in runs]
+
+
+def test_temperature_0_needs_no_luck(sample: Invoke) -> None:
+    assert len({sample("-n", "60", "--temp", "0", "--seed", seed).stdout for seed in "123"}) == 1
+
+
+def test_the_likeliest_character_alone_is_temperature_0(sample: Invoke) -> None:
+    greedy = sample("-n", "60", "--temp", "0").stdout
+    assert sample("-n", "60", "--top-k", "1").stdout == greedy
+    assert sample("-n", "60", "--top-p", "1e-9").stdout == greedy
+
+
+def test_temperature_is_the_long_name_of_temp(sample: Invoke) -> None:
+    short, long = (sample("-n", "60", "--seed", "1", option, "3.5") for option in ("--temp", "--temperature"))
+    assert short.stdout == long.stdout != sample("-n", "60", "--seed", "1").stdout
+
+
+@pytest.mark.parametrize("temperature", ["1e-320", "1e-300", "1e300"])
+def test_extreme_temperatures_give_text_and_no_complaint(sample: Invoke, temperature: str) -> None:
+    result = sample("-n", "20", "--seed", "1", "--temp", temperature)
+    assert (result.code, result.stderr) == (0, "")
+    assert set(result.stdout) <= set(TEXT)
+
+
+def test_a_json_sample_is_one_object_of_the_contract(sample: Invoke) -> None:
+    (record,) = lines(sample("-p", "The", "-n", "9", "--seed", "5", "--json").stdout)
+    assert set(record) >= {"index", "text", "prompt", "seed", "characters", "finish_reason"}
+    assert (record["index"], record["prompt"], record["seed"], record["characters"]) == (0, "The", 5, 9)
+    assert record["finish_reason"] == "length"
+
+
+def test_prompt_characters_the_network_does_not_know_are_replaced_and_named(sample: Invoke) -> None:
+    result = sample("-p", "“Thé fox’s 😀—”", "-n", "0", "--json", "--seed", "1")
+    assert lines(result.stdout)[0]["prompt"] == '"The fox\'s \ufffd-"'
+    assert result.stderr.count("\n") == 1
+    for character in "“é’😀—”":
+        assert character in result.stderr
+    assert "unknown" in result.stderr
+
+
+def test_a_prompt_of_nothing_but_unknown_characters_does_not_crash(sample: Invoke) -> None:
+    result = sample("-p", "\x00\ud800漢", "-n", "10", "--seed", "1", "--no-echo")
+    assert result.code == 0
+    assert len(result.stdout.rstrip("\n")) <= 10
+
+
+def test_the_unknown_character_is_never_generated(invoke: Invoke, tmp_path: Path) -> None:
+    # Every third character is a rare one: "unknown" is the likeliest symbol by far.
+    rare = "".join(f"a{chr(0x4E00 + number)}{chr(0x5E00 + number)}" for number in range(300))
+    run = train_into(tmp_path / "rare", rare, "--min-count", "2", "--steps", "30", "--lr", "0.05")
+    for temperature in ("0", "1", "100"):
+        result = invoke("sample", "-c", run, "-n", "100", "--temp", temperature, "--seed", "1")
+        assert result.stdout == "a" * 100 + "\n"
+
+
+def test_a_vocabulary_of_nothing_known_is_refused_before_training(invoke: Invoke, tale: Path, tmp_path: Path) -> None:
+    assert_one_line(invoke("train", tale, *TINY, "--min-count", "100000"), 1, "--min-count")
+    assert files(tmp_path) == ["tale.txt"]
+
+
+def test_n_0_prints_the_prompt_alone(sample: Invoke) -> None:
+    assert sample("-p", "The fox", "-n", "0", "--seed", "1").stdout == "The fox\n"
+    assert sample("-n", "0", "--seed", "1").stdout.strip() == ""
+    assert lines(sample("-n", "0", "--json").stdout)[0]["text"] == ""
+
+
+def test_a_byte_network_writes_whole_characters(charrnn: Invoke, trained_on_bytes: Path) -> None:
+    done = charrnn("sample", "-c", trained_on_bytes, "-n", "90", "-p", "é漢", "--temp", "0.1", "--seed", "1")
+    assert done.returncode == 0
+    assert done.stdout.decode("utf-8").startswith("é漢")
+
+
+def test_json_is_utf8_also_when_a_prompt_is_not(charrnn: Invoke, trained_on_bytes: Path) -> None:
+    done = charrnn("sample", "-c", trained_on_bytes, "-n", "9", "-p", os.fsdecode(b"\xff"), "--json", "--seed", "1")
+    assert done.returncode == 0, done.stderr
+    json.loads(done.stdout.decode("utf-8"))
+
+
+def test_a_checkpoint_is_named_by_its_file_or_its_run(invoke: Invoke, trained: Path) -> None:
+    common = ("-n", "50", "--seed", "1")
+    by_file, by_run = (invoke("sample", "-c", path, *common) for path in (trained / "best.safetensors", trained))
+    assert by_file.stdout == by_run.stdout != ""
+    assert invoke("sample", "--checkpoint", trained / "last.safetensors", *common).code == 0
+
+
+def test_the_default_is_the_most_recent_network_by_its_own_header(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "checkpoints"
+    root.mkdir()
+    for name, text, seconds in (("a", "ab", 1e9), ("b", "xy", 2e9), ("c", "pq", 1.5e9)):
+        saved_at(train_into(root / name, text * 50) / "best.safetensors", seconds, monkeypatch)
+    os.utime(root / "a/best.safetensors", (3e9, 3e9))
+    (root / "broken").mkdir()
+    (root / "broken/best.safetensors").write_bytes(b"\x00" * 100)
+    assert set(invoke("sample", "-n", "40", "-q").stdout) == set("xy\n")
+
+
+# -- info -----------------------------------------------------------------------------------------------------------
+
+
+def test_info_describes_a_checkpoint(invoke: Invoke, trained: Path) -> None:
+    of_file, of_run = (invoke("info", path) for path in (trained / "best.safetensors", trained))
+    assert of_file.code == 0
+    assert of_file.stdout == of_run.stdout
+    facts = dict(re.split(r" {2,}", line, maxsplit=1) for line in of_file.stdout.splitlines())
+    assert (facts["cell"], facts["layers"], facts["hidden size"], facts["corpus"]) == ("lstm", "1", "16", "tale")
+    assert facts["path"] == str(trained / "best.safetensors")
+
+
+def test_info_json_holds_the_facts_of_the_file(invoke: Invoke, trained: Path) -> None:
+    (facts,) = lines(invoke("info", trained, "--json").stdout)
+    found = checkpoint.read(trained / "best.safetensors")
+    assert facts["parameters"] == sum(weights.size for weights in found.weights.values())
+    assert facts["val_bits_per_char"] == found.training["val_bits_per_char"]
+    assert (facts["path"], facts["cell"], facts["step"]) == (str(trained / "best.safetensors"), "lstm", 10)
+
+
+def test_info_lists_every_run_under_a_directory(invoke: Invoke, run: Path) -> None:
+    shutil.copytree(run, run.parent / "deeper/one")
+    listed = invoke("info")
+    assert listed.stdout.split()[:7] == ["path", "cell", "size", "parameters", "corpus", "bits/char", "when"]
+    expected = ["checkpoints/deeper/one/best.safetensors", "checkpoints/tale/best.safetensors"]
+    assert [line.split()[0] for line in listed.stdout.splitlines()[1:]] == expected
+    assert [facts["path"] for facts in lines(invoke("info", "checkpoints", "--json").stdout)] == expected
+
+
+def test_info_names_a_broken_checkpoint_and_lists_the_others(invoke: Invoke, run: Path) -> None:
+    (run.parent / "bad").mkdir()
+    (run.parent / "bad/best.safetensors").write_bytes(b"nothing")
+    result = invoke("info")
+    assert result.code == 0
+    assert len(result.stdout.splitlines()) == 2
+    assert "bad/best.safetensors" in result.stderr
+
+
+def test_info_on_a_directory_without_runs_says_so(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = invoke("info", "empty")
+    assert (result.code, result.stdout) == (0, "")
+    assert "empty" in result.stderr
+    assert "charrnn train" in result.stderr
+
+
+# -- usage errors ---------------------------------------------------------------------------------------------------
+
+WORDS = ["nan", "inf", "-inf", "1e999", "ten", "", "0x10", "1,5", "\x1b[31m5", "5\n6"]
+ABOVE_0, AT_LEAST_0, BELOW_1 = ("above 0", ["0", "-1", "-1e-9"]), ("at least 0", ["-1e-9", "-5"]), ("below 1", ["1", "1.5"])
+
+
+def whole(low: int, high: int | None = None) -> list[tuple[str, list[str]]]:
+    """The bounds of a whole number and values outside them."""
+    below = (f"at least {low}", [str(low - 1), "-7", "1.5", "1e3"])
+    return [below] if high is None else [below, (f"at most {high}", [str(high + 1), "9" * 400, "9" * 5000])]
+
+
+TRAIN_LIMITS = {
+    "--hidden-size": whole(1, 65536),
+    "--layers": whole(1, 64),
+    "--embedding-size": whole(1, 65536),
+    "--batch-size": whole(1, 1 << 20),
+    "--bptt": whole(1, 1 << 20),
+    "--seed": whole(0, 2**63 - 1),
+    "--steps": whole(1),
+    "--min-count": whole(1),
+    "--eval-every": whole(1),
+    "--log-every": whole(1),
+    "--epochs": [ABOVE_0],
+    "--minutes": [ABOVE_0],
+    "--lr": [ABOVE_0],
+    "--grad-clip": [ABOVE_0],
+    "--save-every": [ABOVE_0],
+    "--weight-decay": [AT_LEAST_0],
+    "--dropout": [AT_LEAST_0, BELOW_1],
+    "--val-fraction": [AT_LEAST_0, BELOW_1],
+}
+SAMPLE_LIMITS = {
+    "--temp": [AT_LEAST_0],
+    "--temperature": [AT_LEAST_0],
+    "-n": whole(0),
+    "--length": whole(0),
+    "--top-k": whole(1),
+    "--top-p": [ABOVE_0, ("at most 1", ["1.001", "50"])],
+    "--seed": whole(0, 2**63 - 1),
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "bounds"),
+    [("train", *item) for item in TRAIN_LIMITS.items()] + [("sample", *item) for item in SAMPLE_LIMITS.items()],
+)
+def test_a_number_outside_its_interval_is_one_line_with_the_interval_and_leaves_nothing(
+    invoke: Invoke, tale: Path, tmp_path: Path, command: str, option: str, bounds: list[tuple[str, list[str]]]
+) -> None:
+    arguments = ["train", "tale.txt"] if command == "train" else ["sample"]
+    for value in [*WORDS, *(value for _, values in bounds for value in values)]:
+        result = invoke(*arguments, option, value)
+        assert_one_line(result, 2, "--help", *(phrase for phrase, _ in bounds))
+        assert len(result.stderr) < 300
+    assert os.listdir(tmp_path) == ["tale.txt"]
+
+
+def test_the_numeric_options_are_all_tried_here() -> None:
+    from charrnn.config import ModelConfig, SampleConfig, TrainConfig, limits, option_name
+
+    for listed, configs in ((TRAIN_LIMITS, (ModelConfig, TrainConfig)), (SAMPLE_LIMITS, (SampleConfig,))):
+        numeric = {
+            option_name(name)
+            for config in configs
+            for name in config.__dataclass_fields__
+            if limits(config, name)[1] and name != "vocab_size"
+        }
+        assert numeric <= listed.keys()
+
+
+@pytest.mark.parametrize("option", ["-n", "--top-k"])
+def test_a_number_without_upper_limit_may_be_huge(sample: Invoke, option: str) -> None:
+    result = sample("--top-k", "9" * 400, "-n", "3", "--seed", "1") if option == "--top-k" else sample(option, "9" * 5000)
+    assert result.code in (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("option", "choices"),
+    [
+        ("--cell", ["lstm", "gru", "rnn"]),
+        ("--level", ["char", "byte"]),
+        ("--device", ["auto", "cpu", "cuda", "mps"]),
+        ("--precision", ["auto", "fp32", "bf16", "fp16"]),
+    ],
+)
+def test_a_choice_that_is_none_is_one_line_with_the_choices(
+    invoke: Invoke, tale: Path, tmp_path: Path, option: str, choices: list[str]
+) -> None:
+    for value in ("tape", "", choices[0].upper()):
+        assert_one_line(invoke("train", tale, option, value), 2, option, "--help", *choices)
+    assert os.listdir(tmp_path) == ["tale.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["train", "tale.txt", "--hiden-size", "5"], ["--hiden-size", "--hidden-size"]),
+        (["sample", "--bogus"], ["--bogus"]),
+        (["info", "-z"], ["-z"]),
+        (["--bogus"], ["--bogus"]),
+        (["trane", "tale.txt"], ["trane"]),
+        (["sample", "stray"], ["stray"]),
+        (["info", "a", "stray"], ["stray"]),
+        (["train", "tale.txt", "--steps"], ["--steps"]),
+        (["sample", "-n"], ["-n"]),
+        (["train", "--steps", "5"], ["file"]),
+        (["train", "tale.txt", "--steps", "5", "--epochs", "1"], ["--steps", "--epochs"]),
+        (["train", "tale.txt", "--encoding", "klingon"], ["--encoding", "klingon"]),
+        (["train", "-", "-"], ["twice"]),
+        (["train", "tale.txt", "--device", "cpu", "--precision", "fp16"], ["fp16", "cuda"]),
+    ],
+)
+def test_a_request_that_cannot_work_is_one_line_and_leaves_nothing(
+    invoke: Invoke, tale: Path, tmp_path: Path, arguments: list[str], parts: list[str]
+) -> None:
+    assert_one_line(invoke(*arguments), 2, "--help", *parts)
+    assert os.listdir(tmp_path) == ["tale.txt"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["train"]])
+def test_nothing_to_do_shows_the_help_and_no_empty_complaint(invoke: Invoke, arguments: list[str]) -> None:
+    result = invoke(*arguments)
+    assert result.code in (0, 2)
+    assert "Usage: charrnn" in result.stdout + result.stderr
+    assert not re.search(r"charrnn: +\(", result.stderr)
+
+
+# -- expected failures ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", "gone"], ["sample", "-c", "gone"], ["info", "gone"], ["sample", "--prompt-file", "gone"]],
+)
+def test_a_missing_file_is_one_line_with_its_name(invoke: Invoke, run: Path, tmp_path: Path, arguments: list[str]) -> None:
+    before = files(tmp_path)
+    assert_one_line(invoke(*arguments), 1, "gone")
+    assert files(tmp_path) == before
+
+
+def test_without_any_network_sample_says_how_to_get_one(invoke: Invoke, tmp_path: Path) -> None:
+    assert_one_line(invoke("sample"), 1, "checkpoints", "charrnn train")
+    assert files(tmp_path) == []
+
+
+def test_a_directory_without_a_checkpoint_is_no_checkpoint(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert_one_line(invoke("sample", "-c", "empty"), 1, "empty", "best.safetensors")
+
+
+BROKEN = {
+    "empty": lambda good: b"",
+    "short": lambda good: good[:5],
+    "cut": lambda good: good[:-7],
+    "longer": lambda good: good + b"\x00",
+    "zeros": lambda good: b"\x00" * 1000,
+    "text": lambda good: b"<!DOCTYPE html>" * 100,
+    "pickle": lambda good: pickle.dumps({"weights": [1.0] * 100}),
+    "another program's": lambda good: good.replace(b'"charrnn"', b'"notours"'),
+    "from the future": lambda good: good.replace(b'"version":"1"', b'"version":"9"'),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_checkpoint_is_one_line_with_its_name(invoke: Invoke, trained: Path, tmp_path: Path, kind: str) -> None:
+    good = (trained / "last.safetensors").read_bytes()
+    broken = BROKEN[kind](good)
+    assert broken != good
+    (tmp_path / "bad.safetensors").write_bytes(broken)
+    for command in (["sample", "-c"], ["info"], ["train", "--resume"]):
+        assert_one_line(invoke(*command, "bad.safetensors"), 1, "bad.safetensors")
+
+
+def test_a_device_that_is_not_there_is_one_line_and_leaves_nothing(invoke: Invoke, tale: Path, tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has one")
+    assert_one_line(invoke("train", tale, *TINY, "--device", "cuda"), 1, "cuda", "cpu")
+    assert os.listdir(tmp_path) == ["tale.txt"]
+
+
+@pytest.mark.parametrize(("text", "part"), [(b"", "no text"), (b"x", "single"), (b"abc\xffdef" * 9, "byte 3")])
+def test_a_text_that_cannot_be_used_is_one_line_and_leaves_nothing(
+    invoke: Invoke, tmp_path: Path, text: bytes, part: str
+) -> None:
+    (tmp_path / "bad.txt").write_bytes(text)
+    assert_one_line(invoke("train", "bad.txt", *TINY), 1, "bad.txt", part)
+    assert os.listdir(tmp_path) == ["bad.txt"]
+
+
+def test_errors_are_shown_also_when_quiet(invoke: Invoke) -> None:
+    assert_one_line(invoke("sample", "-q"), 1)
+    assert_one_line(invoke("train", "gone", "-q"), 1)
+
+
+# -- the program ----------------------------------------------------------------------------------------------------
+
+
+def test_the_program_runs_as_a_module_and_tells_its_version(charrnn: Invoke) -> None:
+    done = charrnn("--version")
+    assert (done.returncode, done.stdout.decode(), done.stderr) == (0, f"charrnn {__version__}\n", b"")
+
+
+def test_a_failing_process_exits_with_the_documented_code_and_one_line(charrnn: Invoke) -> None:
+    for arguments, code in ((["sample"], 1), (["sample", "--temp", "hot"], 2)):
+        done = charrnn(*arguments)
+        assert (done.returncode, done.stdout) == (code, b"")
+        assert re.fullmatch(rb"charrnn: [^\n]+\n", done.stderr)

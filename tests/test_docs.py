@@ -1,0 +1,139 @@
+"""What the documents promise exists, and what exists is documented."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from conftest import ROOT
+
+from charrnn import __version__, cli
+
+README = ROOT / "README.md"
+FIRST_SCREEN = 40  # lines
+MAIN_JOB = "pip install -e . && charrnn train corpora/fables.txt --minutes 1 && charrnn sample"
+TESTS = "pip install -e '.[dev]' && pytest"
+
+
+@cache
+def commands() -> dict[str, Any]:
+    """Every command by name, and the program itself as ''."""
+    group: Any = typer.main.get_command(cli.app)
+    return {"": group, **group.commands}
+
+
+@cache
+def spellings(command: str) -> frozenset[str]:
+    """Every spelling of every option of a command."""
+    found = {name for parameter in commands()[command].params for name in (*parameter.opts, *parameter.secondary_opts)}
+    return frozenset({name for name in found if name.startswith("-")} | {"-h", "--help"})
+
+
+@cache
+def help_of(command: str) -> str:
+    """What ``--help`` prints in a pipe, 80 columns wide."""
+    clean = {name: value for name, value in os.environ.items() if not re.search("COLOR|GITHUB|TTY|TERMINAL|^LC_|^LANG", name)}
+    arguments = [sys.executable, "-m", "charrnn", *command.split(), "--help"]
+    environment = clean | {"COLUMNS": "80", "PYTHONUTF8": "1"}
+    done = subprocess.run(arguments, capture_output=True, env=environment, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return done.stdout.decode("utf-8")
+
+
+def code_of(text: str) -> list[str]:
+    """Every line of a fenced block and every inline code of a Markdown text."""
+    fence = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    blocks = [line for block in fence.findall(text) for line in block.splitlines()]
+    return blocks + re.findall(r"`([^`\n]+)`", fence.sub("", text))
+
+
+def invocations(text: str) -> list[list[str]]:
+    """Every call of the program in the code of a Markdown text, as its words after ``charrnn``."""
+    found = []
+    for code in code_of(text):
+        for part in re.split(r"&&|\||;|\$\(|\)(?=\s|$)", re.sub(r"'[^']*'|\"[^\"]*\"", "QUOTED", code)):
+            words = shlex.split(part, comments=True)
+            if "charrnn" in words[:1]:
+                found.append(words[1:])
+    return found
+
+
+def documents() -> list[Path]:
+    return [README, *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_first_screen_of_the_readme_holds_the_two_commands() -> None:
+    lines = README.read_text(encoding="utf-8").splitlines()[:FIRST_SCREEN]
+    assert [line for line in lines if line.startswith("pip install")] == [MAIN_JOB, TESTS]
+
+
+def test_the_files_that_the_readme_links_to_exist() -> None:
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", README.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("path", [*documents(), ROOT / "CHANGELOG.md"], ids=lambda path: path.name)
+def test_every_command_and_option_in_a_document_exists(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    unknown = []
+    for words in invocations(text):
+        command = words[0] if words and not words[0].startswith("-") else ""
+        if command not in commands():
+            unknown.append(f"charrnn {command}")
+            continue
+        options = [word.partition("=")[0] for word in words if re.match(r"--?[A-Za-z]", word)]
+        unknown += [f"charrnn {command} {option}" for option in options if option not in spellings(command)]
+    anywhere = frozenset().union(*map(spellings, commands()))
+    for code in code_of(text):
+        if re.match(r"--?[A-Za-z]", code):
+            unknown += [option for option in re.findall(r"(?<!\S)--?[A-Za-z][\w-]*", code) if option not in anywhere]
+    assert unknown == []
+
+
+def test_the_readme_shows_calls_of_every_command() -> None:
+    shown = {words[0] for words in invocations(README.read_text(encoding="utf-8")) if words}
+    assert commands().keys() - {""} <= shown
+
+
+def test_every_long_option_is_documented() -> None:
+    written = "\n".join(path.read_text(encoding="utf-8") for path in documents())
+    options = {option for command in commands() for option in spellings(command) if option.startswith("--")}
+    missing = [option for option in sorted(options) if not re.search(rf"(?<![\w-]){option}(?![\w-])", written)]
+    assert missing == []
+
+
+def test_every_event_and_key_of_the_contract_is_in_the_readme() -> None:
+    from test_cli import KEYS
+
+    text = README.read_text(encoding="utf-8")
+    for event, keys in KEYS.items():
+        (row,) = re.findall(rf"^\| `{event}` \|.*$", text, re.MULTILINE)
+        assert [key for key in keys.split() if f"`{key}`" not in row] == []
+
+
+def test_the_changelog_has_a_section_for_this_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## \[?v?{re.escape(__version__)}\b", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", ["", "train", "sample", "info"])
+def test_help_fits_80_columns_and_shows_every_option_without_escapes(command: str) -> None:
+    text = help_of(command)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\x1b" not in text
+    assert [option for option in spellings(command) if not re.search(rf"(?<![\w-]){option}(?![\w-])", text)] == []
+
+
+def test_the_help_of_the_program_lists_every_command() -> None:
+    assert {"train", "sample", "info"} <= commands().keys()
+    for name in commands().keys() - {""}:
+        assert re.search(rf"^\W*{name} ", help_of(""), re.MULTILINE)
+        assert help_of(name)

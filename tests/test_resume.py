@@ -1,0 +1,270 @@
+"""A run of 2n steps stopped after n and gone on with from its file equals one never stopped, bit for bit."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from charrnn import CharrnnError, checkpoint, training
+from charrnn.config import ModelConfig, TrainConfig
+from charrnn.corpus import Corpus
+from charrnn.training import Trainer
+from charrnn.vocabulary import Vocabulary
+
+N = 9
+CELLS = ("lstm", "gru", "rnn")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """For networks this small a second thread costs more than it does."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        self.now += 0.001
+        return self.now
+
+
+class Store:
+    """Real files, one for each save, so that none is lost."""
+
+    def __init__(self, path):
+        self.path, self.saved = path, []
+        path.mkdir()
+
+    def save(self, kind, saved):
+        path = self.path / f"{len(self.saved)}-{kind}"
+        checkpoint.write(path, saved)
+        self.saved.append((kind, path))
+        return path
+
+    def latest(self, kind):
+        return checkpoint.read([path for name, path in self.saved if name == kind][-1])
+
+
+def corpus_of(length=500, val_characters=100):
+    text = "".join(random.Random(0).choices("abc de\n", k=length))
+    vocabulary = Vocabulary("char", "".join(sorted(set(text))))
+    return Corpus("text", ("text.txt",), length, "0" * 64, vocabulary, vocabulary.encode(text), length - val_characters)
+
+
+def run(path, cell="lstm", layers=2, stop_after=None, resume=None, corpus=None, weights=None, **settings):
+    """The events of a run, and its store; default dropout."""
+    corpus = corpus or corpus_of()
+    model = ModelConfig(corpus.vocabulary.size, cell, embedding_size=5, hidden_size=8, num_layers=layers)
+    config = TrainConfig(**{"batch_size": 4, "bptt": 8, "device": "cpu", "precision": "fp32", "steps": 2 * N} | settings)
+    trainer = Trainer(
+        model,
+        config,
+        corpus,
+        clock=Clock(),
+        stop=lambda: "interrupted" if trainer.progress.step == stop_after else None,
+        resume=resume,
+    )
+    if weights is not None:
+        trainer.model.load(weights)
+    store = Store(path)
+    return list(trainer.run(store)), store
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, other[name], err_msg=name)
+
+
+def evaluations(events, after=0):
+    """All that does not depend on the time of day."""
+    return [
+        {key: value for key, value in event.items() if key != "seconds"}
+        for event in events
+        if event["event"] in ("eval", "sample") and event["step"] > after
+    ]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+@pytest.mark.parametrize("eval_every", [None, 5])
+def test_a_run_stopped_halfway_and_resumed_equals_one_never_stopped(cell, precision, eval_every, tmp_path):
+    settings = {"cell": cell, "precision": precision, "eval_every": eval_every}
+    whole, store = run(tmp_path / "whole", **settings)
+    assert whole[-1]["epochs"] > 1.2
+    first, half = run(tmp_path / "half", stop_after=N, **settings)
+    assert (first[-1]["reason"], first[-1]["step"]) == ("interrupted", N)
+    second, rest = run(tmp_path / "rest", resume=half.latest("last"), **settings)
+    expected, got = store.latest("last"), rest.latest("last")
+    assert_same(expected.weights, got.weights)
+    assert_same(expected.extra, got.extra)
+    assert evaluations(second) == evaluations(whole, after=N) != []
+    assert second[-1]["best_val_bits_per_char"] == whole[-1]["best_val_bits_per_char"]
+    assert (second[-1]["step"], second[-1]["reason"]) == (2 * N, "finished")
+
+
+@pytest.mark.parametrize("stop_after", range(0, 2 * N + 1, 3))
+def test_it_does_not_matter_where_a_run_was_stopped(stop_after, tmp_path):
+    """Also before the first step, at the last, and on either side of an epoch's border."""
+    whole, store = run(tmp_path / "whole", "gru", 1, eval_every=4)
+    assert whole[-1]["epochs"] > 1.2
+    _, half = run(tmp_path / "half", "gru", 1, stop_after=stop_after, eval_every=4)
+    second, rest = run(tmp_path / "rest", "gru", 1, resume=half.latest("last"), eval_every=4)
+    assert_same(store.latest("last").weights, rest.latest("last").weights)
+    assert second[-1]["best_val_bits_per_char"] == whole[-1]["best_val_bits_per_char"]
+
+
+def test_a_run_stopped_twice_equals_one_never_stopped(tmp_path):
+    _, store = run(tmp_path / "whole")
+    snapshot = None
+    for number, stop_after in enumerate((5, 17, None)):
+        _, part = run(tmp_path / str(number), stop_after=stop_after, resume=snapshot)
+        snapshot = part.latest("last")
+    assert_same(store.latest("last").weights, snapshot.weights)
+    assert_same(store.latest("last").extra, snapshot.extra)
+
+
+def test_a_save_in_the_middle_is_as_good_as_one_at_a_stop(tmp_path):
+    _, store = run(tmp_path / "whole", save_every=1e-6)
+    middle = [checkpoint.read(path) for kind, path in store.saved if kind == "last"]
+    middle = next(saved for saved in middle if saved.training["step"] == N)
+    _, rest = run(tmp_path / "rest", resume=middle)
+    assert_same(store.latest("last").weights, rest.latest("last").weights)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_weights_alone_are_not_enough(cell, tmp_path):
+    """What optimizer, carried state and step add to them makes a difference."""
+    _, store = run(tmp_path / "whole", cell)
+    _, half = run(tmp_path / "half", cell, stop_after=N)
+    _, restarted = run(tmp_path / "restarted", cell, weights=half.latest("last").weights, steps=N)
+    expected, got = store.latest("last").weights, restarted.latest("last").weights
+    assert not any(np.array_equal(value, got[name]) for name, value in expected.items())
+
+
+@pytest.mark.parametrize("part", ["state", "optimizer.exp_avg.", "optimizer.exp_avg_sq."])
+def test_each_part_of_the_snapshot_matters(part, tmp_path):
+    _, store = run(tmp_path / "whole")
+    _, half = run(tmp_path / "half", stop_after=N)
+    snapshot = half.latest("last")
+    for name in snapshot.extra:
+        if name.startswith(part):
+            snapshot.extra[name] = np.zeros_like(snapshot.extra[name])
+    _, rest = run(tmp_path / "rest", resume=snapshot)
+    expected, got = store.latest("last").weights, rest.latest("last").weights
+    assert not np.array_equal(expected["head.weight"], got["head.weight"])
+
+
+def test_seconds_go_on_where_they_stood(tmp_path):
+    first, half = run(tmp_path / "half", stop_after=N)
+    second, _ = run(tmp_path / "rest", resume=half.latest("last"), log_every=1)
+    seconds = [event["seconds"] for event in second if "seconds" in event]
+    assert seconds == sorted(seconds)
+    assert seconds[0] >= half.latest("last").training["seconds"] == pytest.approx(first[-1]["seconds"], abs=0.02)
+
+
+def test_a_resumed_run_of_minutes_spends_only_what_was_left_of_them(tmp_path):
+    settings = {"steps": None, "minutes": 0.02, "log_every": 1}
+    whole, _ = run(tmp_path / "whole", "gru", 1, **settings)
+    _, half = run(tmp_path / "half", "gru", 1, stop_after=100, **settings)
+    second, _ = run(tmp_path / "rest", "gru", 1, resume=half.latest("last"), **settings)
+    assert whole[-1]["step"] > 130
+    assert second[-1]["seconds"] <= 1.2 * 1.05
+    assert second[-1]["step"] == pytest.approx(whole[-1]["step"], abs=20)
+
+
+def test_a_run_made_longer_warms_up_again_and_decays_over_what_was_added(tmp_path):
+    _, store = run(tmp_path / "first", "rnn", 1, steps=20)
+    events, _ = run(tmp_path / "more", "rnn", 1, resume=store.latest("last"), steps=220, log_every=1, lr=0.01)
+    rates = [event["learning_rate"] for event in events if event["event"] == "step"]
+    assert len(rates) == 200
+    peak = int(np.argmax(rates))
+    assert rates[0] < 0.005
+    assert peak < 6
+    assert rates[peak] == pytest.approx(0.01, rel=0.05)
+    assert all(np.diff(rates[:peak]) > 0)
+    assert all(np.diff(rates[peak:]) < 0)
+    assert rates[-1] < 0.0003
+    # Evaluations too are spread over the part that was added.
+    steps = [event["step"] for event in events if event["event"] == "eval"]
+    assert len(steps) == 11
+    assert steps[0] < 40
+
+
+def test_a_resumed_run_replaces_best_only_by_something_better(tmp_path, monkeypatch):
+    """The better network of the part before stays where it is."""
+    _, half = run(tmp_path / "half", stop_after=N, eval_every=4)
+    snapshot = half.latest("last")
+    assert snapshot.training["val_bits_per_char"] is not None
+    monkeypatch.setattr(training, "evaluate", lambda *_: 100.0)
+    events, rest = run(tmp_path / "rest", resume=snapshot, eval_every=4)
+    assert not any(event["best"] for event in events if event["event"] == "eval")
+    assert [kind for kind, _ in rest.saved if kind == "best"] == []
+    assert events[-1]["best_val_bits_per_char"] == snapshot.training["val_bits_per_char"]
+
+
+def test_a_resumed_run_directory_keeps_its_best_file_and_names_it(tmp_path, monkeypatch):
+    corpus = corpus_of()
+    model = ModelConfig(corpus.vocabulary.size, "gru", embedding_size=5, hidden_size=8)
+    config = TrainConfig(batch_size=4, bptt=8, device="cpu", steps=2 * N, eval_every=4)
+    directory = checkpoint.RunDirectory.create("run", tmp_path / "run")
+    trainer = Trainer(model, config, corpus, clock=Clock(), stop=lambda: "interrupted" if trainer.progress.step == N else None)
+    assert list(trainer.run(directory))[-1]["best_path"] == str(directory.best)
+    before = directory.best.read_bytes()
+    monkeypatch.setattr(training, "evaluate", lambda *_: 100.0)
+    resumed = Trainer(model, config, corpus, clock=Clock(), resume=checkpoint.read(directory.last))
+    end = list(resumed.run(checkpoint.RunDirectory(directory.path)))[-1]
+    assert directory.best.read_bytes() == before
+    assert end["best_path"] is not None
+    assert Path(end["best_path"]) == directory.best
+
+
+def test_a_resumed_run_that_finds_nothing_better_still_ends_with_the_whole_validation_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "MAX_EVALUATION_CHARACTERS", 60)
+    corpus = corpus_of(700, 300)
+    directory = checkpoint.RunDirectory.create("run", tmp_path / "run")
+    model = ModelConfig(corpus.vocabulary.size, "gru", embedding_size=5, hidden_size=8)
+
+    def ending(stop_after, resume=None):
+        config = TrainConfig(batch_size=4, bptt=8, device="cpu", precision="fp32", steps=2 * N, eval_every=4)
+        trainer = Trainer(
+            model,
+            config,
+            corpus,
+            clock=Clock(),
+            stop=lambda: "interrupted" if trainer.progress.step == stop_after else None,
+            resume=resume,
+        )
+        return list(trainer.run(checkpoint.RunDirectory(directory.path)))[-1]
+
+    ending(N)
+    best = training.CharRNN(model)
+    best.load(checkpoint.read(directory.best).weights)
+    whole = training.evaluate(best, corpus.ids, corpus.train_characters, 300) / np.log(2)
+    real = training.evaluate
+    # Nothing that follows on the part is better; on the whole text it is what it is.
+    monkeypatch.setattr(training, "evaluate", lambda *a, **k: 100.0 if a[3] == 60 else real(*a, **k))
+    end = ending(None, checkpoint.read(directory.last))
+    assert end["best_val_bits_per_char"] == pytest.approx(whole, rel=1e-6)
+
+
+@pytest.mark.parametrize("change", [{"batch_size": 2}, {"layers": 1}, {"cell": "gru"}])
+def test_a_snapshot_that_does_not_fit_is_one_clear_error(change, tmp_path):
+    _, half = run(tmp_path / "half", stop_after=N)
+    with pytest.raises(CharrnnError, match="doesn't fit"):
+        run(tmp_path / "rest", resume=half.latest("last"), **change)
+
+
+def test_a_best_file_holds_no_training_state_and_says_so(tmp_path):
+    _, store = run(tmp_path / "whole")
+    with pytest.raises(CharrnnError, match="holds no training state"):
+        run(tmp_path / "rest", resume=store.latest("best"))
