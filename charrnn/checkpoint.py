@@ -280,12 +280,23 @@ class RunDirectory:
 
     def save(self, kind: str, checkpoint: Checkpoint) -> Path:
         """Write ``checkpoint`` as the run's ``best`` or ``last``."""
-        path = self.best if kind == "best" else self.last
+        path = self._file(kind)
         try:
+            self.path.mkdir(parents=True, exist_ok=True)  # It may have been removed meanwhile.
             write(path, checkpoint)
         except OSError as error:
             raise CharrnnError(f"{path}: can't save: {error.strerror}") from error
         return path
+
+    def load(self, kind: str) -> Checkpoint | None:
+        """Read the run's ``best`` or ``last``; None if it is not there or not sound."""
+        try:
+            return read(self._file(kind))
+        except CharrnnError:
+            return None
+
+    def _file(self, kind: str) -> Path:
+        return self.best if kind == "best" else self.last
 
     def log(self, event: Mapping[str, Any]) -> None:
         """Append ``event`` to ``log.jsonl`` as one line."""

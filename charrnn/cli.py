@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shlex
 import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -73,7 +75,9 @@ _BOOKKEEPING, _MACHINE = "Evaluation and saving", "The machine"
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"charrnn {__version__}")
+        console = _console(False)
+        console.product(f"charrnn {__version__}\n")
+        console.finish()
         raise typer.Exit
 
 
@@ -180,28 +184,73 @@ def train(
     run, trainer, start = _prepare_run(given, stop)
     with console.training(as_json=as_json) as view, _stop_on_signals(stop):
         for event in _logged(run, trainer, start):
-            view.show(event)
+            if not stop.unheard:
+                with _noticing_closed_stdout(stop):
+                    view.show(event)
     if event["reason"] == "diverged":
-        raise CharrnnError(f"{run.path}: training diverged at step {event['step']}; what was good before is kept there")
+        raise CharrnnError(f"{run.path}: training diverged twice; what was good before, at step {event['step']}, is kept there")
+    if event["reason"] == "failed":
+        raise CharrnnError(f"{run.path}: the last save failed; what was saved before it is as it was")
     if event["reason"] != "finished":
-        console.say(f"charrnn: stopped and saved; go on by: charrnn train --resume {run.path}")
-        raise typer.Exit(EXIT_CODES[event["reason"]])
+        console.say(f"charrnn: stopped and saved; go on by: charrnn train --resume {shlex.quote(str(run.path))}")
+        raise typer.Exit(stop.exit_code)
     if not as_json:
         console.product(f"{event['best_path']}\n")
     console.finish()
 
 
-EXIT_CODES = {"interrupted": 130, "terminated": 143, "hangup": 129}
-_SIGNALS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hangup"}
-
-
+@dataclass
 class _Stop:
-    """Why the run should end, as far as signals have said."""
+    """Why the run should end, as far as signals and a closed stdout have said."""
 
     reason: str | None = None
+    exit_code: int = 0
+    unheard: bool = False
 
     def __call__(self) -> str | None:
         return self.reason
+
+    def ask(self, reason: str, exit_code: int) -> None:
+        """Let the run end after its step; the first reason counts."""
+        if self.reason is None:
+            self.reason, self.exit_code = reason, exit_code
+
+
+_SIGNALS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "terminated"}
+
+
+@contextlib.contextmanager
+def _stop_on_signals(stop: _Stop) -> Iterator[None]:
+    """Let the first signal end the run after its step, and a second Ctrl-C end it at once."""
+
+    def handle(number: int, _: FrameType | None) -> None:
+        if stop.reason is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.ask(_SIGNALS[signal.Signals(number).name], 128 + number)
+
+    previous = {}
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)
+        # One that is ignored stays so: that is how nohup works.
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            previous[number] = signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _noticing_closed_stdout(stop: _Stop) -> Iterator[None]:
+    """Where nobody reads the events any more, end the run as a signal would: after its step, saved."""
+    from charrnn.console import StdoutClosedError
+
+    try:
+        yield
+    except StdoutClosedError as error:
+        stop.unheard = True
+        stop.ask("terminated", error.exit_code)
 
 
 def _prepare_run(given: dict[str, Any], stop: _Stop) -> tuple[RunDirectory, Trainer, dict[str, Any]]:
@@ -212,6 +261,8 @@ def _prepare_run(given: dict[str, Any], stop: _Stop) -> tuple[RunDirectory, Trai
     shape = {name: given[name] for name in ModelConfig.__dataclass_fields__ if name in given}
     previous: Checkpoint | None = None
     if "resume" in given:
+        if "out" in given:
+            raise UsageError("--resume goes on in the run's own directory; leave out --out")
         previous = _run_to_resume(given["resume"])
         config = _resumed_config(previous, settings, shape)
         paths = given.get("corpus") or list(previous.training.get("corpus_paths", ()))
@@ -286,28 +337,6 @@ def _logged(run: RunDirectory, trainer: Trainer, start: dict[str, Any]) -> Itera
             yield event
 
 
-@contextlib.contextmanager
-def _stop_on_signals(stop: _Stop) -> Iterator[None]:
-    """Let the first signal end the run after its step, and a second Ctrl-C end it at once."""
-
-    def handle(number: int, _: FrameType | None) -> None:
-        if stop.reason is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.reason = _SIGNALS[signal.Signals(number).name]
-
-    previous = {}
-    for name in _SIGNALS:
-        number = getattr(signal, name, None)
-        # One that is ignored stays so: that is how nohup works.
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-            previous[number] = signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
 @app.command()
 def sample(
     checkpoint: _Checkpoint = None,
@@ -347,7 +376,6 @@ def sample(
     if (drawn_seed := config.seed) is None:
         drawn_seed = int.from_bytes(os.urandom(4), "big")
         console.say(f"charrnn: seed {drawn_seed}")
-    network = Network(trained.model, trained.weights)
     sampler = sampling.Sampler(
         np.random.default_rng(drawn_seed),
         temperature=config.temperature,
@@ -355,14 +383,16 @@ def sample(
         top_p=config.top_p,
         banned=trained.vocabulary.unknown,
     )
-    opening = trained.vocabulary.encode(text) if text else sampling.opening(trained.vocabulary)
-    ids = sampling.generate(network, *sampling.prime(network, opening), sampler)
-    pieces = _decoded(trained.vocabulary, ids, config.length)
-    if as_json:
-        record = {"index": 0, "text": "".join(pieces), "prompt": text, "seed": drawn_seed, "characters": config.length}
-        console.product(_json(record | {"finish_reason": "length"}))
-    else:
-        _stream(console, "" if no_echo else text, pieces)
+    with np.errstate(over="ignore", invalid="ignore"):  # Absurd weights give absurd text, not warnings.
+        network = Network(trained.model, trained.weights)
+        opening = trained.vocabulary.encode(text) if text else sampling.opening(trained.vocabulary)
+        ids = sampling.generate(network, *sampling.prime(network, opening), sampler)
+        pieces = _decoded(trained.vocabulary, ids, config.length)
+        if as_json:
+            record = {"index": 0, "text": "".join(pieces), "prompt": text, "seed": drawn_seed, "characters": config.length}
+            console.product(_json(record | {"finish_reason": "length"}))
+        else:
+            _stream(console, "" if no_echo else text, pieces)
     console.finish()
 
 
@@ -372,11 +402,13 @@ def _read_prompt(prompt: str | None, prompt_file: Path | None) -> str:
             return prompt_file.read_text(encoding="utf-8")
         if prompt == "-":
             return sys.stdin.buffer.read().decode("utf-8")
+        # Arguments arrive decoded by the locale; the bytes are what was typed.
+        return os.fsencode(prompt or "").decode("utf-8")
     except OSError as error:
         raise CharrnnError(f"{prompt_file or 'stdin'}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise CharrnnError(f"{prompt_file or 'stdin'}: byte {error.start} is not valid UTF-8 text") from error
-    return prompt or ""
+        where = prompt_file or ("stdin" if prompt == "-" else "--prompt")
+        raise CharrnnError(f"{where}: byte {error.start} is not valid UTF-8 text") from error
 
 
 def _known_text(text: str, vocabulary: Vocabulary, console: Console) -> str:
@@ -393,7 +425,6 @@ def _decoded(vocabulary: Vocabulary, ids: Iterator[int], length: int) -> Iterato
     decoder = vocabulary.decoder()
     for _ in range(length):
         yield decoder.decode(next(ids))
-    yield decoder.finish()
 
 
 def _stream(console: Console, echoed: str, pieces: Iterator[str]) -> None:
@@ -534,6 +565,8 @@ def run(arguments: list[str] | None = None) -> int:
         Console().error(f"{os.fsdecode(error.filename) + ': ' if error.filename else ''}{error.strerror or error}")
         return 1
     except typer.TyperException as error:
+        if not error.format_message():  # No arguments at all: the help was shown.
+            return error.exit_code
         context = getattr(error, "ctx", None)
         Console().error(f"{error.format_message().rstrip('.')} (see {context.command_path if context else 'charrnn'} --help)")
         return error.exit_code
@@ -543,10 +576,11 @@ def main() -> NoReturn:
     """The console script."""
     code = run()
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         code = 141
-    if code == 141:
+    if code == 141 and sys.stdout is not None:
         # The interpreter's own flush at exit would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)

@@ -30,11 +30,14 @@ class Interval:
     integer: bool = False
 
     def __str__(self) -> str:
+        def exactly(bound: float) -> str:
+            return str(bound) if isinstance(bound, int) else f"{bound:g}"
+
         parts = []
         if math.isfinite(self.low):
-            parts.append(f"{'above' if self.low_open else 'of at least'} {self.low:.15g}")
+            parts.append(f"{'above' if self.low_open else 'of at least'} {exactly(self.low)}")
         if math.isfinite(self.high):
-            parts.append(f"{'below' if self.high_open else 'at most'} {self.high:.15g}")
+            parts.append(f"{'below' if self.high_open else 'at most'} {exactly(self.high)}")
         return " ".join(["a whole number" if self.integer else "a number", " and ".join(parts)]).strip()
 
     def __contains__(self, value: object) -> bool:
@@ -156,8 +159,8 @@ class TrainConfig(_Config):
     batch_size: int = _integer(16, 1, 1 << 20)
     bptt: int = _integer(64, 1, 1 << 20)
     steps: int | None = _integer(None, 1)
-    epochs: float | None = _number(None, 0, low_open=True)
-    minutes: float | None = _number(None, 0, low_open=True)
+    epochs: float | None = _number(None, 0, 1e9, low_open=True)
+    minutes: float | None = _number(None, 0, 1e9, low_open=True)
 
     lr: float = _number(5e-3, 0, low_open=True)
     weight_decay: float = _number(0.01, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import sys
@@ -25,12 +26,18 @@ class StdoutClosedError(CharrnnError):
     exit_code = 141
 
 
+class _Closed(io.StringIO):
+    def write(self, text: str, /) -> int:
+        raise BrokenPipeError
+
+
 class Console:
     """Owns both streams and knows what they are; tests put their own in their place."""
 
     def __init__(self, stdout: IO[str] | None = None, stderr: IO[str] | None = None, *, quiet: bool = False) -> None:
-        self.stdout = sys.stdout if stdout is None else stdout
-        self.stderr = sys.stderr if stderr is None else stderr
+        # A stream that the shell closed is None: nobody reads the product then, and nobody hears the conversation.
+        self.stdout = stdout or sys.stdout or _Closed()
+        self.stderr = stderr or sys.stderr or io.StringIO()
         self.quiet = quiet
         if hasattr(self.stdout, "reconfigure"):
             # stdout is UTF-8 whatever the locale; surrogateescape lets a path that isn't pass through unchanged.

@@ -127,6 +127,8 @@ def read_corpus(
             present = np.flatnonzero(read.counts)
             occurrences = dict(zip(present.tolist(), read.counts[present].tolist(), strict=True))
             vocabulary = Vocabulary("byte") if level == "byte" else Vocabulary.from_counts(occurrences, min_count)
+        if vocabulary.size == 1:
+            raise CharrnnError(f"{', '.join(files)[:200]}: no character occurs {min_count} times; lower --min-count")
         ids = store.encoded(vocabulary, characters)
     held_out = int(characters * val_fraction)
     return Corpus(

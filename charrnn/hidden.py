@@ -6,11 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charrnn.cells import LayerTrace
 
 SATURATED = 0.9
 STILL = 0.01
+
+
+def _mean(values: NDArray[Any]) -> float:
+    """Average ``values``, 0 where that is no number, so that statistics are JSON whatever the weights."""
+    return float(np.nan_to_num(values.mean()))
 
 
 def summarize(traces: Sequence[LayerTrace]) -> list[dict[str, Any]]:
@@ -26,12 +32,10 @@ def summarize(traces: Sequence[LayerTrace]) -> list[dict[str, Any]]:
         still = trace.h.reshape(-1, trace.h.shape[-1]).std(axis=0) < STILL
         summaries.append(
             {
-                "mean_abs": float(h.mean()),
-                "saturated": float((h > SATURATED).mean()),
-                "still": float(still.mean()),
-                "gates": {
-                    letter: float((np.abs(gate) if letter in "gn" else gate).mean()) for letter, gate in trace.gates.items()
-                },
+                "mean_abs": _mean(h),
+                "saturated": _mean(h > SATURATED),
+                "still": _mean(still),
+                "gates": {letter: _mean(np.abs(gate) if letter in "gn" else gate) for letter, gate in trace.gates.items()},
             }
         )
     return summaries

@@ -39,6 +39,8 @@ def keep_top_p(logits: Logits, p: float) -> Logits:
     """Keep the smallest set of symbols whose probability reaches ``p`` in (0, 1], the rest -inf (Holtzman et al. 2020)."""
     if not 0 < p <= 1:
         raise UsageError(f"top_p must be above 0 and at most 1, not {p}")
+    if p == 1:
+        return logits
     order = np.argsort(-logits, kind="stable")
     probabilities = softmax(logits)[order]
     # A symbol stays while the mass before it is below p: the one that crosses p is kept, and at least one always is.
@@ -72,7 +74,8 @@ class Sampler:
         top_p: float | None = None,
         banned: int | None = None,
     ) -> None:
-        self._rng, self._temperature, self._top_k, self._top_p, self._banned = rng, temperature, top_k, top_p, banned
+        self._rng, self._top_k, self._top_p, self._banned = rng, top_k, top_p, banned
+        self._temperature = temperature and max(temperature, 1e-290)  # Dividing by less overflows.
         self._uniforms: list[float] = []
 
     def draw(self, logits: Logits) -> int:
@@ -92,7 +95,8 @@ class Sampler:
         np.cumsum(scores, out=scores)
         if not self._uniforms:  # Blocks of draws give the same numbers as single draws and cost far less.
             self._uniforms = self._rng.random(256).tolist()[::-1]
-        return int(scores.searchsorted(self._uniforms.pop() * scores[-1], side="right"))
+        drawn = int(scores.searchsorted(self._uniforms.pop() * scores[-1], side="right"))
+        return min(drawn, scores.size - 1)  # Logits that are no numbers sort behind everything.
 
 
 def opening(vocabulary: Vocabulary) -> NDArray[Any]:

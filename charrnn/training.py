@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,7 +51,10 @@ class Store(Protocol):
     """Where checkpoints go; `charrnn.checkpoint.RunDirectory` is one."""
 
     def save(self, kind: str, checkpoint: Checkpoint) -> Path:
-        """Keep ``checkpoint`` as the run's ``best`` or ``last`` and say where."""
+        """Keep ``checkpoint`` as the run's ``best`` or ``last`` and say where; `CharrnnError` if that fails."""
+
+    def load(self, kind: str) -> Checkpoint | None:
+        """Give back what was kept as ``kind``; None if it is gone."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -126,6 +129,7 @@ class Progress:
     eval_characters: int = 0
     best_val_bits_per_char: float | None = None
     optimizer_steps: int = 0
+    attempt: int = 1  # 2 once a divergence was rewound; the learning rate is halved then
     loss_scale: float = 65536.0
     loss_scale_growth: int = 0
 
@@ -183,8 +187,11 @@ class Trainer:
         )
         self._before = 0.0  # seconds of the processes before this one
         self._evaluation_seconds = 0.0
+        self._best_path: Path | None = None
+        self._unsaved: dict[str, Checkpoint] = {}  # what could not be written, by kind
         if resume is not None:
             self._restore(resume)
+            self._before = self.progress.seconds
 
     # -- what the outside asks ------------------------------------------------------------------------------------
 
@@ -224,54 +231,80 @@ class Trainer:
 
     def run(self, store: Store) -> Iterator[Event]:
         """Train to the end of the budget or until stopped; yields the events from the first ``step`` to ``end``."""
-        p = self.progress
-        if p.step == 0:
-            p.schedule_from = self._position(self.seconds)
+        if self.progress.step == 0:
+            self.progress.schedule_from = self._position(self.seconds)
+        if self.progress.best_val_bits_per_char is not None:
+            self._adopt_best(store.load("best"))
         reason, saved_at, evaluated_at = "", self.seconds, -1
-        log = _StepLog(self.seconds, p.step)
+        log = _StepLog(self.seconds, self.progress.step)
         good = self.snapshot()
         while not reason:
             begun = self.seconds
-            if reason := self._stop() or ("finished" if self._fraction(begun) >= 1 else ""):
-                break
-            loss, grad_norm = self._train_step(self._learning_rate(begun))
-            p.step += 1
+            reason = self._stop() or ("finished" if self._fraction(begun) >= 1 else "")
+            if not reason:
+                loss, grad_norm = self._train_step(self._learning_rate(begun))
             now = self.seconds
-            p.train_seconds += now - begun
-            log.add(loss, grad_norm, now - begun)
-            if log.due(p.step, now, self.config.log_every):
-                event = log.event(self, now)
-                if not (math.isfinite(event["bits_per_char"]) and math.isfinite(event["grad_norm"])):
+            if not reason:
+                self.progress.step += 1
+                self.progress.train_seconds += now - begun
+                log.add(loss, grad_norm, now - begun)
+            logging = not reason and log.due(self.progress.step, now, self.config.log_every)
+            evaluating = (
+                self._evaluation_due(now) if not reason else reason == "finished" and evaluated_at != self.progress.step
+            )
+            saving = bool(reason) or now - saved_at >= self.config.save_every
+            if not (logging or evaluating or saving):
+                continue
+            # Losses are looked at only here, so that no step waits for the device; nothing unsound is evaluated or saved.
+            snapshot = self.snapshot()
+            if not (log.is_sound(self._explosion(now)) and _is_finite(snapshot)):
+                attempt, step = self.progress.attempt, self.progress.step
+                self._restore(good)
+                log = _StepLog(now, self.progress.step)
+                if attempt > 1:
+                    yield _warning(f"the loss diverged again, by step {step:,}; try a lower --lr or --grad-clip")
                     reason = "diverged"
+                    yield from self._save(store)
                     break
-                yield event
-                good = self.snapshot()
-            if self._evaluation_due(now):
+                self.progress.attempt = attempt + 1
+                yield _warning(
+                    f"the loss diverged by step {step:,}; back to step {self.progress.step:,} with half the learning rate"
+                )
+                reason, evaluated_at = "", -1
+                continue
+            good = snapshot
+            if logging:
+                yield log.event(self, now)
+            if evaluating:
                 yield from self._evaluation(store)
-                evaluated_at = p.step
-            if self.seconds - saved_at >= self.config.save_every:
+                evaluated_at = self.progress.step
+            if saving:
                 yield from self._save(store)
                 saved_at = self.seconds
-        if reason == "diverged":
-            yield _warning(f"the loss is no longer a finite number at step {p.step}; try a lower --lr or --grad-clip")
-            self._restore(good)
-            yield from self._save(store)
-        else:
-            if reason == "finished" and evaluated_at != p.step:
-                yield from self._evaluation(store)
-            yield from self._save(store)
-            if reason == "finished":
-                yield from self._whole_validation(store)
+        if reason == "finished":
+            yield from self._whole_validation(store)
         yield {
             "event": "end",
-            "step": p.step,
+            "step": self.progress.step,
             "epochs": self.epochs,
             "seconds": self.seconds,
-            "best_val_bits_per_char": p.best_val_bits_per_char,
-            "chars_per_second": p.step * self.streams.characters_per_step / max(p.train_seconds, 1e-9),
+            "best_val_bits_per_char": self.progress.best_val_bits_per_char,
+            "chars_per_second": self.progress.step * self.streams.characters_per_step / max(self.progress.train_seconds, 1e-9),
             "best_path": str(self._best_path) if self._best_path else None,
-            "reason": reason,
+            "reason": "failed" if self._unsaved and reason != "diverged" else reason,
+            "attempt": self.progress.attempt,
         }
+
+    def _adopt_best(self, best: Checkpoint | None) -> None:
+        """Go on from the best network of the processes before this one, if its file is still there."""
+        if best is None:
+            self.progress.best_val_bits_per_char = None
+        else:
+            self._best_path = best.path
+
+    def _explosion(self, seconds: float) -> float:
+        """The loss in nats from which training counts as diverged: after warm-up three times that of a uniform guess."""
+        return 3 * math.log(self.vocabulary.size) if self._fraction(seconds) > WARM_UP else math.inf
 
     # -- one step -------------------------------------------------------------------------------------------------
 
@@ -335,12 +368,13 @@ class Trainer:
     def _learning_rate(self, seconds: float) -> float:
         fraction = self._fraction(seconds)
         if self.total_steps is not None:
-            fraction += 1 / max(1, self.total_steps)  # so that the first step's rate is not 0
+            fraction += 0.5 / max(1, self.total_steps)  # so that the first step's rate is not 0
         fraction = min(fraction, 1.0)
+        peak = self.config.lr * 0.5 ** (self.progress.attempt - 1)
         if fraction < WARM_UP:
-            return self.config.lr * fraction / WARM_UP
+            return peak * fraction / WARM_UP
         along = (fraction - WARM_UP) / (1 - WARM_UP)
-        return self.config.lr * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * along)))
+        return peak * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * along)))
 
     # -- evaluation -----------------------------------------------------------------------------------------------
 
@@ -361,16 +395,19 @@ class Trainer:
             bits = self._validate(p.eval_characters)
             self._evaluation_seconds = self.seconds - begun
         improved = bits is not None and (p.best_val_bits_per_char is None or bits < p.best_val_bits_per_char)
-        network = Network(self.model.config, self.model.export())
+        with np.errstate(over="ignore", invalid="ignore"):  # Huge weights are dealt with where losses are looked at.
+            network = Network(self.model.config, self.model.export())
+            statistics, text = hidden.summarize(network.unroll(self._probe())[2]), self._sample(network)
         yield {
             "event": "eval",
             "step": p.step,
             "seconds": self.seconds,
             "val_bits_per_char": bits,
             "best": improved,
-            "hidden": hidden.summarize(network.unroll(self._probe())[2]),
+            "attempt": p.attempt,
+            "hidden": statistics,
         }
-        yield {"event": "sample", "step": p.step, "text": self._sample(network)}
+        yield {"event": "sample", "step": p.step, "text": text}
         if improved:
             p.best_val_bits_per_char = bits
             yield from self._save_best(store)
@@ -387,25 +424,23 @@ class Trainer:
         """
         p, per_step = self.progress, self.streams.characters_per_step
         total = self.total_steps if self.total_steps is not None else p.step / max(fraction, 1e-3)
-        between = self.config.eval_every or total / (len(EVALUATION_MARKS) + 1)
+        between = self.config.eval_every or total / (len(EVALUATION_MARKS) + 2)
         affordable = max(int(EVALUATION_SHARE * 4 * between * per_step), 2000)
         return min(self.corpus.val_characters, MAX_EVALUATION_CHARACTERS, affordable)
 
     def _whole_validation(self, store: Store) -> Iterator[Event]:
         """Score the best weights on the whole validation text, if the evaluations so far saw only a part of it."""
         p, corpus = self.progress, self.corpus
-        if corpus.val_characters <= p.eval_characters or self._best is None:
+        best = store.load("best") if corpus.val_characters > p.eval_characters else None
+        if best is None:
             return
         begun = self.seconds
-        self.model.load(self._best.weights)
+        self.model.load(best.weights)
         bits = self._validate(corpus.val_characters)
         if bits is None:
             return
         p.best_val_bits_per_char = bits
-        self._best = Checkpoint(
-            self._best.model, self._best.vocabulary, {**self._best.training, "val_bits_per_char": bits}, self._best.weights
-        )
-        yield self._saved(store, "best", self._best)
+        yield from self._keep(store, "best", replace(best, training={**best.training, "val_bits_per_char": bits}))
         took = self.seconds - begun
         if took > EVALUATION_SHARE * self.seconds:
             yield _warning(
@@ -426,9 +461,6 @@ class Trainer:
         return self.vocabulary.decode(itertools.islice(sampling.generate(network, logits, state, sampler), SAMPLE_CHARACTERS))
 
     # -- snapshots ------------------------------------------------------------------------------------------------
-
-    _best: Checkpoint | None = None
-    _best_path: Path | None = None
 
     def snapshot(self) -> Checkpoint:
         """Everything needed to go on: the ``last`` checkpoint."""
@@ -492,23 +524,34 @@ class Trainer:
                 {**self._scaler.state_dict(), "scale": p.loss_scale, "_growth_tracker": p.loss_scale_growth}
             )
         length = (self.config.steps, self.config.epochs, self.config.minutes)
+        if self.config.lr != stored.lr:
+            p.attempt = 1
         if length != (stored.steps, stored.epochs, stored.minutes):
             # A run made longer warms up again and decays over the part that was added.
             p.schedule_from, p.next_mark = self._position(p.seconds), 0
 
     def _save(self, store: Store) -> Iterator[Event]:
-        if not self.corpus.val_characters or self._best_path is None:
+        if "best" in self._unsaved:
+            yield from self._keep(store, "best", self._unsaved["best"])
+        elif not self.corpus.val_characters or self._best_path is None:
             yield from self._save_best(store)
-        yield self._saved(store, "last", self.snapshot())
+        yield from self._keep(store, "last", self.snapshot())
 
     def _save_best(self, store: Store) -> Iterator[Event]:
-        self._best = Checkpoint(self.model.config, self.vocabulary, self._facts(), self.model.export())
-        event = self._saved(store, "best", self._best)
-        self._best_path = Path(event["path"])
-        yield event
+        yield from self._keep(store, "best", Checkpoint(self.model.config, self.vocabulary, self._facts(), self.model.export()))
 
-    def _saved(self, store: Store, kind: str, checkpoint: Checkpoint) -> Event:
-        return {"event": "saved", "path": str(store.save(kind, checkpoint)), "kind": kind}
+    def _keep(self, store: Store, kind: str, checkpoint: Checkpoint) -> Iterator[Event]:
+        """Write ``checkpoint``; a failure is told, and the next save tries again."""
+        try:
+            path = store.save(kind, checkpoint)
+        except CharrnnError as error:
+            self._unsaved[kind] = checkpoint
+            yield _warning(f"{error}; the next save tries again")
+            return
+        self._unsaved.pop(kind, None)
+        if kind == "best":
+            self._best_path = path
+        yield {"event": "saved", "path": str(path), "kind": kind}
 
 
 class _StepLog:
@@ -534,6 +577,10 @@ class _StepLog:
         # The first step's event shows at once that the run is alive.
         return step == self._first + 1 or now - self._at >= LOG_SECONDS
 
+    def is_sound(self, limit: float) -> bool:
+        """Whether all losses are finite and their mean, in nats, is at most ``limit``."""
+        return not self._losses or float(torch.stack(self._losses).mean()) <= limit
+
     def event(self, trainer: Trainer, now: float) -> Event:
         steps = len(self._losses)
         p = trainer.progress
@@ -545,7 +592,9 @@ class _StepLog:
             "seconds": now,
             "bits_per_char": float(torch.stack(self._losses).mean()) / math.log(2),
             "learning_rate": trainer.learning_rate,
-            "grad_norm": float(torch.stack(self._norms).mean()),
+            # Steps that fp16's loss scaling skips have infinite gradients.
+            "grad_norm": float(torch.stack(self._norms).nan_to_num(nan=0.0, posinf=0.0).mean()),
+            "attempt": p.attempt,
             "chars_per_second": steps * trainer.streams.characters_per_step / max(self._train_seconds, 1e-9),
         }
         self._at = now
@@ -560,6 +609,10 @@ def _key(seed: int, step: int) -> int:
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:
     return tensor.detach().to("cpu", torch.float32, copy=True).numpy()
+
+
+def _is_finite(snapshot: Checkpoint) -> bool:
+    return all(np.isfinite(array).all() for part in (snapshot.weights, snapshot.extra) for array in part.values())
 
 
 def _warning(text: str) -> Event:

@@ -134,7 +134,7 @@ class Vocabulary:
 
 
 class Decoder:
-    """Ids to text, one at a time: at level ``byte`` nothing comes out before a character's last byte is in."""
+    """Ids to text, one at a time: at level ``byte`` nothing of a character comes out before its last byte is in."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
@@ -145,10 +145,6 @@ class Decoder:
         if self._bytes is None:
             return self._vocabulary._symbol(index)
         return self._bytes.decode(bytes((index,)))
-
-    def finish(self) -> str:
-        """What is left at the end: U+FFFD for a character whose last bytes never came, else nothing."""
-        return "" if self._bytes is None else self._bytes.decode(b"", final=True)
 
 
 def _plain_forms(character: str) -> Iterable[str]:

@@ -40,8 +40,8 @@ class Clock:
 class Store:
     """Real files, one for each save, so that none is lost."""
 
-    def __init__(self, path):
-        self.path, self.saved = path, []
+    def __init__(self, path, before=None):
+        self.path, self.saved, self.before = path, [], before
         path.mkdir()
 
     def save(self, kind, saved):
@@ -49,6 +49,9 @@ class Store:
         checkpoint.write(path, saved)
         self.saved.append((kind, path))
         return path
+
+    def load(self, kind):
+        return self.latest(kind) if any(name == kind for name, _ in self.saved) else self.before
 
     def latest(self, kind):
         return checkpoint.read([path for name, path in self.saved if name == kind][-1])
@@ -75,7 +78,8 @@ def run(path, cell="lstm", layers=2, stop_after=None, resume=None, corpus=None, 
     )
     if weights is not None:
         trainer.model.load(weights)
-    store = Store(path)
+    # A resumed run finds the best network of the run before.
+    store = Store(path, before=resume)
     return list(trainer.run(store)), store
 
 

@@ -1,95 +1,108 @@
 """One-stream sampling: charrnn's NumPy step beside a loop around ``torch.nn`` with the same weights, in one run.
 
-    python tests/bench/sampling.py
+    python tests/bench/sampling.py [--rounds 5]
 
-Characters per second, median of interleaved repeats (and their range), torch with one thread and with all; the ratio is against
-the faster of the two. The bare products are the matrix-vector products of one step and nothing else. NumPy runs with the
-threads that ``charrnn sample`` gives it.
+Characters per second, median of the rounds (and their range), torch with one thread and with all; the ratio is against the
+faster of the two. "bare" is the matrix-vector products of one step and nothing else. In every round each contender runs in a
+process of its own, so that one's waiting threads don't take the other's cores; NumPy has the threads ``charrnn sample`` gives it.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from charrnn.cli import _limit_threads
-
-_limit_threads()
-
-import numpy as np  # noqa: E402 - after the thread limit
-import torch  # noqa: E402
-from loops import TorchLoop  # noqa: E402
-
-from charrnn import sampling  # noqa: E402
-from charrnn.cells import Network  # noqa: E402
-from charrnn.config import ModelConfig  # noqa: E402
-from charrnn.model import CharRNN  # noqa: E402
+from charrnn.config import ModelConfig
 
 SHAPES = [("lstm", 1, 384), ("lstm", 2, 512), ("gru", 1, 384), ("rnn", 1, 384)]
-REPEATS = 7
+CONTENDERS = ("charrnn", "bare", "torch-1", "torch-all")
 
 
-def rate(ids: Iterator[int], count: int) -> float:
-    """Characters per second over ``count`` characters."""
+def rate(step: Callable[[], object], warm_up: int, count: int) -> float:
+    """Calls of ``step`` per second."""
+    for _ in range(warm_up):
+        step()
     begun = time.perf_counter()
-    for _ in islice(ids, count):
-        pass
+    for _ in range(count):
+        step()
     return count / (time.perf_counter() - begun)
 
 
-def bare_products(network: Network) -> Callable[[int], float]:
-    """Steps per second of the matrix-vector products alone."""
+def characters(ids: Iterator[int]) -> Callable[[], int]:
+    """The next id as a function."""
+    return lambda: next(islice(ids, 1))
+
+
+def measure(contender: str, config: ModelConfig) -> float:
+    """Characters (or bare steps) per second of one contender, in this process."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    weights = {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in config.parameter_shapes().items()}
+    if contender.startswith("torch"):
+        import torch
+        from loops import TorchLoop
+
+        if contender == "torch-1":
+            torch.set_num_threads(1)
+        return rate(characters(TorchLoop(config, weights).eval().generate(0.8, 0)), 30, 500)
+
+    from charrnn import sampling
+    from charrnn.cells import Network
+
+    network = Network(config, weights)
+    if contender == "charrnn":
+        sampler = sampling.Sampler(np.random.default_rng(0), temperature=0.8)
+        return rate(characters(sampling.generate(network, *sampling.prime(network, np.array([0])), sampler)), 500, 8000)
     matrices = [layer.hh for layer in network._layers] + [layer.ih for layer in network._layers if layer.ih is not None]
-    matrices.append(network._weights["head.weight"])
+    matrices.append(weights["head.weight"])
     work = [
         (matrix, np.ones(matrix.shape[1], dtype=np.float32), np.empty(len(matrix), dtype=np.float32)) for matrix in matrices
     ]
 
-    def run(count: int) -> float:
-        begun = time.perf_counter()
-        for _ in range(count):
-            for matrix, vector, out in work:
-                np.dot(matrix, vector, out=out)
-        return count / (time.perf_counter() - begun)
+    def step() -> None:
+        for matrix, vector, out in work:
+            np.dot(matrix, vector, out=out)
 
-    return run
+    return rate(step, 500, 8000)
 
 
 def main() -> None:
     """Print the table."""
-    threads = torch.get_num_threads()
-    print(
-        f"{'':14}{'charrnn':>22}{'torch, 1 thread':>22}{f'torch, {threads} threads':>22}{'ratio':>8}{'bare':>9}{'bare/own':>10}"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        from charrnn.cli import _limit_threads
+
+        contender, cell, layers, hidden = options.child
+        _limit_threads()
+        shape = ModelConfig(vocab_size=66, cell=cell, num_layers=int(layers), hidden_size=int(hidden))
+        print(measure(contender, shape))
+        return
+    print(f"{os.cpu_count()} cores; characters per second, median of {options.rounds} rounds (range)")
+    print(f"{'':14}" + "".join(f"{contender:>25}" for contender in CONTENDERS) + f"{'ratio':>8}{'bare/own':>10}")
     for cell, layers, hidden in SHAPES:
-        config = ModelConfig(vocab_size=66, cell=cell, num_layers=layers, hidden_size=hidden)
-        weights = CharRNN(config).export()
-        network, loop = Network(config, weights), TorchLoop(config, weights).eval()
-        bare = bare_products(network)
-        rates: dict[str, list[float]] = {"own": [], "one": [], "all": [], "bare": []}
-        for repeat in range(REPEATS):
-            sampler = sampling.Sampler(np.random.default_rng(repeat), temperature=0.8)
-            own = sampling.generate(network, *sampling.prime(network, np.array([0])), sampler)
-            rate(own, 200)
-            rates["own"].append(rate(own, 3000))
-            rates["bare"].append(bare(3000))
-            for name, count in (("one", 1), ("all", threads)):
-                torch.set_num_threads(count)
-                ids = loop.generate(0.8, repeat)
-                rate(ids, 20)
-                rates[name].append(rate(ids, 300))
-        medians = {name: statistics.median(values) for name, values in rates.items()}
-        shown = [f"{medians[n]:,.0f} ({min(rates[n]):,.0f}-{max(rates[n]):,.0f})" for n in ("own", "one", "all")]
-        ratio = medians["own"] / max(medians["one"], medians["all"])
+        rates: dict[str, list[float]] = {contender: [] for contender in CONTENDERS}
+        for _ in range(options.rounds):
+            for contender in CONTENDERS:
+                command = [sys.executable, __file__, "--child", contender, cell, str(layers), str(hidden)]
+                rates[contender].append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        medians = {contender: statistics.median(values) for contender, values in rates.items()}
+        shown = [f"{medians[c]:,.0f} ({min(rates[c]):,.0f}-{max(rates[c]):,.0f})" for c in CONTENDERS]
+        ratio = medians["charrnn"] / max(medians["torch-1"], medians["torch-all"])
+        bare = medians["bare"] / medians["charrnn"]
         print(
-            f"{cell} {layers} x {hidden:<6}{shown[0]:>22}{shown[1]:>22}{shown[2]:>22}{ratio:>8.1f}"
-            f"{medians['bare']:>9,.0f}{medians['bare'] / medians['own']:>10.2f}",
+            f"{cell} {layers} x {hidden:<6}" + "".join(f"{cell_:>25}" for cell_ in shown) + f"{ratio:>8.1f}{bare:>10.2f}",
             flush=True,
         )
-    print(f"\n{os.cpu_count()} cores, torch {torch.__version__}, numpy {np.__version__}")
 
 
 if __name__ == "__main__":
