@@ -237,11 +237,20 @@ def _entry(data: Any) -> _Entry:
 
 
 class RunDirectory:
-    """Where one training run lives: ``best.safetensors``, ``last.safetensors`` and ``log.jsonl``."""
+    """Where one training run lives: ``best.safetensors``, ``last.safetensors`` and ``log.jsonl``.
+
+    While it is open no other process can open it: the directory itself is locked, so that nothing is left behind.
+    """
 
     def __init__(self, path: Path) -> None:
+        """Open an existing directory; `CharrnnError` if it can't be or another process works in it."""
         self.path = path
         self._log: IO[str] | None = None
+        self._logged = (0, 0)
+        self._lock = self._locked()
+        for left_over in path.glob(".*.safetensors.*.tmp"):  # of a process that was killed while it saved
+            with contextlib.suppress(OSError):
+                left_over.unlink()
 
     @classmethod
     def create(cls, name: str, out: Path | None = None) -> RunDirectory:
@@ -251,12 +260,14 @@ class RunDirectory:
         """
         try:
             if out is not None:
+                out.mkdir(parents=True, exist_ok=True)
+                run = cls(out)
                 if any((out / held).exists() for held in (BEST, LAST, LOG)):
+                    run.close()
                     raise CharrnnError(
                         f"{out}: already holds a run; go on with it by charrnn train --resume {out}, or choose another --out"
                     )
-                out.mkdir(parents=True, exist_ok=True)
-                return cls(out)
+                return run
             DEFAULT_ROOT.mkdir(exist_ok=True)
             number = 1
             while True:
@@ -267,6 +278,39 @@ class RunDirectory:
                 number += 1
         except OSError as error:
             raise CharrnnError(f"{error.filename or out}: can't make the run's directory: {error.strerror}") from error
+
+    def _locked(self) -> int | None:
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return None
+        try:
+            handle = os.open(self.path, os.O_RDONLY)
+        except OSError as error:
+            raise CharrnnError(f"{self.path}: can't open the run's directory: {error.strerror}") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(handle)
+            owner: dict[str, Any] = next((event for event in reversed(self._events()) if "pid" in event), {})
+            by = f" (process {owner['pid']} on {owner.get('host')})" if owner else ""
+            raise CharrnnError(
+                f"{self.path}: another process{by} is training there; wait for it, or choose another --out"
+            ) from error
+        except OSError:  # a file system without locks
+            os.close(handle)
+            return None
+        return handle
+
+    def _events(self) -> list[dict[str, Any]]:
+        """The sound lines of the log."""
+        events = []
+        with contextlib.suppress(OSError), open(self.path / LOG, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                with contextlib.suppress(ValueError, RecursionError):
+                    if isinstance(event := json.loads(line), dict):
+                        events.append(event)
+        return events
 
     @property
     def best(self) -> Path:
@@ -299,20 +343,43 @@ class RunDirectory:
         return self.best if kind == "best" else self.last
 
     def log(self, event: Mapping[str, Any]) -> None:
-        """Append ``event`` to ``log.jsonl`` as one line."""
+        """Append ``event`` to ``log.jsonl`` as one line; a resumed run does not log again what stands there already."""
         try:
             if self._log is None:
-                self._log = open(self.path / LOG, "a", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - it stays open for the whole run
-            self._log.write(json.dumps(event, ensure_ascii=False) + "\n")
-            self._log.flush()
+                self._log = self._continued_log()
+            place = _place(event)
+            if place is None or place > self._logged:
+                self._log.write(json.dumps(event, ensure_ascii=False) + "\n")
+                self._log.flush()
         except OSError as error:
             raise CharrnnError(f"{self.path / LOG}: can't write: {error.strerror}") from error
 
+    def _continued_log(self) -> IO[str]:
+        """The log, opened to append, without a last line that a killed process left unfinished."""
+        path = self.path / LOG
+        self._logged = max((place for event in self._events() if (place := _place(event))), default=(0, 0))
+        with contextlib.suppress(FileNotFoundError), open(path, "rb+") as file:
+            data = file.read()
+            if data and not data.endswith(b"\n"):
+                file.truncate(data.rfind(b"\n") + 1)
+        return open(path, "a", encoding="utf-8", errors="surrogateescape")
+
     def close(self) -> None:
-        """Close the log."""
+        """Close the log and let others use the directory."""
         if self._log is not None:
             self._log.close()
             self._log = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _place(event: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Where in a run an event of the training loop stands, (attempt, step); None for other events."""
+    if event.get("event") not in ("step", "eval", "sample"):
+        return None
+    attempt, step = event.get("attempt", 1), event.get("step")
+    return (attempt, step) if isinstance(attempt, int) and isinstance(step, int) else None
 
 
 def checkpoints_under(root: Path, name: str = BEST) -> list[Path]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
+import platform
 import shlex
 import signal
 import sys
@@ -23,6 +25,7 @@ from charrnn.config import ModelConfig, SampleConfig, TrainConfig, limits, optio
 if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint, RunDirectory
     from charrnn.console import Console
+    from charrnn.corpus import Corpus
     from charrnn.training import Trainer
     from charrnn.vocabulary import Vocabulary
 
@@ -156,6 +159,18 @@ def train(
         str | None,
         typer.Option(metavar="RUN", help="Go on with a run: its directory, or latest.", rich_help_panel=_BOOKKEEPING),
     ] = None,
+    allow_changed_corpus: Annotated[
+        bool,
+        typer.Option("--allow-changed-corpus", help="Resume although the text has changed.", rich_help_panel=_BOOKKEEPING),
+    ] = False,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Start a new run from the weights of a checkpoint or run; characters keep theirs.",
+            rich_help_panel=_BOOKKEEPING,
+        ),
+    ] = None,
     eval_every: Annotated[
         int | None,
         _setting(TrainConfig, "eval_every", "Steps between evaluations (default: a tenth of the run).", panel=_BOOKKEEPING),
@@ -181,7 +196,7 @@ def train(
     given = {name: value for name, value in locals().items() if value is not None}
     console = _console(quiet)
     stop = _Stop()
-    run, trainer, start = _prepare_run(given, stop)
+    run, trainer, start = _prepare_run(given, stop, console)
     with console.training(as_json=as_json) as view, _stop_on_signals(stop):
         for event in _logged(run, trainer, start):
             if not stop.unheard:
@@ -253,27 +268,33 @@ def _noticing_closed_stdout(stop: _Stop) -> Iterator[None]:
         stop.ask("terminated", error.exit_code)
 
 
-def _prepare_run(given: dict[str, Any], stop: _Stop) -> tuple[RunDirectory, Trainer, dict[str, Any]]:
-    """Read the text, make the run's directory and its trainer; the text first, so that its faults show at once."""
+def _prepare_run(given: dict[str, Any], stop: _Stop, console: Console) -> tuple[RunDirectory, Trainer, dict[str, Any]]:
+    """Read the text, make the trainer and the run's directory; the text first, so that its faults show at once."""
     from charrnn import checkpoint, corpus
 
     settings = {name: given[name] for name in TrainConfig.__dataclass_fields__ if name in given}
     shape = {name: given[name] for name in ModelConfig.__dataclass_fields__ if name in given}
-    previous: Checkpoint | None = None
+    paths = given.get("corpus") or []
+    previous = initial = None
     if "resume" in given:
-        if "out" in given:
-            raise UsageError("--resume goes on in the run's own directory; leave out --out")
+        if given.keys() & {"out", "init_from"}:
+            raise UsageError("--resume goes on with a run in its own directory; leave out --out and --init-from")
         previous = _run_to_resume(given["resume"])
         config = _resumed_config(previous, settings, shape)
-        paths = given.get("corpus") or list(previous.training.get("corpus_paths", ()))
+        paths = paths or list(previous.training.get("corpus_paths", ()))
+        if corpus.STDIN in paths and not given.get("corpus"):
+            raise UsageError("the run read its text from stdin; name the text again: charrnn train TEXT --resume RUN")
+    elif "init_from" in given:
+        initial = checkpoint.read(checkpoint.resolve(given["init_from"]))
+        shape = _same_shape(initial, shape)
+        config = TrainConfig(**{"level": initial.vocabulary.level, **settings})
+        if config.level != initial.vocabulary.level:
+            raise UsageError(f"--level {config.level} differs from the checkpoint's, {initial.vocabulary.level}")
     else:
         config = TrainConfig(**settings)
-        ModelConfig(**shape)
-        paths = given.get("corpus") or []
+        ModelConfig(**shape)  # Its limits, before anything is read.
     if not paths:
         raise UsageError("which text? name a file, a directory, or - for stdin")
-    if previous is not None and not given.get("corpus") and corpus.STDIN in paths:
-        raise UsageError("the run read its text from stdin; name the text again: charrnn train TEXT --resume RUN")
     text = corpus.read_corpus(
         paths,
         level=config.level,
@@ -282,18 +303,27 @@ def _prepare_run(given: dict[str, Any], stop: _Stop) -> tuple[RunDirectory, Trai
         val_fraction=config.val_fraction,
         vocabulary=previous.vocabulary if previous else None,
     )
-    if previous is not None and text.sha256 != previous.training.get("corpus_sha256"):
-        raise CharrnnError(f"{', '.join(paths)}: not the text that {previous.path} was trained on; name that one")
+    if previous is not None:
+        _check_same_text(previous, text, given["allow_changed_corpus"])
     model = previous.model if previous else ModelConfig(vocab_size=text.vocabulary.size, **shape)
 
     from charrnn.training import Trainer
 
-    trainer = Trainer(model, config, text, clock=_seconds_since_start, stop=stop, resume=previous)
+    trainer = Trainer(model, config, text, clock=_seconds_since_start, stop=stop, resume=previous, initial=initial)
     if previous is not None:
         run = checkpoint.RunDirectory(previous.path.parent)
+        if settings.keys() & {"steps", "epochs", "minutes"}:
+            console.say(
+                "charrnn: the learning rate warms up again over the added part; one longer run would have ended otherwise"
+            )
     else:
         run = checkpoint.RunDirectory.create(text.name, given.get("out"))
-    return run, trainer, {"event": "start", "corpus": text.name, "run_dir": str(run.path), **trainer.describe()}
+    if initial is not None:
+        old, new = set(initial.vocabulary.characters), set(text.vocabulary.characters)
+        counts = f"{len(old & new)} characters carried over, {len(new - old)} new, {len(old - new)} dropped"
+        console.say(f"charrnn: from {initial.path}: {counts}")
+    owner = {"pid": os.getpid(), "host": platform.node()}
+    return run, trainer, {"event": "start", "corpus": text.name, "run_dir": str(run.path), **trainer.describe(), **owner}
 
 
 def _run_to_resume(name: str) -> Checkpoint:
@@ -304,8 +334,31 @@ def _run_to_resume(name: str) -> Checkpoint:
     path = Path(name)
     last = path / checkpoint.LAST if path.is_dir() else path
     if not last.exists():
-        raise CharrnnError(f"{path}: holds no {checkpoint.LAST} to go on from; charrnn info lists the runs")
+        raise CharrnnError(f"{path}: holds no {checkpoint.LAST} to go on from; --init-from starts a new run from its weights")
     return checkpoint.read(last)
+
+
+def _check_same_text(previous: Checkpoint, text: Corpus, allowed: bool) -> None:
+    """Refuse to resume on another text, unless ``allowed`` and every character of it is known."""
+    if text.sha256 == previous.training.get("corpus_sha256"):
+        return
+    paths = ", ".join(text.paths)
+    if not allowed:
+        raise CharrnnError(f"{paths}: not the text that {previous.path} was trained on; --allow-changed-corpus goes on with it")
+    if text.unknown and TrainConfig.from_json(previous.training["config"]).min_count == 1:
+        raise CharrnnError(f"{paths}: {text.unknown:,} characters are not in the run's vocabulary; see --init-from")
+
+
+def _same_shape(initial: Checkpoint, shape: dict[str, Any]) -> dict[str, Any]:
+    """The network's shape without its vocabulary, which must not differ from what was given."""
+    stored = initial.model.to_json()
+    del stored["vocab_size"]
+    for name, value in shape.items():
+        if value != stored[name]:
+            raise UsageError(
+                f"{option_name(name)} {value} differs from the checkpoint's, {stored[name]}; --init-from keeps its shape"
+            )
+    return stored
 
 
 _MAY_CHANGE = {"steps", "epochs", "minutes", "lr", "eval_every", "save_every", "log_every", "device", "precision"}
@@ -333,8 +386,11 @@ def _logged(run: RunDirectory, trainer: Trainer, start: dict[str, Any]) -> Itera
 
     with contextlib.closing(run):
         for event in events():
-            run.log(event)
             yield event
+            try:
+                run.log(event)
+            except CharrnnError as error:
+                yield {"event": "warning", "text": str(error)}
 
 
 @app.command()
@@ -349,6 +405,9 @@ def sample(
     ] = None,
     prompt_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Read the prompt from a file.")] = None,
     no_echo: Annotated[bool, typer.Option("--no-echo", help="Don't print the prompt before the new text.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="On a terminal too, print control characters as they are, not as symbols.")
+    ] = False,
     top_k: Annotated[int | None, _setting(SampleConfig, "top_k", "Draw from the K likeliest characters only.")] = None,
     top_p: Annotated[
         float | None, _setting(SampleConfig, "top_p", "Draw from the likeliest that together reach probability P.")
@@ -392,7 +451,7 @@ def sample(
             record = {"index": 0, "text": "".join(pieces), "prompt": text, "seed": drawn_seed, "characters": config.length}
             console.product(_json(record | {"finish_reason": "length"}))
         else:
-            _stream(console, "" if no_echo else text, pieces)
+            _stream(console, "" if no_echo else text, pieces, raw=raw or not console.stdout_is_terminal)
     console.finish()
 
 
@@ -427,13 +486,13 @@ def _decoded(vocabulary: Vocabulary, ids: Iterator[int], length: int) -> Iterato
         yield decoder.decode(next(ids))
 
 
-def _stream(console: Console, echoed: str, pieces: Iterator[str]) -> None:
-    last = echoed
-    if echoed:
-        console.product(echoed)
-    for piece in pieces:
+def _stream(console: Console, echoed: str, pieces: Iterator[str], *, raw: bool) -> None:
+    from charrnn.report import visible
+
+    last = ""
+    for piece in itertools.chain([echoed], pieces):
         if piece:
-            console.product(piece)
+            console.product(piece if raw else visible(piece))
             last = piece
     if not last.endswith("\n"):
         console.product("\n")

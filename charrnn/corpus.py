@@ -54,6 +54,11 @@ class Corpus:
         """The number of validation characters; 0 or at least 2."""
         return len(self.ids) - self.train_characters
 
+    @property
+    def unknown(self) -> int:
+        """How many characters are the unknown one."""
+        return 0 if self.vocabulary.unknown is None else int(np.count_nonzero(self.ids == self.vocabulary.unknown))
+
     def facts(self) -> dict[str, Any]:
         """What a checkpoint tells about its corpus; no path."""
         return {"corpus": self.name, "corpus_bytes": self.bytes_read, "corpus_sha256": self.sha256}

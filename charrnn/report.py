@@ -34,11 +34,11 @@ def clock(seconds: float) -> str:
 
 
 def visible(text: str) -> str:
-    """``text`` with control characters (terminal escapes among them) as visible symbols; newlines stay."""
+    """``text`` with control characters (terminal escapes among them) as visible symbols; newlines and tabs stay."""
     shown = []
     for character in text:
         code = ord(character)
-        if code < 32 and character != "\n":
+        if code < 32 and character not in "\n\t":
             shown.append(chr(0x2400 + code))
         elif 127 <= code < 160:
             shown.append("\u2421")

@@ -27,6 +27,7 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.corpus import Corpus, Streams
 from charrnn.model import CharRNN
+from charrnn.vocabulary import Vocabulary
 
 Event = dict[str, Any]
 
@@ -117,6 +118,28 @@ def evaluate(model: CharRNN, ids: NDArray[Any], start: int, characters: int, pre
     return float(total) / characters
 
 
+def carried_over(
+    trained: Checkpoint, vocabulary: Vocabulary, fresh: Mapping[str, NDArray[np.float32]]
+) -> dict[str, NDArray[np.float32]]:
+    """The weights of ``trained`` for another vocabulary: rows of the embedding and the head move with their character.
+
+    Characters that ``trained`` doesn't know keep their rows of ``fresh``.
+    """
+    was, now = ({symbol: row for row, symbol in enumerate(_symbols(v))} for v in (trained.vocabulary, vocabulary))
+    pairs = [(row, was[symbol]) for symbol, row in now.items() if symbol in was]
+    rows, sources = (np.array(column, dtype=np.intp) for column in zip(*pairs, strict=True))
+    weights = {name: np.array(value) for name, value in trained.weights.items()}
+    for name in ("embedding.weight", "head.weight", "head.bias"):
+        weights[name] = np.array(fresh[name])
+        weights[name][rows] = trained.weights[name][sources]
+    return weights
+
+
+def _symbols(vocabulary: Vocabulary) -> list[int | str | None]:
+    """What each id stands for; None is the unknown character."""
+    return list(range(256)) if vocabulary.level == "byte" else [*vocabulary.characters, None]
+
+
 @dataclass
 class Progress:
     """Where a run stands; together with the tensors of a snapshot all that is needed to go on."""
@@ -146,6 +169,7 @@ class Trainer:
         clock: Callable[[], float],
         stop: Callable[[], str | None] = lambda: None,
         resume: Checkpoint | None = None,
+        initial: Checkpoint | None = None,
     ) -> None:
         """Prepare a run.
 
@@ -156,6 +180,7 @@ class Trainer:
             clock: seconds since the process began.
             stop: asked before each step; a reason ("interrupted", "terminated") ends the run.
             resume: the ``last`` checkpoint of a run to go on with.
+            initial: a trained network whose weights a new run starts from; of the same shape but for the vocabulary.
 
         Raises:
             CharrnnError: the device isn't there, or ``resume`` doesn't fit the network or the text.
@@ -189,6 +214,8 @@ class Trainer:
         self._evaluation_seconds = 0.0
         self._best_path: Path | None = None
         self._unsaved: dict[str, Checkpoint] = {}  # what could not be written, by kind
+        if initial is not None:
+            self.model.load(carried_over(initial, self.vocabulary, self.model.export()))
         if resume is not None:
             self._restore(resume)
             self._before = self.progress.seconds
@@ -297,10 +324,15 @@ class Trainer:
 
     def _adopt_best(self, best: Checkpoint | None) -> None:
         """Go on from the best network of the processes before this one, if its file is still there."""
+        p = self.progress
         if best is None:
-            self.progress.best_val_bits_per_char = None
-        else:
-            self._best_path = best.path
+            p.best_val_bits_per_char = None
+            return
+        self._best_path = best.path
+        # A process that was killed may have found it after its last save.
+        bits = best.training.get("val_bits_per_char")
+        if isinstance(bits, float) and best.training.get("val_scored_characters") == p.eval_characters:
+            p.best_val_bits_per_char = min(bits, p.best_val_bits_per_char or math.inf)
 
     def _explosion(self, seconds: float) -> float:
         """The loss in nats from which training counts as diverged: after warm-up three times that of a uniform guess."""
@@ -407,7 +439,7 @@ class Trainer:
             "attempt": p.attempt,
             "hidden": statistics,
         }
-        yield {"event": "sample", "step": p.step, "text": text}
+        yield {"event": "sample", "step": p.step, "text": text, "attempt": p.attempt}
         if improved:
             p.best_val_bits_per_char = bits
             yield from self._save_best(store)
@@ -440,7 +472,13 @@ class Trainer:
         if bits is None:
             return
         p.best_val_bits_per_char = bits
-        yield from self._keep(store, "best", replace(best, training={**best.training, "val_bits_per_char": bits}))
+        yield from self._keep(
+            store,
+            "best",
+            replace(
+                best, training={**best.training, "val_bits_per_char": bits, "val_scored_characters": corpus.val_characters}
+            ),
+        )
         took = self.seconds - begun
         if took > EVALUATION_SHARE * self.seconds:
             yield _warning(
@@ -494,6 +532,7 @@ class Trainer:
             "epochs": self.epochs,
             "seconds": self.seconds,
             "val_bits_per_char": self.progress.best_val_bits_per_char,
+            "val_scored_characters": self.progress.eval_characters,
         }
 
     def _restore(self, snapshot: Checkpoint) -> None:

@@ -560,6 +560,7 @@ def test_an_explicit_directory_is_made_or_used(tmp_path: Path) -> None:
     run = RunDirectory.create("story", tmp_path / "deep" / "run")
     assert run.path == tmp_path / "deep" / "run"
     assert run.path.is_dir()
+    run.close()
     (run.path / "notes.md").write_text("mine")
     assert RunDirectory.create("story", run.path).path == run.path
     assert (run.best, run.last) == (run.path / "best.safetensors", run.path / "last.safetensors")

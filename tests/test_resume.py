@@ -226,7 +226,7 @@ def test_a_resumed_run_directory_keeps_its_best_file_and_names_it(tmp_path, monk
     before = directory.best.read_bytes()
     monkeypatch.setattr(training, "evaluate", lambda *_: 100.0)
     resumed = Trainer(model, config, corpus, clock=Clock(), resume=checkpoint.read(directory.last))
-    end = list(resumed.run(checkpoint.RunDirectory(directory.path)))[-1]
+    end = list(resumed.run(directory))[-1]
     assert directory.best.read_bytes() == before
     assert end["best_path"] is not None
     assert Path(end["best_path"]) == directory.best
@@ -248,7 +248,7 @@ def test_a_resumed_run_that_finds_nothing_better_still_ends_with_the_whole_valid
             stop=lambda: "interrupted" if trainer.progress.step == stop_after else None,
             resume=resume,
         )
-        return list(trainer.run(checkpoint.RunDirectory(directory.path)))[-1]
+        return list(trainer.run(directory))[-1]
 
     ending(N)
     best = training.CharRNN(model)

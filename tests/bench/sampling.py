@@ -4,7 +4,8 @@
 
 Characters per second, median of the rounds (and their range), torch with one thread and with all; the ratio is against the
 faster of the two. "bare" is the matrix-vector products of one step and nothing else. In every round each contender runs in a
-process of its own, so that one's waiting threads don't take the other's cores; NumPy has the threads ``charrnn sample`` gives it.
+process of its own, so that one's waiting threads don't take the other's cores; NumPy has the threads that ``charrnn sample``
+gives it.
 """
 
 from __future__ import annotations
