@@ -123,8 +123,8 @@ def read_corpus(
         _check_encoding(encoding)
     files = text_files(paths)
     with _BlockStore() as store:
-        read = _read_files(files, store, level, encoding)
-        characters = int(read.counts.sum())
+        read = _read_files(files, store, level, encoding, counted=min_count > 1)
+        characters = store.characters
         if characters < 2:
             what = "holds no text" if characters == 0 else "holds a single character"
             raise CharrnnError(f"{', '.join(files)[:200]}: {what}; training needs at least 2 characters")
@@ -134,7 +134,7 @@ def read_corpus(
             vocabulary = Vocabulary("byte") if level == "byte" else Vocabulary.from_counts(occurrences, min_count)
         if vocabulary.size == 1:
             raise CharrnnError(f"{', '.join(files)[:200]}: no character occurs {min_count} times; lower --min-count")
-        ids = store.encoded(vocabulary, characters)
+        ids = store.encoded(vocabulary)
     held_out = int(characters * val_fraction)
     return Corpus(
         name=corpus_name(paths),
@@ -149,20 +149,29 @@ def read_corpus(
 
 @dataclass(frozen=True)
 class _Read:
-    """What reading the files found: the raw bytes' number and digest, and how often each code point or byte occurs."""
+    """What reading the files found: the raw bytes' number and digest, and how often each code point or byte occurs.
+
+    Where nobody asked to have them counted, 1 may stand for any number of occurrences.
+    """
 
     size: int
     sha256: str
     counts: NDArray[np.int64]
 
 
-def _read_files(files: Sequence[str], store: _BlockStore, level: str, encoding: str | None) -> _Read:
+def _read_files(files: Sequence[str], store: _BlockStore, level: str, encoding: str | None, *, counted: bool) -> _Read:
     digest, size, last_code = hashlib.sha256(), 0, -1
     counts = np.zeros(CODE_POINTS if level == "char" else 256, dtype=np.int64)
 
+    seen = bytearray()
+
     def keep(codes: NDArray[Any]) -> None:
-        found = np.bincount(codes)
-        counts[: len(found)] += found
+        if counted or codes.dtype != np.uint8:
+            found = np.bincount(codes)
+            counts[: len(found)] += found
+        elif new := set(codes.tobytes().translate(None, seen)):  # Dropping what is known is four times as fast as counting.
+            seen.extend(new)
+            counts[list(new)] += 1
         store.append(codes)
 
     for path in files:
@@ -257,6 +266,7 @@ class _BlockStore:
     def __init__(self) -> None:
         self._blocks: list[NDArray[Any]] = []
         self._bytes = 0
+        self.characters = 0
         self._spilled: list[tuple[Any, int]] = []
         self._file: IO[bytes] | None = None
 
@@ -270,6 +280,7 @@ class _BlockStore:
     def append(self, codes: NDArray[Any]) -> None:
         self._blocks.append(codes)
         self._bytes += codes.nbytes
+        self.characters += len(codes)
         if self._bytes > IN_MEMORY_BYTES:
             self._file = self._file or tempfile.TemporaryFile(prefix="charrnn-")  # noqa: SIM115 - read back later
             for block in self._blocks:
@@ -284,9 +295,9 @@ class _BlockStore:
                 yield np.frombuffer(self._file.read(length * dtype.itemsize), dtype=dtype)
         yield from self._blocks
 
-    def encoded(self, vocabulary: Vocabulary, characters: int) -> NDArray[Any]:
+    def encoded(self, vocabulary: Vocabulary) -> NDArray[Any]:
         """The ids of all blocks as one array, memory-mapped where it is large; the blocks are spent."""
-        dtype = np.dtype(id_dtype(vocabulary.size))
+        dtype, characters = np.dtype(id_dtype(vocabulary.size)), self.characters
         if characters * dtype.itemsize > IN_MEMORY_BYTES:
             # An unnamed file: it is gone with the process, however that ends.
             with tempfile.TemporaryFile(prefix="charrnn-") as file:
