@@ -30,8 +30,13 @@ from charrnn.vocabulary import Vocabulary
 FORMAT, VERSION = "charrnn", 1
 BEST, LAST, LOG = "best.safetensors", "last.safetensors", "log.jsonl"
 DEFAULT_ROOT = Path("checkpoints")
-MAX_HEADER_BYTES = 64 << 20
-"""A larger header is refused; 100,000 characters of vocabulary need about 1 MB."""
+MAX_HEADER_BYTES = 16 << 20
+"""A larger header is refused; a vocabulary of all Unicode needs 14 MB."""
+MAX_HEADER_OBJECTS = 10_000
+"""More objects and lists than that are no checkpoint's, and would cost far more memory than the header itself."""
+
+_NUMBERS = ("characters", "corpus_bytes", "val_bits_per_char", "step", "epochs", "seconds", "seed")
+"""The facts of training that are numbers or null."""
 
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
 
@@ -101,11 +106,13 @@ def write_whole(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    # Whether or not the directory can be synced too (on some file systems not): the file is in its place.
+    with contextlib.suppress(OSError):
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
 
 def _umask() -> int:
@@ -191,7 +198,10 @@ def _read_header(file: IO[bytes], path: Path, size: int) -> tuple[Checkpoint, di
     if length > min(MAX_HEADER_BYTES, size - 8):
         raise _fault(path, "it is no safetensors file, or its header is damaged")
     try:
-        header = json.loads(_exactly(file, length, path).decode("utf-8"))
+        text = _exactly(file, length, path)
+        if text.count(b"{") + text.count(b"[") > MAX_HEADER_OBJECTS:
+            raise _fault(path, "its header is damaged")
+        header = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise _fault(path, "its header is no JSON") from error
     if not isinstance(header, dict):
@@ -210,7 +220,9 @@ def _read_header(file: IO[bytes], path: Path, size: int) -> tuple[Checkpoint, di
         raise _fault(path, "its header is damaged") from error
     except CharrnnError as error:
         raise _fault(path, str(error)) from error
-    if not isinstance(training, dict):
+    if not isinstance(training, dict) or not all(
+        value is None or (isinstance(value, int | float) and abs(value) < 1e300) for value in map(training.get, _NUMBERS)
+    ):
         raise _fault(path, "its header is damaged")
     if vocabulary.size != model.vocab_size:
         raise _fault(path, f"its vocabulary has {vocabulary.size} symbols, its network {model.vocab_size}")
@@ -246,11 +258,12 @@ class RunDirectory:
         """Open an existing directory; `CharrnnError` if it can't be or another process works in it."""
         self.path = path
         self._log: IO[str] | None = None
-        self._logged = (0, 0)
+        self._logged: dict[str, tuple[int, int]] = {}
         self._lock = self._locked()
-        for left_over in path.glob(".*.safetensors.*.tmp"):  # of a process that was killed while it saved
-            with contextlib.suppress(OSError):
-                left_over.unlink()
+        for name in (BEST, LAST):
+            for left_over in path.glob(f".{name}.*.tmp"):  # of a process that was killed while it saved
+                with contextlib.suppress(OSError):
+                    left_over.unlink()
 
     @classmethod
     def create(cls, name: str, out: Path | None = None) -> RunDirectory:
@@ -345,19 +358,30 @@ class RunDirectory:
     def log(self, event: Mapping[str, Any]) -> None:
         """Append ``event`` to ``log.jsonl`` as one line; a resumed run does not log again what stands there already."""
         try:
-            if self._log is None:
+            if self._log is None or not self._log_is_there():
                 self._log = self._continued_log()
             place = _place(event)
-            if place is None or place > self._logged:
+            if place is None or place > self._logged.get(event["event"], (0, 0)):
                 self._log.write(json.dumps(event, ensure_ascii=False) + "\n")
                 self._log.flush()
         except OSError as error:
             raise CharrnnError(f"{self.path / LOG}: can't write: {error.strerror}") from error
 
+    def _log_is_there(self) -> bool:
+        """Whether the open log is still the file of that name; people remove directories."""
+        assert self._log is not None
+        try:
+            return os.path.samestat((self.path / LOG).stat(), os.fstat(self._log.fileno()))
+        except FileNotFoundError:
+            self.path.mkdir(parents=True, exist_ok=True)
+            return False
+
     def _continued_log(self) -> IO[str]:
         """The log, opened to append, without a last line that a killed process left unfinished."""
         path = self.path / LOG
-        self._logged = max((place for event in self._events() if (place := _place(event))), default=(0, 0))
+        for event in self._events():
+            if place := _place(event):
+                self._logged[event["event"]] = max(place, self._logged.get(event["event"], place))
         with contextlib.suppress(FileNotFoundError), open(path, "rb+") as file:
             data = file.read()
             if data and not data.endswith(b"\n"):
@@ -367,7 +391,8 @@ class RunDirectory:
     def close(self) -> None:
         """Close the log and let others use the directory."""
         if self._log is not None:
-            self._log.close()
+            with contextlib.suppress(OSError):  # What could not be written was told when it was.
+                self._log.close()
             self._log = None
         if self._lock is not None:
             os.close(self._lock)
@@ -396,7 +421,8 @@ def latest(root: Path = DEFAULT_ROOT, name: str = BEST) -> Path:
             if newest is None or found.saved_at > newest.saved_at:
                 newest = found
     if newest is None:
-        raise CharrnnError(f"{root}: no trained network here yet; train one by charrnn train FILE, or name one by -c PATH")
+        hint = "train one by charrnn train FILE, or name one by -c PATH" if name == BEST else "name the run's directory"
+        raise CharrnnError(f"{root}: no {'trained network' if name == BEST else 'run to go on with'} here yet; {hint}")
     return newest.path
 
 

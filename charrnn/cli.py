@@ -206,6 +206,8 @@ def train(
         raise CharrnnError(f"{run.path}: training diverged twice; what was good before, at step {event['step']}, is kept there")
     if event["reason"] == "failed":
         raise CharrnnError(f"{run.path}: the last save failed; what was saved before it is as it was")
+    if stop.unheard:
+        raise typer.Exit(stop.exit_code)
     if event["reason"] != "finished":
         console.say(f"charrnn: stopped and saved; go on by: charrnn train --resume {shlex.quote(str(run.path))}")
         raise typer.Exit(stop.exit_code)
@@ -270,82 +272,105 @@ def _noticing_closed_stdout(stop: _Stop) -> Iterator[None]:
 
 def _prepare_run(given: dict[str, Any], stop: _Stop, console: Console) -> tuple[RunDirectory, Trainer, dict[str, Any]]:
     """Read the text, make the trainer and the run's directory; the text first, so that its faults show at once."""
-    from charrnn import checkpoint, corpus
-
     settings = {name: given[name] for name in TrainConfig.__dataclass_fields__ if name in given}
     shape = {name: given[name] for name in ModelConfig.__dataclass_fields__ if name in given}
-    paths = given.get("corpus") or []
-    previous = initial = None
     if "resume" in given:
-        if given.keys() & {"out", "init_from"}:
-            raise UsageError("--resume goes on with a run in its own directory; leave out --out and --init-from")
-        previous = _run_to_resume(given["resume"])
-        config = _resumed_config(previous, settings, shape)
-        paths = paths or list(previous.training.get("corpus_paths", ()))
-        if corpus.STDIN in paths and not given.get("corpus"):
-            raise UsageError("the run read its text from stdin; name the text again: charrnn train TEXT --resume RUN")
-    elif "init_from" in given:
+        return _resumed_run(given, settings, shape, stop, console)
+    from charrnn import checkpoint, corpus
+
+    initial = None
+    if "init_from" in given:
         initial = checkpoint.read(checkpoint.resolve(given["init_from"]))
         shape = _same_shape(initial, shape)
-        config = TrainConfig(**{"level": initial.vocabulary.level, **settings})
-        if config.level != initial.vocabulary.level:
-            raise UsageError(f"--level {config.level} differs from the checkpoint's, {initial.vocabulary.level}")
-    else:
-        config = TrainConfig(**settings)
-        ModelConfig(**shape)  # Its limits, before anything is read.
-    if not paths:
+        settings.setdefault("level", initial.vocabulary.level)
+        if settings["level"] != initial.vocabulary.level:
+            raise UsageError(f"--level {settings['level']} differs from the checkpoint's, {initial.vocabulary.level}")
+    config = TrainConfig(**settings)
+    ModelConfig(**shape)  # Its limits, before anything is read.
+    if not given.get("corpus"):
         raise UsageError("which text? name a file, a directory, or - for stdin")
-    text = corpus.read_corpus(
-        paths,
-        level=config.level,
-        min_count=config.min_count,
-        encoding=config.encoding,
-        val_fraction=config.val_fraction,
-        vocabulary=previous.vocabulary if previous else None,
-    )
-    if previous is not None:
-        _check_same_text(previous, text, given["allow_changed_corpus"])
-    model = previous.model if previous else ModelConfig(vocab_size=text.vocabulary.size, **shape)
+    text = corpus.read_corpus(given["corpus"], **_reading(config))
 
-    from charrnn.training import Trainer
+    from charrnn.training import Trainer, symbols
 
-    trainer = Trainer(model, config, text, clock=_seconds_since_start, stop=stop, resume=previous, initial=initial)
-    if previous is not None:
-        run = checkpoint.RunDirectory(previous.path.parent)
-        if settings.keys() & {"steps", "epochs", "minutes"}:
+    model = ModelConfig(**{**shape, "vocab_size": text.vocabulary.size})
+    trainer = Trainer(model, config, text, clock=_seconds_since_start, stop=stop, initial=initial)
+    if initial is not None:
+        old, new = ({*symbols(vocabulary)} - {None} for vocabulary in (initial.vocabulary, text.vocabulary))
+        counts = f"{len(old & new)} characters carried over, {len(new - old)} new, {len(old - new)} dropped"
+        console.say(f"charrnn: from {initial.path}: {counts}")
+    run = checkpoint.RunDirectory.create(text.name, given.get("out"))
+    return run, trainer, _start_event(run, trainer)
+
+
+def _resumed_run(
+    given: dict[str, Any], settings: dict[str, Any], shape: dict[str, Any], stop: _Stop, console: Console
+) -> tuple[RunDirectory, Trainer, dict[str, Any]]:
+    """Open the run's directory before its checkpoint is read, so that no other process can change it in between."""
+    from charrnn import checkpoint, corpus
+
+    if given.keys() & {"out", "init_from"}:
+        raise UsageError("--resume goes on with a run in its own directory; leave out --out and --init-from")
+    with contextlib.ExitStack() as stack:
+        run = checkpoint.RunDirectory(_run_to_resume(given["resume"]))
+        stack.callback(run.close)
+        previous = checkpoint.read(run.last)
+
+        paths = given.get("corpus") or previous.training.get("corpus_paths")
+        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+            raise CharrnnError(
+                f"{run.last}: doesn't say which text it was trained on; name it: charrnn train TEXT --resume RUN"
+            )
+        if corpus.STDIN in paths and not given.get("corpus"):
+            raise UsageError("the run read its text from stdin or a pipe; name the text again: charrnn train TEXT --resume RUN")
+        config = _resumed_config(previous, settings, shape)
+        text = corpus.read_corpus(paths, **_reading(config), vocabulary=previous.vocabulary)
+        _check_same_text(previous, text, config, given["allow_changed_corpus"])
+
+        from charrnn.training import Trainer
+
+        trainer = Trainer(previous.model, config, text, clock=_seconds_since_start, stop=stop, resume=previous)
+        if trainer.made_longer:
             console.say(
                 "charrnn: the learning rate warms up again over the added part; one longer run would have ended otherwise"
             )
-    else:
-        run = checkpoint.RunDirectory.create(text.name, given.get("out"))
-    if initial is not None:
-        old, new = set(initial.vocabulary.characters), set(text.vocabulary.characters)
-        counts = f"{len(old & new)} characters carried over, {len(new - old)} new, {len(old - new)} dropped"
-        console.say(f"charrnn: from {initial.path}: {counts}")
+        stack.pop_all()
+    return run, trainer, _start_event(run, trainer)
+
+
+def _reading(config: TrainConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in ("level", "min_count", "encoding", "val_fraction")}
+
+
+def _start_event(run: RunDirectory, trainer: Trainer) -> dict[str, Any]:
     owner = {"pid": os.getpid(), "host": platform.node()}
-    return run, trainer, {"event": "start", "corpus": text.name, "run_dir": str(run.path), **trainer.describe(), **owner}
+    return {"event": "start", "corpus": trainer.corpus.name, "run_dir": str(run.path), **trainer.describe(), **owner}
 
 
-def _run_to_resume(name: str) -> Checkpoint:
+def _run_to_resume(name: str) -> Path:
+    """The directory of the run that ``--resume`` names."""
     from charrnn import checkpoint
 
     if name == "latest":
-        return checkpoint.read(checkpoint.latest(name=checkpoint.LAST))
+        return checkpoint.latest(name=checkpoint.LAST).parent
     path = Path(name)
-    last = path / checkpoint.LAST if path.is_dir() else path
-    if not last.exists():
+    if path.name == checkpoint.LAST:
+        path = path.parent
+    if not path.is_dir():
+        raise CharrnnError(f"{path}: not a run's directory; charrnn info lists the runs")
+    if not (path / checkpoint.LAST).exists():
         raise CharrnnError(f"{path}: holds no {checkpoint.LAST} to go on from; --init-from starts a new run from its weights")
-    return checkpoint.read(last)
+    return path
 
 
-def _check_same_text(previous: Checkpoint, text: Corpus, allowed: bool) -> None:
+def _check_same_text(previous: Checkpoint, text: Corpus, config: TrainConfig, allowed: bool) -> None:
     """Refuse to resume on another text, unless ``allowed`` and every character of it is known."""
     if text.sha256 == previous.training.get("corpus_sha256"):
         return
     paths = ", ".join(text.paths)
     if not allowed:
         raise CharrnnError(f"{paths}: not the text that {previous.path} was trained on; --allow-changed-corpus goes on with it")
-    if text.unknown and TrainConfig.from_json(previous.training["config"]).min_count == 1:
+    if text.unknown and config.min_count == 1:
         raise CharrnnError(f"{paths}: {text.unknown:,} characters are not in the run's vocabulary; see --init-from")
 
 
@@ -366,7 +391,10 @@ _MAY_CHANGE = {"steps", "epochs", "minutes", "lr", "eval_every", "save_every", "
 
 def _resumed_config(previous: Checkpoint, settings: dict[str, Any], shape: dict[str, Any]) -> TrainConfig:
     """The run's own settings with those that may change replaced by what was given."""
-    stored = TrainConfig.from_json(previous.training["config"]).to_json()
+    try:
+        stored = TrainConfig.from_json(previous.training["config"]).to_json()
+    except (KeyError, TypeError, AttributeError, UsageError) as error:
+        raise CharrnnError(f"{previous.path}: holds no sound training state to go on with; see --init-from") from error
     for name, value in {**settings, **shape}.items():
         before = stored[name] if name in stored else getattr(previous.model, name)
         if name not in _MAY_CHANGE and value != before:
@@ -458,9 +486,11 @@ def sample(
 def _read_prompt(prompt: str | None, prompt_file: Path | None) -> str:
     try:
         if prompt_file is not None:
-            return prompt_file.read_text(encoding="utf-8")
+            return prompt_file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
         if prompt == "-":
-            return sys.stdin.buffer.read().decode("utf-8")
+            if sys.stdin is None:
+                raise CharrnnError("stdin is closed; there is no prompt to read")
+            return sys.stdin.buffer.read().decode("utf-8-sig").replace("\r\n", "\n")
         # Arguments arrive decoded by the locale; the bytes are what was typed.
         return os.fsencode(prompt or "").decode("utf-8")
     except OSError as error:
@@ -513,7 +543,7 @@ def info(
     console = _console(False)
     path = checkpoints.DEFAULT_ROOT if path is None else path
     one = path if not path.is_dir() else path / checkpoints.BEST
-    if one.exists() or not path.is_dir():
+    if one.exists() or (path != checkpoints.DEFAULT_ROOT and not path.is_dir()):
         facts = _facts(checkpoints.read_header(one))
         if as_json:
             console.product(_json(facts))
@@ -620,6 +650,11 @@ def run(arguments: list[str] | None = None) -> int:
     except CharrnnError as error:
         Console().error(str(error))
         return error.exit_code
+    except (MemoryError, RuntimeError) as error:
+        if "memory" not in f"{type(error).__name__} {error}".lower():
+            raise
+        Console().error("not enough memory; try a smaller --hidden-size, --batch-size or --bptt")
+        return 1
     except OSError as error:
         Console().error(f"{os.fsdecode(error.filename) + ': ' if error.filename else ''}{error.strerror or error}")
         return 1

@@ -16,6 +16,9 @@ from charrnn import UsageError
 GATES = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n"), "rnn": ()}
 """The gates of each cell in ``torch.nn``'s letters and order; a vanilla RNN has none."""
 
+MANY = 10**15
+"""The largest count: beyond any run, within a float's exact integers."""
+
 _BLOCKS = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
@@ -152,13 +155,13 @@ class TrainConfig(_Config):
     """How a network is trained. Of ``steps``, ``epochs`` and ``minutes`` at most one is set; none means 3 minutes."""
 
     level: str = _choice("char", "char", "byte")
-    min_count: int = _integer(1, 1)
+    min_count: int = _integer(1, 1, MANY)
     encoding: str | None = None
     val_fraction: float = _number(0.1, 0, 1, high_open=True)
 
     batch_size: int = _integer(16, 1, 1 << 20)
     bptt: int = _integer(64, 1, 1 << 20)
-    steps: int | None = _integer(None, 1)
+    steps: int | None = _integer(None, 1, MANY)
     epochs: float | None = _number(None, 0, 1e9, low_open=True)
     minutes: float | None = _number(None, 0, 1e9, low_open=True)
 
@@ -168,9 +171,9 @@ class TrainConfig(_Config):
     dropout: float = _number(0.2, 0, 1, high_open=True)
     seed: int = _integer(0, 0, 2**63 - 1)
 
-    eval_every: int | None = _integer(None, 1)
+    eval_every: int | None = _integer(None, 1, MANY)
     save_every: float = _number(60.0, 0, low_open=True)
-    log_every: int | None = _integer(None, 1)
+    log_every: int | None = _integer(None, 1, MANY)
     device: str = _choice("auto", "auto", "cpu", "cuda", "mps")
     precision: str = _choice("auto", "auto", "fp32", "bf16", "fp16")
 
@@ -188,7 +191,7 @@ class SampleConfig(_Config):
     """How characters are drawn. ``temperature`` 0 is greedy; ``top_k`` and ``top_p`` are off when None."""
 
     temperature: float = _number(0.8, 0)
-    length: int = _integer(500, 0)
-    top_k: int | None = _integer(None, 1)
+    length: int = _integer(500, 0, MANY)
+    top_k: int | None = _integer(None, 1, MANY)
     top_p: float | None = _number(None, 0, 1, low_open=True)
     seed: int | None = _integer(None, 0, 2**63 - 1)

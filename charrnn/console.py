@@ -159,7 +159,6 @@ class PlainView(TrainingView):
     def __init__(self, console: Console, as_json: bool) -> None:
         super().__init__(console, as_json)
         self._shown_at = -self._SECONDS_BETWEEN_STEPS
-        self._step: Event | None = None
 
     def _render(self, event: Event) -> None:
         say = self._console.say
@@ -167,7 +166,6 @@ class PlainView(TrainingView):
             case "start":
                 say(describe_start(event))
             case "step":
-                self._step = event
                 if event["seconds"] - self._shown_at >= self._SECONDS_BETWEEN_STEPS:
                     self._shown_at = event["seconds"]
                     say(
@@ -198,7 +196,6 @@ class LiveView(TrainingView):
         self._rich: RichConsole = RichConsole(file=console.stderr)
         self._live = Live(console=self._rich, auto_refresh=False, transient=False, vertical_overflow="crop")
         self._losses: list[float] = []
-        self._start: Event | None = None
         self._step: Event | None = None
         self._eval: Event | None = None
         self._sample = ""
@@ -216,7 +213,6 @@ class LiveView(TrainingView):
     def _render(self, event: Event) -> None:
         match event["event"]:
             case "start":
-                self._start = event
                 self._rich.print(visible(describe_start(event)), markup=False, highlight=False)
             case "step":
                 self._step = event

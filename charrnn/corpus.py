@@ -138,7 +138,8 @@ def read_corpus(
     held_out = int(characters * val_fraction)
     return Corpus(
         name=corpus_name(paths),
-        paths=tuple(path if path == STDIN else str(Path(path).resolve()) for path in paths),
+        # A pipe or device can't be read again, no more than stdin.
+        paths=tuple(str(Path(path).resolve()) if Path(path).is_file() or Path(path).is_dir() else STDIN for path in paths),
         bytes_read=read.size,
         sha256=read.sha256,
         vocabulary=vocabulary,
@@ -204,6 +205,8 @@ def _check_encoding(encoding: str) -> None:
 
 def _open(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
     if path == STDIN:
+        if sys.stdin is None:
+            raise CharrnnError("stdin is closed; name a file")
         return contextlib.nullcontext(sys.stdin.buffer)
     try:
         return gzip.open(path) if path.endswith(".gz") else open(path, "rb")  # type: ignore[return-value] # GzipFile reads alike

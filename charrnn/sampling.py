@@ -85,8 +85,8 @@ class Sampler:
             scores[self._banned] = -np.inf
         if self._temperature == 0 or scores.size == 1:
             return int(scores.argmax())
-        scores -= scores.max()  # Before the division: a tiny temperature then gives -inf, not inf.
-        scores /= self._temperature
+        # The maximum goes first: a tiny temperature then gives -inf, not inf.
+        scores = apply_temperature(scores - scores.max(), self._temperature)
         if self._top_k is not None:
             scores = keep_top_k(scores, self._top_k)
         if self._top_p is not None:

@@ -42,10 +42,14 @@ units that charged up over the whole text so far, and predicts poorly for the fi
 EVALUATION_MARKS = (0.05, *(tenth / 10 for tenth in range(1, 10)))
 EVALUATION_SHARE = 0.05
 MAX_EVALUATION_CHARACTERS = 200_000
+MAX_EVALUATION_LOGITS = 1 << 25
+"""How many logits an evaluation holds at once; large vocabularies are scored in shorter pieces."""
 WARM_CHARACTERS = 256
 PROBE_CHARACTERS = 256
 SAMPLE_CHARACTERS = 80
 LOG_SECONDS = 1.0
+SNAPSHOT_SECONDS = 5.0
+"""How old the state that a divergence goes back to may be."""
 
 
 class Store(Protocol):
@@ -104,18 +108,19 @@ def evaluate(model: CharRNN, ids: NDArray[Any], start: int, characters: int, pre
     warm = min(WARM_CHARACTERS, start - 1)
     targets_from = start + length * np.arange(shards)[:, None]  # (N, 1)
     end = start + characters
-    state, total = model.initial_state(shards), torch.zeros((), dtype=torch.float64, device=device)
+    state, total = model.initial_state(shards), 0.0
+    piece = max(1, min(128, MAX_EVALUATION_LOGITS // (shards * model.config.vocab_size)))
     with _autocast(device, precision):
-        for offset in range(-warm, length, 128):
+        for offset in range(-warm, length, piece):
             # Positions of the targets, (N, T); the inputs stand one before.
-            positions = targets_from + np.arange(offset, min(offset + 128, length))
+            positions = targets_from + np.arange(offset, min(offset + piece, length))
             counted = (positions >= targets_from) & (positions < end)
             clipped = np.minimum(positions, len(ids) - 1)
             inputs, targets = (torch.from_numpy(ids[where].astype(np.int64)).to(device) for where in (clipped - 1, clipped))
             logits, state = model(inputs, state)
             losses = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
-            total += (losses * torch.from_numpy(counted.ravel()).to(device)).sum(dtype=torch.float64)
-    return float(total) / characters
+            total += float((losses * torch.from_numpy(counted.ravel()).to(device)).sum())
+    return total / characters
 
 
 def carried_over(
@@ -125,7 +130,7 @@ def carried_over(
 
     Characters that ``trained`` doesn't know keep their rows of ``fresh``.
     """
-    was, now = ({symbol: row for row, symbol in enumerate(_symbols(v))} for v in (trained.vocabulary, vocabulary))
+    was, now = ({symbol: row for row, symbol in enumerate(symbols(v))} for v in (trained.vocabulary, vocabulary))
     pairs = [(row, was[symbol]) for symbol, row in now.items() if symbol in was]
     rows, sources = (np.array(column, dtype=np.intp) for column in zip(*pairs, strict=True))
     weights = {name: np.array(value) for name, value in trained.weights.items()}
@@ -135,7 +140,7 @@ def carried_over(
     return weights
 
 
-def _symbols(vocabulary: Vocabulary) -> list[int | str | None]:
+def symbols(vocabulary: Vocabulary) -> list[int | str | None]:
     """What each id stands for; None is the unknown character."""
     return list(range(256)) if vocabulary.level == "byte" else [*vocabulary.characters, None]
 
@@ -152,9 +157,28 @@ class Progress:
     eval_characters: int = 0
     best_val_bits_per_char: float | None = None
     optimizer_steps: int = 0
-    attempt: int = 1  # 2 once a divergence was rewound; the learning rate is halved then
+    attempt: int = 1  # 2 once a divergence was rewound
+    rate_scale: float = 1.0  # halved then
     loss_scale: float = 65536.0
     loss_scale_growth: int = 0
+
+
+def read_training_state(snapshot: Checkpoint) -> tuple[TrainConfig, Progress]:
+    """The settings and the progress that a ``last`` checkpoint holds; `CharrnnError` naming its file if it holds none."""
+    facts = snapshot.training
+    try:
+        config, progress = TrainConfig.from_json(facts["config"]), Progress(**facts["progress"])
+        for name, default in vars(Progress()).items():
+            value = getattr(progress, name)
+            if default is None and value is None:
+                continue
+            if type(value) not in ((int,) if type(default) is int else (int, float)) or not 0 <= value < 1e15:
+                raise ValueError(name)
+        if not all(isinstance(path, str) for path in facts.get("corpus_paths", [])):
+            raise TypeError("corpus_paths")
+    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+        raise CharrnnError(f"{snapshot.path}: holds no sound training state to go on with; see --init-from") from error
+    return config, progress
 
 
 class Trainer:
@@ -212,6 +236,8 @@ class Trainer:
         )
         self._before = 0.0  # seconds of the processes before this one
         self._evaluation_seconds = 0.0
+        self.made_longer = False
+        self._best: Checkpoint | None = None
         self._best_path: Path | None = None
         self._unsaved: dict[str, Checkpoint] = {}  # what could not be written, by kind
         if initial is not None:
@@ -260,17 +286,21 @@ class Trainer:
         """Train to the end of the budget or until stopped; yields the events from the first ``step`` to ``end``."""
         if self.progress.step == 0:
             self.progress.schedule_from = self._position(self.seconds)
-        if self.progress.best_val_bits_per_char is not None:
+        if self.progress.step > 0:
             self._adopt_best(store.load("best"))
-        reason, saved_at, evaluated_at = "", self.seconds, -1
+        reason, saved_at, evaluated_at, snapshot_at = "", self.seconds, -1, self.seconds
         log = _StepLog(self.seconds, self.progress.step)
         good = self.snapshot()
         while not reason:
             begun = self.seconds
-            reason = self._stop() or ("finished" if self._fraction(begun) >= 1 else "")
+            # However short the time, one step is made.
+            reason = self._stop() or ("finished" if self._fraction(begun) >= 1 and self.progress.step > 0 else "")
             if not reason:
                 loss, grad_norm = self._train_step(self._learning_rate(begun))
             now = self.seconds
+            if self.device.type == "cuda" and log.due(self.progress.step + 1, now, self.config.log_every):
+                torch.cuda.synchronize()  # The steps since the last event have only been queued so far.
+                now = self.seconds
             if not reason:
                 self.progress.step += 1
                 self.progress.train_seconds += now - begun
@@ -279,27 +309,25 @@ class Trainer:
             evaluating = (
                 self._evaluation_due(now) if not reason else reason == "finished" and evaluated_at != self.progress.step
             )
-            saving = bool(reason) or now - saved_at >= self.config.save_every
+            # An evaluation is a good moment to save, so that a short run too can be resumed when it is killed.
+            saving = bool(reason) or now - saved_at >= min(self.config.save_every, 5.0 if evaluating else math.inf)
             if not (logging or evaluating or saving):
                 continue
             # Losses are looked at only here, so that no step waits for the device; nothing unsound is evaluated or saved.
-            snapshot = self.snapshot()
+            aged = evaluating or saving or now - snapshot_at >= SNAPSHOT_SECONDS
+            snapshot = self.snapshot() if aged else good
             if not (log.is_sound(self._explosion(now)) and _is_finite(snapshot)):
-                attempt, step = self.progress.attempt, self.progress.step
-                self._restore(good)
-                log = _StepLog(now, self.progress.step)
-                if attempt > 1:
-                    yield _warning(f"the loss diverged again, by step {step:,}; try a lower --lr or --grad-clip")
+                again = self.progress.attempt > 1
+                yield self._rewind(good)
+                log, reason, evaluated_at, saved_at = _StepLog(now, self.progress.step), "", -1, now
+                yield from self._save(store)
+                if again:
                     reason = "diverged"
-                    yield from self._save(store)
                     break
-                self.progress.attempt = attempt + 1
-                yield _warning(
-                    f"the loss diverged by step {step:,}; back to step {self.progress.step:,} with half the learning rate"
-                )
-                reason, evaluated_at = "", -1
+                good = self.snapshot()
                 continue
-            good = snapshot
+            if aged:
+                good, snapshot_at = snapshot, now
             if logging:
                 yield log.event(self, now)
             if evaluating:
@@ -322,17 +350,34 @@ class Trainer:
             "attempt": self.progress.attempt,
         }
 
-    def _adopt_best(self, best: Checkpoint | None) -> None:
-        """Go on from the best network of the processes before this one, if its file is still there."""
+    def _rewind(self, good: Checkpoint) -> Event:
+        """Go back to ``good`` with half the learning rate; what is known of the best network stays known."""
+        now = self.progress
+        self._restore(good)
         p = self.progress
-        if best is None:
+        p.attempt, p.rate_scale = now.attempt + 1, now.rate_scale / 2
+        p.best_val_bits_per_char, p.eval_characters, p.next_mark = (
+            now.best_val_bits_per_char,
+            now.eval_characters,
+            now.next_mark,
+        )
+        if now.attempt > 1:
+            p.attempt = now.attempt
+            return _warning(f"the loss diverged again, by step {now.step:,}; try a lower --lr or --grad-clip")
+        return _warning(f"the loss diverged by step {now.step:,}; back to step {p.step:,} with half the learning rate")
+
+    def _adopt_best(self, best: Checkpoint | None) -> None:
+        """Go on from the best network of the processes before this one, if its file is still there and of this text."""
+        p = self.progress
+        if best is None or best.training.get("corpus_sha256") != self.corpus.sha256:
             p.best_val_bits_per_char = None
             return
-        self._best_path = best.path
+        self._best, self._best_path = best, best.path
         # A process that was killed may have found it after its last save.
-        bits = best.training.get("val_bits_per_char")
-        if isinstance(bits, float) and best.training.get("val_scored_characters") == p.eval_characters:
+        bits, scored = best.training.get("val_bits_per_char"), best.training.get("val_scored_characters")
+        if isinstance(bits, float) and isinstance(scored, int) and scored == (p.eval_characters or scored):
             p.best_val_bits_per_char = min(bits, p.best_val_bits_per_char or math.inf)
+            p.eval_characters = scored
 
     def _explosion(self, seconds: float) -> float:
         """The loss in nats from which training counts as diverged: after warm-up three times that of a uniform guess."""
@@ -402,7 +447,7 @@ class Trainer:
         if self.total_steps is not None:
             fraction += 0.5 / max(1, self.total_steps)  # so that the first step's rate is not 0
         fraction = min(fraction, 1.0)
-        peak = self.config.lr * 0.5 ** (self.progress.attempt - 1)
+        peak = self.config.lr * self.progress.rate_scale
         if fraction < WARM_UP:
             return peak * fraction / WARM_UP
         along = (fraction - WARM_UP) / (1 - WARM_UP)
@@ -425,11 +470,11 @@ class Trainer:
         if corpus.val_characters:
             p.eval_characters = p.eval_characters or self._affordable_characters(fraction)
             bits = self._validate(p.eval_characters)
-            self._evaluation_seconds = self.seconds - begun
         improved = bits is not None and (p.best_val_bits_per_char is None or bits < p.best_val_bits_per_char)
         with np.errstate(over="ignore", invalid="ignore"):  # Huge weights are dealt with where losses are looked at.
             network = Network(self.model.config, self.model.export())
             statistics, text = hidden.summarize(network.unroll(self._probe())[2]), self._sample(network)
+        self._evaluation_seconds = self.seconds - begun
         yield {
             "event": "eval",
             "step": p.step,
@@ -463,8 +508,8 @@ class Trainer:
     def _whole_validation(self, store: Store) -> Iterator[Event]:
         """Score the best weights on the whole validation text, if the evaluations so far saw only a part of it."""
         p, corpus = self.progress, self.corpus
-        best = store.load("best") if corpus.val_characters > p.eval_characters else None
-        if best is None:
+        best = self._best
+        if best is None or not 0 < p.eval_characters < corpus.val_characters:
             return
         begun = self.seconds
         self.model.load(best.weights)
@@ -539,13 +584,12 @@ class Trainer:
         shapes = {"state": tuple(self.state.shape)}
         for name, shape in self.model.config.parameter_shapes().items():
             shapes |= {f"optimizer.{key}.{name}": shape for key in ("exp_avg", "exp_avg_sq")}
-        try:
-            self.progress = p = Progress(**snapshot.training["progress"])
-            stored = TrainConfig.from_json(snapshot.training["config"])
-        except (KeyError, TypeError) as error:
-            raise CharrnnError(f"{snapshot.path}: holds no training state to go on with; see --init-from") from error
+        stored, p = read_training_state(snapshot)
+        p.eval_characters = min(p.eval_characters, self.corpus.val_characters)
+        self.progress = p
         for name, shape in shapes.items():
-            if name not in snapshot.extra or snapshot.extra[name].shape != shape:
+            found = snapshot.extra.get(name)
+            if found is None or found.shape != shape or found.dtype != np.float32:
                 raise CharrnnError(f"{snapshot.path}: its training state ({name}) doesn't fit this network and text")
         self.model.load(snapshot.weights)
         self.state = torch.from_numpy(np.array(snapshot.extra["state"])).to(self.device)
@@ -564,16 +608,21 @@ class Trainer:
             )
         length = (self.config.steps, self.config.epochs, self.config.minutes)
         if self.config.lr != stored.lr:
-            p.attempt = 1
+            p.rate_scale = 1.0
         if length != (stored.steps, stored.epochs, stored.minutes):
+            if self.total_steps is not None and self.total_steps <= p.step:
+                raise UsageError(f"the run has made {p.step:,} steps already; {self.total_steps:,} would be less")
             # A run made longer warms up again and decays over the part that was added.
             p.schedule_from, p.next_mark = self._position(p.seconds), 0
+            self.made_longer = True
 
     def _save(self, store: Store) -> Iterator[Event]:
         if "best" in self._unsaved:
             yield from self._keep(store, "best", self._unsaved["best"])
-        elif not self.corpus.val_characters or self._best_path is None:
+        elif not self.corpus.val_characters or self._best is None:
             yield from self._save_best(store)
+        elif store.load("best") is None:  # removed while running
+            yield from self._keep(store, "best", self._best)
         yield from self._keep(store, "last", self.snapshot())
 
     def _save_best(self, store: Store) -> Iterator[Event]:
@@ -581,6 +630,8 @@ class Trainer:
 
     def _keep(self, store: Store, kind: str, checkpoint: Checkpoint) -> Iterator[Event]:
         """Write ``checkpoint``; a failure is told, and the next save tries again."""
+        if kind == "best":
+            self._best = checkpoint
         try:
             path = store.save(kind, checkpoint)
         except CharrnnError as error:
@@ -601,13 +652,16 @@ class _StepLog:
         self._clear()
 
     def _clear(self) -> None:
-        self._losses: list[Tensor] = []
-        self._norms: list[Tensor] = []
+        self._steps = 0
+        self._loss: Tensor | float = 0.0
+        self._norm: Tensor | float = 0.0
         self._train_seconds = 0.0
 
     def add(self, loss: Tensor, grad_norm: Tensor, seconds: float) -> None:
-        self._losses.append(loss)
-        self._norms.append(grad_norm)
+        self._steps += 1
+        self._loss = self._loss + loss
+        # Steps that fp16's loss scaling skips have infinite gradients.
+        self._norm = self._norm + grad_norm.nan_to_num(nan=0.0, posinf=0.0)
         self._train_seconds += seconds
 
     def due(self, step: int, now: float, every: int | None) -> bool:
@@ -618,10 +672,9 @@ class _StepLog:
 
     def is_sound(self, limit: float) -> bool:
         """Whether all losses are finite and their mean, in nats, is at most ``limit``."""
-        return not self._losses or float(torch.stack(self._losses).mean()) <= limit
+        return self._steps == 0 or float(self._loss) / self._steps <= limit
 
     def event(self, trainer: Trainer, now: float) -> Event:
-        steps = len(self._losses)
         p = trainer.progress
         event = {
             "event": "step",
@@ -629,12 +682,11 @@ class _StepLog:
             "steps": trainer.expected_steps(now),
             "epoch": trainer.epochs,
             "seconds": now,
-            "bits_per_char": float(torch.stack(self._losses).mean()) / math.log(2),
+            "bits_per_char": float(self._loss) / self._steps / math.log(2),
             "learning_rate": trainer.learning_rate,
-            # Steps that fp16's loss scaling skips have infinite gradients.
-            "grad_norm": float(torch.stack(self._norms).nan_to_num(nan=0.0, posinf=0.0).mean()),
+            "grad_norm": float(self._norm) / self._steps,
             "attempt": p.attempt,
-            "chars_per_second": steps * trainer.streams.characters_per_step / max(self._train_seconds, 1e-9),
+            "chars_per_second": self._steps * trainer.streams.characters_per_step / max(self._train_seconds, 1e-9),
         }
         self._at = now
         self._clear()

@@ -54,6 +54,8 @@ class Vocabulary:
         if level not in ("char", "byte"):
             raise CharrnnError(f"unknown vocabulary level {level!r}")
         codes = self._code_points(characters)
+        if np.any((codes >= 0xD800) & (codes <= 0xDFFF)):
+            raise CharrnnError("the vocabulary lists surrogates, which are no characters")
         if level == "byte" and characters:
             raise CharrnnError("a byte vocabulary lists no characters")
         if np.any(codes[1:] <= codes[:-1]):

@@ -85,7 +85,7 @@ def test_a_clock_shows_minutes_and_hours_only_where_there_are_any(seconds: float
         ("\x7f\x80\x9b\x9f\xa0", "\u2421\u2421\u2421\u2421\xa0"),
     ],
 )
-def test_visible_text_shows_control_characters_as_symbols_and_keeps_newlines(text: str, expected: str) -> None:
+def test_visible_text_shows_control_characters_as_symbols_and_keeps_newlines_and_tabs(text: str, expected: str) -> None:
     assert report.visible(text) == expected
 
 
@@ -93,7 +93,7 @@ def test_visible_text_holds_no_control_character_and_is_as_long_as_before() -> N
     everything = "".join(map(chr, range(0x300)))
     shown = report.visible(everything)
     assert len(shown) == len(everything)
-    assert [c for c in shown if ord(c) < 32 or 127 <= ord(c) < 160] == ["\n"]
+    assert [c for c in shown if ord(c) < 32 or 127 <= ord(c) < 160] == ["\t", "\n"]
 
 
 @pytest.mark.parametrize("gates", ["ifgo", "rzn", ""])

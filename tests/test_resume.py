@@ -270,5 +270,5 @@ def test_a_snapshot_that_does_not_fit_is_one_clear_error(change, tmp_path):
 
 def test_a_best_file_holds_no_training_state_and_says_so(tmp_path):
     _, store = run(tmp_path / "whole")
-    with pytest.raises(CharrnnError, match="holds no training state"):
+    with pytest.raises(CharrnnError, match="holds no sound training state"):
         run(tmp_path / "rest", resume=store.latest("best"))

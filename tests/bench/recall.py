@@ -10,7 +10,6 @@ text with the same settings, by chunks of 128 characters (longer than any delay)
 from __future__ import annotations
 
 import argparse
-import itertools
 import statistics
 import time
 from pathlib import Path
@@ -32,6 +31,9 @@ class Nowhere:
     def save(self, kind: str, checkpoint: Checkpoint) -> Path:
         """Say where it would be."""
         return Path(kind)
+
+    def load(self, kind: str) -> None:
+        """Nothing was kept."""
 
 
 def answer_bits(network: Network, corpus: Corpus) -> dict[tuple[int, int], float]:
@@ -81,7 +83,7 @@ def main() -> None:
                 vocab_size=corpus.vocabulary.size, cell=cell, hidden_size=options.hidden_size, embedding_size=32
             )
             trainer = Trainer(shape, config, corpus, clock=time.perf_counter)
-            list(itertools.chain(trainer.run(Nowhere())))
+            list(trainer.run(Nowhere()))
             results.append(answer_bits(Network(shape, trainer.model.export()), corpus))
         medians = [statistics.median(result[delays] for result in results) for delays in BINS]
         took = (time.perf_counter() - begun) / options.seeds
