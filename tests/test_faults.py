@@ -151,8 +151,7 @@ def test_a_disk_too_full_even_for_the_log_is_no_traceback(nursery: crash.Nursery
     older = (run / "last.safetensors").read_bytes()
     size = (run / "log.jsonl").stat().st_size
     code, child = nursery.run(run.parent, "train", "--resume", "run", "--steps", "9", max_file=size + 50)
-    assert code == 1
-    assert "Traceback" not in child.stderr
+    assert (code, "Traceback" in child.stderr) == (1, False), child.stderr
     assert "the last save failed" in child.stderr.splitlines()[-1]
     assert (run / "last.safetensors").read_bytes() == older
     code, child = nursery.run(run.parent, "train", "--resume", "run", "--steps", "9", "-q")
@@ -623,7 +622,6 @@ def test_a_loop_of_links_is_one_line_with_its_name(tmp_path: Path, invoke: Invok
         ("train", "loop.txt"),
         ("train", "loop.txt/x"),
         ("train", "folder"),
-        ("sample", "--prompt-file", "loop.txt"),
     ):
         result = invoke(*arguments)
         assert (result.code, result.stdout) == (1, "")

@@ -68,9 +68,7 @@ def main() -> None:
                     assert all(np.isfinite(value).all() for value in found.weights.values()), what
                 outcomes[outcome] += 1
             counts = f"{outcomes['read']:6,} read {outcomes['refused']:6,} refused"
-            print(
-                f"{name:15s} {counts} ({faulty} of them not by one plain line); the slowest {slowest[0] * 1000:.1f} ms ({slowest[1]})"
-            )
+            print(f"{name:15s} {counts} ({faulty} not by a plain line); slowest {slowest[0] * 1000:.1f} ms ({slowest[1]})")
 
 
 if __name__ == "__main__":
