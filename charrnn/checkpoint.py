@@ -32,8 +32,8 @@ BEST, LAST, LOG = "best.safetensors", "last.safetensors", "log.jsonl"
 DEFAULT_ROOT = Path("checkpoints")
 MAX_HEADER_BYTES = 16 << 20
 """A larger header is refused; a vocabulary of all Unicode needs 14 MB."""
-MAX_HEADER_OBJECTS = 10_000
-"""More objects and lists than that are no checkpoint's, and would cost far more memory than the header itself."""
+MAX_HEADER_ENTRIES = 20_000
+"""More objects, lists and keys than that are no checkpoint's, and would cost far more memory than the header itself."""
 
 _NUMBERS = ("characters", "corpus_bytes", "val_bits_per_char", "step", "epochs", "seconds", "seed")
 """The facts of training that are numbers or null."""
@@ -199,7 +199,7 @@ def _read_header(file: IO[bytes], path: Path, size: int) -> tuple[Checkpoint, di
         raise _fault(path, "it is no safetensors file, or its header is damaged")
     try:
         text = _exactly(file, length, path)
-        if text.count(b"{") + text.count(b"[") > MAX_HEADER_OBJECTS:
+        if sum(text.count(mark) for mark in (b"{", b"[", b":")) > MAX_HEADER_ENTRIES:
             raise _fault(path, "its header is damaged")
         header = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -210,7 +210,9 @@ def _read_header(file: IO[bytes], path: Path, size: int) -> tuple[Checkpoint, di
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise _fault(path, "it was not written by charrnn")
     if metadata.get("version") != str(VERSION):
-        raise _fault(path, f"its format is version {metadata.get('version')!s:.20}, this charrnn reads version {VERSION}")
+        version = str(metadata.get("version"))[:20]
+        shown = version if version.isprintable() else ascii(version)
+        raise _fault(path, f"its format is version {shown}, this charrnn reads version {VERSION}")
     try:
         model = ModelConfig.from_json(json.loads(metadata["model"]))
         vocabulary = Vocabulary.from_json(json.loads(metadata["vocabulary"]))
@@ -258,6 +260,7 @@ class RunDirectory:
         """Open an existing directory; `CharrnnError` if it can't be or another process works in it."""
         self.path = path
         self._log: IO[str] | None = None
+        self._continues = True
         self._logged: dict[str, tuple[int, int]] = {}
         self._lock = self._locked()
         for name in (BEST, LAST):
@@ -275,11 +278,13 @@ class RunDirectory:
             if out is not None:
                 out.mkdir(parents=True, exist_ok=True)
                 run = cls(out)
-                if any((out / held).exists() for held in (BEST, LAST, LOG)):
+                # A log alone is of a run that was killed before its first save: there is nothing to go on from or to lose.
+                if any((out / held).exists() for held in (BEST, LAST)):
                     run.close()
                     raise CharrnnError(
                         f"{out}: already holds a run; go on with it by charrnn train --resume {out}, or choose another --out"
                     )
+                run._continues = False
                 return run
             DEFAULT_ROOT.mkdir(exist_ok=True)
             number = 1
@@ -358,7 +363,10 @@ class RunDirectory:
     def log(self, event: Mapping[str, Any]) -> None:
         """Append ``event`` to ``log.jsonl`` as one line; a resumed run does not log again what stands there already."""
         try:
-            if self._log is None or not self._log_is_there():
+            if self._log is not None and not self._log_is_there():
+                self._log.close()
+                self._log = None
+            if self._log is None:
                 self._log = self._continued_log()
             place = _place(event)
             if place is None or place > self._logged.get(event["event"], (0, 0)):
@@ -379,7 +387,7 @@ class RunDirectory:
     def _continued_log(self) -> IO[str]:
         """The log, opened to append, without a last line that a killed process left unfinished."""
         path = self.path / LOG
-        for event in self._events():
+        for event in self._events() if self._continues else ():
             if place := _place(event):
                 self._logged[event["event"]] = max(place, self._logged.get(event["event"], place))
         with contextlib.suppress(FileNotFoundError), open(path, "rb+") as file:

@@ -412,13 +412,16 @@ def _logged(run: RunDirectory, trainer: Trainer, start: dict[str, Any]) -> Itera
         yield from trainer.warnings()
         yield from trainer.run(run)
 
+    told = False
     with contextlib.closing(run):
         for event in events():
-            yield event
             try:
                 run.log(event)
             except CharrnnError as error:
-                yield {"event": "warning", "text": str(error)}
+                if not told:
+                    yield {"event": "warning", "text": f"{error}; training goes on, the log has gaps"}
+                told = True
+            yield event
 
 
 @app.command()

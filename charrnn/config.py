@@ -93,6 +93,8 @@ class _Config:
             if interval := setting.metadata.get("interval"):
                 if value not in interval:
                     raise UsageError(f"{option_name(setting.name)} must be {interval}, not {value!s:.80}")
+            elif setting.metadata.get("text") and not isinstance(value, str):
+                raise UsageError(f"{option_name(setting.name)} must be a name, not {value!s:.80}")
             elif (choices := setting.metadata.get("choices")) and value not in choices:
                 raise UsageError(f"{option_name(setting.name)} must be {_either(choices)}, not {value!s:.80}")
 
@@ -156,7 +158,7 @@ class TrainConfig(_Config):
 
     level: str = _choice("char", "char", "byte")
     min_count: int = _integer(1, 1, MANY)
-    encoding: str | None = None
+    encoding: str | None = field(default=None, metadata={"text": True})
     val_fraction: float = _number(0.1, 0, 1, high_open=True)
 
     batch_size: int = _integer(16, 1, 1 << 20)

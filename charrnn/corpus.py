@@ -76,8 +76,8 @@ def corpus_name(paths: Sequence[str]) -> str:
 def _is_directory(path: str) -> bool:
     try:
         return Path(path).is_dir()
-    except OSError as error:
-        raise CharrnnError(f"{path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
+        raise CharrnnError(f"{path!r}: not a file's name ({getattr(error, 'strerror', error)})") from error
 
 
 def text_files(paths: Sequence[str]) -> list[str]:
@@ -210,8 +210,8 @@ def _open(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         return contextlib.nullcontext(sys.stdin.buffer)
     try:
         return gzip.open(path) if path.endswith(".gz") else open(path, "rb")  # type: ignore[return-value] # GzipFile reads alike
-    except OSError as error:
-        raise CharrnnError(f"{path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        raise CharrnnError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _blocks(path: str) -> Iterator[bytes]:

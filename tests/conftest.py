@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-# Tiny networks gain nothing from threads, and spinning ones make tests crawl where other processes run. Before torch is imported.
+# Tiny networks gain nothing from threads, and spinning ones make tests crawl beside other processes. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parent.parent

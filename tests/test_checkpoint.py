@@ -548,12 +548,20 @@ def test_a_name_taken_by_anything_is_left_alone(at_home: Path) -> None:
     assert (at_home / "checkpoints" / "story-2").read_text() == "mine"
 
 
-@pytest.mark.parametrize("held", ["best.safetensors", "last.safetensors", "log.jsonl"])
+@pytest.mark.parametrize("held", ["best.safetensors", "last.safetensors"])
 def test_an_explicit_directory_that_holds_a_run_is_refused(held: str, tmp_path: Path) -> None:
     (tmp_path / held).write_text("mine")
     with pytest.raises(CharrnnError, match=f"{tmp_path}: already holds a run.*--resume {tmp_path}"):
         RunDirectory.create("story", tmp_path)
     assert (tmp_path / held).read_text() == "mine"
+
+
+def test_a_directory_of_a_run_killed_before_its_first_save_can_be_used_and_its_log_stays(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"event": "step", "step": 7, "attempt": 1}\n')
+    run = RunDirectory.create("story", tmp_path)
+    run.log({"event": "step", "step": 1, "attempt": 1})
+    run.close()
+    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [7, 1]
 
 
 def test_an_explicit_directory_is_made_or_used(tmp_path: Path) -> None:
