@@ -77,7 +77,7 @@ def _is_directory(path: str) -> bool:
     try:
         return Path(path).is_dir()
     except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
-        raise CharrnnError(f"{path!r}: not a file's name ({getattr(error, 'strerror', error)})") from error
+        raise CharrnnError(f"{path}: {getattr(error, 'strerror', error)}") from error
 
 
 def text_files(paths: Sequence[str]) -> list[str]:
