@@ -6,7 +6,6 @@ import contextlib
 import functools
 import itertools
 import os
-import platform
 import shlex
 import signal
 import sys
@@ -19,13 +18,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from charrnn import CharrnnError, UsageError, __version__
+from charrnn import CharrnnError, UsageError, __version__, recipe
 from charrnn.config import ModelConfig, SampleConfig, TrainConfig, limits, option_name
 
 if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint, RunDirectory
     from charrnn.console import Console
-    from charrnn.corpus import Corpus
+    from charrnn.runs import Asked
     from charrnn.training import Trainer
     from charrnn.vocabulary import Vocabulary
 
@@ -43,11 +42,15 @@ app = typer.Typer(
 )
 
 
-def _setting(config: type[Any], name: str, text: str, *spellings: str, panel: str | None = None) -> Any:
+def _setting(
+    config: type[Any], name: str, text: str, *spellings: str, option: str | None = None, panel: str | None = None
+) -> Any:
     """An option for one field of a configuration: its default and its limits come from there."""
     default, interval, choices = limits(config, name)
-    option = option_name(name)
-    if default is not None:
+    option = option or option_name(name)
+    if name in recipe.CHOSEN:
+        text += " (default: chosen for text and time)"
+    elif default is not None:
         text += f" (default: {default:g})" if isinstance(default, float) else f" (default: {default})"
 
     def parse(given: object) -> Any:
@@ -72,6 +75,7 @@ _Checkpoint = Annotated[
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Machine-readable JSON on stdout, one object per line.")]
 _Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only on stderr.")]
+_TRAIN_SETTINGS = {*ModelConfig.__dataclass_fields__, *TrainConfig.__dataclass_fields__, "dropout"}
 _NETWORK, _LENGTH, _OPTIMIZATION, _TEXT = "The network", "Length of the run (one of)", "Optimization", "The text"
 _BOOKKEEPING, _MACHINE = "Evaluation and saving", "The machine"
 
@@ -124,14 +128,30 @@ def train(
     grad_clip: Annotated[
         float | None, _setting(TrainConfig, "grad_clip", "Largest global norm of the gradient.", panel=_OPTIMIZATION)
     ] = None,
+    optimizer: Annotated[
+        str | None,
+        _setting(TrainConfig, "optimizer", "muon: for the recurrent matrices, AdamW for the rest.", panel=_OPTIMIZATION),
+    ] = None,
     dropout: Annotated[
         float | None,
         _setting(
             TrainConfig,
-            "dropout",
-            "Locked dropout on each layer's output (a quarter of it on the embedding).",
+            "dropout_output",
+            "Short for all three: P between layers and at the output, P / 4 at the input.",
+            option="--dropout",
             panel=_OPTIMIZATION,
         ),
+    ] = None,
+    dropout_input: Annotated[
+        float | None,
+        _setting(TrainConfig, "dropout_input", "Locked dropout on the characters' vectors.", panel=_OPTIMIZATION),
+    ] = None,
+    dropout_between: Annotated[
+        float | None, _setting(TrainConfig, "dropout_between", "Locked dropout between layers.", panel=_OPTIMIZATION)
+    ] = None,
+    dropout_output: Annotated[
+        float | None,
+        _setting(TrainConfig, "dropout_output", "Locked dropout on the last layer's output.", panel=_OPTIMIZATION),
     ] = None,
     seed: Annotated[int | None, _setting(TrainConfig, "seed", "Of every random choice.", panel=_OPTIMIZATION)] = None,
     level: Annotated[str | None, _setting(TrainConfig, "level", "Characters or raw bytes.", panel=_TEXT)] = None,
@@ -182,9 +202,16 @@ def train(
         int | None,
         _setting(TrainConfig, "log_every", "Steps between step events (default: about one a second).", panel=_BOOKKEEPING),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and the command that repeats it.", rich_help_panel=_BOOKKEEPING)
+    ] = False,
     device: Annotated[str | None, _setting(TrainConfig, "device", "Where to train.", panel=_MACHINE)] = None,
     precision: Annotated[
         str | None, _setting(TrainConfig, "precision", "Of the matrix products (weights stay fp32).", panel=_MACHINE)
+    ] = None,
+    workers: Annotated[
+        int | None,
+        _setting(TrainConfig, "workers", "Threads that share the columns on a CPU (default: one per core).", panel=_MACHINE),
     ] = None,
     as_json: _Json = False,
     quiet: _Quiet = False,
@@ -193,10 +220,15 @@ def train(
 
     Progress goes to stderr. Ctrl-C finishes the step, saves, and says how to go on.
     """
-    given = {name: value for name, value in locals().items() if value is not None}
-    console = _console(quiet)
-    stop = _Stop()
-    run, trainer, start = _prepare_run(given, stop, console)
+    settings = {name: value for name, value in locals().items() if name in _TRAIN_SETTINGS and value is not None}
+    console, stop = _console(quiet), _Stop()
+    from charrnn import runs
+
+    asked = runs.Asked(corpus or [], settings, out, resume, allow_changed_corpus, init_from)
+    if dry_run:
+        _show_plan(asked, console, as_json=as_json)
+        return
+    run, trainer, start = runs.begin(asked, _seconds_since_start, stop, console.say)
     with console.training(as_json=as_json) as view, _stop_on_signals(stop):
         for event in _logged(run, trainer, start):
             if not stop.unheard:
@@ -213,6 +245,22 @@ def train(
         raise typer.Exit(stop.exit_code)
     if not as_json:
         console.product(f"{event['best_path']}\n")
+    console.finish()
+
+
+def _show_plan(asked: Asked, console: Console, *, as_json: bool) -> None:
+    from charrnn import report, runs
+
+    if asked.resume is not None:
+        raise UsageError("--dry-run plans a new run; a resumed one keeps its plan")
+    prepared = runs.prepare(asked)
+    repeat = runs.command(asked, prepared)
+    if as_json:
+        settings = {**prepared.plan.model, **prepared.config.to_json()}
+        console.product(_json({"settings": settings, "plan": prepared.plan.to_json(), "command": repeat}))
+    else:
+        console.table(report.plan_table(prepared.plan.model | prepared.plan.training, prepared.plan.reasons))
+        console.product(f"{repeat}\n")
     console.finish()
 
 
@@ -268,140 +316,6 @@ def _noticing_closed_stdout(stop: _Stop) -> Iterator[None]:
     except StdoutClosedError as error:
         stop.unheard = True
         stop.ask("terminated", error.exit_code)
-
-
-def _prepare_run(given: dict[str, Any], stop: _Stop, console: Console) -> tuple[RunDirectory, Trainer, dict[str, Any]]:
-    """Read the text, make the trainer and the run's directory; the text first, so that its faults show at once."""
-    settings = {name: given[name] for name in TrainConfig.__dataclass_fields__ if name in given}
-    shape = {name: given[name] for name in ModelConfig.__dataclass_fields__ if name in given}
-    if "resume" in given:
-        return _resumed_run(given, settings, shape, stop, console)
-    from charrnn import checkpoint, corpus
-
-    initial = None
-    if "init_from" in given:
-        initial = checkpoint.read(checkpoint.resolve(given["init_from"]))
-        shape = _same_shape(initial, shape)
-        settings.setdefault("level", initial.vocabulary.level)
-        if settings["level"] != initial.vocabulary.level:
-            raise UsageError(f"--level {settings['level']} differs from the checkpoint's, {initial.vocabulary.level}")
-    config = TrainConfig(**settings)
-    ModelConfig(**shape)  # Its limits, before anything is read.
-    if not given.get("corpus"):
-        raise UsageError("which text? name a file, a directory, or - for stdin")
-    text = corpus.read_corpus(given["corpus"], **_reading(config))
-
-    from charrnn.training import Trainer, symbols
-
-    model = ModelConfig(**{**shape, "vocab_size": text.vocabulary.size})
-    trainer = Trainer(model, config, text, clock=_seconds_since_start, stop=stop, initial=initial)
-    if initial is not None:
-        old, new = ({*symbols(vocabulary)} - {None} for vocabulary in (initial.vocabulary, text.vocabulary))
-        counts = f"{len(old & new)} characters carried over, {len(new - old)} new, {len(old - new)} dropped"
-        console.say(f"charrnn: from {initial.path}: {counts}")
-    run = checkpoint.RunDirectory.create(text.name, given.get("out"))
-    return run, trainer, _start_event(run, trainer)
-
-
-def _resumed_run(
-    given: dict[str, Any], settings: dict[str, Any], shape: dict[str, Any], stop: _Stop, console: Console
-) -> tuple[RunDirectory, Trainer, dict[str, Any]]:
-    """Open the run's directory before its checkpoint is read, so that no other process can change it in between."""
-    from charrnn import checkpoint, corpus
-
-    if given.keys() & {"out", "init_from"}:
-        raise UsageError("--resume goes on with a run in its own directory; leave out --out and --init-from")
-    with contextlib.ExitStack() as stack:
-        run = checkpoint.RunDirectory(_run_to_resume(given["resume"]))
-        stack.callback(run.close)
-        previous = checkpoint.read(run.last)
-
-        paths = given.get("corpus") or previous.training.get("corpus_paths")
-        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-            raise CharrnnError(
-                f"{run.last}: doesn't say which text it was trained on; name it: charrnn train TEXT --resume RUN"
-            )
-        if corpus.STDIN in paths and not given.get("corpus"):
-            raise UsageError("the run read its text from stdin or a pipe; name the text again: charrnn train TEXT --resume RUN")
-        config = _resumed_config(previous, settings, shape)
-        text = corpus.read_corpus(paths, **_reading(config), vocabulary=previous.vocabulary)
-        _check_same_text(previous, text, config, given["allow_changed_corpus"])
-
-        from charrnn.training import Trainer
-
-        trainer = Trainer(previous.model, config, text, clock=_seconds_since_start, stop=stop, resume=previous)
-        if trainer.made_longer:
-            console.say(
-                "charrnn: the learning rate warms up again over the added part; one longer run would have ended otherwise"
-            )
-        stack.pop_all()
-    return run, trainer, _start_event(run, trainer)
-
-
-def _reading(config: TrainConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in ("level", "min_count", "encoding", "val_fraction")}
-
-
-def _start_event(run: RunDirectory, trainer: Trainer) -> dict[str, Any]:
-    owner = {"pid": os.getpid(), "host": platform.node()}
-    return {"event": "start", "corpus": trainer.corpus.name, "run_dir": str(run.path), **trainer.describe(), **owner}
-
-
-def _run_to_resume(name: str) -> Path:
-    """The directory of the run that ``--resume`` names."""
-    from charrnn import checkpoint
-
-    if name == "latest":
-        return checkpoint.latest(name=checkpoint.LAST).parent
-    path = Path(name)
-    if path.name == checkpoint.LAST:
-        path = path.parent
-    if not path.is_dir():
-        raise CharrnnError(f"{path}: not a run's directory; charrnn info lists the runs")
-    if not (path / checkpoint.LAST).exists():
-        raise CharrnnError(f"{path}: holds no {checkpoint.LAST} to go on from; --init-from starts a new run from its weights")
-    return path
-
-
-def _check_same_text(previous: Checkpoint, text: Corpus, config: TrainConfig, allowed: bool) -> None:
-    """Refuse to resume on another text, unless ``allowed`` and every character of it is known."""
-    if text.sha256 == previous.training.get("corpus_sha256"):
-        return
-    paths = ", ".join(text.paths)
-    if not allowed:
-        raise CharrnnError(f"{paths}: not the text that {previous.path} was trained on; --allow-changed-corpus goes on with it")
-    if text.unknown and config.min_count == 1:
-        raise CharrnnError(f"{paths}: {text.unknown:,} characters are not in the run's vocabulary; see --init-from")
-
-
-def _same_shape(initial: Checkpoint, shape: dict[str, Any]) -> dict[str, Any]:
-    """The network's shape without its vocabulary, which must not differ from what was given."""
-    stored = initial.model.to_json()
-    del stored["vocab_size"]
-    for name, value in shape.items():
-        if value != stored[name]:
-            raise UsageError(
-                f"{option_name(name)} {value} differs from the checkpoint's, {stored[name]}; --init-from keeps its shape"
-            )
-    return stored
-
-
-_MAY_CHANGE = {"steps", "epochs", "minutes", "lr", "eval_every", "save_every", "log_every", "device", "precision"}
-
-
-def _resumed_config(previous: Checkpoint, settings: dict[str, Any], shape: dict[str, Any]) -> TrainConfig:
-    """The run's own settings with those that may change replaced by what was given."""
-    try:
-        stored = TrainConfig.from_json(previous.training["config"]).to_json()
-    except (KeyError, TypeError, AttributeError, UsageError) as error:
-        raise CharrnnError(f"{previous.path}: holds no sound training state to go on with; see --init-from") from error
-    for name, value in {**settings, **shape}.items():
-        before = stored[name] if name in stored else getattr(previous.model, name)
-        if name not in _MAY_CHANGE and value != before:
-            raise UsageError(f"{option_name(name)} {value} differs from the run's own, {before}, and can't change on resume")
-    if settings.keys() & {"steps", "epochs", "minutes"}:
-        stored |= {"steps": None, "epochs": None, "minutes": None}
-    return TrainConfig(**{**stored, **settings})
 
 
 def _logged(run: RunDirectory, trainer: Trainer, start: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -566,6 +480,31 @@ def info(
             console.table(report.info_table([report.info_row(facts["path"], facts) for facts in rows], framed=framed))
         else:
             console.say(f"{path}: no runs here yet; train one by charrnn train FILE")
+    console.finish()
+
+
+@app.command()
+def bench(
+    seconds: Annotated[float, typer.Option(metavar="NUMBER", help="About how long to measure.", min=1)] = 60.0,
+    rounds: Annotated[int, typer.Option(metavar="INT", help="How often the contenders take turns.", min=1)] = 5,
+    as_json: _Json = False,
+) -> None:
+    """Measure this machine: training, sampling, reading, starting; each beside a plain torch.nn loop."""
+    _limit_threads()
+    import dataclasses
+
+    from charrnn import bench as benchmarks
+    from charrnn import report
+
+    console, figures = _console(False), []
+    for figure in benchmarks.measure(seconds, rounds):
+        figures.append(dataclasses.asdict(figure))
+        if as_json:
+            console.product(_json(figures[-1]), flush=True)
+        else:
+            console.say(f"charrnn: {figure.group}: {figure.name} {report.three_digits(figure.median)} {figure.unit}")
+    if not as_json:
+        console.table(report.bench_table(figures, framed=console.stdout_is_terminal))
     console.finish()
 
 

@@ -161,16 +161,19 @@ class TrainConfig(_Config):
     encoding: str | None = field(default=None, metadata={"text": True})
     val_fraction: float = _number(0.1, 0, 1, high_open=True)
 
-    batch_size: int = _integer(16, 1, 1 << 20)
+    batch_size: int = _integer(32, 1, 1 << 20)
     bptt: int = _integer(64, 1, 1 << 20)
     steps: int | None = _integer(None, 1, MANY)
     epochs: float | None = _number(None, 0, 1e9, low_open=True)
     minutes: float | None = _number(None, 0, 1e9, low_open=True)
 
-    lr: float = _number(5e-3, 0, low_open=True)
+    lr: float = _number(1e-2, 0, low_open=True)
     weight_decay: float = _number(0.01, 0)
     grad_clip: float = _number(1.0, 0, low_open=True)
-    dropout: float = _number(0.2, 0, 1, high_open=True)
+    optimizer: str = _choice("muon", "muon", "adamw")
+    dropout_input: float = _number(0.0, 0, 1, high_open=True)
+    dropout_between: float = _number(0.0, 0, 1, high_open=True)
+    dropout_output: float = _number(0.0, 0, 1, high_open=True)
     seed: int = _integer(0, 0, 2**63 - 1)
 
     eval_every: int | None = _integer(None, 1, MANY)
@@ -178,6 +181,7 @@ class TrainConfig(_Config):
     log_every: int | None = _integer(None, 1, MANY)
     device: str = _choice("auto", "auto", "cpu", "cuda", "mps")
     precision: str = _choice("auto", "auto", "fp32", "bf16", "fp16")
+    workers: int | None = _integer(None, 1, 1024)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -186,6 +190,20 @@ class TrainConfig(_Config):
             raise UsageError(f"{_either(tuple(given))}: give one length for the run, not {len(given)}")
         if not given:
             object.__setattr__(self, "minutes", 3.0)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TrainConfig:
+        """Read settings written by `to_json`, also those of runs that knew one dropout and one optimizer."""
+        if "optimizer" not in data:
+            share = data.get("dropout", 0.0)
+            shares = {"dropout_input": share / 4, "dropout_between": share, "dropout_output": share}
+            data = {"optimizer": "adamw", **shares, **data}
+        return super().from_json(data)
+
+    @property
+    def dropouts(self) -> tuple[float, float, float]:
+        """Shares dropped at the input, between layers and at the output."""
+        return self.dropout_input, self.dropout_between, self.dropout_output
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from charrnn import kernels
 from charrnn.config import ModelConfig
 
+_LAYER_WEIGHTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+_HAND_WRITTEN: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"gru": kernels.gru, "rnn": kernels.rnn}
 _KERNELS: dict[str, Callable[..., nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
 
@@ -95,9 +98,19 @@ class CharRNN(nn.Module):
         x = self.embedding(ids)  # (N, T, E)
         if masks is not None:
             x = x * masks[0]
+        # torch's own kernel for the LSTM is fused; on a CPU those for the other cells are not.
+        on_cpu = x.device.type == "cpu" and torch.is_grad_enabled()
+        hand_written = _HAND_WRITTEN.get(self.config.cell) if on_cpu else None
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
         states = []
         for index, layer in enumerate(self.layers):
-            if self.config.cell == "lstm":
+            if hand_written is not None:
+                outputs, h = hand_written(
+                    x.transpose(0, 1), state[index, 0], *(getattr(layer, name) for name in _LAYER_WEIGHTS), dtype
+                )
+                x = outputs.transpose(0, 1)
+                states.append(h[None])
+            elif self.config.cell == "lstm":
                 x, (h, c) = layer(x, (state[index, 0:1].contiguous(), state[index, 1:2].contiguous()))
                 states.append(torch.cat([h, c]))  # (P, N, H)
             else:
@@ -107,17 +120,25 @@ class CharRNN(nn.Module):
                 x = x * masks[index + 1]
         return self.head(x), torch.stack(states).float()
 
-    def dropout_masks(self, batch_size: int, dropout: float, generator: torch.Generator) -> list[Tensor] | None:
+    def dropout_masks(
+        self, batch_size: int, dropouts: tuple[float, float, float], generator: torch.Generator
+    ) -> list[Tensor] | None:
         """Locked dropout (Gal and Ghahramani 2016): a mask per column that stays the same for all characters of a chunk.
 
-        One mask (N, 1, E) for the embedding and one (N, 1, H) for each layer's output, scaled so that their mean is 1. The
-        embedding's drops a quarter as much: what it takes from a character is nowhere else to be had. None where
-        ``dropout`` is 0.
+        Args:
+            batch_size: N.
+            dropouts: the shares dropped from the embedding, from each layer's output but the last's, and from the last's.
+            generator: draws the masks.
+
+        Returns:
+            One mask (N, 1, E) for the embedding and one (N, 1, H) for each layer's output, scaled so that their mean is 1;
+            None if nothing is dropped.
         """
-        if dropout == 0:
+        if not any(dropouts):
             return None
-        device = self.head.weight.device
-        shares = [(self.config.embedding_size, dropout / 4)] + [(self.config.hidden_size, dropout)] * self.config.num_layers
+        at_input, between, at_output = dropouts
+        c, device = self.config, self.head.weight.device
+        shares = [(c.embedding_size, at_input), *[(c.hidden_size, between)] * (c.num_layers - 1), (c.hidden_size, at_output)]
         return [
             (torch.rand(batch_size, 1, size, generator=generator, device=device) >= share).float().div_(1 - share)
             for size, share in shares

@@ -110,3 +110,41 @@ def fact_table(facts: Mapping[str, Any]) -> Table:
             shown = visible(str(value))
         table.add_row(name.replace("_", " "), Text(shown))
     return table
+
+
+def plan_table(settings: Mapping[str, Any], reasons: Mapping[str, str]) -> Table:
+    """The settings of a plan and why each is what it is."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(style="dim", overflow="fold")
+    for name, why in reasons.items():
+        value = settings[name]
+        table.add_row(name.replace("_", " "), f"{value:g}" if isinstance(value, float) else str(value), why)
+    return table
+
+
+BENCH_COLUMNS = ("what", "median", "range", "unit", "ratio", "of ceiling")
+
+
+def bench_table(figures: Sequence[Mapping[str, Any]], *, framed: bool) -> Table:
+    """The figures of `charrnn bench`: ``framed`` for a terminal, bare columns for a pipe."""
+    table = Table(box=box.SIMPLE_HEAD if framed else None, pad_edge=False, header_style="bold" if framed else "")
+    for heading in BENCH_COLUMNS:
+        table.add_column(heading, justify="left" if heading in ("what", "unit") else "right", no_wrap=True)
+    for figure in figures:
+        table.add_row(
+            f"{figure['group']}: {figure['name']}",
+            three_digits(figure["median"]),
+            f"{three_digits(figure['low'])}-{three_digits(figure['high'])}",
+            figure["unit"],
+            "" if figure["ratio"] is None else f"{figure['ratio']:.2f}",
+            "" if figure["ceiling"] is None else f"{figure['ceiling']:.0%}",
+        )
+    return table
+
+
+def three_digits(value: float) -> str:
+    """A figure that was measured, without digits that mean nothing."""
+    digits = 3 - len(str(int(abs(value))))
+    return f"{round(value, digits):,.0f}" if digits <= 0 else f"{value:.{digits}f}"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,17 +20,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from charrnn import CharrnnError, UsageError, hidden, sampling
+from charrnn import CharrnnError, UsageError, gradients, hidden, sampling
 from charrnn.cells import Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.corpus import Corpus, Streams
+from charrnn.device import Workers, autocast, choose_device, choose_precision, choose_workers
 from charrnn.model import CharRNN
+from charrnn.optimizer import Optimizer
 from charrnn.vocabulary import Vocabulary
 
 Event = dict[str, Any]
 
-BETAS = (0.9, 0.99)
 WARM_UP = 0.02
 """Share of the run over which the learning rate rises; it then falls along a half cosine."""
 FLOOR = 0.01
@@ -39,7 +39,9 @@ FLOOR = 0.01
 RESET_SHARE = 0.01
 """Chance of a column to start a chunk from the zero state. A network that met that state only once an epoch comes to rely on
 units that charged up over the whole text so far, and predicts poorly for the first thousands of characters of any other."""
-EVALUATION_MARKS = (0.05, *(tenth / 10 for tenth in range(1, 10)))
+EVALUATION_MARKS = (0.08, *(tenth / 10 for tenth in range(2, 10)))
+EARLY_SECONDS = 60.0
+"""The first evaluation of a run in minutes is no later than this."""
 EVALUATION_SHARE = 0.05
 MAX_EVALUATION_CHARACTERS = 200_000
 MAX_EVALUATION_LOGITS = 1 << 25
@@ -62,65 +64,40 @@ class Store(Protocol):
         """Give back what was kept as ``kind``; None if it is gone."""
 
 
-def choose_device(name: str) -> torch.device:
-    """The device that ``--device`` names; ``auto`` is CUDA, else MPS, else the CPU. `CharrnnError` if it isn't there."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        name = next(device for device in ("cuda", "mps", "cpu") if there[device])
-    if not there[name]:
-        usable = ", ".join(device for device, is_there in there.items() if is_there)
-        raise CharrnnError(f"--device {name}: torch finds no such device on this machine; usable here: {usable}")
-    return torch.device(name)
-
-
-def choose_precision(name: str, device: torch.device) -> str:
-    """``fp32``, ``bf16`` or ``fp16``; ``auto`` is bf16 where the hardware multiplies it, else fp32."""
-    if name == "fp16" and device.type != "cuda":
-        raise UsageError(f"--precision fp16 needs --device cuda, this run is on {device.type}; try bf16 or fp32")
-    if name != "auto":
-        return name
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if device.type == "cpu" and _cpu_multiplies_bf16() else "fp32"
-
-
-def _cpu_multiplies_bf16() -> bool:
-    # Older torch has only private ways to ask; there fp32 is the safe answer.
-    abilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(bool(abilities.get(name)) for name in ("avx512_bf16", "amx_bf16"))
-
-
-def _autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-    return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
-
-
-@torch.inference_mode()
-def evaluate(model: CharRNN, ids: NDArray[Any], start: int, characters: int, precision: str = "fp32") -> float:
+def evaluate(
+    model: CharRNN, ids: NDArray[Any], start: int, characters: int, precision: str = "fp32", workers: Workers | None = None
+) -> float:
     """Mean loss of ``ids[start : start + characters]`` in nats per character, the state carried throughout.
 
     The text is cut into shards that run in parallel; each shard's state is first warmed on the 256 characters before
-    it. ``start`` >= 1, because the first character is predicted from the one before it.
+    it. ``start`` >= 1, because the first character is predicted from the one before it. ``workers`` share the shards.
     """
+    workers = workers or Workers(1)
     device = model.head.weight.device
     shards = max(1, min(128 if device.type == "cpu" else 1024, characters // 1024))
     length = -(-characters // shards)
     warm = min(WARM_CHARACTERS, start - 1)
-    targets_from = start + length * np.arange(shards)[:, None]  # (N, 1)
+    begins = start + length * np.arange(shards)[:, None]  # (N, 1)
     end = start + characters
-    state, total = model.initial_state(shards), 0.0
     piece = max(1, min(128, MAX_EVALUATION_LOGITS // (shards * model.config.vocab_size)))
-    with _autocast(device, precision):
-        for offset in range(-warm, length, piece):
-            # Positions of the targets, (N, T); the inputs stand one before.
-            positions = targets_from + np.arange(offset, min(offset + piece, length))
-            counted = (positions >= targets_from) & (positions < end)
-            clipped = np.minimum(positions, len(ids) - 1)
-            inputs, targets = (torch.from_numpy(ids[where].astype(np.int64)).to(device) for where in (clipped - 1, clipped))
-            logits, state = model(inputs, state)
-            losses = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
-            total += float((losses * torch.from_numpy(counted.ravel()).to(device)).sum())
-    return total / characters
+
+    @torch.inference_mode()
+    def total(share: slice) -> float:
+        targets_from = begins[share]
+        state, loss = model.initial_state(len(targets_from)), 0.0
+        with autocast(device, precision):
+            for offset in range(-warm, length, piece):
+                # Positions of the targets, (N, T); the inputs stand one before.
+                positions = targets_from + np.arange(offset, min(offset + piece, length))
+                counted = (positions >= targets_from) & (positions < end)
+                clipped = np.minimum(positions, len(ids) - 1)
+                inputs, targets = (torch.from_numpy(ids[where].astype(np.int64)).to(device) for where in (clipped - 1, clipped))
+                logits, state = model(inputs, state)
+                losses = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
+                loss += float((losses * torch.from_numpy(counted.ravel()).to(device)).sum())
+        return loss
+
+    return sum(workers.map(total, workers.shares(shards))) / characters
 
 
 def carried_over(
@@ -194,6 +171,7 @@ class Trainer:
         stop: Callable[[], str | None] = lambda: None,
         resume: Checkpoint | None = None,
         initial: Checkpoint | None = None,
+        plan: Mapping[str, Any] | None = None,
     ) -> None:
         """Prepare a run.
 
@@ -205,6 +183,7 @@ class Trainer:
             stop: asked before each step; a reason ("interrupted", "terminated") ends the run.
             resume: the ``last`` checkpoint of a run to go on with.
             initial: a trained network whose weights a new run starts from; of the same shape but for the vocabulary.
+            plan: why the settings are what they are, to be kept; a resumed run keeps its own.
 
         Raises:
             CharrnnError: the device isn't there, or ``resume`` doesn't fit the network or the text.
@@ -214,23 +193,18 @@ class Trainer:
         self.device = choose_device(config.device)
         self.precision = choose_precision(config.precision, self.device)
         self._clock, self._stop = clock, stop
+        self._plan = plan if resume is None else resume.training.get("plan")
         if self.device.type == "cpu":
             torch.set_flush_denormal(True)  # Denormal gradients through saturated gates cost up to 100 times as much.
         self.model = CharRNN(model_config, torch.Generator().manual_seed(config.seed)).to(self.device)
         self._parameters = list(self.model.weights().values())
-        matrices = [p for p in self._parameters if p.ndim > 1]
-        vectors = [p for p in self._parameters if p.ndim == 1]
-        self._optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-            lr=config.lr,
-            betas=BETAS,
-            fused=self.device.type in ("cpu", "cuda"),
-        )
+        self._optimizer = Optimizer(self.model.weights(), model_config, config)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self._mask_generator = torch.Generator(self.device)
         self.streams = Streams(corpus.ids[: corpus.train_characters], config.batch_size, config.bptt, config.seed)
         self.progress = Progress()
         self.state = self.model.initial_state(self.streams.batch_size)
+        self._workers = Workers(choose_workers(config.workers, self.device, model_config.cell, self.streams.batch_size))
         self.total_steps = config.steps or (
             max(1, round(config.epochs * self.streams.chunks_per_epoch)) if config.epochs is not None else None
         )
@@ -258,6 +232,8 @@ class Trainer:
             "parameters": self.model.config.parameters,
             "device": self.device.type,
             "precision": self.precision,
+            "workers": self._workers.count,
+            "plan": self._plan,
             "config": {**self.config.to_json(), "model": self.model.config.to_json()},
         }
 
@@ -284,6 +260,10 @@ class Trainer:
 
     def run(self, store: Store) -> Iterator[Event]:
         """Train to the end of the budget or until stopped; yields the events from the first ``step`` to ``end``."""
+        with self._workers.working():
+            yield from self._run(store)
+
+    def _run(self, store: Store) -> Iterator[Event]:
         if self.progress.step == 0:
             self.progress.schedule_from = self._position(self.seconds)
         if self.progress.step > 0:
@@ -386,27 +366,34 @@ class Trainer:
     # -- one step -------------------------------------------------------------------------------------------------
 
     def _train_step(self, lr: float) -> tuple[Tensor, Tensor]:
-        batch = self.streams.batch(self.progress.step)
+        batch, N = self.streams.batch(self.progress.step), self.streams.batch_size
         if batch.first:
             self.state = torch.zeros_like(self.state)
         inputs, targets = (torch.from_numpy(part.astype(np.int64)).to(self.device) for part in (batch.inputs, batch.targets))
         self._mask_generator.manual_seed(_key(self.config.seed, self.progress.step))
-        fresh = torch.rand(self.streams.batch_size, 1, generator=self._mask_generator, device=self.device) < RESET_SHARE
+        fresh = torch.rand(N, 1, generator=self._mask_generator, device=self.device) < RESET_SHARE
         self.state = self.state.masked_fill(fresh, 0.0)
-        masks = self.model.dropout_masks(self.streams.batch_size, self.config.dropout, self._mask_generator)
-        with _autocast(self.device, self.precision):
-            logits, state = self.model(inputs, self.state, masks)
-        loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
-        self._optimizer.zero_grad()
-        torch.autograd.backward(self._scaler.scale(loss))
-        self._scaler.unscale_(self._optimizer)
+        # Drawn for all columns, however they are shared out.
+        masks = self.model.dropout_masks(N, self.config.dropouts, self._mask_generator)
+
+        loss, self.state, found = gradients.of_chunk(
+            self.model,
+            inputs,
+            targets,
+            self.state,
+            masks,
+            precision=self.precision,
+            workers=self._workers,
+            scale=self._scaler.scale,
+        )
+        for parameter, gradient in zip(self._parameters, found, strict=True):
+            parameter.grad = gradient
+        self._optimizer.take_gradients(self._scaler)
         grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.grad_clip)
-        for group in self._optimizer.param_groups:
-            group["lr"] = lr
-        self._scaler.step(self._optimizer)
+        if not self._scaler.is_enabled() or torch.isfinite(grad_norm):
+            self._optimizer.step(lr, self._workers)
         self._scaler.update()
-        self.state = state.detach()
-        return loss.detach(), grad_norm.detach()
+        return loss, grad_norm.detach()
 
     # -- the budget -----------------------------------------------------------------------------------------------
 
@@ -434,7 +421,7 @@ class Trainer:
     @property
     def learning_rate(self) -> float:
         """The rate of the latest step."""
-        return float(self._optimizer.param_groups[0]["lr"])
+        return self._optimizer.lr
 
     def expected_steps(self, seconds: float) -> int:
         """How many steps the run will have made at its end; an estimate where minutes are the budget."""
@@ -459,13 +446,15 @@ class Trainer:
         if self.config.eval_every is not None:
             return self.progress.step % self.config.eval_every == 0
         mark = self.progress.next_mark
+        if mark == 0 and self.total_steps is None and now - self.progress.schedule_from >= EARLY_SECONDS:
+            return True
         return mark < len(EVALUATION_MARKS) and self._fraction(now) >= EVALUATION_MARKS[mark]
 
     def _evaluation(self, store: Store) -> Iterator[Event]:
         p, corpus = self.progress, self.corpus
         begun = self.seconds
         fraction = self._fraction(begun)
-        p.next_mark = sum(mark <= fraction for mark in EVALUATION_MARKS)
+        p.next_mark = max(1, sum(mark <= fraction for mark in EVALUATION_MARKS))
         bits: float | None = None
         if corpus.val_characters:
             p.eval_characters = p.eval_characters or self._affordable_characters(fraction)
@@ -491,7 +480,7 @@ class Trainer:
 
     def _validate(self, characters: int) -> float | None:
         """Bits per character of the first ``characters`` of the validation text; None if that is not finite."""
-        nats = evaluate(self.model, self.corpus.ids, self.corpus.train_characters, characters, self.precision)
+        nats = evaluate(self.model, self.corpus.ids, self.corpus.train_characters, characters, self.precision, self._workers)
         return nats / math.log(2) if math.isfinite(nats) else None
 
     def _affordable_characters(self, fraction: float) -> int:
@@ -548,13 +537,7 @@ class Trainer:
     def snapshot(self) -> Checkpoint:
         """Everything needed to go on: the ``last`` checkpoint."""
         p = self.progress
-        moments = {}
-        for name, parameter in self.model.weights().items():
-            for key in ("exp_avg", "exp_avg_sq"):
-                value = self._optimizer.state.get(parameter, {}).get(key)
-                moments[f"optimizer.{key}.{name}"] = _array(torch.zeros_like(parameter) if value is None else value)
-            if (taken := self._optimizer.state.get(parameter, {}).get("step")) is not None:
-                p.optimizer_steps = int(taken)
+        moments, p.optimizer_steps = self._optimizer.state()
         if self._scaler.is_enabled():
             scaler = self._scaler.state_dict()
             p.loss_scale, p.loss_scale_growth = float(scaler["scale"]), int(scaler["_growth_tracker"])
@@ -564,7 +547,7 @@ class Trainer:
             self.vocabulary,
             {**self._facts(), "corpus_paths": list(self.corpus.paths), "progress": dict(vars(p))},
             self.model.export(),
-            {"state": _array(self.state), **moments},
+            {name: _array(tensor) for name, tensor in {"state": self.state, **moments}.items()},
         )
 
     def _facts(self) -> dict[str, Any]:
@@ -572,6 +555,7 @@ class Trainer:
             **self.corpus.facts(),
             "characters": len(self.corpus.ids),
             "config": self.config.to_json(),
+            "plan": self._plan,
             "seed": self.config.seed,
             "step": self.progress.step,
             "epochs": self.epochs,
@@ -581,9 +565,8 @@ class Trainer:
         }
 
     def _restore(self, snapshot: Checkpoint) -> None:
-        shapes = {"state": tuple(self.state.shape)}
-        for name, shape in self.model.config.parameter_shapes().items():
-            shapes |= {f"optimizer.{key}.{name}": shape for key in ("exp_avg", "exp_avg_sq")}
+        shapes: dict[str, tuple[int, ...]] = {"state": tuple(self.state.shape)}
+        shapes |= self._optimizer.state_shapes()
         stored, p = read_training_state(snapshot)
         p.eval_characters = min(p.eval_characters, self.corpus.val_characters)
         self.progress = p
@@ -592,16 +575,9 @@ class Trainer:
             if found is None or found.shape != shape or found.dtype != np.float32:
                 raise CharrnnError(f"{snapshot.path}: its training state ({name}) doesn't fit this network and text")
         self.model.load(snapshot.weights)
-        self.state = torch.from_numpy(np.array(snapshot.extra["state"])).to(self.device)
-        for name, parameter in self.model.weights().items():
-            self._optimizer.state[parameter] = {
-                # Fused optimizers count on the device.
-                "step": torch.tensor(float(p.optimizer_steps), device=self.device),
-                **{
-                    key: torch.from_numpy(np.array(snapshot.extra[f"optimizer.{key}.{name}"])).to(self.device)
-                    for key in ("exp_avg", "exp_avg_sq")
-                },
-            }
+        tensors = {name: torch.from_numpy(np.array(snapshot.extra[name])) for name in shapes}
+        self.state = tensors.pop("state").to(self.device)
+        self._optimizer.restore(tensors, p.optimizer_steps)
         if self._scaler.is_enabled():
             self._scaler.load_state_dict(
                 {**self._scaler.state_dict(), "scale": p.loss_scale, "_growth_tracker": p.loss_scale_growth}

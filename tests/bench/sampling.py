@@ -48,11 +48,12 @@ def measure(contender: str, config: ModelConfig) -> float:
     weights = {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in config.parameter_shapes().items()}
     if contender.startswith("torch"):
         import torch
-        from loops import TorchLoop
+
+        from charrnn.bench import TorchLoop
 
         if contender == "torch-1":
             torch.set_num_threads(1)
-        return rate(characters(TorchLoop(config, weights).eval().generate(0.8, 0)), 30, 500)
+        return rate(characters(TorchLoop(config, weights).eval().generate(1, 0.8, 0)), 30, 500)
 
     from charrnn import sampling
     from charrnn.cells import Network

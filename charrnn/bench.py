@@ -1,0 +1,269 @@
+"""What this machine does with charrnn, each figure beside a plain ``torch.nn`` loop in the same run.
+
+The contenders of a comparison take turns, round after round, because a shared machine's speed drifts; a figure is the median of
+its rounds. The loops are what one would write in five minutes: the same network, fp32, torch's own threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from charrnn import sampling
+from charrnn.cells import Network
+from charrnn.config import ModelConfig
+from charrnn.corpus import read_corpus
+from charrnn.device import choose_precision
+from charrnn.speed import CHARACTERS, COLUMNS, Exercise
+
+KERNELS: dict[str, Callable[..., nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+STREAMS = 64
+WARM_UP_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table: the median of the rounds and their range, in ``unit``.
+
+    ``ratio`` is how many times as fast as ``beside`` it is, where there is such a line; ``ceiling`` is the share that it
+    reaches of the machine's matrix products in the same precision, where that is known.
+    """
+
+    group: str
+    name: str
+    unit: str
+    median: float
+    low: float
+    high: float
+    beside: str | None = None
+    ratio: float | None = None
+    ceiling: float | None = None
+
+
+class TorchLoop(nn.Module):
+    """Embedding -> ``nn.LSTM/GRU/RNN`` with all layers in one module -> linear head, as one would write it in five minutes."""
+
+    def __init__(self, config: ModelConfig, weights: Mapping[str, NDArray[Any]]) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
+        self.rnn = KERNELS[config.cell](config.embedding_size, config.hidden_size, config.num_layers, batch_first=True)
+        self.head = nn.Linear(config.hidden_size, config.vocab_size)
+        self.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+
+    @torch.inference_mode()
+    def generate(self, streams: int, temperature: float, seed: int) -> Iterator[Tensor]:
+        """Draw ids (N, 1) without end for ``streams`` streams."""
+        generator = torch.Generator().manual_seed(seed)
+        ids, state = torch.zeros(streams, 1, dtype=torch.int64), None
+        while True:
+            output, state = self.rnn(self.embedding(ids), state)
+            probabilities = torch.softmax(self.head(output[:, -1]) / temperature, dim=-1)
+            ids = torch.multinomial(probabilities, 1, generator=generator)
+            yield ids
+
+    def trainer(self, columns: int, characters: int) -> Callable[[], object]:
+        """A function that makes one AdamW update on random characters, the state carried, and returns the loss."""
+        generator = torch.Generator().manual_seed(0)
+        ids = torch.randint(self.config.vocab_size, (columns, characters + 1), generator=generator)
+        optimizer = torch.optim.AdamW(self.parameters(), lr=1e-3)
+        state: Any = None
+
+        def step() -> float:
+            nonlocal state
+            output, state = self.rnn(self.embedding(ids[:, :-1]), state)
+            state = tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
+            loss = functional.cross_entropy(self.head(output).flatten(0, 1), ids[:, 1:].flatten())
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            torch.nn.utils.clip_grad_norm_(self.parameters(), 1.0)
+            optimizer.step()
+            return float(loss.detach())
+
+        return step
+
+
+def random_weights(config: ModelConfig) -> dict[str, NDArray[np.float32]]:
+    """Weights of every shape of ``config``, for whoever only measures time."""
+    rng = np.random.default_rng(0)
+    return {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in config.parameter_shapes().items()}
+
+
+def rate(step: Callable[[], object], seconds: float) -> float:
+    """Calls of ``step`` per second over about ``seconds``, of which the first part is warm-up."""
+    for share in (WARM_UP_SHARE, 1 - WARM_UP_SHARE):
+        begun, count = time.perf_counter(), 0
+        while True:
+            step()
+            count += 1
+            taken = time.perf_counter() - begun
+            if taken >= share * seconds:
+                break
+    return count / taken
+
+
+def measure(seconds: float = 60.0, rounds: int = 3) -> Iterator[Figure]:
+    """All figures, in about ``seconds``; comparisons take turns for ``rounds`` rounds."""
+    yield from training(0.6 * seconds, rounds)
+    yield from generation(0.2 * seconds, rounds)
+    yield encoding(rounds)
+    yield from cold_starts(rounds)
+
+
+def training(seconds: float, rounds: int) -> Iterator[Figure]:
+    """Characters/s in training per cell and precision at the default size, beside the fp32 ``torch.nn`` loop."""
+    cpu = torch.device("cpu")
+    precisions = ["fp32"] + (["bf16"] if choose_precision("auto", cpu) == "bf16" else [])
+    each = seconds / rounds / (3 * (len(precisions) + 1) + len(precisions))
+    ceilings = {precision: [matrix_flops(precision, each) for _ in range(rounds)] for precision in precisions}
+    for precision, values in ceilings.items():
+        yield _figure("matrix products", precision, "GFLOP/s", [value / 1e9 for value in values])
+    for cell in KERNELS:
+        config = ModelConfig(vocab_size=64, cell=cell)
+        loop = TorchLoop(config, random_weights(config)).trainer(COLUMNS, CHARACTERS)
+        exercises = {precision: Exercise(config, cpu, precision) for precision in precisions}
+        rates: dict[str, list[float]] = {name: [] for name in ("torch.nn fp32", *precisions)}
+        for _ in range(rounds):
+            rates["torch.nn fp32"].append(rate(loop, each) * COLUMNS * CHARACTERS)
+            for precision, exercise in exercises.items():
+                with exercise.workers.working():
+                    rates[precision].append(rate(exercise.step, each) * COLUMNS * CHARACTERS)
+        yield _figure("training", f"{cell} torch.nn fp32", "chars/s", rates["torch.nn fp32"])
+        for precision in precisions:
+            share = training_flops(config) * statistics.median(rates[precision]) / statistics.median(ceilings[precision])
+            yield _figure(
+                "training", f"{cell} {precision}", "chars/s", rates[precision], "torch.nn fp32", rates["torch.nn fp32"], share
+            )
+
+
+def training_flops(config: ModelConfig) -> float:
+    """Floating-point operations per character: a multiplication and an addition per weight of every matrix, forwards once and
+    backwards twice; the embedding multiplies nothing.
+    """
+    weights = sum(a * b for name, (a, *rest) in config.parameter_shapes().items() if name != "embedding.weight" for b in rest)
+    return 6.0 * weights
+
+
+def matrix_flops(precision: str, seconds: float) -> float:
+    """Operations per second of one product of large square matrices, the best that a step could reach."""
+    n = 1536
+    a = torch.randn(n, n, generator=torch.Generator().manual_seed(0)).to(
+        torch.bfloat16 if precision == "bf16" else torch.float32
+    )
+    return rate(lambda: a @ a, seconds) * 2 * n**3
+
+
+def generation(seconds: float, rounds: int) -> Iterator[Figure]:
+    """Characters/s in sampling at the default size: one stream and many, beside the ``torch.nn`` loop."""
+    each = seconds / rounds / 12
+    for cell in KERNELS:
+        config = ModelConfig(vocab_size=64, cell=cell)
+        weights = random_weights(config)
+        network, loop = Network(config, weights), TorchLoop(config, weights).eval()
+        sampler = sampling.Sampler(np.random.default_rng(0), temperature=0.8)
+        own = sampling.generate(network, *sampling.prime(network, np.array([0])), sampler)
+        many = batch(network, STREAMS)
+        contenders: dict[str, tuple[Iterator[Any], int]] = {
+            "1 stream": (own, 1),
+            "1 stream torch.nn": (loop.generate(1, 0.8, 0), 1),
+            f"{STREAMS} streams": (many, STREAMS),
+            f"{STREAMS} streams torch.nn": (loop.generate(STREAMS, 0.8, 0), STREAMS),
+        }
+        rates: dict[str, list[float]] = {name: [] for name in contenders}
+        for _ in range(rounds):
+            for name, (ids, streams) in contenders.items():
+                rates[name].append(rate(ids.__next__, each) * streams)
+        for name in ("1 stream", f"{STREAMS} streams"):
+            beside = rates[f"{name} torch.nn"]
+            yield _figure("sampling", f"{cell} {name} torch.nn", "chars/s", beside)
+            yield _figure("sampling", f"{cell} {name}", "chars/s", rates[name], "torch.nn", beside)
+
+
+def batch(network: Network, streams: int) -> Iterator[NDArray[Any]]:
+    """Ids (N,) of ``streams`` streams without end, each drawn at temperature 0.8."""
+    state = network.initial_state(streams)
+    step = network.stepper(state)
+    samplers = [sampling.Sampler(np.random.default_rng((0, i)), temperature=0.8) for i in range(streams)]
+    ids = np.zeros(streams, dtype=np.intp)
+    while True:
+        logits = step(ids)
+        for stream, sampler in enumerate(samplers):
+            ids[stream] = sampler.draw(logits[stream])
+        yield ids
+
+
+def encoding(rounds: int) -> Figure:
+    """MB/s from a file of 32 MB of English to ids."""
+    words = np.random.default_rng(0).integers(97, 123, 1 << 20, dtype=np.uint8)
+    words[::6], words[::61] = 32, 10
+    with tempfile.NamedTemporaryFile(suffix=".txt") as file:
+        for _ in range(32):
+            file.write(words.tobytes())
+        file.flush()
+        rates = [32 * (1 << 20) / 1e6 / _seconds(lambda: read_corpus([file.name])) for _ in range(rounds)]
+    return _figure("encoding", "file to ids", "MB/s", rates)
+
+
+def cold_starts(rounds: int) -> Iterator[Figure]:
+    """Seconds from nothing to the end of ``--help`` and of ``sample -n 1``, beside an interpreter that imports torch."""
+    from charrnn.checkpoint import Checkpoint, RunDirectory
+    from charrnn.vocabulary import Vocabulary
+
+    with tempfile.TemporaryDirectory() as folder:
+        vocabulary = Vocabulary("char", "\n abcdefghijklmnopqrstuvwxyz")
+        config = ModelConfig(vocab_size=vocabulary.size)
+        run = RunDirectory.create("bench", Path(folder) / "run")
+        run.save("best", Checkpoint(config, vocabulary, {}, random_weights(config)))
+        run.close()
+        own = [sys.executable, "-m", "charrnn"]
+        commands = {
+            "--help": [*own, "--help"],
+            "sample -n 1": [*own, "sample", "-c", str(Path(folder) / "run"), "-n", "1", "--seed", "0"],
+            "import torch": [sys.executable, "-c", "import torch"],
+        }
+        taken: dict[str, list[float]] = {name: [] for name in commands}
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        for number, (name, command) in itertools.product(range(rounds + 1), commands.items()):
+            run_it = functools.partial(subprocess.run, command, check=True, capture_output=True, env=environment)
+            seconds = _seconds(run_it)
+            if number:  # The first round warms the disk's cache.
+                taken[name].append(seconds)
+    for name, values in taken.items():
+        yield _figure("cold start", name, "s", values)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def _figure(
+    group: str,
+    name: str,
+    unit: str,
+    values: list[float],
+    beside: str | None = None,
+    others: list[float] | None = None,
+    ceiling: float | None = None,
+) -> Figure:
+    median = statistics.median(values)
+    # The median of the rounds' ratios: both contenders of a round met the same machine.
+    ratio = statistics.median(a / b for a, b in zip(values, others, strict=True)) if others else None
+    return Figure(group, name, unit, median, min(values), max(values), beside, ratio, ceiling)

@@ -1,0 +1,180 @@
+"""The recipe: from the text's size, the budget and the machine's speed to every setting that nobody gave by hand.
+
+Two quantities decide. The *work* is what the budget pays for, told in characters that the reference network (an LSTM of
+1 x 384) could train on; it decides how large the network is. The *passes* are how often the chosen network reads the text in
+that time; they decide how strongly it must be kept from learning the text by heart. Every rule is a smooth, monotone formula
+fitted to the study of ``tests/bench/recipe_study.py``, then rounded finely, so that a slightly longer text gives a slightly
+different plan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from charrnn.config import TrainConfig, option_name
+
+REFERENCE_SIZE = 384
+"""The hidden size of the network that a machine's speed is told of."""
+ASSUMED_SPEED = 65536.0
+"""Reference characters per second where nothing is timed: what two cores make."""
+UNIT = 32
+"""Hidden sizes are multiples of this, which suits the kernels."""
+
+PLANNED = {
+    "model": ("cell", "num_layers", "hidden_size", "embedding_size"),
+    "training": (
+        "batch_size",
+        "bptt",
+        "optimizer",
+        "lr",
+        "dropout_input",
+        "dropout_between",
+        "dropout_output",
+        "weight_decay",
+    ),
+}
+"""The settings that the recipe chooses, in the order in which a plan lists them."""
+CHOSEN = {name for names in PLANNED.values() for name in names}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings for a run, and the reason for each.
+
+    ``model`` and ``training`` hold the fields of `ModelConfig` (without the vocabulary) and `TrainConfig`; ``reasons`` has a
+    line for each setting by its name; ``work`` and ``passes`` are what they were decided by.
+    """
+
+    model: dict[str, Any]
+    training: dict[str, Any]
+    reasons: dict[str, str]
+    work: float
+    passes: float
+    speed: float | None = field(default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """For the ``start`` event and the checkpoint."""
+        return {
+            "work": round(self.work),
+            "passes": round(self.passes, 2),
+            "speed": None if self.speed is None else round(self.speed),
+            "reasons": self.reasons,
+        }
+
+    def options(self) -> list[str]:
+        """The command-line options that fix what was planned."""
+        words = []
+        for part, names in (self.model, PLANNED["model"]), (self.training, PLANNED["training"]):
+            for name in names:
+                value = part[name]
+                words += [option_name(name), f"{value:g}" if isinstance(value, float) else str(value)]
+        return words
+
+
+def rounded_speed(characters_per_second: float) -> float:
+    """A measured speed as the nearest power of the square root of 2, so that its noise seldom changes a plan."""
+    return float(2.0 ** (round(2 * math.log2(max(characters_per_second, 1.0))) / 2))
+
+
+def plan(
+    characters: int, vocab_size: int, model: Mapping[str, Any], training: Mapping[str, Any], speed: float | None = None
+) -> Plan:
+    """Choose what was not given.
+
+    Args:
+        characters: how long the training text is.
+        vocab_size: V.
+        model: the given fields of `ModelConfig`; they are kept.
+        training: the given fields of `TrainConfig`, among them the length of the run; they are kept.
+        speed: characters per second at which this machine trains the reference network; used with ``minutes`` only.
+    """
+    length = TrainConfig(**{name: training[name] for name in ("steps", "epochs", "minutes") if name in training})
+    reasons: dict[str, str] = {}
+
+    def choose(given: Mapping[str, Any], name: str, value: Any, why: str) -> Any:
+        if name in given:
+            reasons[name] = "given"
+            return given[name]
+        reasons[name] = why
+        return value
+
+    columns = choose(training, "batch_size", _columns(characters), "enough for the kernels, few enough for the text")
+    bptt = choose(training, "bptt", 64, "what a word, a line and their neighbours span")
+    timed = length.steps is None and length.epochs is None
+    if length.steps is not None:
+        work = float(length.steps * columns * bptt)
+    elif length.epochs is not None:
+        work = length.epochs * characters
+    else:
+        assert length.minutes is not None
+        work = 60 * length.minutes * (speed or ASSUMED_SPEED)
+
+    cell = choose(model, "cell", "lstm", "remembers longest")
+    layers = choose(model, "num_layers", 1, "one wide layer learns more per second than two narrow ones")
+    paid = f"{_short(work)} characters of work, {_short(characters)} of text"
+    hidden = choose(model, "hidden_size", _hidden_size(characters, work), paid)
+    embedding = choose(model, "embedding_size", 64 if vocab_size <= 256 else 128, f"{vocab_size:,} symbols")
+    # With steps or epochs the characters read are given; with minutes a larger network reads fewer.
+    passes = (work / _cost(hidden, layers) if timed else work) / max(characters, 1)
+
+    often = f"the text is read about {passes:.1f} times" if passes < 10 else f"the text is read about {passes:.0f} times"
+    at_output = _output_dropout(passes)
+    chosen_model = {"cell": cell, "num_layers": layers, "hidden_size": hidden, "embedding_size": embedding}
+    chosen_training = {
+        "batch_size": columns,
+        "bptt": bptt,
+        "optimizer": choose(training, "optimizer", "muon", "learns most per step"),
+        "lr": choose(training, "lr", _learning_rate(hidden), f"for {hidden} units"),
+        "dropout_input": choose(training, "dropout_input", round(at_output / 4, 3), often),
+        "dropout_between": choose(training, "dropout_between", round(at_output / 2, 3), often),
+        "dropout_output": choose(training, "dropout_output", at_output, often),
+        "weight_decay": choose(training, "weight_decay", _weight_decay(passes), often),
+    }
+    return Plan(
+        chosen_model,
+        {**training, **chosen_training},
+        {name: reasons[name] for names in PLANNED.values() for name in names},
+        work,
+        passes,
+        speed if timed else None,
+    )
+
+
+def _columns(characters: int) -> int:
+    """32; fewer for a text so short that a pass would be only a handful of updates."""
+    return max(4, min(32, characters // 2048))
+
+
+def _hidden_size(characters: int, work: float) -> int:
+    """Grows with the work and, more slowly, with the text."""
+    size = REFERENCE_SIZE * (max(work, 1) / 4e6) ** 0.2 * (max(characters, 1) / 1e6) ** 0.1
+    return int(UNIT * round(min(max(size, 64), 2048) / UNIT))
+
+
+def _cost(hidden: int, layers: int) -> float:
+    """Seconds per character, relative to the reference network."""
+    return layers * float((hidden / REFERENCE_SIZE) ** 1.7)
+
+
+def _learning_rate(hidden: int) -> float:
+    """Wider layers want a lower rate."""
+    return float(f"{min(max(0.01 * (REFERENCE_SIZE / hidden) ** 0.5, 0.002), 0.02):.2g}")
+
+
+def _output_dropout(passes: float) -> float:
+    """None while the text is new, more with every doubling of the passes."""
+    return round(min(max(0.16 * math.log2(max(passes, 1e-9) / 4), 0.0), 0.6), 2)
+
+
+def _weight_decay(passes: float) -> float:
+    return float(f"{min(max(passes / 300, 0.01), 0.3):.2g}")
+
+
+def _short(count: float) -> str:
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:.0f}"

@@ -1,0 +1,231 @@
+"""From what the user gave to a run: its text, its trainer and its directory, whether it is new or resumed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charrnn import CharrnnError, UsageError, checkpoint, corpus, recipe
+from charrnn.checkpoint import Checkpoint, RunDirectory
+from charrnn.config import ModelConfig, TrainConfig, option_name
+from charrnn.corpus import Corpus
+
+if TYPE_CHECKING:
+    from charrnn.training import Trainer
+
+MAY_CHANGE = {"steps", "epochs", "minutes", "lr", "eval_every", "save_every", "log_every", "device", "precision", "workers"}
+"""The settings that may be given anew when a run is resumed."""
+SPEED_SHARE, SPEED_SECONDS = 0.01, 0.8
+"""How much of a budget in minutes, and at most how long, the machine's speed is measured."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user gave: settings by their fields' names, only those that were given; ``dropout`` stands for three of them."""
+
+    corpus: list[str]
+    settings: Mapping[str, Any]
+    out: Path | None = None
+    resume: str | None = None
+    allow_changed_corpus: bool = False
+    init_from: Path | None = None
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """The fields of `TrainConfig`."""
+        given = dict(self.settings)
+        if "dropout" in given:
+            share = given["dropout"]
+            given = {"dropout_input": share / 4, "dropout_between": share, "dropout_output": share} | given
+        return {name: given[name] for name in TrainConfig.__dataclass_fields__ if name in given}
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The fields of `ModelConfig`."""
+        return {name: self.settings[name] for name in ModelConfig.__dataclass_fields__ if name in self.settings}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A new run before it begins."""
+
+    text: Corpus
+    model: ModelConfig
+    config: TrainConfig
+    plan: recipe.Plan
+    initial: Checkpoint | None
+
+
+def prepare(asked: Asked) -> Prepared:
+    """Read the text and plan the run; what was given is checked first, then the text, so that faults show at once."""
+    training, shape, initial = asked.training, asked.model, None
+    if asked.init_from is not None:
+        initial = checkpoint.read(checkpoint.resolve(asked.init_from))
+        shape = _same_shape(initial, shape)
+        training.setdefault("level", initial.vocabulary.level)
+        if training["level"] != initial.vocabulary.level:
+            raise UsageError(f"--level {training['level']} differs from the checkpoint's, {initial.vocabulary.level}")
+    config = TrainConfig(**training)
+    ModelConfig(**shape)
+    if not asked.corpus:
+        raise UsageError("which text? name a file, a directory, or - for stdin")
+    text = corpus.read_corpus(asked.corpus, **_reading(config))
+    speed = None
+    if config.minutes is not None and not asked.settings.keys() >= recipe.CHOSEN:
+        speed = recipe.rounded_speed(_speed(config))
+    planned = recipe.plan(text.train_characters, text.vocabulary.size, shape, training, speed)
+    model = ModelConfig(**planned.model, vocab_size=text.vocabulary.size)
+    return Prepared(text, model, TrainConfig(**planned.training), planned, initial)
+
+
+def _speed(config: TrainConfig) -> float:
+    from charrnn import speed
+    from charrnn.device import choose_device, choose_precision
+
+    assert config.minutes is not None
+    device = choose_device(config.device)
+    seconds = min(SPEED_SHARE * 60 * config.minutes, SPEED_SECONDS)
+    return speed.of_training(device, choose_precision(config.precision, device), seconds)
+
+
+def command(asked: Asked, prepared: Prepared) -> str:
+    """The command that repeats the plan, with everything given that the recipe chose."""
+    words = ["charrnn", "train", *asked.corpus, *prepared.plan.options()]
+    chosen = recipe.CHOSEN | {"dropout"}
+    for name, value in asked.settings.items():
+        if name not in chosen:
+            words += [option_name(name), f"{value:g}" if isinstance(value, float) else str(value)]
+    if not asked.settings.keys() & {"steps", "epochs", "minutes"}:
+        words += ["--minutes", f"{prepared.config.minutes:g}"]
+    if asked.init_from is not None:
+        words += ["--init-from", str(asked.init_from)]
+    if asked.out is not None:
+        words += ["--out", str(asked.out)]
+    return shlex.join(words)
+
+
+def begin(
+    asked: Asked, clock: Callable[[], float], stop: Callable[[], str | None], say: Say
+) -> tuple[RunDirectory, Trainer, dict[str, Any]]:
+    """The run's directory, its trainer and its ``start`` event."""
+    if asked.resume is not None:
+        return _resumed(asked, clock, stop, say)
+    prepared = prepare(asked)
+
+    from charrnn.training import Trainer, symbols
+
+    text, initial = prepared.text, prepared.initial
+    trainer = Trainer(
+        prepared.model, prepared.config, text, clock=clock, stop=stop, initial=initial, plan=prepared.plan.to_json()
+    )
+    if initial is not None:
+        old, new = ({*symbols(vocabulary)} - {None} for vocabulary in (initial.vocabulary, text.vocabulary))
+        counts = f"{len(old & new)} characters carried over, {len(new - old)} new, {len(old - new)} dropped"
+        say(f"charrnn: from {initial.path}: {counts}")
+    run = RunDirectory.create(text.name, asked.out)
+    return run, trainer, _start_event(run, trainer)
+
+
+def _resumed(
+    asked: Asked, clock: Callable[[], float], stop: Callable[[], str | None], say: Say
+) -> tuple[RunDirectory, Trainer, dict[str, Any]]:
+    """Open the run's directory before its checkpoint is read, so that no other process can change it in between."""
+    if asked.out is not None or asked.init_from is not None:
+        raise UsageError("--resume goes on with a run in its own directory; leave out --out and --init-from")
+    assert asked.resume is not None
+    with contextlib.ExitStack() as stack:
+        run = RunDirectory(_run_to_resume(asked.resume))
+        stack.callback(run.close)
+        previous = checkpoint.read(run.last)
+        config = _resumed_config(previous, asked.training, asked.model)
+        text = corpus.read_corpus(_paths(asked, previous), **_reading(config), vocabulary=previous.vocabulary)
+        _check_same_text(previous, text, config, asked.allow_changed_corpus)
+
+        from charrnn.training import Trainer
+
+        trainer = Trainer(previous.model, config, text, clock=clock, stop=stop, resume=previous)
+        if trainer.made_longer:
+            say("charrnn: the learning rate warms up again over the added part; one longer run would have ended otherwise")
+        stack.pop_all()
+    return run, trainer, _start_event(run, trainer)
+
+
+def _paths(asked: Asked, previous: Checkpoint) -> list[str]:
+    """Where a resumed run reads its text."""
+    paths = asked.corpus or previous.training.get("corpus_paths")
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise CharrnnError(
+            f"{previous.path}: doesn't say which text it was trained on; name it: charrnn train TEXT --resume RUN"
+        )
+    if corpus.STDIN in paths and not asked.corpus:
+        raise UsageError("the run read its text from stdin or a pipe; name the text again: charrnn train TEXT --resume RUN")
+    return paths
+
+
+def _reading(config: TrainConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in ("level", "min_count", "encoding", "val_fraction")}
+
+
+def _start_event(run: RunDirectory, trainer: Trainer) -> dict[str, Any]:
+    owner = {"pid": os.getpid(), "host": platform.node()}
+    return {"event": "start", "corpus": trainer.corpus.name, "run_dir": str(run.path), **trainer.describe(), **owner}
+
+
+def _run_to_resume(name: str) -> Path:
+    """The directory of the run that ``--resume`` names."""
+    if name == "latest":
+        return checkpoint.latest(name=checkpoint.LAST).parent
+    path = Path(name)
+    if path.name == checkpoint.LAST:
+        path = path.parent
+    if not path.is_dir():
+        raise CharrnnError(f"{path}: not a run's directory; charrnn info lists the runs")
+    if not (path / checkpoint.LAST).exists():
+        raise CharrnnError(f"{path}: holds no {checkpoint.LAST} to go on from; --init-from starts a new run from its weights")
+    return path
+
+
+def _check_same_text(previous: Checkpoint, text: Corpus, config: TrainConfig, allowed: bool) -> None:
+    """Refuse to resume on another text, unless ``allowed`` and every character of it is known."""
+    if text.sha256 == previous.training.get("corpus_sha256"):
+        return
+    paths = ", ".join(text.paths)
+    if not allowed:
+        raise CharrnnError(f"{paths}: not the text that {previous.path} was trained on; --allow-changed-corpus goes on with it")
+    if text.unknown and config.min_count == 1:
+        raise CharrnnError(f"{paths}: {text.unknown:,} characters are not in the run's vocabulary; see --init-from")
+
+
+def _same_shape(initial: Checkpoint, shape: dict[str, Any]) -> dict[str, Any]:
+    """The network's shape without its vocabulary, which must not differ from what was given."""
+    stored = initial.model.to_json()
+    del stored["vocab_size"]
+    for name, value in shape.items():
+        if value != stored[name]:
+            raise UsageError(
+                f"{option_name(name)} {value} differs from the checkpoint's, {stored[name]}; --init-from keeps its shape"
+            )
+    return stored
+
+
+def _resumed_config(previous: Checkpoint, settings: dict[str, Any], shape: dict[str, Any]) -> TrainConfig:
+    """The run's own settings with those that may change replaced by what was given."""
+    try:
+        stored = TrainConfig.from_json(previous.training["config"]).to_json()
+    except (KeyError, TypeError, AttributeError, UsageError) as error:
+        raise CharrnnError(f"{previous.path}: holds no sound training state to go on with; see --init-from") from error
+    for name, value in {**settings, **shape}.items():
+        before = stored[name] if name in stored else getattr(previous.model, name)
+        if name not in MAY_CHANGE and value != before:
+            raise UsageError(f"{option_name(name)} {value} differs from the run's own, {before}, and can't change on resume")
+    if settings.keys() & {"steps", "epochs", "minutes"}:
+        stored |= {"steps": None, "epochs": None, "minutes": None}
+    return TrainConfig(**{**stored, **settings})
