@@ -16,7 +16,30 @@ from charrnn.config import ModelConfig
 
 _LAYER_WEIGHTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 _HAND_WRITTEN: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"gru": kernels.gru, "rnn": kernels.rnn}
-_KERNELS: dict[str, Callable[..., nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+
+
+class _Undrawn:
+    """Leaves the weights as memory gave them: torch's initialisation would draw from its global generator."""
+
+    def reset_parameters(self) -> None: ...
+
+
+class _Embedding(_Undrawn, nn.Embedding): ...
+
+
+class _Linear(_Undrawn, nn.Linear): ...
+
+
+class _LSTM(_Undrawn, nn.LSTM): ...
+
+
+class _GRU(_Undrawn, nn.GRU): ...
+
+
+class _RNN(_Undrawn, nn.RNN): ...
+
+
+_LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"lstm": _LSTM, "gru": _GRU, "rnn": _RNN}
 
 
 class CharRNN(nn.Module):
@@ -32,19 +55,14 @@ class CharRNN(nn.Module):
         """
         super().__init__()
         self.config = config
-        # On the meta device, because torch's own initialisation would draw from its global generator.
-        self.embedding = nn.Embedding(config.vocab_size, config.embedding_size, device="meta")
+        self.embedding = _Embedding(config.vocab_size, config.embedding_size)
         self.layers = nn.ModuleList(
-            _KERNELS[config.cell](
-                config.embedding_size if layer == 0 else config.hidden_size,
-                config.hidden_size,
-                batch_first=True,
-                device="meta",
+            _LAYERS[config.cell](
+                config.embedding_size if layer == 0 else config.hidden_size, config.hidden_size, batch_first=True
             )
             for layer in range(config.num_layers)
         )
-        self.head = nn.Linear(config.hidden_size, config.vocab_size, device="meta")
-        self.to_empty(device="cpu")
+        self.head = _Linear(config.hidden_size, config.vocab_size)
         self._initialize(generator or torch.Generator().manual_seed(0))
 
     @torch.no_grad()

@@ -118,7 +118,7 @@ def plan(
     hidden = choose(model, "hidden_size", _hidden_size(characters, work), paid)
     embedding = choose(model, "embedding_size", 64 if vocab_size <= 256 else 128, f"{vocab_size:,} symbols")
     # With steps or epochs the characters read are given; with minutes a larger network reads fewer.
-    passes = (work / _cost(hidden, layers) if timed else work) / max(characters, 1)
+    passes = (work / cost(hidden, layers) if timed else work) / max(characters, 1)
 
     often = f"the text is read about {passes:.1f} times" if passes < 10 else f"the text is read about {passes:.0f} times"
     at_output = _output_dropout(passes)
@@ -154,7 +154,7 @@ def _hidden_size(characters: int, work: float) -> int:
     return int(UNIT * round(min(max(size, 64), 2048) / UNIT))
 
 
-def _cost(hidden: int, layers: int) -> float:
+def cost(hidden: int, layers: int) -> float:
     """Seconds per character, relative to the reference network."""
     return layers * float((hidden / REFERENCE_SIZE) ** 1.7)
 

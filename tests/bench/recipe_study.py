@@ -1,0 +1,125 @@
+"""The study behind the recipe: validation losses by text, budget and setting.
+
+    python tests/bench/recipe_study.py TEXT... [--minutes 1 3 10] [--settings plan 384 512:in=.1,out=.4,wd=.05]
+
+A setting is a hidden size with dropouts (``in``, ``out``), weight decay (``wd``), chunk length (``bptt``), columns (``n``) or
+optimizer (``opt``); ``plan`` is whatever the recipe chooses. By default a minute stands for as many steps as a quiet machine
+of ``--speed`` would make, so that a busy machine changes nothing; ``--wall`` measures real minutes. Each line also says what
+``xz -9`` needs for the whole text, in bits per UTF-8 byte. The large text is made from the interpreter's own sources:
+
+    python tests/bench/recipe_study.py --write-stdlib stdlib.txt
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import lzma
+import math
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from charrnn.config import TrainConfig
+from charrnn.recipe import cost
+
+OPTIONS = {
+    "in": "--dropout-input",
+    "out": "--dropout-output",
+    "wd": "--weight-decay",
+    "bptt": "--bptt",
+    "n": "--batch-size",
+    "lr": "--lr",
+    "opt": "--optimizer",
+    "cell": "--cell",
+    "layers": "--num-layers",
+}
+
+
+def options(setting: str) -> list[str]:
+    """The options of a setting; what it doesn't name is fixed at a plain value, whatever the recipe comes to choose."""
+    size, _, rest = setting.partition(":")
+    named = dict(part.split("=") for part in rest.split(",") if part)
+    plain = {
+        "in": "0",
+        "out": "0",
+        "wd": ".01",
+        "bptt": "64",
+        "n": "32",
+        "opt": "muon",
+        "lr": f"{0.01 * (384 / int(size)) ** 0.5:.2g}",
+    }
+    return ["--hidden-size", size, *(word for name, value in (plain | named).items() for word in (OPTIONS[name], value))]
+
+
+def length(minutes: float, setting: str, speed: float) -> list[str]:
+    """Minutes on the nominal machine, told in steps."""
+    size, _, rest = setting.partition(":")
+    named = dict(part.split("=") for part in rest.split(",") if part)
+    update = int(named.get("n", 32)) * int(named.get("bptt", 64))
+    return ["--steps", str(round(60 * minutes * speed / cost(int(size), int(named.get("layers", 1))) / update))]
+
+
+def train(arguments: list[str]) -> dict[str, Any]:
+    """Train in a process of its own; its last event, with the first moment at or under 2.721 bits."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "charrnn", "train", *arguments, "--json", "-q", "--out", f"{folder}/run"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(done.stderr)
+        events = [json.loads(line) for line in done.stdout.splitlines()]
+    early = (event["seconds"] for event in events if event["event"] == "eval" and event["val_bits_per_char"] <= 2.721)
+    start = next(event for event in events if event["event"] == "start")
+    return {**start["config"], **start["config"]["model"], **events[-1], "under": next(early, None)}
+
+
+def bits_per_byte(path: Path, bits_per_char: float) -> tuple[float, float]:
+    """The score of the validation text in bits per UTF-8 byte, and what ``xz -9`` needs for the whole text."""
+    data = path.read_bytes()
+    text = data.decode("utf-8", errors="replace")
+    tail = text[-round(TrainConfig().val_fraction * len(text)) :]
+    return bits_per_char * len(tail) / len(tail.encode()), 8 * len(lzma.compress(data, preset=9)) / len(data)
+
+
+def main() -> None:
+    """Run every setting on every text and print a line for each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("texts", nargs="*", type=Path)
+    parser.add_argument("--minutes", nargs="+", type=float, default=[1.0])
+    parser.add_argument("--settings", nargs="+", default=["plan"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--speed", type=float, default=50_000, help="characters/s of the reference network")
+    parser.add_argument("--wall", action="store_true", help="real minutes")
+    parser.add_argument("--write-stdlib", type=Path, metavar="FILE")
+    given = parser.parse_args()
+    if given.write_stdlib:
+        sources = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
+        given.write_stdlib.write_text(
+            "".join(path.read_text(encoding="utf-8", errors="replace") for path in sources), encoding="utf-8"
+        )
+    for path in given.texts:
+        for minutes in given.minutes:
+            for setting in given.settings:
+                for seed in given.seeds:
+                    timed = given.wall or setting == "plan"
+                    budget = ["--minutes", str(minutes)] if timed else length(minutes, setting, given.speed)
+                    chosen = [] if setting == "plan" else options(setting)
+                    end = train([str(path), *budget, *chosen, "--seed", str(seed)])
+                    bits = end["best_val_bits_per_char"]
+                    score, xz = bits_per_byte(path, bits)
+                    under = "" if end["under"] is None else f"  2.721 at {end['under']:.1f} s"
+                    shape = f"H {end['hidden_size']:4} {end['batch_size']:2} x {end['bptt']:3} lr {end['lr']:.2g}"
+                    kept = f"dropout {end['dropout_input']:.2f}/{end['dropout_output']:.2f} wd {end['weight_decay']:.2g}"
+                    pace = f"{end['step']:5} steps {end['chars_per_second'] / 1000:4.0f}k/s"
+                    found = f"{bits:.4f} bits {bits * math.log(2):.4f} nats  {score:.3f} bits/byte (xz {xz:.3f})"
+                    print(
+                        f"{path.stem:16} {minutes:4g} min  {setting:36} {shape} {kept}  seed {seed}  {pace}  {found}{under}",
+                        flush=True,
+                    )
+
+
+if __name__ == "__main__":
+    main()
