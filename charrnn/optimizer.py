@@ -16,7 +16,8 @@ MOMENTUM = 0.95
 ADAMW_MOMENTS = ("exp_avg", "exp_avg_sq")
 MUON_MOMENTS = ("momentum_buffer",)
 
-
+LARGEST_RATE = 1e30
+"""Torch's Muon fails at rates near the largest float; at this one too the run diverges, and is told so."""
 NEWTON_SCHULZ_STEPS = 3
 """Of torch's five; the two last change nothing that can be measured here, and each costs as much as 100 characters."""
 
@@ -83,7 +84,7 @@ class Optimizer:
         """Update the weights by the gradients taken, at rate ``lr``."""
         for optimizer in self._all:
             for group in optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr if optimizer is self._adamw else min(lr, LARGEST_RATE)
         workers.map(lambda optimizer: optimizer.step(), self._all)
 
     def state(self) -> tuple[dict[str, Tensor], int]:

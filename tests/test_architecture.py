@@ -21,10 +21,10 @@ PACKAGE = ROOT / "charrnn"
 
 # A module imports modules of lower floors, and those of its own floor that stand before it.
 FLOORS = [
-    ["__init__", "config"],
+    ["__init__", "config", "recipe"],
     ["vocabulary", "corpus", "cells", "checkpoint"],
     ["sampling", "hidden"],
-    ["model", "training"],
+    ["device", "kernels", "model", "optimizer", "gradients", "speed", "training", "runs", "bench"],
     ["report", "console"],
     ["cli", "__main__"],
 ]
@@ -97,7 +97,7 @@ def test_the_package_itself_imports_nothing() -> None:
 def test_the_command_line_imports_the_rooms_inside_its_commands() -> None:
     at_once = [node for node in SOURCES["cli"].body if isinstance(node, ast.Import | ast.ImportFrom)]
     tree = ast.Module(body=list(at_once), type_ignores=[])
-    assert own(tree) <= {"__init__", "config"}
+    assert own(tree) <= {"__init__", "config", "recipe"}
     assert foreign(tree) <= {"typer"}
 
 
@@ -175,7 +175,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["sample", "--help"], ["info", "--help"], ["--version"]]
+    "arguments", [["--help"], ["train", "--help"], ["sample", "--help"], ["info", "--help"], ["bench", "--help"], ["--version"]]
 )
 def test_help_loads_neither_numpy_nor_torch(arguments: list[str]) -> None:
     stdout, loaded = loaded_by(*arguments)
