@@ -121,7 +121,7 @@ def train(
     bptt: Annotated[
         int | None, _setting(TrainConfig, "bptt", "Characters that gradients flow back through.", panel=_OPTIMIZATION)
     ] = None,
-    lr: Annotated[float | None, _setting(TrainConfig, "lr", "Peak learning rate of AdamW.", panel=_OPTIMIZATION)] = None,
+    lr: Annotated[float | None, _setting(TrainConfig, "lr", "Peak learning rate.", panel=_OPTIMIZATION)] = None,
     weight_decay: Annotated[
         float | None, _setting(TrainConfig, "weight_decay", "Decay of the weight matrices.", panel=_OPTIMIZATION)
     ] = None,

@@ -196,7 +196,8 @@ class TrainConfig(_Config):
         """Read settings written by `to_json`, also those of runs that knew one dropout and one optimizer."""
         if "optimizer" not in data:
             share = data.get("dropout", 0.0)
-            shares = {"dropout_input": share / 4, "dropout_between": share, "dropout_output": share}
+            quarter = share / 4 if isinstance(share, (int, float)) else share  # refused, as any value that is no number
+            shares = {"dropout_input": quarter, "dropout_between": share, "dropout_output": share}
             data = {"optimizer": "adamw", **shares, **data}
         return super().from_json(data)
 

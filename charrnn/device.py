@@ -99,7 +99,7 @@ class Workers:
                 yield
             finally:
                 torch.set_num_threads(before)
-        self._pool = None
+                self._pool = None
 
     def map(self, function: Callable[[A], R], parts: Sequence[A]) -> list[R]:
         """``function`` of every part, at the same time; results in the order of the parts."""

@@ -24,6 +24,8 @@ MOMENTUM = 0.95
 ADAMW_MOMENTS = ("exp_avg", "exp_avg_sq")
 MUON_MOMENTS = ("momentum_buffer",)
 
+LARGEST_RATE = 1e30
+"""Rates near the largest float overflow Muon's scaling; at this one too the run diverges, and is told so."""
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """The quintic's coefficients, chosen by Jordan et al. for steepness at zero."""
 NEWTON_SCHULZ_STEPS = 3
@@ -128,6 +130,7 @@ class Optimizer:
 @torch.no_grad()
 def muon(weight: Tensor, gradient: Tensor, momentum_buffer: Tensor, lr: float, weight_decay: float) -> None:
     """One step of Muon, in place, on a matrix (rows, columns), with Nesterov's momentum; as `torch.optim.Muon` makes it."""
+    lr = min(lr, LARGEST_RATE)
     momentum_buffer.lerp_(gradient, 1 - MOMENTUM)
     update = orthogonalized(gradient.lerp(momentum_buffer, MOMENTUM))
     weight.mul_(1 - lr * weight_decay)

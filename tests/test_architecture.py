@@ -21,10 +21,10 @@ PACKAGE = ROOT / "charrnn"
 
 # A module imports modules of lower floors, and those of its own floor that stand before it.
 FLOORS = [
-    ["__init__", "config"],
+    ["__init__", "config", "recipe"],
     ["vocabulary", "corpus", "cells", "checkpoint"],
     ["sampling", "hidden"],
-    ["model", "training"],
+    ["device", "kernels", "model", "optimizer", "gradients", "speed", "training", "runs", "bench"],
     ["report", "console"],
     ["cli", "__main__"],
 ]
@@ -97,7 +97,7 @@ def test_the_package_itself_imports_nothing() -> None:
 def test_the_command_line_imports_the_rooms_inside_its_commands() -> None:
     at_once = [node for node in SOURCES["cli"].body if isinstance(node, ast.Import | ast.ImportFrom)]
     tree = ast.Module(body=list(at_once), type_ignores=[])
-    assert own(tree) <= {"__init__", "config"}
+    assert own(tree) <= {"__init__", "config", "recipe"}
     assert foreign(tree) <= {"typer"}
 
 
@@ -142,7 +142,7 @@ def test_no_global_generator_is_used(module: str) -> None:
 
 # -- what a command may load. A process of its own says at its end which of these it has loaded. ----------------------
 
-WATCHED = ["numpy", "torch", "rich", "charrnn.training"]
+WATCHED = ["numpy", "torch", "torch._dynamo", "sympy", "rich", "charrnn.training"]
 PROGRAM = f"""
 import sys
 from charrnn.cli import run
@@ -175,7 +175,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["sample", "--help"], ["info", "--help"], ["--version"]]
+    "arguments", [["--help"], ["train", "--help"], ["sample", "--help"], ["info", "--help"], ["bench", "--help"], ["--version"]]
 )
 def test_help_loads_neither_numpy_nor_torch(arguments: list[str]) -> None:
     stdout, loaded = loaded_by(*arguments)
@@ -195,6 +195,17 @@ def test_info_loads_no_torch(trained: Path, above: int) -> None:
     stdout, loaded = loaded_by("info", path)
     assert "lstm" in stdout
     assert loaded & {"numpy", "torch", "charrnn.training"} == {"numpy"}
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_training_starts_without_torchs_compiler(cell: str, tmp_path: Path) -> None:
+    """It takes as long to import as torch itself, and every run would begin with it."""
+    text = tmp_path / "text.txt"
+    text.write_text("to be or not to be\n" * 40)
+    arguments = ["--steps", "2", "--hidden-size", "8", "--batch-size", "2", "--cell", cell, "--out", tmp_path / "run"]
+    _, loaded = loaded_by("train", text, *arguments)
+    assert "torch" in loaded
+    assert not {"torch._dynamo", "sympy"} & loaded
 
 
 def test_importing_the_package_loads_nothing() -> None:

@@ -23,7 +23,8 @@ Invoke = Callable[..., Any]
 TEXT = 'The fox said: "go" - and the crow\'s cheese fell into the grass.\n' * 12
 TINY = ("--hidden-size", "16", "--steps", "10")
 KEYS = {
-    "start": "corpus characters vocab_size train_characters val_characters parameters device precision run_dir config",
+    "start": "corpus characters vocab_size train_characters val_characters parameters device precision workers run_dir config"
+    " plan",
     "step": "step steps epoch seconds bits_per_char learning_rate grad_norm chars_per_second",
     "eval": "step seconds val_bits_per_char best hidden",
     "sample": "step text",
@@ -237,7 +238,9 @@ def test_resuming_a_finished_run_trains_no_further_and_keeps_its_best(invoke: In
         ("--cell", "gru", "lstm"),
         ("--seed", "7", "0"),
         ("--bptt", "32", "64"),
-        ("--batch-size", "8", "16"),
+        ("--batch-size", "8", "4"),
+        ("--optimizer", "adamw", "muon"),
+        ("--dropout-input", "0.9", "0.0"),
         ("--val-fraction", "0.25", "0.1"),
         ("--level", "byte", "char"),
     ],
@@ -511,6 +514,10 @@ TRAIN_LIMITS = {
     "--save-every": [ABOVE_0],
     "--weight-decay": [AT_LEAST_0],
     "--dropout": [AT_LEAST_0, BELOW_1],
+    "--dropout-input": [AT_LEAST_0, BELOW_1],
+    "--dropout-between": [AT_LEAST_0, BELOW_1],
+    "--dropout-output": [AT_LEAST_0, BELOW_1],
+    "--workers": whole(1, 1024),
     "--val-fraction": [AT_LEAST_0, BELOW_1],
 }
 SAMPLE_LIMITS = {
@@ -563,6 +570,7 @@ def test_a_whole_number_without_upper_limit_may_be_huge(sample: Invoke, digits: 
     [
         ("--cell", ["lstm", "gru", "rnn"]),
         ("--level", ["char", "byte"]),
+        ("--optimizer", ["muon", "adamw"]),
         ("--device", ["auto", "cpu", "cuda", "mps"]),
         ("--precision", ["auto", "fp32", "bf16", "fp16"]),
     ],

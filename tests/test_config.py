@@ -34,11 +34,14 @@ SETTINGS: list[tuple[Any, str, str, str, list[Any], list[Any]]] = [
     (TrainConfig, "lr", "--lr", ABOVE_0, [1e-12, 10], [0, -1e-3]),
     (TrainConfig, "weight_decay", "--weight-decay", FROM_0, [0, 5], [-1e-9]),
     (TrainConfig, "grad_clip", "--grad-clip", ABOVE_0, [1e-9, 1e9], [0, -1]),
-    (TrainConfig, "dropout", "--dropout", SHARE, [0, 0.999], [-0.1, 1]),
+    (TrainConfig, "dropout_input", "--dropout-input", SHARE, [0, 0.999], [-0.1, 1]),
+    (TrainConfig, "dropout_between", "--dropout-between", SHARE, [0, 0.999], [-0.1, 1]),
+    (TrainConfig, "dropout_output", "--dropout-output", SHARE, [0, 0.999], [-0.1, 1]),
     (TrainConfig, "seed", "--seed", "a whole number of at least 0 and at most ", [0, 2**63 - 1], [-1, 2**63]),
     (TrainConfig, "eval_every", "--eval-every", FROM_1, [1], [0, 1.5]),
     (TrainConfig, "save_every", "--save-every", ABOVE_0, [1e-9], [0, -1]),
     (TrainConfig, "log_every", "--log-every", FROM_1, [1], [0, 1.5]),
+    (TrainConfig, "workers", "--workers", "a whole number of at least 1 and at most 1024", [1, 1024], [0, 1025, 1.5]),
     (SampleConfig, "temperature", "--temp", FROM_0, [0, 100], [-1e-9]),
     (SampleConfig, "length", "--length", "a whole number of at least 0", [0, 10**9], [-1, 0.5]),
     (SampleConfig, "top_k", "--top-k", FROM_1, [1, 10**9], [0, 2.5]),
@@ -49,6 +52,7 @@ NAMES = [f"{config.__name__}.{name}" for config, name, *_ in SETTINGS]
 CHOICES = {
     ("ModelConfig", "cell"): ("lstm", "gru", "rnn"),
     ("TrainConfig", "level"): ("char", "byte"),
+    ("TrainConfig", "optimizer"): ("muon", "adamw"),
     ("TrainConfig", "device"): ("auto", "cpu", "cuda", "mps"),
     ("TrainConfig", "precision"): ("auto", "fp32", "bf16", "fp16"),
 }
@@ -64,7 +68,8 @@ def test_every_setting_stands_in_these_tables() -> None:
 def test_defaults_are_the_documented_ones() -> None:
     model, train, sample = ModelConfig(), TrainConfig(), SampleConfig()
     assert (model.cell, model.num_layers, model.hidden_size, model.embedding_size) == ("lstm", 1, 384, 64)
-    assert (train.batch_size, train.bptt, train.weight_decay, train.grad_clip) == (16, 64, 0.01, 1.0)
+    assert (train.batch_size, train.bptt, train.weight_decay, train.grad_clip) == (32, 64, 0.01, 1.0)
+    assert (train.optimizer, train.lr, train.dropouts, train.workers) == ("muon", 0.01, (0, 0, 0), None)
     assert (train.level, train.min_count, train.encoding, train.val_fraction) == ("char", 1, None, 0.1)
     assert (train.save_every, train.eval_every, train.log_every) == (60, None, None)
     assert (train.device, train.precision) == ("auto", "auto")
@@ -163,6 +168,25 @@ def test_a_newer_versions_settings_are_ignored_and_illegal_ones_refused() -> Non
     assert ModelConfig.from_json({"hidden_size": 8, "not_yet_invented": 1}) == ModelConfig(hidden_size=8)
     with pytest.raises(UsageError, match="--hidden-size"):
         ModelConfig.from_json({"hidden_size": 0})
+
+
+def test_settings_of_a_run_that_knew_one_dropout_and_one_optimizer_mean_what_they_meant() -> None:
+    """A quarter of the share was dropped from the embedding, all of it from every layer's output."""
+    old = {"steps": 9, "lr": 0.005, "batch_size": 16, "dropout": 0.2}
+    assert TrainConfig.from_json(old) == TrainConfig(
+        steps=9, lr=0.005, batch_size=16, optimizer="adamw", dropout_input=0.05, dropout_between=0.2, dropout_output=0.2
+    )
+    assert TrainConfig.from_json({"steps": 9}).dropouts == (0, 0, 0)
+    with pytest.raises(UsageError, match="--dropout"):
+        TrainConfig.from_json({"dropout": 1})
+    new = TrainConfig(steps=9, dropout_output=0.4)
+    assert TrainConfig.from_json({**new.to_json(), "dropout": 0.9}) == new
+
+
+@pytest.mark.parametrize("share", ["a lot", None, [0.1], float("nan")])
+def test_an_old_dropout_that_is_no_number_is_a_usage_error(share: Any) -> None:
+    with pytest.raises(UsageError, match="--dropout"):
+        TrainConfig.from_json({"dropout": share})
 
 
 def test_settings_are_frozen() -> None:

@@ -28,11 +28,12 @@ if sys.platform == "win32":
 
 import crash
 import torch
+from small_runs import Store, trainer_of
 
 from charrnn import CharrnnError, checkpoint, corpus, training
 from charrnn.cells import Network
-from charrnn.config import ModelConfig, TrainConfig
-from charrnn.corpus import Corpus, read_corpus
+from charrnn.config import ModelConfig
+from charrnn.corpus import read_corpus
 from charrnn.model import CharRNN
 from charrnn.training import Trainer, carried_over
 from charrnn.vocabulary import Vocabulary
@@ -55,13 +56,7 @@ TINY = (
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """For networks this small a second thread costs more than it does."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -420,31 +415,6 @@ def test_another_shape_than_the_checkpoints_is_a_usage_error(
 # -- divergence -------------------------------------------------------------------------------------------------------
 
 
-class Store:
-    """Keeps checkpoints in memory."""
-
-    def __init__(self) -> None:
-        self.held: dict[str, checkpoint.Checkpoint] = {}
-
-    def save(self, kind: str, saved: checkpoint.Checkpoint) -> Path:
-        self.held[kind] = saved
-        return Path(kind)
-
-    def load(self, kind: str) -> checkpoint.Checkpoint | None:
-        return self.held.get(kind)
-
-
-def trainer_of(steps: int = 100, resume: checkpoint.Checkpoint | None = None, **settings: Any) -> Trainer:
-    text = "".join(random.Random(0).choices("abc de\n", k=600))
-    vocabulary = Vocabulary("char", "".join(sorted(set(text))))
-    held = Corpus("text", ("text.txt",), 600, "0" * 64, vocabulary, vocabulary.encode(text), 500)
-    model = ModelConfig(vocabulary.size, "gru", embedding_size=5, hidden_size=8)
-    plain = {"batch_size": 4, "bptt": 8, "device": "cpu", "precision": "fp32", "log_every": 1}
-    config = TrainConfig(steps=steps, **{**plain, **settings})
-    ticks = iter(range(10**9))
-    return Trainer(model, config, held, clock=lambda: next(ticks) / 1000, resume=resume)
-
-
 def losing(monkeypatch: pytest.MonkeyPatch, step: int, times: int, factor: float) -> None:
     """Let the loss of step ``step`` + 1 be ``factor`` times that of a uniform guess, so many times."""
     real, left = Trainer._train_step, [None] * times
@@ -465,10 +435,10 @@ def steps_of(events: list[dict[str, Any]], attempt: int = 1) -> dict[int, dict[s
 
 @pytest.mark.parametrize("factor", [math.nan, math.inf, 3.01])
 def test_a_divergence_is_rewound_once_with_half_the_rate(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    untroubled = steps_of(list(trainer_of().run(Store())))
+    untroubled = steps_of(list(trainer_of(steps=100, log_every=1).run(Store())))
     losing(monkeypatch, 40, 1, factor)
     store = Store()
-    events = list(trainer_of().run(store))
+    events = list(trainer_of(steps=100, log_every=1).run(store))
     first, second = steps_of(events, 1), steps_of(events, 2)
     back_to = min(second) - 1
     assert 30 <= back_to <= 40, "not far"
@@ -478,19 +448,19 @@ def test_a_divergence_is_rewound_once_with_half_the_rate(factor: float, monkeypa
     (warning,) = [event["text"] for event in events if event["event"] == "warning"]
     assert "half the learning rate" in warning
     assert (events[-1]["reason"], events[-1]["attempt"]) == ("finished", 2)
-    assert store.held["last"].training["progress"]["attempt"] == 2
+    assert store.latest("last").training["progress"]["attempt"] == 2
     assert {event["attempt"] for event in events if event["event"] == "eval" and event["step"] > 40} == {2}
 
 
 def test_the_retry_that_was_used_up_stays_so_after_a_resume(monkeypatch: pytest.MonkeyPatch) -> None:
     losing(monkeypatch, 20, 1, math.nan)
     store = Store()
-    list(trainer_of(steps=40).run(store))
+    list(trainer_of(steps=40, log_every=1).run(store))
     losing(monkeypatch, 50, 1, math.nan)
-    events = list(trainer_of(steps=80, resume=store.held["last"]).run(store))
+    events = list(trainer_of(steps=80, log_every=1, resume=store.latest("last")).run(store))
     assert events[-1]["reason"] == "diverged"
-    assert 40 <= events[-1]["step"] == store.held["last"].training["step"] <= 50
-    assert all(np.isfinite(array).all() for array in store.held["last"].weights.values())
+    assert 40 <= events[-1]["step"] == store.latest("last").training["step"] <= 50
+    assert all(np.isfinite(array).all() for array in store.latest("last").weights.values())
 
 
 @pytest.mark.parametrize(("step", "factor"), [(0, 50.0), (1, 50.0), (40, 2.99)])
@@ -498,7 +468,7 @@ def test_a_high_loss_during_warm_up_or_below_three_times_the_uniform_one_is_no_d
     step: int, factor: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losing(monkeypatch, step, 1, factor)
-    events = list(trainer_of(steps=200).run(Store()))
+    events = list(trainer_of(steps=200, log_every=1).run(Store()))
     assert sorted(steps_of(events)) == list(range(1, 201))
     assert events[-1]["attempt"] == 1
 

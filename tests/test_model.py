@@ -12,6 +12,7 @@ from charrnn.model import CharRNN
 
 KERNELS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
 V, E, H, T, N = 11, 6, 8, 9, 3
+DROPOUTS = (0.1, 0.3, 0.5)  # at the input, between layers, at the output
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 every_cell = pytest.mark.parametrize("cell", list(KERNELS))
@@ -38,14 +39,17 @@ def random_start(model, steps=T):
 
 @every_cell
 @every_depth
-def test_forward_equals_the_numpy_network_on_the_exported_weights(cell, layers):
+@pytest.mark.parametrize("learning", [False, True])
+def test_forward_equals_the_numpy_network_on_the_exported_weights(cell, layers, learning):
+    """Where gradients are wanted, GRU and RNN have kernels of their own."""
     model = randomized(cell, layers)
     ids, state = random_start(model)
-    with torch.no_grad():
+    with torch.set_grad_enabled(learning):
         logits, end = model(ids, state)
+    assert logits.requires_grad is learning
     expected, expected_end, _ = Network(model.config, model.export()).unroll(ids.numpy().T, state.numpy())
-    np.testing.assert_allclose(logits.numpy(), expected.transpose(1, 0, 2), **CLOSE)
-    np.testing.assert_allclose(end.numpy(), expected_end, **CLOSE)
+    np.testing.assert_allclose(logits.detach().numpy(), expected.transpose(1, 0, 2), **CLOSE)
+    np.testing.assert_allclose(end.detach().numpy(), expected_end, **CLOSE)
 
 
 @every_cell
@@ -107,34 +111,34 @@ def test_torchs_global_generator_is_neither_used_nor_moved():
         np.testing.assert_array_equal(again.export()[name], value)
     torch.set_rng_state(before)
     model = fresh("lstm", 2)
-    masks = model.dropout_masks(N, 0.5, torch.Generator().manual_seed(1))
+    masks = model.dropout_masks(N, DROPOUTS, torch.Generator().manual_seed(1))
     model(*random_start(model), masks)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_mask_is_constant_over_time_and_of_its_own_for_each_column():
     model = fresh("lstm", 2, hidden=64)
-    masks = model.dropout_masks(4, 0.5, torch.Generator().manual_seed(1))
+    masks = model.dropout_masks(4, (0.5, 0.5, 0.5), torch.Generator().manual_seed(1))
     assert [tuple(mask.shape) for mask in masks] == [(4, 1, E), (4, 1, 64), (4, 1, 64)]
     for mask in masks[1:]:
         assert len({tuple(column.flatten().tolist()) for column in mask}) == 4
     assert not torch.equal(masks[1], masks[2])
 
 
-@pytest.mark.parametrize("dropout", [0.1, 0.5, 0.8])
-def test_masks_keep_the_mean_and_drop_their_share_and_the_embeddings_a_quarter_of_it(dropout):
-    embedding = fresh().dropout_masks(4000, dropout, torch.Generator().manual_seed(1))[0]
-    assert embedding.mean().item() == pytest.approx(1, abs=0.05)
-    assert (embedding == 0).float().mean().item() == pytest.approx(dropout / 4, abs=0.02)
-    mask = fresh(hidden=128).dropout_masks(200, dropout, torch.Generator().manual_seed(1))[1]
-    assert mask.unique().tolist() == pytest.approx([0, 1 / (1 - dropout)])
-    assert mask.mean().item() == pytest.approx(1, abs=0.05)
-    assert (mask == 0).float().mean().item() == pytest.approx(dropout, abs=0.02)
+@pytest.mark.parametrize("shares", [(0.1, 0.5, 0.8), (0.8, 0.1, 0.5), (0.0, 0.0, 0.5), (0.5, 0.0, 0.0), (0.0, 0.5, 0.0)])
+def test_masks_keep_the_mean_and_each_drops_its_own_share(shares):
+    """Of three layers' outputs the last is the output, the others stand between layers."""
+    masks = fresh(layers=3, hidden=128).dropout_masks(4000, shares, torch.Generator().manual_seed(1))
+    at_input, between, at_output = shares
+    for mask, share in zip(masks, (at_input, between, between, at_output), strict=True):
+        assert mask.unique().tolist() == pytest.approx([0, 1 / (1 - share)] if share else [1])
+        assert mask.mean().item() == pytest.approx(1, abs=0.05)
+        assert (mask == 0).float().mean().item() == pytest.approx(share, abs=0.02)
 
 
 def test_masks_are_a_function_of_the_generators_seed():
     model = fresh()
-    one, same, other = (model.dropout_masks(N, 0.5, torch.Generator().manual_seed(seed))[1] for seed in (1, 1, 2))
+    one, same, other = (model.dropout_masks(N, DROPOUTS, torch.Generator().manual_seed(seed))[1] for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
@@ -142,7 +146,7 @@ def test_masks_are_a_function_of_the_generators_seed():
 def test_no_dropout_is_no_mask_and_draws_nothing():
     generator = torch.Generator().manual_seed(1)
     before = generator.get_state()
-    assert fresh().dropout_masks(N, 0.0, generator) is None
+    assert fresh().dropout_masks(N, (0, 0, 0), generator) is None
     assert torch.equal(generator.get_state(), before)
 
 
@@ -151,7 +155,7 @@ def test_masks_act_after_the_embedding_between_layers_and_before_the_head(cell):
     """Never inside the recurrence: torch's kernels on the masked inputs give the same."""
     model = randomized(cell, 2)
     ids, state = random_start(model)
-    masks = model.dropout_masks(N, 0.5, torch.Generator().manual_seed(1))
+    masks = model.dropout_masks(N, DROPOUTS, torch.Generator().manual_seed(1))
     w = {name: torch.from_numpy(value) for name, value in model.export().items()}
     with torch.no_grad():
         x = w["embedding.weight"][ids] * masks[0]
@@ -172,18 +176,19 @@ _KEYS = ("weight_ih_l", "weight_hh_l", "bias_ih_l", "bias_hh_l")
 
 @every_cell
 @every_depth
-def test_a_whole_text_equals_its_chunks_with_carried_state(cell, layers):
+@pytest.mark.parametrize("learning", [False, True])
+def test_a_whole_text_equals_its_chunks_with_carried_state(cell, layers, learning):
     model = randomized(cell, layers)
     ids, state = random_start(model)
-    masks = model.dropout_masks(N, 0.3, torch.Generator().manual_seed(1))
-    with torch.no_grad():
+    masks = model.dropout_masks(N, DROPOUTS, torch.Generator().manual_seed(1))
+    with torch.set_grad_enabled(learning):
         whole, end = model(ids, state, masks)
         parts = []
         for chunk in torch.split(ids, [1, 4, 4], dim=1):
             logits, state = model(chunk, state, masks)
             parts.append(logits)
-    np.testing.assert_allclose(torch.cat(parts, dim=1).numpy(), whole.numpy(), **CLOSE)
-    np.testing.assert_allclose(state.numpy(), end.numpy(), **CLOSE)
+    np.testing.assert_allclose(torch.cat(parts, dim=1).detach().numpy(), whole.detach().numpy(), **CLOSE)
+    np.testing.assert_allclose(state.detach().numpy(), end.detach().numpy(), **CLOSE)
 
 
 @every_cell

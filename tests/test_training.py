@@ -6,22 +6,20 @@ import itertools
 import json
 import math
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from small_runs import DROPOUT, KERNELS, PLAIN, Clock, Store, corpus_of, only, random_model, random_text, run, trainer_of
 
-from charrnn import CharrnnError, UsageError, checkpoint, training
+from charrnn import checkpoint, training
 from charrnn.cells import Network
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.corpus import Corpus, Streams
+from charrnn.corpus import Streams
 from charrnn.model import CharRNN
-from charrnn.training import Trainer, choose_device, choose_precision, evaluate
-from charrnn.vocabulary import Vocabulary
+from charrnn.training import Trainer, evaluate
 
-KERNELS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
-PLAIN = {"batch_size": 4, "bptt": 8, "device": "cpu", "precision": "fp32", "dropout": 0.0}
+pytestmark = pytest.mark.usefixtures("one_thread")
 STEP_KEYS = {"step", "steps", "epoch", "seconds", "bits_per_char", "learning_rate", "grad_norm", "chars_per_second"}
 KEYS = {
     "step": STEP_KEYS,
@@ -33,71 +31,7 @@ KEYS = {
 }
 
 every_cell = pytest.mark.parametrize("cell", list(KERNELS))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """For networks this small a second thread costs more than it does."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA GPU")
-
-
-class Clock:
-    """Advances by a fixed amount whenever it is read."""
-
-    def __init__(self, tick=0.001):
-        self.now, self.tick = 0.0, tick
-
-    def __call__(self):
-        self.now += self.tick
-        return self.now
-
-
-class Store:
-    """Keeps checkpoints in memory, all of them in order."""
-
-    def __init__(self):
-        self.saved = []
-
-    def save(self, kind, saved):
-        self.saved.append((kind, saved))
-        return Path(f"{kind}.safetensors")
-
-    def load(self, kind):
-        return self.latest(kind)
-
-    def latest(self, kind):
-        return [saved for name, saved in self.saved if name == kind][-1]
-
-
-def corpus_of(text, val_characters=0):
-    vocabulary = Vocabulary("char", "".join(sorted(set(text))))
-    return Corpus("text", ("text.txt",), len(text), "0" * 64, vocabulary, vocabulary.encode(text), len(text) - val_characters)
-
-
-def random_text(length, seed=0):
-    return "".join(random.Random(seed).choices("abc de\n", k=length))
-
-
-def trainer_of(corpus=None, cell="gru", layers=1, hidden=8, clock=None, stop=lambda: None, resume=None, **settings):
-    corpus = corpus or corpus_of(random_text(600), 100)
-    model = ModelConfig(corpus.vocabulary.size, cell, embedding_size=5, hidden_size=hidden, num_layers=layers)
-    config = TrainConfig(**{**PLAIN, **settings})
-    return Trainer(model, config, corpus, clock=clock or Clock(), stop=stop, resume=resume)
-
-
-def run(trainer):
-    store = Store()
-    return list(trainer.run(store)), store
-
-
-def only(events, name):
-    return [event for event in events if event["event"] == name]
 
 
 def same_weights(one, other):
@@ -113,13 +47,6 @@ def naive_nats(network, ids, start, stop, warm):
         if position >= start:
             total -= logits[ids[position]] - np.log(np.exp(logits).sum())
     return total
-
-
-def random_model(cell="gru", vocab_size=7, layers=1):
-    config = ModelConfig(vocab_size, cell, embedding_size=5, hidden_size=8, num_layers=layers)
-    model, rng = CharRNN(config), np.random.default_rng(3)
-    model.load({name: rng.normal(0, 0.6, size).astype(np.float32) for name, size in config.parameter_shapes().items()})
-    return model
 
 
 # -- evaluation ------------------------------------------------------------------------------------------------------
@@ -175,7 +102,7 @@ def test_weights_are_the_same_bit_for_bit_with_and_without_evaluations(precision
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
     finals = []
     for every in (1, 1000):
-        trainer = trainer_of(steps=25, eval_every=every, dropout=0.3, precision=precision)
+        trainer = trainer_of(steps=25, eval_every=every, **DROPOUT, precision=precision)
         events, store = run(trainer)
         assert len(only(events, "eval")) == (25 if every == 1 else 1)
         finals.append(store.latest("last"))
@@ -202,7 +129,7 @@ def test_a_longer_validation_text_is_scored_in_part_during_and_in_whole_after_th
     trainer = trainer_of(corpus, steps=12, eval_every=4)
     worse = itertools.count()  # each part scores worse than the one before, so that the best weights are not the last
 
-    def rising(model, ids, start, characters, precision="fp32"):
+    def rising(model, ids, start, characters, precision="fp32", workers=None):
         return evaluate(model, ids, start, characters, precision) + (next(worse) if characters == 300 else 0)
 
     monkeypatch.setattr(training, "evaluate", rising)
@@ -277,20 +204,25 @@ def test_the_state_is_zero_again_where_an_epoch_begins(monkeypatch):
     assert only(events, "step")[step]["bits_per_char"] == pytest.approx(nats.mean() / math.log(2), rel=1e-5)
 
 
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 @pytest.mark.parametrize("share", [0.01, 1000.0])
-def test_gradients_are_clipped_by_their_global_norm_and_reported_unclipped(share):
-    """Adam's first moment after one step is a tenth of the gradient that it was given."""
-    norm = run(trainer_of(steps=1))[0][0]["grad_norm"]
-    events, store = run(trainer_of(steps=1, grad_clip=norm * share))
-    moments = [value for name, value in store.latest("last").extra.items() if ".exp_avg." in name]
-    given = 10 * math.sqrt(sum((value.astype(np.float64) ** 2).sum() for value in moments))
-    assert given == pytest.approx(norm * min(share, 1), rel=1e-4)
+def test_gradients_are_clipped_by_their_global_norm_and_reported_unclipped(share, optimizer):
+    """After one step AdamW's first moment is a tenth of the gradient that it was given, and Muon's momentum a twentieth."""
+    norm = run(trainer_of(steps=1, optimizer=optimizer))[0][0]["grad_norm"]
+    events, store = run(trainer_of(steps=1, optimizer=optimizer, grad_clip=norm * share))
+    moments = store.latest("last").extra
+    given = [10 * value for name, value in moments.items() if ".exp_avg." in name]
+    given += [20 * value for name, value in moments.items() if ".momentum_buffer." in name]
+    assert len(given) == len(trainer_of().model.weights())
+    total = math.sqrt(sum((value.astype(np.float64) ** 2).sum() for value in given))
+    assert total == pytest.approx(norm * min(share, 1), rel=1e-4)
     assert events[0]["grad_norm"] == pytest.approx(norm, rel=1e-6)
 
 
-def test_weight_decay_shrinks_matrices_and_never_biases():
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_weight_decay_shrinks_matrices_and_never_biases(optimizer):
     """With no gradient to speak of (clipped to 1e-30), a step multiplies matrices by 1 - rate x decay."""
-    trainer = trainer_of(steps=8, log_every=1, lr=0.1, weight_decay=0.5, grad_clip=1e-30)
+    trainer = trainer_of(steps=8, log_every=1, lr=0.1, weight_decay=0.5, grad_clip=1e-30, optimizer=optimizer)
     trainer.model.load({name: np.ones(value.shape, dtype=np.float32) for name, value in trainer.model.export().items()})
     events, store = run(trainer)
     factor = math.prod(1 - 0.5 * event["learning_rate"] for event in only(events, "step"))
@@ -308,7 +240,7 @@ def test_an_easy_text_is_learnt(cell):
 
 def test_the_seed_decides_every_bit():
     def weights(seed):
-        return run(trainer_of(steps=12, dropout=0.3, seed=seed))[1].latest("last").weights
+        return run(trainer_of(steps=12, **DROPOUT, seed=seed))[1].latest("last").weights
 
     one = weights(1)
     assert same_weights(one, weights(1))
@@ -320,7 +252,7 @@ def test_dropout_differs_from_step_to_step_and_matters(monkeypatch):
     monkeypatch.setattr(training, "RESET_SHARE", 1.0)
     corpus = corpus_of("ab" * 300)
     quiet = only(run(trainer_of(corpus, steps=6, log_every=1, lr=1e-12))[0], "step")
-    noisy = only(run(trainer_of(corpus, steps=6, log_every=1, lr=1e-12, dropout=0.5))[0], "step")
+    noisy = only(run(trainer_of(corpus, steps=6, log_every=1, lr=1e-12, **DROPOUT))[0], "step")
     assert max(event["bits_per_char"] for event in quiet) - min(event["bits_per_char"] for event in quiet) < 1e-5
     assert len({event["bits_per_char"] for event in noisy}) == 6
 
@@ -394,7 +326,7 @@ def test_the_minutes_include_imports_validation_and_saves(monkeypatch, val_chara
     clock.now = 2.0
     per_character = nanoseconds * 1e-9
 
-    def costly(model, ids, start, characters, precision="fp32"):
+    def costly(model, ids, start, characters, precision="fp32", workers=None):
         clock.now += characters * per_character
         spent.append(characters * per_character)
         return 1.0 / (1 + len(spent))
@@ -475,9 +407,9 @@ def test_step_events_come_about_once_a_second_by_default():
     assert gaps.max() < 2.0
 
 
-def test_evaluations_come_about_every_tenth_of_the_run_and_once_early():
+def test_evaluations_come_at_every_tenth_of_the_run_and_once_early():
     steps = [event["step"] for event in only(run(trainer_of(steps=200))[0], "eval")]
-    assert steps == [10, *range(20, 201, 20)]
+    assert steps == [16, *range(40, 201, 20)]
 
 
 def test_eval_every_counts_steps_and_the_last_step_is_evaluated_once():
@@ -625,49 +557,7 @@ def test_the_end_event_of_a_diverged_run_is_of_one_piece():
     assert end["epochs"] == pytest.approx(end["step"] / trainer.streams.chunks_per_epoch)
 
 
-# -- device and precision --------------------------------------------------------------------------------------------
-
-
-def test_a_device_that_is_not_there_is_one_line_with_those_that_are(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    for name in ("cuda", "mps"):
-        with pytest.raises(CharrnnError, match=rf"--device {name}: .*usable here: cpu$"):
-            choose_device(name)
-    assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
-
-
-def test_auto_prefers_cuda_to_mps_to_the_cpu(monkeypatch):
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose_device("auto").type == "mps"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert choose_device("auto").type == "cuda"
-
-
-@pytest.mark.parametrize("device", ["cpu", "mps"])
-def test_fp16_off_cuda_is_an_error_that_names_what_is_legal(device):
-    with pytest.raises(UsageError, match=rf"--precision fp16 needs --device cuda, this run is on {device}; try bf16 or fp32"):
-        choose_precision("fp16", torch.device(device))
-    assert choose_precision("fp16", torch.device("cuda")) == "fp16"
-
-
-@pytest.mark.parametrize(
-    ("abilities", "expected"),
-    [({}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"), ({"amx_bf16": False, "avx2": True}, "fp32")],
-)
-def test_auto_precision_is_bf16_where_the_cpu_multiplies_it(monkeypatch, abilities, expected):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities, raising=False)
-    assert choose_precision("auto", torch.device("cpu")) == expected
-    assert choose_precision("auto", torch.device("mps")) == "fp32"
-    for name in ("fp32", "bf16"):
-        assert choose_precision(name, torch.device("cpu")) == name
-
-
-def test_auto_precision_on_cuda_is_bf16_where_the_gpu_has_it(monkeypatch):
-    for there, expected in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True, there=there: there)
-        assert choose_precision("auto", torch.device("cuda")) == expected
+# -- precision -------------------------------------------------------------------------------------------------------
 
 
 @every_cell
@@ -730,7 +620,7 @@ def test_a_step_on_cuda_is_close_to_one_on_the_cpu(cell, monkeypatch):
 @cuda
 @pytest.mark.cuda
 def test_a_checkpoint_trained_on_cuda_runs_on_the_cpu(tmp_path):
-    trainer = trainer_of(cell="lstm", layers=2, steps=5, device="cuda", precision="auto", dropout=0.2)
+    trainer = trainer_of(cell="lstm", layers=2, steps=5, device="cuda", precision="auto", **DROPOUT)
     _, store = run(trainer)
     checkpoint.write(tmp_path / "last", store.latest("last"))
     read = checkpoint.read(tmp_path / "last")

@@ -74,7 +74,6 @@ def main() -> None:
                 lr=options.lr,
                 batch_size=32,
                 bptt=128,
-                dropout=0.0,
                 seed=seed,
                 precision="fp32",
                 eval_every=10**9,

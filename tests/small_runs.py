@@ -1,0 +1,93 @@
+"""Training runs small enough for tests: a tiny text, a clock that nobody waits for, a store in memory."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import ModelConfig, TrainConfig
+from charrnn.corpus import Corpus
+from charrnn.model import CharRNN
+from charrnn.training import Event, Trainer
+from charrnn.vocabulary import Vocabulary
+
+KERNELS: dict[str, Any] = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
+PLAIN: dict[str, Any] = {"batch_size": 4, "bptt": 8, "device": "cpu", "precision": "fp32"}
+DROPOUT: dict[str, Any] = {"dropout_input": 0.1, "dropout_between": 0.2, "dropout_output": 0.3}
+
+
+class Clock:
+    """Advances by a fixed amount whenever it is read."""
+
+    def __init__(self, tick: float = 0.001) -> None:
+        self.now, self.tick = 0.0, tick
+
+    def __call__(self) -> float:
+        self.now += self.tick
+        return self.now
+
+
+class Store:
+    """Keeps checkpoints in memory, all of them in order."""
+
+    def __init__(self) -> None:
+        self.saved: list[tuple[str, Checkpoint]] = []
+
+    def save(self, kind: str, saved: Checkpoint) -> Path:
+        self.saved.append((kind, saved))
+        return Path(f"{kind}.safetensors")
+
+    def load(self, kind: str) -> Checkpoint | None:
+        return self.latest(kind) if any(name == kind for name, _ in self.saved) else None
+
+    def latest(self, kind: str) -> Checkpoint:
+        return [saved for name, saved in self.saved if name == kind][-1]
+
+
+def corpus_of(text: str, val_characters: int = 0) -> Corpus:
+    vocabulary = Vocabulary("char", "".join(sorted(set(text))))
+    return Corpus("text", ("text.txt",), len(text), "0" * 64, vocabulary, vocabulary.encode(text), len(text) - val_characters)
+
+
+def random_text(length: int, seed: int = 0) -> str:
+    return "".join(random.Random(seed).choices("abc de\n", k=length))
+
+
+def trainer_of(
+    corpus: Corpus | None = None,
+    cell: str = "gru",
+    layers: int = 1,
+    hidden: int = 8,
+    clock: Callable[[], float] | None = None,
+    stop: Callable[[], str | None] = lambda: None,
+    resume: Checkpoint | None = None,
+    **settings: Any,
+) -> Trainer:
+    """A run on 500 random characters, and 100 to validate on, with `PLAIN` settings and those given."""
+    corpus = corpus or corpus_of(random_text(600), 100)
+    model = ModelConfig(corpus.vocabulary.size, cell, embedding_size=5, hidden_size=hidden, num_layers=layers)
+    config = TrainConfig(**{**PLAIN, **settings})
+    return Trainer(model, config, corpus, clock=clock or Clock(), stop=stop, resume=resume)
+
+
+def run(trainer: Trainer) -> tuple[list[Event], Store]:
+    store = Store()
+    return list(trainer.run(store)), store
+
+
+def only(events: list[Event], name: str) -> list[Event]:
+    return [event for event in events if event["event"] == name]
+
+
+def random_model(cell: str = "gru", vocab_size: int = 7, layers: int = 1, hidden: int = 8) -> CharRNN:
+    """A network whose biases matter too."""
+    config = ModelConfig(vocab_size, cell, embedding_size=5, hidden_size=hidden, num_layers=layers)
+    model, rng = CharRNN(config), np.random.default_rng(3)
+    model.load({name: rng.normal(0, 0.6, size).astype(np.float32) for name, size in config.parameter_shapes().items()})
+    return model
