@@ -145,12 +145,14 @@ def plan(
 
 def _columns(characters: int) -> int:
     """32; fewer for a text so short that a pass would be only a handful of updates."""
-    return max(4, min(32, characters // 2048))
+    return max(4, min(32, characters // 1024))
 
 
 def _hidden_size(characters: int, work: float) -> int:
-    """Grows with the work and, more slowly, with the text."""
-    size = REFERENCE_SIZE * (max(work, 1) / 4e6) ** 0.2 * (max(characters, 1) / 1e6) ** 0.1
+    """What the work affords or what the text can teach, whichever is less, with a soft corner between them."""
+    affordable = 400 * (max(work, 1) / 9e6) ** 0.22
+    useful = max(300 * (max(characters, 1) / 2e5) ** 0.45, 128)
+    size = (affordable**-4 + useful**-4) ** -0.25
     return int(UNIT * round(min(max(size, 64), 2048) / UNIT))
 
 
