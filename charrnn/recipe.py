@@ -69,9 +69,14 @@ class Plan:
         words = []
         for part, names in (self.model, PLANNED["model"]), (self.training, PLANNED["training"]):
             for name in names:
-                value = part[name]
-                words += [option_name(name), f"{value:g}" if isinstance(value, float) else str(value)]
+                words += [option_name(name), as_option(part[name])]
         return words
+
+
+def as_option(value: Any) -> str:
+    """The shortest text that an option reads as exactly ``value``."""
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(value)
 
 
 def rounded_speed(characters_per_second: float) -> float:
@@ -115,10 +120,13 @@ def plan(
     cell = choose(model, "cell", "lstm", "remembers longest")
     layers = choose(model, "num_layers", 1, "one wide layer learns more per second than two narrow ones")
     paid = f"{_short(work)} characters of work, {_short(characters)} of text"
-    hidden = choose(model, "hidden_size", _hidden_size(characters, work), paid)
+    fitting = _fitting_size(characters, work)
+    hidden = choose(model, "hidden_size", int(UNIT * round(fitting / UNIT)), paid)
     embedding = choose(model, "embedding_size", 64 if vocab_size <= 256 else 128, f"{vocab_size:,} symbols")
-    # With steps or epochs the characters read are given; with minutes a larger network reads fewer.
-    passes = (work / _cost(hidden, layers) if timed else work) / max(characters, 1)
+    # With steps or epochs the characters read are given; with minutes a larger network reads fewer. The size before it is rounded
+    # counts, so that a step of the rounding is none of the dropout's.
+    size = hidden if "hidden_size" in model else fitting
+    passes = (work / _cost(size, layers) if timed else work) / max(characters, 1)
 
     often = f"the text is read about {passes:.1f} times" if passes < 10 else f"the text is read about {passes:.0f} times"
     at_output = _output_dropout(passes)
@@ -148,13 +156,13 @@ def _columns(characters: int) -> int:
     return max(4, min(32, characters // 2048))
 
 
-def _hidden_size(characters: int, work: float) -> int:
-    """Grows with the work and, more slowly, with the text."""
+def _fitting_size(characters: int, work: float) -> float:
+    """The hidden size before it is rounded; grows with the work and, more slowly, with the text."""
     size = REFERENCE_SIZE * (max(work, 1) / 4e6) ** 0.2 * (max(characters, 1) / 1e6) ** 0.1
-    return int(UNIT * round(min(max(size, 64), 2048) / UNIT))
+    return min(max(size, 64.0), 2048.0)
 
 
-def _cost(hidden: int, layers: int) -> float:
+def _cost(hidden: float, layers: int) -> float:
     """Seconds per character, relative to the reference network."""
     return layers * float((hidden / REFERENCE_SIZE) ** 1.7)
 
