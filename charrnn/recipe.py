@@ -123,8 +123,8 @@ def plan(
     fitting = _fitting_size(characters, work)
     hidden = choose(model, "hidden_size", int(UNIT * round(fitting / UNIT)), paid)
     embedding = choose(model, "embedding_size", 64 if vocab_size <= 256 else 128, f"{vocab_size:,} symbols")
-    # With steps or epochs the characters read are given; with minutes a larger network reads fewer. The size before it is rounded
-    # counts, so that a step of the rounding is none of the dropout's.
+    # With steps or epochs the characters read are given; with minutes a larger network reads fewer. The size before
+    # rounding counts, so that a step of the rounding is none of the dropout's.
     size = hidden if "hidden_size" in model else fitting
     passes = (work / _cost(size, layers) if timed else work) / max(characters, 1)
 
@@ -159,7 +159,7 @@ def _columns(characters: int) -> int:
 def _fitting_size(characters: int, work: float) -> float:
     """The hidden size before it is rounded; grows with the work and, more slowly, with the text."""
     size = REFERENCE_SIZE * (max(work, 1) / 4e6) ** 0.2 * (max(characters, 1) / 1e6) ** 0.1
-    return min(max(size, 64.0), 2048.0)
+    return float(min(max(size, 64.0), 2048.0))
 
 
 def _cost(hidden: float, layers: int) -> float:
