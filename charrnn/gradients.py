@@ -53,4 +53,17 @@ def of_chunk(
 
     losses, states, gradients = zip(*workers.map(learn, workers.shares(len(inputs))), strict=True)
     summed = [sum(parts[1:], start=parts[0]) for parts in zip(*gradients, strict=True)]
-    return sum(losses[1:], start=losses[0]), torch.cat(states, dim=2), summed
+    return sum(losses[1:], start=losses[0]), torch.cat(states, dim=2), _apart(summed)
+
+
+def _apart(gradients: list[Tensor]) -> list[Tensor]:
+    """Each gradient contiguous and in memory of its own.
+
+    Fused optimizers read gradients as if they were contiguous, whatever their strides say; and of two biases that are only
+    ever added, autograd gives the same tensor twice, which clipping in place would scale twice.
+    """
+    known: set[int] = set()
+    for number, gradient in enumerate(gradients):
+        gradients[number] = gradient.clone() if gradient.data_ptr() in known else gradient.contiguous()
+        known.add(gradient.data_ptr())
+    return gradients

@@ -20,6 +20,8 @@ REFERENCE_SIZE = 384
 """The hidden size of the network that a machine's speed is told of."""
 ASSUMED_SPEED = 65536.0
 """Reference characters per second where nothing is timed: what two cores make."""
+MUON_PASSES = 14
+"""From this many passes on AdamW generalises better; here the two are equally good."""
 UNIT = 32
 """Hidden sizes are multiples of this, which suits the kernels."""
 
@@ -69,9 +71,14 @@ class Plan:
         words = []
         for part, names in (self.model, PLANNED["model"]), (self.training, PLANNED["training"]):
             for name in names:
-                value = part[name]
-                words += [option_name(name), f"{value:g}" if isinstance(value, float) else str(value)]
+                words += [option_name(name), as_option(part[name])]
         return words
+
+
+def as_option(value: Any) -> str:
+    """The shortest text that an option reads as exactly ``value``."""
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(value)
 
 
 def rounded_speed(characters_per_second: float) -> float:
@@ -115,19 +122,23 @@ def plan(
     cell = choose(model, "cell", "lstm", "remembers longest")
     layers = choose(model, "num_layers", 1, "one wide layer learns more per second than two narrow ones")
     paid = f"{_short(work)} characters of work, {_short(characters)} of text"
-    hidden = choose(model, "hidden_size", _hidden_size(characters, work), paid)
+    fitting = _fitting_size(characters, work)
+    hidden = choose(model, "hidden_size", int(UNIT * round(fitting / UNIT)), paid)
     embedding = choose(model, "embedding_size", 64 if vocab_size <= 256 else 128, f"{vocab_size:,} symbols")
-    # With steps or epochs the characters read are given; with minutes a larger network reads fewer.
-    passes = (work / cost(hidden, layers) if timed else work) / max(characters, 1)
+    # With steps or epochs the characters read are given; with minutes a larger network reads fewer. The size before
+    # rounding counts, so that a step of the rounding is none of the dropout's.
+    size = hidden if "hidden_size" in model else fitting
+    passes = (work / cost(size, layers) if timed else work) / max(characters, 1)
 
     often = f"the text is read about {passes:.1f} times" if passes < 10 else f"the text is read about {passes:.0f} times"
+    optimizer = choose(training, "optimizer", _optimizer(passes), often)
     at_output = _output_dropout(passes)
     chosen_model = {"cell": cell, "num_layers": layers, "hidden_size": hidden, "embedding_size": embedding}
     chosen_training = {
         "batch_size": columns,
         "bptt": bptt,
-        "optimizer": choose(training, "optimizer", "muon", "learns most per step"),
-        "lr": choose(training, "lr", _learning_rate(hidden), f"for {hidden} units"),
+        "optimizer": optimizer,
+        "lr": choose(training, "lr", _learning_rate(optimizer, hidden, columns), f"for {hidden} units, {columns} columns"),
         "dropout_input": choose(training, "dropout_input", round(at_output / 4, 3), often),
         "dropout_between": choose(training, "dropout_between", round(at_output / 2, 3), often),
         "dropout_output": choose(training, "dropout_output", at_output, often),
@@ -144,35 +155,40 @@ def plan(
 
 
 def _columns(characters: int) -> int:
-    """32; fewer for a text so short that a pass would be only a handful of updates."""
-    return max(4, min(32, characters // 1024))
+    """32; fewer for a short text, which wants more updates from a pass."""
+    return max(4, min(8, characters // 1024), min(32, characters // 12288))
 
 
-def _hidden_size(characters: int, work: float) -> int:
-    """What the work affords or what the text can teach, whichever is less, with a soft corner between them."""
-    affordable = 400 * (max(work, 1) / 9e6) ** 0.22
-    useful = max(300 * (max(characters, 1) / 2e5) ** 0.45, 128)
-    size = (affordable**-4 + useful**-4) ** -0.25
-    return int(UNIT * round(min(max(size, 64), 2048) / UNIT))
+def _fitting_size(characters: int, work: float) -> float:
+    """The hidden size before it is rounded: what the work affords or what the text can teach, with a soft corner between."""
+    affordable = 410 * (max(work, 1) / 9e6) ** 0.13
+    useful = 430 * (max(characters, 1) / 2e5) ** 0.3
+    return float(min(max((affordable**-4 + useful**-4) ** -0.25, 64.0), 2048.0))
 
 
-def cost(hidden: int, layers: int) -> float:
+def cost(hidden: float, layers: int) -> float:
     """Seconds per character, relative to the reference network."""
     return layers * float((hidden / REFERENCE_SIZE) ** 1.7)
 
 
-def _learning_rate(hidden: int) -> float:
-    """Wider layers want a lower rate."""
-    return float(f"{min(max(0.01 * (REFERENCE_SIZE / hidden) ** 0.5, 0.002), 0.02):.2g}")
+def _optimizer(passes: float) -> str:
+    """Muon learns most from a text that is new, and learns a text by heart soonest."""
+    return "muon" if passes < MUON_PASSES else "adamw"
+
+
+def _learning_rate(optimizer: str, hidden: int, columns: int) -> float:
+    """Wider layers want a lower rate, larger batches a higher one."""
+    peak = {"muon": 0.01, "adamw": 0.007}[optimizer]
+    return float(f"{min(max(peak * (REFERENCE_SIZE / hidden * columns / 32) ** 0.5, 0.001), 0.02):.2g}")
 
 
 def _output_dropout(passes: float) -> float:
     """None while the text is new, more with every doubling of the passes."""
-    return round(min(max(0.16 * math.log2(max(passes, 1e-9) / 4), 0.0), 0.6), 2)
+    return round(min(max(0.18 * math.log2(max(passes, 1e-9) / 3), 0.0), 0.65), 2)
 
 
 def _weight_decay(passes: float) -> float:
-    return float(f"{min(max(passes / 300, 0.01), 0.3):.2g}")
+    return float(f"{min(max(passes / 150, 0.01), 0.3):.2g}")
 
 
 def _short(count: float) -> str:

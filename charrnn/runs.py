@@ -98,18 +98,20 @@ def _speed(config: TrainConfig) -> float:
 
 def command(asked: Asked, prepared: Prepared) -> str:
     """The command that repeats the plan, with everything given that the recipe chose."""
-    words = ["charrnn", "train", *asked.corpus, *prepared.plan.options()]
+    words = ["charrnn", "train", *prepared.plan.options()]
+    if not asked.settings.keys() & {"steps", "epochs", "minutes"}:
+        words += ["--minutes", recipe.as_option(prepared.config.minutes)]
     chosen = recipe.CHOSEN | {"dropout"}
     for name, value in asked.settings.items():
         if name not in chosen:
-            words += [option_name(name), f"{value:g}" if isinstance(value, float) else str(value)]
-    if not asked.settings.keys() & {"steps", "epochs", "minutes"}:
-        words += ["--minutes", f"{prepared.config.minutes:g}"]
+            words += [option_name(name), recipe.as_option(value)]
     if asked.init_from is not None:
         words += ["--init-from", str(asked.init_from)]
     if asked.out is not None:
         words += ["--out", str(asked.out)]
-    return shlex.join(words)
+    # A file's name may begin with a dash.
+    words += ["--"] * any(path.startswith("-") and path != corpus.STDIN for path in asked.corpus)
+    return shlex.join([*words, *asked.corpus])
 
 
 def begin(

@@ -106,6 +106,21 @@ def test_no_weight_keeps_a_gradient():
     assert not any(value.requires_grad for value in (loss, *found))
 
 
+@every_cell
+@pytest.mark.parametrize("count", [1, 2])
+def test_every_gradient_lies_in_memory_as_its_weight_does_and_shares_it_with_no_other(cell, count):
+    """Fused AdamW takes the first for granted (it would read a view along the wider rows), clipping in place the second."""
+    given = chunk(cell)
+    found = sharded(count, *given)[2]
+    for weight, gradient in zip(given[0].weights().values(), found, strict=True):
+        assert gradient.shape == weight.shape
+        assert gradient.stride() == weight.stride()
+    before = [gradient.clone() for gradient in found]
+    for gradient in found:
+        gradient.mul_(2)
+    assert all(torch.equal(gradient, 2 * old) for gradient, old in zip(found, before, strict=True))
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_scale_multiplies_the_gradients_and_not_the_loss(count):
     given = chunk()

@@ -89,6 +89,18 @@ def test_a_run_stopped_halfway_and_resumed_equals_one_never_stopped(cell, precis
     assert (second[-1]["step"], second[-1]["reason"]) == (2 * N, "finished")
 
 
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_a_run_of_two_workers_resumes_exactly(cell, optimizer, tmp_path):
+    settings = {"cell": cell, "optimizer": optimizer, "workers": 2, "eval_every": 5}
+    whole, store = run(tmp_path / "whole", **settings)
+    _, half = run(tmp_path / "half", stop_after=N, **settings)
+    second, rest = run(tmp_path / "rest", resume=half.latest("last"), **settings)
+    assert_same(store.latest("last").weights, rest.latest("last").weights)
+    assert_same(store.latest("last").extra, rest.latest("last").extra)
+    assert evaluations(second) == evaluations(whole, after=N) != []
+
+
 @pytest.mark.parametrize("stop_after", range(0, 2 * N + 1, 3))
 def test_it_does_not_matter_where_a_run_was_stopped(stop_after, tmp_path):
     """Also before the first step, at the last, and on either side of an epoch's border."""
@@ -233,11 +245,24 @@ def test_a_resumed_run_that_finds_nothing_better_still_ends_with_the_whole_valid
     assert end["best_val_bits_per_char"] == pytest.approx(whole, rel=1e-6)
 
 
-@pytest.mark.parametrize("change", [{"batch_size": 2}, {"layers": 1}, {"cell": "gru"}])
+@pytest.mark.parametrize("change", [{"batch_size": 2}, {"layers": 1}, {"cell": "gru"}, {"optimizer": "adamw"}])
 def test_a_snapshot_that_does_not_fit_is_one_clear_error(change, tmp_path):
     _, half = run(tmp_path / "half", stop_after=N)
     with pytest.raises(CharrnnError, match="doesn't fit"):
         run(tmp_path / "rest", resume=half.latest("last"), **change)
+
+
+@pytest.mark.parametrize("moment", ["momentum_buffer.rnn.weight_hh_l0", "exp_avg.head.weight", "exp_avg_sq.head.bias"])
+@pytest.mark.parametrize("harm", ["missing", "another shape", "another type"])
+def test_moments_that_do_not_fit_are_one_clear_error(moment, harm, tmp_path):
+    snapshot = run(tmp_path / "half", stop_after=N)[1].latest("last")
+    name = f"optimizer.{moment}"
+    value = snapshot.extra.pop(name)
+    if harm != "missing":
+        harmed = {"another shape": value[:-1], "another type": value.astype(np.float64)}
+        snapshot.extra[name] = np.ascontiguousarray(harmed[harm])
+    with pytest.raises(CharrnnError, match=rf"training state \({name}\) doesn't fit"):
+        run(tmp_path / "rest", resume=snapshot)
 
 
 def test_a_best_file_holds_no_training_state_and_says_so(tmp_path):

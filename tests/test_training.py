@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from charrnn import checkpoint, training
 from charrnn.cells import Network
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.corpus import Streams
+from charrnn.device import Workers
 from charrnn.model import CharRNN
 from charrnn.training import Trainer, evaluate
 
@@ -257,6 +260,54 @@ def test_dropout_differs_from_step_to_step_and_matters(monkeypatch):
     assert len({event["bits_per_char"] for event in noisy}) == 6
 
 
+# -- workers ---------------------------------------------------------------------------------------------------------
+
+
+@every_cell
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_one_worker_and_several_make_the_same_losses(cell, optimizer, layers):
+    """To the rounding of sums; the masks and the fresh starts are drawn for all columns, however they are shared out."""
+    settings = {"steps": 12, "log_every": 1, "eval_every": 6, "batch_size": 6, "optimizer": optimizer, **DROPOUT}
+    runs = [run(trainer_of(cell=cell, layers=layers, workers=count, **settings))[0] for count in (1, 2, 3)]
+    for other in runs[1:]:
+        for name, key in (("step", "bits_per_char"), ("eval", "val_bits_per_char")):
+            one, several = ([event[key] for event in only(events, name)] for events in (runs[0], other))
+            assert several == pytest.approx(one, rel=1e-5)
+
+
+@every_cell
+def test_the_same_number_of_workers_makes_the_same_weights_bit_for_bit(cell):
+    finals = [run(trainer_of(cell=cell, steps=30, workers=2, hidden=24, **DROPOUT))[1].latest("last") for _ in range(3)]
+    for other in finals[1:]:
+        assert same_weights(finals[0].weights, other.weights)
+        assert same_weights(finals[0].extra, other.extra)
+
+
+def test_workers_are_told_and_end_with_the_run():
+    trainer = trainer_of(cell="lstm", steps=3, workers=3)
+    assert trainer.describe()["workers"] == 3
+    threads = torch.get_num_threads()
+    for _ in trainer.run(Store()):
+        named = [thread for thread in threading.enumerate() if thread.name.startswith("charrnn-worker")]
+        assert len(named) <= 3
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("charrnn-worker")]
+    assert torch.get_num_threads() == threads
+    with contextlib.closing(trainer_of(cell="lstm", steps=3, workers=3).run(Store())) as events:
+        next(events)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("charrnn-worker")]
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_an_evaluation_is_the_same_however_its_shards_are_shared_out(count):
+    model = random_model("lstm")
+    ids = np.random.default_rng(0).integers(0, 7, 6000).astype(np.uint8)
+    workers = Workers(count)
+    with workers.working():
+        assert evaluate(model, ids, 300, 5123, workers=workers) == pytest.approx(evaluate(model, ids, 300, 5123), rel=1e-6)
+
+
 # -- the schedule ----------------------------------------------------------------------------------------------------
 
 
@@ -410,6 +461,17 @@ def test_step_events_come_about_once_a_second_by_default():
 def test_evaluations_come_at_every_tenth_of_the_run_and_once_early():
     steps = [event["step"] for event in only(run(trainer_of(steps=200))[0], "eval")]
     assert steps == [16, *range(40, 201, 20)]
+
+
+@pytest.mark.parametrize(("minutes", "latest"), [(1, 8), (3, 20), (10, 63), (60, 63)])
+def test_the_first_evaluation_of_a_run_in_minutes_comes_early(minutes, latest):
+    """After 8 % of them, and never later than a minute; here a start takes 2 seconds."""
+    clock = Clock(0.02 * min(minutes, 10))
+    clock.now = 2.0
+    for event in trainer_of(clock=clock, minutes=minutes).run(Store()):
+        if event["event"] == "eval":
+            break
+    assert 0.05 * 60 < event["seconds"] <= latest
 
 
 def test_eval_every_counts_steps_and_the_last_step_is_evaluated_once():

@@ -1,0 +1,123 @@
+"""The measurement of the machine: that every figure is there, and is what its name says."""
+
+from __future__ import annotations
+
+import functools
+import json
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from charrnn import bench
+from charrnn.cells import Network
+from charrnn.config import ModelConfig
+from charrnn.device import choose_precision
+from charrnn.report import bench_table, three_digits
+
+Invoke = Callable[..., Any]
+PRECISIONS = ["fp32"] + ["bf16"] * (choose_precision("auto", torch.device("cpu")) == "bf16")
+CELLS = ("lstm", "gru", "rnn")
+FIELDS = {"group", "name", "unit", "median", "low", "high", "beside", "ratio", "ceiling"}
+EXPECTED = (
+    {("matrix products", precision) for precision in PRECISIONS}
+    | {("training", f"{cell} {name}") for cell in CELLS for name in ("torch.nn fp32", *PRECISIONS)}
+    | {
+        ("sampling", f"{cell} {name}{beside}")
+        for cell in CELLS
+        for name in ("1 stream", "64 streams")
+        for beside in ("", " torch.nn")
+    }
+    | {("encoding", "file to ids"), ("cold start", "--help"), ("cold start", "sample -n 1"), ("cold start", "import torch")}
+)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_command_measures_everything_there_is(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a network that takes no time."""
+    monkeypatch.setattr(bench, "ModelConfig", functools.partial(ModelConfig, hidden_size=16))
+    result = invoke("bench", "--seconds", "1", "--rounds", "1", "--json")
+    assert result.code == 0, result
+    figures = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {(figure["group"], figure["name"]) for figure in figures} == EXPECTED
+    assert len(figures) == len(EXPECTED)
+    for figure in figures:
+        assert figure.keys() == FIELDS
+        assert 0 < figure["low"] <= figure["median"] <= figure["high"]
+        compared = figure["group"] in ("training", "sampling") and "torch.nn" not in figure["name"]
+        assert (figure["ratio"] is not None) is (figure["beside"] is not None) is compared
+        assert (figure["ceiling"] is not None) is (compared and figure["group"] == "training")
+    by_name = {figure["name"]: figure for figure in figures}
+    for cell in CELLS:
+        for name, beside in ((f"{cell} fp32", f"{cell} torch.nn fp32"), (f"{cell} 1 stream", f"{cell} 1 stream torch.nn")):
+            ratio = by_name[name]["median"] / by_name[beside]["median"]
+            assert by_name[name]["ratio"] == pytest.approx(ratio)  # of one round
+    table = bench_table(figures, framed=False)
+    assert table.row_count == len(figures)
+
+
+def test_a_figure_is_the_median_with_its_range_and_its_ratio_the_median_of_the_rounds() -> None:
+    figure = bench._figure("g", "n", "u", [10.0, 30.0, 20.0], "other", [10.0, 10.0, 40.0], 0.5)
+    assert (figure.median, figure.low, figure.high) == (20, 10, 30)
+    assert figure.ratio == statistics.median([1.0, 3.0, 0.5]) == 1.0
+    assert (figure.beside, figure.ceiling) == ("other", 0.5)
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(0.0, 2), (10.0, 101)])
+def test_a_rate_is_calls_per_second_without_the_warm_up(seconds: float, calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, made = [50.0], []
+
+    def step() -> None:
+        made.append(1)
+        now[0] += 1.0 if len(made) == 1 else 0.1  # the first call is slow, as first calls are
+
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: now[0])
+    assert bench.rate(step, seconds) == pytest.approx(10)
+    assert len(made) <= calls
+
+
+def test_operations_per_character_are_counted_by_hand() -> None:
+    """LSTM 2 x 5, 3 inputs, 7 symbols: matrices 20 x 3, three of 20 x 5, and 7 x 5; each once forwards and twice back."""
+    config = ModelConfig(7, "lstm", embedding_size=3, hidden_size=5, num_layers=2)
+    assert bench.training_flops(config) == 6 * (60 + 100 + 100 + 100 + 35)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_loop_beside_it_is_the_same_network_and_learns(cell: str) -> None:
+    config = ModelConfig(7, cell, embedding_size=3, hidden_size=5, num_layers=2)
+    weights = bench.random_weights(config)
+    loop = bench.TorchLoop(config, weights)
+    ids = np.arange(20)[:, None] % 7
+    with torch.no_grad():
+        logits = loop.head(loop.rnn(loop.embedding(torch.from_numpy(ids.T)))[0])
+    np.testing.assert_allclose(logits[0].numpy(), Network(config, weights).unroll(ids)[0][:, 0], rtol=1e-4, atol=1e-5)
+    step = loop.trainer(3, 6)
+    losses = [step() for _ in range(60)]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_both_generators_draw_for_every_stream(cell: str) -> None:
+    config = ModelConfig(7, cell, embedding_size=3, hidden_size=5)
+    weights = bench.random_weights(config)
+    own, loop = bench.batch(Network(config, weights), 4), bench.TorchLoop(config, weights).generate(4, 0.8, 0)
+    for ids in (next(own), next(loop)):
+        assert len(ids) == 4
+        assert all(0 <= int(index) < 7 for index in ids)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(123456.7, "123,000"), (999.6, "1,000"), (12.345, "12.3"), (0.12345, "0.12"), (3.14159, "3.14")]
+)
+def test_figures_are_shown_with_digits_that_mean_something(value: float, text: str) -> None:
+    assert three_digits(value) == text
+
+
+@pytest.mark.parametrize(("option", "value"), [("--seconds", "0"), ("--rounds", "0"), ("--rounds", "x")])
+def test_a_request_that_cannot_be_measured_is_a_usage_error(option: str, value: str, invoke: Invoke) -> None:
+    result = invoke("bench", option, value)
+    assert (result.code, result.stdout) == (2, "")
+    assert option in result.stderr
