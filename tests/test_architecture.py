@@ -24,8 +24,8 @@ FLOORS = [
     ["__init__", "config"],
     ["vocabulary", "corpus", "cells", "checkpoint"],
     ["sampling", "hidden"],
-    ["model", "training"],
-    ["report", "console"],
+    ["model", "training", "reach"],
+    ["report", "charts", "console"],
     ["cli", "__main__"],
 ]
 THIRD_PARTY = [
