@@ -14,7 +14,7 @@ import stat
 import struct
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -443,3 +443,9 @@ def resolve(path: Path | None) -> Path:
             raise CharrnnError(f"{path}: the directory holds no {BEST}; name a run directory or a checkpoint file")
         return path / BEST
     return path
+
+
+def labels(paths: Sequence[Path]) -> list[str]:
+    """A short name for each checkpoint file: its run's if it is a ``best``, else its own; the whole path where names clash."""
+    names = [(path.resolve().parent.name if path.name == BEST else path.stem) or str(path) for path in paths]
+    return [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]

@@ -483,6 +483,58 @@ def info(
     console.finish()
 
 
+@app.command(no_args_is_help=True)
+def inspect(
+    text: Annotated[
+        str | None,
+        typer.Argument(metavar="[TEXT]", help="Text for --memory; - is stdin (default: what the network generates)."),
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--file", metavar="FILE", help="Read the text from a file.")] = None,
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option("-c", "--checkpoint", metavar="PATH", help="A checkpoint or a run; several in one chart."),
+    ] = None,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="How far back gradients and information reach (needs torch).")
+    ] = False,
+    contribution: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="How much of each character of TEXT the final hidden state holds (needs torch)."),
+    ] = None,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the charts as a picture too.")] = None,
+    as_json: _Json = False,
+    quiet: _Quiet = False,
+) -> None:
+    """Show what trained networks do with a text."""
+    if not memory and contribution is None:
+        raise UsageError("what to show? --memory, or --contribution TEXT")
+    if text is not None and file is not None:
+        raise UsageError("TEXT or --file: give one, not both")
+    from charrnn import charts, reach
+    from charrnn import checkpoint as checkpoints
+
+    console = _console(quiet)
+    compared = [checkpoints.read(checkpoints.resolve(path)) for path in checkpoint or (None,)]
+    read, probe = _read_prompt(text, file), _read_prompt(contribution, None)
+    if memory and not read:
+        console.say(f"charrnn: no text given; reading {reach.GENERATED:,} characters that the first network generates")
+        read = reach.generated(compared[0])
+    memories, contributions = [], []
+    for trained, label in zip(compared, checkpoints.labels([trained.path for trained in compared]), strict=True):
+        if memory:
+            memories.append(reach.remembered(trained, _known_text(read, trained.vocabulary, console)).to_json(label))
+        if contribution is not None:
+            contributions.append(reach.contributed(trained, _known_text(probe, trained.vocabulary, console), label))
+    if svg is not None:
+        checkpoints.write_whole(svg, charts.memory_svg(memories, contributions).encode())
+    if as_json:
+        console.product("".join(map(_json, [*memories, *contributions])))
+    else:
+        for picture in (charts.drawn if console.stdout_is_terminal else charts.listed)(memories, contributions):
+            console.table(picture)
+    console.finish()
+
+
 @app.command()
 def bench(
     seconds: Annotated[float, typer.Option(metavar="NUMBER", help="About how long to measure.", min=1)] = 60.0,

@@ -113,7 +113,10 @@ class CharRNN(nn.Module):
         Returns:
             Logits (N, T, V) and the state after the last character (L, P, N, H).
         """
-        x = self.embedding(ids)  # (N, T, E)
+        return self.read(self.embedding(ids), state, masks)
+
+    def read(self, x: Tensor, state: Tensor, masks: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """As `forward`, but from embedded characters x (N, T, E), so that gradients with respect to them can be asked for."""
         if masks is not None:
             x = x * masks[0]
         # torch's own kernel for the LSTM is fused; on a CPU those for the other cells are not.

@@ -24,8 +24,8 @@ FLOORS = [
     ["__init__", "config", "recipe"],
     ["vocabulary", "corpus", "cells", "checkpoint"],
     ["sampling", "hidden"],
-    ["device", "kernels", "model", "optimizer", "gradients", "speed", "training", "runs", "bench"],
-    ["report", "console"],
+    ["device", "kernels", "model", "optimizer", "gradients", "speed", "training", "runs", "bench", "reach"],
+    ["report", "charts", "console"],
     ["cli", "__main__"],
 ]
 THIRD_PARTY = [
