@@ -78,6 +78,13 @@ class Console:
         with contextlib.suppress(BrokenPipeError):
             print(visible(text).replace("\n", " "), file=self.stderr, flush=True)
 
+    @property
+    def width(self) -> int:
+        """The terminal's columns, as rich finds them."""
+        from rich.console import Console as RichConsole
+
+        return RichConsole(file=self.stdout).width
+
     def table(self, table: RenderableType) -> None:
         """A rich renderable on stdout: as wide as the terminal, or as wide as it needs in a pipe."""
         from rich.console import Console as RichConsole
