@@ -44,7 +44,13 @@ app = typer.Typer(
 
 
 def _setting(
-    config: type[Any], name: str, text: str, *spellings: str, option: str | None = None, panel: str | None = None
+    config: type[Any],
+    name: str,
+    text: str,
+    *spellings: str,
+    option: str | None = None,
+    panel: str | None = None,
+    envvar: str | None = None,
 ) -> Any:
     """An option for one field of a configuration: its default and its limits come from there."""
     default, interval, choices = limits(config, name)
@@ -62,7 +68,7 @@ def _setting(
         return given
 
     metavar = "|".join(choices) if interval is None else "INT" if interval.integer else "NUMBER"
-    return typer.Option(option, *spellings, parser=parse, metavar=metavar, help=text, rich_help_panel=panel)
+    return typer.Option(option, *spellings, parser=parse, metavar=metavar, help=text, rich_help_panel=panel, envvar=envvar)
 
 
 def _complete_checkpoint(incomplete: str) -> list[str]:
@@ -224,7 +230,9 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and the command that repeats it.", rich_help_panel=_BOOKKEEPING)
     ] = False,
-    device: Annotated[str | None, _setting(TrainConfig, "device", "Where to train.", panel=_MACHINE)] = None,
+    device: Annotated[
+        str | None, _setting(TrainConfig, "device", "Where to train.", panel=_MACHINE, envvar="CHARRNN_DEVICE")
+    ] = None,
     precision: Annotated[
         str | None, _setting(TrainConfig, "precision", "Of the matrix products (weights stay fp32).", panel=_MACHINE)
     ] = None,

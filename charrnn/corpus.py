@@ -207,7 +207,7 @@ def code_points(path: str, *, level: str = "char", encoding: str | None = None) 
         if level == "byte":
             yield from (np.frombuffer(block, dtype=np.uint8) for block in _blocks(path))
         else:
-            yield from (codes for _, codes in _decoded(_blocks(path), path, encoding) if len(codes))
+            yield from (codes for _, codes in _decoded(_blocks(path), path, encoding, "try --encoding latin-1") if len(codes))
     except OSError as error:
         raise CharrnnError(f"{path}: {error.strerror or error}") from error
 
@@ -241,7 +241,9 @@ def _blocks(path: str) -> Iterator[bytes]:
             raise CharrnnError(f"{path}: not a whole gzip file ({error})") from error
 
 
-def _decoded(blocks: Iterator[bytes], path: str, encoding: str | None) -> Iterator[tuple[bytes, NDArray[Any]]]:
+def _decoded(
+    blocks: Iterator[bytes], path: str, encoding: str | None, advice: str = "try --encoding latin-1, or --level byte"
+) -> Iterator[tuple[bytes, NDArray[Any]]]:
     """Each raw block with the code points it completes, line ends as LF."""
     decoder: codecs.IncrementalDecoder | None = None
     consumed, held = 0, ""  # ``held``: a CR whose LF may stand in the next block
@@ -262,11 +264,9 @@ def _decoded(blocks: Iterator[bytes], path: str, encoding: str | None) -> Iterat
             text = held + decoder.decode(unmarked, final=not raw)
         except UnicodeDecodeError as error:
             where = consumed - pending + error.start
-            raise CharrnnError(
-                f"{path}: byte {where} is not valid {name.upper()} text; try --encoding latin-1, or --level byte"
-            ) from error
+            raise CharrnnError(f"{path}: byte {where} is not valid {name.upper()} text; {advice}") from error
         except UnicodeError as error:
-            raise CharrnnError(f"{path}: not valid {name} text ({error}); try --level byte") from error
+            raise CharrnnError(f"{path}: not valid {name} text ({error}); {advice}") from error
         consumed += len(unmarked)
         held = ""
         if raw and text.endswith("\r"):
