@@ -475,7 +475,7 @@ def _stream(console: Console, echoed: str, pieces: Iterator[str], *, raw: bool) 
 @app.command(no_args_is_help=True)
 def score(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Text files, .gz files, directories of *.txt, or - for stdin.")
+        list[str], typer.Argument(metavar="FILE", help="Text files, .gz files, directories of *.txt, or - for stdin.")
     ],
     checkpoint: _Checkpoint = None,
     window: Annotated[
@@ -500,7 +500,7 @@ def score(
     as_json: _Json = False,
     quiet: _Quiet = False,
 ) -> None:
-    """Tell how well a network foresees texts, in bits per character: the fewer, the better."""
+    """Tell how well a network foresees each FILE, in bits per character: the fewer, the better."""
     console, config = _console(quiet), ScoreConfig(window=window, encoding=encoding)
     ways = {"--window": window is not None, "--lines": by_line, "--rank": rank, "--exact": exact}
     if len(given := [option for option, wanted in ways.items() if wanted]) > 1 or (rank and per_char):

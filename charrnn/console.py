@@ -76,7 +76,9 @@ class Console:
 
     def _line(self, text: str) -> None:
         with contextlib.suppress(BrokenPipeError):
-            print(visible(text).replace("\n", " "), file=self.stderr, flush=True)
+            # One write: beside another program on the same terminal the line stays whole.
+            self.stderr.write(visible(text).replace("\n", " ") + "\n")
+            self.stderr.flush()
 
     @property
     def width(self) -> int:
