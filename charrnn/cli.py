@@ -6,6 +6,7 @@ import contextlib
 import functools
 import itertools
 import os
+import platform
 import shlex
 import signal
 import sys
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from charrnn import CharrnnError, UsageError, __version__, recipe
-from charrnn.config import ModelConfig, SampleConfig, TrainConfig, limits, option_name
+from charrnn.config import ModelConfig, NextConfig, SampleConfig, ScoreConfig, TrainConfig, limits, option_name
 
 if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint, RunDirectory
@@ -43,7 +44,13 @@ app = typer.Typer(
 
 
 def _setting(
-    config: type[Any], name: str, text: str, *spellings: str, option: str | None = None, panel: str | None = None
+    config: type[Any],
+    name: str,
+    text: str,
+    *spellings: str,
+    option: str | None = None,
+    panel: str | None = None,
+    envvar: str | None = None,
 ) -> Any:
     """An option for one field of a configuration: its default and its limits come from there."""
     default, interval, choices = limits(config, name)
@@ -61,7 +68,13 @@ def _setting(
         return given
 
     metavar = "|".join(choices) if interval is None else "INT" if interval.integer else "NUMBER"
-    return typer.Option(option, *spellings, parser=parse, metavar=metavar, help=text, rich_help_panel=panel)
+    return typer.Option(option, *spellings, parser=parse, metavar=metavar, help=text, rich_help_panel=panel, envvar=envvar)
+
+
+def _complete_checkpoint(incomplete: str) -> list[str]:
+    from charrnn import completion
+
+    return completion.checkpoints(incomplete)
 
 
 _Checkpoint = Annotated[
@@ -70,7 +83,9 @@ _Checkpoint = Annotated[
         "-c",
         "--checkpoint",
         metavar="PATH",
+        envvar="CHARRNN_CHECKPOINT",
         help="A checkpoint file or a run directory (default: the most recent best.safetensors under checkpoints/).",
+        autocompletion=_complete_checkpoint,
     ),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Machine-readable JSON on stdout, one object per line.")]
@@ -83,9 +98,19 @@ _BOOKKEEPING, _MACHINE = "Evaluation and saving", "The machine"
 def _show_version(wanted: bool) -> None:
     if wanted:
         console = _console(False)
-        console.product(f"charrnn {__version__}\n")
+        console.product(f"charrnn {__version__} ({_torch_version()}, Python {platform.python_version()})\n")
         console.finish()
         raise typer.Exit
+
+
+def _torch_version() -> str:
+    """Read from torch's metadata; importing it would take a second."""
+    from importlib import metadata
+
+    try:
+        return f"torch {metadata.version('torch')}"
+    except metadata.PackageNotFoundError:
+        return "without torch"
 
 
 @app.callback()
@@ -205,7 +230,9 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and the command that repeats it.", rich_help_panel=_BOOKKEEPING)
     ] = False,
-    device: Annotated[str | None, _setting(TrainConfig, "device", "Where to train.", panel=_MACHINE)] = None,
+    device: Annotated[
+        str | None, _setting(TrainConfig, "device", "Where to train.", panel=_MACHINE, envvar="CHARRNN_DEVICE")
+    ] = None,
     precision: Annotated[
         str | None, _setting(TrainConfig, "precision", "Of the matrix products (weights stay fp32).", panel=_MACHINE)
     ] = None,
@@ -376,7 +403,7 @@ def sample(
     from charrnn.cells import Network
 
     trained = checkpoints.read(checkpoints.resolve(checkpoint))
-    text = _known_text(_read_prompt(prompt, prompt_file), trained.vocabulary, console)
+    text = _known_text(_read_prompt(prompt, prompt_file, "--prompt"), trained.vocabulary, console)
     if (drawn_seed := config.seed) is None:
         drawn_seed = int.from_bytes(os.urandom(4), "big")
         console.say(f"charrnn: seed {drawn_seed}")
@@ -400,7 +427,7 @@ def sample(
     console.finish()
 
 
-def _read_prompt(prompt: str | None, prompt_file: Path | None) -> str:
+def _read_prompt(prompt: str | None, prompt_file: Path | None, option: str) -> str:
     try:
         if prompt_file is not None:
             return prompt_file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
@@ -413,7 +440,7 @@ def _read_prompt(prompt: str | None, prompt_file: Path | None) -> str:
     except OSError as error:
         raise CharrnnError(f"{prompt_file or 'stdin'}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        where = prompt_file or ("stdin" if prompt == "-" else "--prompt")
+        where = prompt_file or ("stdin" if prompt == "-" else option)
         raise CharrnnError(f"{where}: byte {error.start} is not valid UTF-8 text") from error
 
 
@@ -443,6 +470,130 @@ def _stream(console: Console, echoed: str, pieces: Iterator[str], *, raw: bool) 
             last = piece
     if not last.endswith("\n"):
         console.product("\n")
+
+
+@app.command(no_args_is_help=True)
+def score(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="Text files, .gz files, directories of *.txt, or - for stdin.")
+    ],
+    checkpoint: _Checkpoint = None,
+    window: Annotated[
+        int | None, _setting(ScoreConfig, "window", "Score windows of so many characters, each from a zero state.")
+    ] = None,
+    by_line: Annotated[bool, typer.Option("--lines", help="Score each line by itself: a row each, in order.")] = False,
+    rank: Annotated[bool, typer.Option("--rank", help="Like --lines, from the most to the least surprising.")] = False,
+    per_char: Annotated[
+        bool, typer.Option("--per-char", help="A row per character: its bits, its rank, the likeliest three.")
+    ] = False,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact",
+            help="Read long texts as one stream. By default texts from 65,536 characters are read in columns that first read"
+            " the 1,024 characters before them; a column that differs by over 0.001 bits at its seam is read again exactly.",
+        ),
+    ] = False,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of the files; by default UTF-8, or UTF-16 by its byte-order mark.", metavar="NAME")
+    ] = None,
+    as_json: _Json = False,
+    quiet: _Quiet = False,
+) -> None:
+    """Tell how well a network foresees each FILE, in bits per character: the fewer, the better."""
+    console, config = _console(quiet), ScoreConfig(window=window, encoding=encoding)
+    ways = {"--window": window is not None, "--lines": by_line, "--rank": rank, "--exact": exact}
+    if len(given := [option for option, wanted in ways.items() if wanted]) > 1 or (rank and per_char):
+        raise UsageError(f"{' or '.join(given if len(given) > 1 else ['--rank', '--per-char'])}: give one, not both")
+    _limit_threads(1)  # The columns are shared among threads instead.
+    import numpy as np
+
+    from charrnn import checkpoint as checkpoints
+    from charrnn import corpus, report, scoring
+    from charrnn.cells import Network
+
+    paths = corpus.text_files(files)
+    trained = checkpoints.read(checkpoints.resolve(checkpoint))
+    with np.errstate(over="ignore", invalid="ignore"):
+        network = Network(trained.model, trained.weights)
+    scorer = scoring.Scorer(network, trained.vocabulary, details=per_char)
+    records: list[dict[str, Any]] = []
+    total = scorer.tally()
+    show = functools.partial(_score_row, as_json=as_json, raw=not console.stdout_is_terminal)
+    for path in paths:
+        blocks, tally = corpus.code_points(path, level=trained.vocabulary.level, encoding=config.encoding), scorer.tally()
+        if by_line or rank:
+            pieces = scorer.lines(blocks)
+        else:
+            pieces = scorer.carried(blocks, exact=exact) if window is None else scorer.windows(blocks, window)
+        name = {"file": path} if len(paths) > 1 else {}
+        for number, piece in enumerate(pieces, 1):
+            tally.add(piece)
+            if per_char:
+                console.product("".join(show(name | record) for record in scorer.characters(piece)))
+            elif rank:
+                records.append(name | scorer.line(piece, number))
+            elif by_line:
+                console.product(show(name | scorer.line(piece, number)), flush=piece.last)
+        summary = {"file": path, **tally.to_json()}
+        if per_char or by_line or rank:
+            console.say(report.score_sentence(summary))
+        elif as_json:
+            console.product(_json(summary | scorer.reading), flush=True)
+        else:
+            records.append(summary)
+        if tally.unknown:
+            console.warn(f"{path}: {report.unknown_sentence(tally.unknown, tally.strangers)}")
+        total.merge(tally)
+    if rank:
+        for record in sorted(records, key=scoring.surprise, reverse=True):
+            console.product(show(record))
+    elif records:
+        records += [{"file": "total", **total.to_json()}] if len(records) > 1 else []
+        console.table(report.score_table(records, framed=console.stdout_is_terminal))
+    console.finish()
+
+
+def _score_row(record: Mapping[str, Any], *, as_json: bool, raw: bool) -> str:
+    from charrnn import report
+
+    if as_json:
+        return _json(record)
+    return report.character_row(record) if "char" in record else report.line_row(record, raw=raw)
+
+
+@app.command("next")
+def next_character(
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The text before it; - reads it from stdin.")] = "",
+    checkpoint: _Checkpoint = None,
+    top: Annotated[int | None, _setting(NextConfig, "top", "Show the K likeliest.")] = None,
+    as_json: _Json = False,
+    quiet: _Quiet = False,
+) -> None:
+    """Show which character a network expects after PROMPT: bars on a terminal, character TAB probability in a pipe."""
+    console, config = _console(quiet), NextConfig() if top is None else NextConfig(top)
+    _limit_threads(1)
+    import numpy as np
+
+    from charrnn import checkpoint as checkpoints
+    from charrnn import report, scoring
+    from charrnn.cells import Network
+
+    text = _read_prompt(prompt, None, "PROMPT")
+    trained = checkpoints.read(checkpoints.resolve(checkpoint))
+    text = _known_text(text, trained.vocabulary, console)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = scoring.next_characters(Network(trained.model, trained.weights), trained.vocabulary, text)
+    shown = found[: config.top]
+    if as_json:
+        entropy = scoring.entropy([record["probability"] for record in found])
+        console.product(_json({"prompt": text, "entropy_bits": entropy, "next": shown}))
+    elif console.stdout_is_terminal:
+        pairs = [(record["char"], record["probability"]) for record in shown]
+        console.table(report.next_table(pairs, len(found) - len(shown), console.width))
+    else:
+        console.product("".join(report.next_row(record) for record in shown))
+    console.finish()
 
 
 @app.command()
@@ -515,7 +666,7 @@ def inspect(
 
     console = _console(quiet)
     compared = [checkpoints.read(checkpoints.resolve(path)) for path in checkpoint or (None,)]
-    read, probe = _read_prompt(text, file), _read_prompt(contribution, None)
+    read, probe = _read_prompt(text, file, "TEXT"), _read_prompt(contribution, None, "--contribution")
     if memory and not read:
         console.say(f"charrnn: no text given; reading {reach.GENERATED:,} characters that the first network generates")
         read = reach.generated(compared[0])
@@ -602,10 +753,10 @@ def _console(quiet: bool) -> Console:
     return Console(quiet=quiet)
 
 
-def _limit_threads() -> None:
+def _limit_threads(most: int = SAMPLING_THREADS) -> None:
     """Before NumPy is imported: its matrix library reads these then, and would otherwise take every core."""
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, str(min(os.cpu_count() or 1, SAMPLING_THREADS)))
+        os.environ.setdefault(name, str(min(os.cpu_count() or 1, most)))
 
 
 def _seconds_since_start() -> float:

@@ -216,3 +216,18 @@ class SampleConfig(_Config):
     top_k: int | None = _integer(None, 1, MANY)
     top_p: float | None = _number(None, 0, 1, low_open=True)
     seed: int | None = _integer(None, 0, 2**63 - 1)
+
+
+@dataclass(frozen=True)
+class ScoreConfig(_Config):
+    """How a text is scored: ``window`` None carries the state through it."""
+
+    window: int | None = _integer(None, 1, MANY)
+    encoding: str | None = field(default=None, metadata={"text": True})
+
+
+@dataclass(frozen=True)
+class NextConfig(_Config):
+    """How much of the next character's distribution is shown."""
+
+    top: int = _integer(10, 1, MANY)

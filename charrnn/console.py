@@ -76,7 +76,16 @@ class Console:
 
     def _line(self, text: str) -> None:
         with contextlib.suppress(BrokenPipeError):
-            print(visible(text).replace("\n", " "), file=self.stderr, flush=True)
+            # One write: beside another program on the same terminal the line stays whole.
+            self.stderr.write(visible(text).replace("\n", " ") + "\n")
+            self.stderr.flush()
+
+    @property
+    def width(self) -> int:
+        """The terminal's columns, as rich finds them."""
+        from rich.console import Console as RichConsole
+
+        return RichConsole(file=self.stdout).width
 
     def table(self, table: RenderableType) -> None:
         """A rich renderable on stdout: as wide as the terminal, or as wide as it needs in a pipe."""

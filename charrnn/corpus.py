@@ -195,6 +195,23 @@ def _read_files(files: Sequence[str], store: _BlockStore, level: str, encoding: 
     return _Read(size, digest.hexdigest(), counts)
 
 
+def code_points(path: str, *, level: str = "char", encoding: str | None = None) -> Iterator[NDArray[Any]]:
+    """The code points of one text file, ``.gz`` file or ``-``, line ends as LF, in blocks as they arrive (the raw bytes at
+    level ``byte``).
+
+    Errors are those of `read_corpus`.
+    """
+    if encoding is not None:
+        _check_encoding(encoding)
+    try:
+        if level == "byte":
+            yield from (np.frombuffer(block, dtype=np.uint8) for block in _blocks(path))
+        else:
+            yield from (codes for _, codes in _decoded(_blocks(path), path, encoding, "try --encoding latin-1") if len(codes))
+    except OSError as error:
+        raise CharrnnError(f"{path}: {error.strerror or error}") from error
+
+
 def _check_encoding(encoding: str) -> None:
     try:
         known = codecs.lookup(encoding)
@@ -217,13 +234,16 @@ def _open(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
 def _blocks(path: str) -> Iterator[bytes]:
     with _open(path) as source:
         try:
-            while block := source.read(BLOCK_BYTES):
+            # What a pipe has by now comes at once: whoever scores the lines of a log that grows waits for no full block.
+            while block := source.read1(BLOCK_BYTES):  # type: ignore[attr-defined] # all that `_open` returns have it
                 yield block
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise CharrnnError(f"{path}: not a whole gzip file ({error})") from error
 
 
-def _decoded(blocks: Iterator[bytes], path: str, encoding: str | None) -> Iterator[tuple[bytes, NDArray[Any]]]:
+def _decoded(
+    blocks: Iterator[bytes], path: str, encoding: str | None, advice: str = "try --encoding latin-1, or --level byte"
+) -> Iterator[tuple[bytes, NDArray[Any]]]:
     """Each raw block with the code points it completes, line ends as LF."""
     decoder: codecs.IncrementalDecoder | None = None
     consumed, held = 0, ""  # ``held``: a CR whose LF may stand in the next block
@@ -244,11 +264,9 @@ def _decoded(blocks: Iterator[bytes], path: str, encoding: str | None) -> Iterat
             text = held + decoder.decode(unmarked, final=not raw)
         except UnicodeDecodeError as error:
             where = consumed - pending + error.start
-            raise CharrnnError(
-                f"{path}: byte {where} is not valid {name.upper()} text; try --encoding latin-1, or --level byte"
-            ) from error
+            raise CharrnnError(f"{path}: byte {where} is not valid {name.upper()} text; {advice}") from error
         except UnicodeError as error:
-            raise CharrnnError(f"{path}: not valid {name} text ({error}); try --level byte") from error
+            raise CharrnnError(f"{path}: not valid {name} text ({error}); {advice}") from error
         consumed += len(unmarked)
         held = ""
         if raw and text.endswith("\r"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -45,6 +45,13 @@ def visible(text: str) -> str:
         else:
             shown.append(character)
     return "".join(shown)
+
+
+def escaped(character: str) -> str:
+    """One character for a column of a table: what has no shape of its own, and the backslash, as an escape of Python's."""
+    if character == "\\" or not (character.isprintable() or character.isspace()):
+        return character.encode("unicode_escape").decode("ascii")
+    return character if character == " " or not character.isspace() else repr(character)[1:-1]
 
 
 def hidden_table(layers: Sequence[Mapping[str, Any]]) -> Table:
@@ -148,3 +155,72 @@ def three_digits(value: float) -> str:
     """A figure that was measured, without digits that mean nothing."""
     digits = 3 - len(str(int(abs(value))))
     return f"{round(value, digits):,.0f}" if digits <= 0 else f"{value:.{digits}f}"
+
+
+def score_table(records: Sequence[Mapping[str, Any]], *, framed: bool) -> Table:
+    """The scores of texts, a row each: ``framed`` for a terminal, bare columns for a pipe."""
+    table = Table(box=box.SIMPLE_HEAD if framed else None, pad_edge=False, header_style="bold" if framed else "")
+    for heading in ("file", "bits/char", "nats/char", "perplexity", "characters", "unknown"):
+        table.add_column(heading, justify="left" if heading == "file" else "right", no_wrap=heading != "file", overflow="fold")
+    for record in records:
+        means = (record[key] for key in ("bits_per_char", "nats_per_char", "perplexity"))
+        shown = ("-" if mean is None else f"{mean:,.4f}" for mean in means)
+        table.add_row(Text(visible(record["file"])), *shown, f"{record['characters']:,}", f"{record['unknown']:,}")
+    return table
+
+
+def line_row(record: Mapping[str, Any], *, raw: bool) -> str:
+    """The score of a line, tab-separated: bits per character, bits, characters, unknown ones, its place, its text."""
+    mean = "-" if record["bits_per_char"] is None else f"{record['bits_per_char']:.4f}"
+    fields = (mean, f"{record['bits']:.3f}", record["characters"], record["unknown"], place(record))
+    return "\t".join(map(str, fields)) + f"\t{record['text'] if raw else visible(record['text'])}\n"
+
+
+def place(record: Mapping[str, Any]) -> str:
+    """Where a line stands: its number, after its file's name where there are several files."""
+    return f"{record['file']}:{record['line']}" if "file" in record else f"{record['line']}"
+
+
+def character_row(record: Mapping[str, Any]) -> str:
+    """The score of a character, tab-separated: the character, its bits, its rank, the likeliest in its place."""
+    bits, rank = ("-", "-") if record["bits"] is None else (f"{record['bits']:.4f}", str(record["rank"]))
+    return "\t".join([escaped(record["char"]), bits, rank, *map(escaped, record["likeliest"])]) + "\n"
+
+
+def bar(share: float, width: int) -> str:
+    """A bar of ``share`` (0 to 1) of ``width`` columns, in eighths of a column."""
+    eighths = round(share * width * 8)
+    return "█" * (eighths // 8) + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[eighths % 8]
+
+
+def next_table(likeliest: Sequence[tuple[str, float]], others: int, width: int) -> Table:
+    """The likeliest next characters and their probabilities as bars, and what is left for the ``others``."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    table.add_column(style="cyan", no_wrap=True)
+    most = max(share for _, share in likeliest)
+    for character, share in likeliest:
+        shown = "space" if character == " " else escaped(character)
+        table.add_row(Text(shown), f"{share:.1%}", bar(share / most, max(1, min(60, width - 24))))
+    left = max(0.0, 1 - sum(share for _, share in likeliest))
+    if others:
+        table.add_row(Text(f"{others:,} others", "dim"), Text(f"{left:.1%}", "dim"), "")
+    return table
+
+
+def next_row(record: Mapping[str, Any]) -> str:
+    """A character and its probability, tab-separated."""
+    return f"{escaped(record['char'])}\t{record['probability']:.6f}\n"
+
+
+def score_sentence(record: Mapping[str, Any]) -> str:
+    """A text's score as one line."""
+    mean = "-" if record["bits_per_char"] is None else f"{record['bits_per_char']:.4f}"
+    return f"charrnn: {record['file']}: {mean} bits/char over {record['characters']:,} characters"
+
+
+def unknown_sentence(count: int, strangers: Iterable[str]) -> str:
+    """How characters were counted that the network doesn't know."""
+    named = " ".join(map(repr, sorted(strangers)[:8]))
+    return f"{count:,} characters that the network doesn't know ({named}) were read as its unknown character and are in no sum"

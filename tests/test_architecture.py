@@ -21,9 +21,9 @@ PACKAGE = ROOT / "charrnn"
 
 # A module imports modules of lower floors, and those of its own floor that stand before it.
 FLOORS = [
-    ["__init__", "config", "recipe"],
+    ["__init__", "config", "recipe", "completion"],
     ["vocabulary", "corpus", "cells", "checkpoint"],
-    ["sampling", "hidden"],
+    ["sampling", "scoring", "hidden"],
     ["device", "kernels", "model", "optimizer", "gradients", "speed", "training", "runs", "bench", "reach"],
     ["report", "charts", "console"],
     ["cli", "__main__"],
@@ -175,7 +175,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["sample", "--help"], ["info", "--help"], ["bench", "--help"], ["--version"]]
+    "arguments",
+    [
+        ["--help"],
+        *([verb, "--help"] for verb in ("train", "sample", "score", "next", "inspect", "info", "bench")),
+        ["--version"],
+    ],
 )
 def test_help_loads_neither_numpy_nor_torch(arguments: list[str]) -> None:
     stdout, loaded = loaded_by(*arguments)
@@ -186,6 +191,13 @@ def test_help_loads_neither_numpy_nor_torch(arguments: list[str]) -> None:
 def test_sampling_loads_no_torch(trained: Path) -> None:
     stdout, loaded = loaded_by("sample", "-n", "1", "-c", trained)
     assert stdout.removesuffix("\n") in ("", "a", "b", "\n")
+    assert loaded & {"numpy", "torch", "charrnn.training"} == {"numpy"}
+
+
+@pytest.mark.parametrize("arguments", [["score", __file__], ["score", __file__, "--lines"], ["next", "a"]])
+def test_scoring_loads_no_torch(trained: Path, arguments: list[str]) -> None:
+    stdout, loaded = loaded_by(*arguments, "-c", trained)
+    assert stdout
     assert loaded & {"numpy", "torch", "charrnn.training"} == {"numpy"}
 
 

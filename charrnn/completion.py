@@ -1,0 +1,43 @@
+"""What a shell offers while a word is being typed; standard library only, since a person waits for every key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT, BEST, SUFFIX = "checkpoints", "best.safetensors", ".safetensors"
+MOST_DIRECTORIES = 1000
+"""No more than these are looked into for one completion."""
+
+
+def checkpoints(incomplete: str) -> list[str]:
+    """The checkpoints that ``incomplete`` may become, sorted: runs under ``checkpoints/``, and directories and
+    ``.safetensors`` files where the word points to.
+    """
+    found = {run for run in _runs(ROOT) if run.startswith(incomplete)}
+    parent, name = os.path.split(incomplete)
+    for entry in _entries(parent or "."):
+        if entry.name.startswith(name) and (name.startswith(".") or not entry.name.startswith(".")):
+            path = incomplete.removesuffix(name) + entry.name
+            if entry.is_dir():
+                found.add(path if path in found else path + "/")
+            elif entry.name.endswith(SUFFIX):
+                found.add(path)
+    return sorted(found)
+
+
+def _runs(root: str) -> Iterator[str]:
+    for number, (top, _, files) in enumerate(os.walk(root)):
+        if number == MOST_DIRECTORIES:
+            return
+        if BEST in files:
+            yield top
+
+
+def _entries(directory: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(Path(directory).expanduser()) as entries:
+            return list(entries)
+    except (OSError, RuntimeError):  # RuntimeError: ~nobody-of-this-name
+        return []

@@ -1,0 +1,108 @@
+"""What a shell is offered: as lists, by the protocols of the shells, and by bash itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from charrnn import completion
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two runs, a run elsewhere, a checkpoint by itself, and what is none of these."""
+    monkeypatch.chdir(tmp_path)
+    for run in ("checkpoints/novel", "checkpoints/deep/er", "elsewhere/run"):
+        (tmp_path / run).mkdir(parents=True)
+        (tmp_path / run / "best.safetensors").touch()
+    for name in ("notes.txt", "model.safetensors", ".hidden.safetensors", "checkpoints/novel/log.jsonl"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("", ["checkpoints/", "checkpoints/deep/er", "checkpoints/novel", "elsewhere/", "model.safetensors"]),
+        ("checkpoints/", ["checkpoints/deep/", "checkpoints/deep/er", "checkpoints/novel"]),
+        ("checkpoints/n", ["checkpoints/novel"]),
+        ("checkpoints/novel/", ["checkpoints/novel/best.safetensors"]),
+        ("else", ["elsewhere/"]),
+        ("./elsewhere/r", ["./elsewhere/run/"]),
+        ("m", ["model.safetensors"]),
+        (".h", [".hidden.safetensors"]),
+        ("gone/", []),
+        ("~nobody-of-this-name/", []),
+    ],
+)
+def test_checkpoints_are_offered_by_run_and_by_path(tree: Path, typed: str, offered: list[str]) -> None:
+    assert completion.checkpoints(typed) == offered
+
+
+def test_a_home_directory_is_looked_into_and_stays_as_typed(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tree))
+    assert completion.checkpoints("~/m") == ["~/model.safetensors"]
+
+
+def offered_by(shell: str, *words: str, cwd: Path) -> list[str]:
+    """What the program answers the completion script of ``shell`` after ``words``, the last one unfinished."""
+    line = " ".join(words)
+    variables = {
+        "_CHARRNN_COMPLETE": f"complete_{shell}",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(words) - 1),
+        "_TYPER_COMPLETE_ARGS": line,
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    # A process of its own says at its end that it has loaded neither NumPy nor torch.
+    program = (
+        "import atexit, sys; atexit.register(lambda: {'numpy', 'torch'} & set(sys.modules) and print('SLOW'));"
+        "from charrnn.cli import main; main()"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, **variables}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    answer = done.stdout.replace("_arguments '*: :((", "").replace("))'", "")
+    return [text.strip('"').split('"')[0].split("\t")[0] for text in answer.splitlines()]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_commands_options_and_checkpoints_are_completed(tree: Path, shell: str) -> None:
+    assert {"sample", "score"} <= set(offered_by(shell, "charrnn", "s", cwd=tree))
+    assert offered_by(shell, "charrnn", "score", "--per", cwd=tree) == ["--per-char"]
+    assert offered_by(shell, "charrnn", "score", "--checkpoint", "checkpoints/n", cwd=tree) == ["checkpoints/novel"]
+    for command in ("sample", "score", "next"):
+        assert offered_by(shell, "charrnn", command, "-c", "mod", cwd=tree) == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_of_each_shell_is_printed(tree: Path, shell: str) -> None:
+    command = [sys.executable, "-m", "charrnn"]
+    environment = {**os.environ, "_CHARRNN_COMPLETE": f"source_{shell}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert f"complete_{shell}" in done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
+def test_bash_itself_completes(tree: Path) -> None:
+    program = tree / "bin" / "charrnn"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m charrnn "$@"\n')
+    program.chmod(0o755)
+    script = """
+    eval "$(_CHARRNN_COMPLETE=source_bash charrnn)"
+    COMP_WORDS=(charrnn score -c checkpoints/n); COMP_CWORD=3
+    _charrnn_completion charrnn
+    echo "${COMPREPLY[@]}"
+    """
+    environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    command = ["bash", "--norc", "-c", script]
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "checkpoints/novel\n"

@@ -1,0 +1,336 @@
+"""What a script may count on: examples that run, stdin left alone, variables, streams, tables and rows."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from charrnn import checkpoint, cli
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import ModelConfig
+from charrnn.vocabulary import Vocabulary
+
+Invoke = Callable[..., Any]
+TEXT = "The fox said go, and the crow let fall the cheese.\nThe end of it.\n" * 12
+
+
+def network(path: Path, characters: str = "".join(sorted(set(TEXT))), level: str = "char") -> Path:
+    """A checkpoint of a tiny network with random weights."""
+    vocabulary = Vocabulary(level, characters if level == "char" else "")
+    model = ModelConfig(vocabulary.size, embedding_size=3, hidden_size=8)
+    rng = np.random.default_rng(1)
+    weights = {name: rng.normal(0, 0.5, shape).astype(np.float32) for name, shape in model.parameter_shapes().items()}
+    path.mkdir(parents=True)
+    checkpoint.write(
+        path / checkpoint.BEST, Checkpoint(model, vocabulary, {"corpus": path.name, "val_bits_per_char": 4.2}, weights)
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory as the README's examples find it, and a ``charrnn`` on the path."""
+    place = tmp_path_factory.mktemp("place")
+    network(place / "checkpoints/novel")
+    for name in ("novel.txt", "app.log", "README.md", "corpora/fables.txt", "chapters/1.txt", "chapters/2.txt", "letter.txt"):
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_text(TEXT)
+    (place / "prompts.txt").write_text("The fox\nThe crow\nthe end\n")
+    (place / "bin").mkdir()
+    (place / "bin/charrnn").write_text(f'#!/bin/sh\nexec {sys.executable} -m charrnn "$@"\n')
+    (place / "bin/charrnn").chmod(0o755)
+    return place
+
+
+def shell(place: Path, script: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PATH": f"{place / 'bin'}:{os.environ['PATH']}"}
+    command = ["bash", "--norc", "-e", "-c", script]
+    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def examples(heading: str) -> list[str]:
+    """The examples of the first block of shell code under a heading of the README; blank lines stand between them."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").split(f"\n## {heading}\n")[1]
+    return re.search(r"```sh\n(.*?)```", text, re.DOTALL)[1].strip().split("\n\n")  # type: ignore[index] # it is there
+
+
+EXAMPLES = [*examples("Scripting"), *examples("Five one-liners")]
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.splitlines()[0][:50])
+def test_the_examples_of_the_readme_do_what_they_say(place: Path, example: str) -> None:
+    if "jq" in example and not shutil.which("jq"):
+        pytest.skip("jq is not installed")
+    short = example.replace(" --minutes 5", "").replace(
+        "train novel.txt", "train novel.txt --steps 4 --hidden-size 8 --eval-every 2"
+    )
+    done = shell(place, short)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert not re.search("Traceback|not found|Error|No such", done.stderr), done.stderr
+
+
+def test_there_are_examples_of_every_kind() -> None:
+    scripting = "\n".join(examples("Scripting"))
+    assert all(kind in scripting for kind in ("|", "for ", "while read", "xargs -P", "jq", "exit code"))
+    assert len(examples("Five one-liners")) == 5
+
+
+def test_what_examples_print_is_what_their_comments_say(place: Path) -> None:
+    by_first_line = {example.splitlines()[0]: example for example in EXAMPLES}
+    code = shell(place, by_first_line["# An exit code decides."]).stdout
+    assert code == "exit code 1: charrnn: missing.txt: No such file or directory\n"
+    samples = shell(place, by_first_line["# One text for each line of a file."]).stdout
+    assert [prompt for prompt in ("The fox", "The crow", "the end") if prompt in samples] == ["The fox", "The crow", "the end"]
+    assert len(shell(place, by_first_line["# A pipe that is closed ends the program silently."]).stdout.splitlines()) == 3
+
+
+# -- stdin ------------------------------------------------------------------------------------------------------------
+
+
+class Untouchable(io.RawIOBase):
+    """A standard input that must not be read."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        raise AssertionError("stdin was read")
+
+
+COMMANDS = {
+    "train": ["train", "novel.txt", "--steps", "2", "--hidden-size", "4", "--out", "run"],
+    "sample": ["sample", "-n", "20", "--seed", "1"],
+    "score": ["score", "novel.txt"],
+    "next": ["next", "The"],
+    "inspect": ["inspect", "--contribution", "The fox"],
+    "info": ["info"],
+}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A text, and the tiny network where it is found without ``-c``."""
+    network(tmp_path / "checkpoints/novel")
+    (tmp_path / "novel.txt").write_text(TEXT)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+TRIED_ELSEWHERE = {"bench"}
+"""Commands that take long or need more than a tiny network."""
+
+
+def test_every_command_is_tried_here() -> None:
+    import typer
+
+    group: Any = typer.main.get_command(cli.app)
+    assert COMMANDS.keys() | TRIED_ELSEWHERE == set(group.commands)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_reads_stdin_unless_told_to(here: Path, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Untouchable())))
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        assert cli.run(COMMANDS[command]) == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_in_a_pipe_nothing_is_drawn_and_on_a_terminal_the_same_is_said(invoke: Invoke, here: Path, command: str) -> None:
+    piped = invoke(*COMMANDS[command])
+    (shutil.rmtree(here / "run") if (here / "run").exists() else None)
+    shown = invoke(*COMMANDS[command], terminal=True)
+    assert (piped.code, shown.code) == (0, 0)
+    assert piped.stdout
+    assert shown.stdout
+    assert "\x1b" not in piped.stdout + piped.stderr
+    assert not set("█▏━─") & set(piped.stdout)
+
+
+def test_a_terminal_sees_bars_and_a_pipe_sees_numbers(invoke: Invoke, here: Path) -> None:
+    assert "█" in invoke("next", "The", terminal=True).stdout
+    rows = [line.split("\t") for line in invoke("next", "The", "--top", "4").stdout.splitlines()]
+    assert len(rows) == 4
+    shares = [float(share) for _, share in rows]
+    assert shares == sorted(shares, reverse=True)
+    (record,) = [json.loads(line) for line in invoke("next", "The", "--json").stdout.splitlines()]
+    assert [entry["probability"] for entry in record["next"][:4]] == pytest.approx(shares, abs=1e-6)
+    assert len(record["next"]) == 10
+    assert 0 < record["entropy_bits"] < 6
+
+
+# -- score and next ---------------------------------------------------------------------------------------------------
+
+
+def records(result: Any) -> list[Any]:
+    assert result.code == 0, result
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_the_parts_of_a_text_add_up(invoke: Invoke, here: Path) -> None:
+    (whole,) = records(invoke("score", "novel.txt", "--json"))
+    assert whole.keys() == {
+        *("file", "characters", "unknown", "bits", "bits_per_char", "nats_per_char", "perplexity", "exact", "seam_bits")
+    }
+    assert (whole["characters"], whole["unknown"], whole["exact"]) == (len(TEXT), 0, True)
+    by_character = records(invoke("score", "novel.txt", "--json", "--per-char"))
+    assert "".join(record["char"] for record in by_character) == TEXT
+    assert sum(record["bits"] for record in by_character) == pytest.approx(whole["bits"])
+    by_line = records(invoke("score", "novel.txt", "--json", "--lines"))
+    assert [record["text"] for record in by_line] == TEXT.splitlines()
+    assert [record["line"] for record in by_line] == list(range(1, 25))
+    (windows,) = records(invoke("score", "novel.txt", "--json", "--window", len(TEXT)))
+    assert windows["bits"] == pytest.approx(whole["bits"], rel=1e-6)
+    (one,) = records(invoke("score", "-", "--json", "--exact", stdin=TEXT.encode()))
+    assert one["bits"] == pytest.approx(whole["bits"])
+
+
+def test_tables_and_rows_say_what_the_json_says(invoke: Invoke, here: Path) -> None:
+    (whole,) = records(invoke("score", "novel.txt", "--json"))
+    header, row = invoke("score", "novel.txt").stdout.splitlines()
+    assert header.split() == ["file", "bits/char", "nats/char", "perplexity", "characters", "unknown"]
+    means = [f"{whole[key]:.4f}" for key in ("bits_per_char", "nats_per_char", "perplexity")]
+    assert row.split() == ["novel.txt", *means, f"{len(TEXT)}", "0"]
+    lines = records(invoke("score", "novel.txt", "--json", "--lines"))
+    rows = [line.split("\t") for line in invoke("score", "novel.txt", "--lines").stdout.splitlines()]
+    expected = [
+        [f"{r['bits_per_char']:.4f}", f"{r['bits']:.3f}", str(r["characters"]), "0", str(r["line"]), r["text"]] for r in lines
+    ]
+    assert rows == expected
+    first = invoke("score", "novel.txt", "--per-char").stdout.splitlines()[TEXT.index("\n")]
+    assert first.startswith("\\n\t")
+    assert len(first.split("\t")) == 6
+
+
+def test_several_texts_are_scored_each_by_itself_and_a_table_adds_them_up(invoke: Invoke, here: Path) -> None:
+    (here / "other.txt").write_text("go\n")
+    one, other = records(invoke("score", "novel.txt", "other.txt", "--json"))
+    assert [one["file"], other["file"]] == ["novel.txt", "other.txt"]
+    assert other["bits"] == pytest.approx(records(invoke("score", "other.txt", "--json"))[0]["bits"])
+    *_, total = invoke("score", "novel.txt", "other.txt").stdout.splitlines()
+    assert total.split()[0] == "total"
+    assert float(total.split()[1]) == pytest.approx((one["bits"] + other["bits"]) / (len(TEXT) + 3), abs=1e-4)
+    places = [line.split("\t")[4] for line in invoke("score", "other.txt", "novel.txt", "--lines").stdout.splitlines()]
+    assert places[:2] == ["other.txt:1", "novel.txt:1"]
+
+
+def test_rank_puts_the_most_surprising_line_first(invoke: Invoke, here: Path) -> None:
+    (here / "log").write_text("The end\nggggTTTT\nThe fox\n\u4e2d\u6587")
+    ranked = invoke("score", "--rank", "log", "-q")
+    rows = [line.split("\t") for line in ranked.stdout.splitlines()]
+    assert rows[0] == ["-", "0.000", "0", "2", "4", "\u4e2d\u6587"]
+    means = [float(mean) for mean, *_ in rows[1:]]
+    assert means == sorted(means, reverse=True)
+    assert sorted(row[4] for row in rows) == ["1", "2", "3", "4"]
+
+
+def test_unknown_characters_are_named_with_how_they_were_counted(invoke: Invoke, here: Path) -> None:
+    (here / "odd.txt").write_text("The \u201cfox\u201d\n")
+    result = invoke("score", "odd.txt", "--json")
+    (score,) = records(result)
+    assert (score["characters"], score["unknown"]) == (8, 2)
+    assert "2 characters" in result.stderr
+    assert "\u201c" in result.stderr
+    assert "in no sum" in result.stderr
+
+
+def test_a_text_on_a_terminal_keeps_its_control_characters_to_itself(invoke: Invoke, here: Path) -> None:
+    (here / "evil.txt").write_text("\x1b[2Jfox\n")
+    for options in (["--lines"], ["--rank"], ["--per-char"], []):
+        assert "\x1b[2J" not in invoke("score", "evil.txt", *options, terminal=True).stdout
+
+
+@pytest.mark.parametrize("text", ["", "\n", "x"])
+def test_a_text_of_almost_nothing_has_a_score(invoke: Invoke, here: Path, text: str) -> None:
+    (here / "small.txt").write_text(text)
+    (score,) = records(invoke("score", "small.txt", "--json"))
+    assert score["characters"] + score["unknown"] == len(text)
+    for options in ([], ["--lines"], ["--rank"], ["--per-char"], ["--window", "5"], ["--exact"]):
+        assert invoke("score", "small.txt", *options).code == 0
+
+
+def test_a_byte_network_scores_bytes(invoke: Invoke, tmp_path: Path) -> None:
+    network(tmp_path / "checkpoints/bytes", level="byte")
+    (score,) = records(invoke("score", "-", "--json", stdin="\u4e2d\xff".encode("latin-1", "replace") + b"\xff\n"))
+    assert (score["characters"], score["unknown"]) == (4, 0)
+    rows = invoke("score", "-", "--per-char", stdin=b"\xff\n").stdout.splitlines()
+    assert [row.split("\t")[0] for row in rows] == ["\xff", "\\n"]
+    assert invoke("score", "-", "--lines", stdin=b"a\xff\n").stdout.endswith("\ta\ufffd\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "part"),
+    [
+        (["score", "novel.txt", "--window", "0"], 2, "--window must be a whole number of at least 1"),
+        (["score", "novel.txt", "--window", "9", "--lines"], 2, "--window or --lines"),
+        (["score", "novel.txt", "--rank", "--exact"], 2, "--rank or --exact"),
+        (["score", "novel.txt", "--rank", "--per-char"], 2, "--rank or --per-char"),
+        (["score", "-", "-"], 2, "once"),
+        (["score", "novel.txt", "--encoding", "klingon"], 2, "klingon"),
+        (["score", "gone.txt"], 1, "gone.txt"),
+        (["score", "."], 0, ""),
+        (["next", "The", "--top", "0"], 2, "--top must be a whole number of at least 1"),
+        (["next", "The", "-c", "gone"], 1, "gone"),
+        (["next", os.fsdecode(b"a\xff")], 1, "PROMPT: byte 1 is not valid UTF-8 text"),
+        (["sample", "-p", os.fsdecode(b"\xfe")], 1, "--prompt: byte 0 is not valid UTF-8 text"),
+        (["score", os.fsdecode(b"\xfe")], 1, "No such file"),
+        (["sample", "--temp", os.fsdecode(b"\xfe")], 2, "--temp must be a number"),
+    ],
+)
+def test_a_request_that_cannot_work_is_one_line(invoke: Invoke, here: Path, arguments: list[str], code: int, part: str) -> None:
+    result = invoke(*arguments)
+    assert result.code == code
+    if code:
+        assert result.stdout == ""
+        assert re.fullmatch(r"charrnn: [^\n]+\n", result.stderr)
+        assert part in result.stderr
+
+
+def test_text_that_is_no_utf8_is_an_error_that_helps(invoke: Invoke, here: Path) -> None:
+    result = invoke("score", "-", stdin=b"abc\xff")
+    assert (result.code, result.stdout) == (1, "")
+    assert "byte 3" in result.stderr
+    assert "--encoding latin-1" in result.stderr
+    assert "--level" not in result.stderr
+
+
+# -- variables --------------------------------------------------------------------------------------------------------
+
+
+def test_the_checkpoint_may_come_from_a_variable_and_the_option_wins(
+    invoke: Invoke, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = network(here / "other", characters="\nxyz")
+    monkeypatch.setenv("CHARRNN_CHECKPOINT", str(other))
+    for command in (["sample", "-n", "30", "-q", "--no-echo"], ["next", "x"]):
+        assert set("".join(line.split("\t")[0] for line in invoke(*command).stdout.splitlines())) <= set("xyz\\n\ufffd")
+        assert set(invoke(*command, "-c", "checkpoints/novel").stdout) - set("xyz\\n\ufffd\t.0123456789")
+    monkeypatch.setenv("CHARRNN_CHECKPOINT", "nowhere")
+    assert "nowhere" in invoke("sample").stderr
+    monkeypatch.setenv("CHARRNN_CHECKPOINT", "")
+    assert invoke("sample", "-n", "1").code == 0
+
+
+def test_the_device_may_come_from_a_variable_and_the_option_wins(
+    invoke: Invoke, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARRNN_DEVICE", "toaster")
+    result = invoke(*COMMANDS["train"])
+    assert result.code == 2
+    assert "--device must be one of auto, cpu, cuda, mps, not toaster" in result.stderr
+    assert invoke(*COMMANDS["train"], "--device", "cpu").code == 0
+    assert invoke("sample", "-n", "1").code == 0
