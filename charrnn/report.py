@@ -48,7 +48,12 @@ def visible(text: str) -> str:
 
 
 def escaped(character: str) -> str:
-    """One character for a column of a table: what has no shape of its own, and the backslash, as an escape of Python's."""
+    """One character for a column of a table: what has no shape of its own, and the backslash, as an escape of Python's.
+
+    A name of several characters, which stands for a byte that is none, stays as it is.
+    """
+    if len(character) > 1:
+        return character
     if character == "\\" or not (character.isprintable() or character.isspace()):
         return character.encode("unicode_escape").decode("ascii")
     return character if character == " " or not character.isspace() else repr(character)[1:-1]

@@ -37,7 +37,7 @@ TOLERANCE = 1e-3
 """The largest mean difference over a seam, in bits per character, with which a column is not read again."""
 EXACT_BELOW = 1 << 16
 """A shorter text is read as one stream; it takes a few seconds at most."""
-COLUMN, COLUMNS = 1 << 13, 128
+COLUMN, COLUMNS = 1 << 14, 128
 """The longest column, and how many one thread reads side by side."""
 MOST_WORKERS = 8
 LOGITS = 1 << 20
@@ -191,7 +191,8 @@ class Scorer:
         ``rank``, both None where the network doesn't know it, and the ``likeliest`` in its place.
         """
         unknown, symbols = self.vocabulary.unknown, [symbol(self.vocabulary, index) for index in range(self.vocabulary.size)]
-        characters = map(chr, piece.codes.tolist())
+        byte = self.vocabulary.level == "byte"
+        characters = (symbols[code] for code in piece.codes.tolist()) if byte else map(chr, piece.codes.tolist())
         bits = (piece.nats / _LN2).tolist()
         rows = zip(characters, piece.ids.tolist(), bits, piece.ranks.tolist(), piece.likeliest.tolist(), strict=True)
         for character, index, cost, rank, likeliest in rows:
@@ -364,8 +365,10 @@ def entropy(probabilities: Iterable[float]) -> float:
 
 
 def symbol(vocabulary: Vocabulary, index: int) -> str:
-    """What an id stands for: a character, a byte as the code point of its value, or U+FFFD for the unknown character."""
-    return chr(index) if vocabulary.level == "byte" else vocabulary.decode([index])
+    """What an id stands for: a character, U+FFFD for the unknown one, or a byte: an ASCII character, else its Python escape."""
+    if vocabulary.level == "byte":
+        return chr(index) if index < 0x80 else f"\\x{index:02x}"
+    return vocabulary.decode([index])
 
 
 def surprise(line: Mapping[str, Any]) -> float:

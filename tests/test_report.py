@@ -154,3 +154,21 @@ def test_facts_are_a_line_each_with_readable_numbers() -> None:
         ["seconds", "1:01"],
         ["val", "bits", "per", "char", "-"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("character", "shown"),
+    [
+        *(("a", "a"), (" ", " "), ("\u00e9", "\u00e9"), ("\n", "\\n"), ("\t", "\\t"), ("\\", "\\\\"), ("\x1b", "\\x1b")),
+        *(("\x85", "\\x85"), ("\u2028", "\\u2028"), ("\u200b", "\\u200b"), ("\\xff", "\\xff"), ("\ud800", "\\ud800")),
+    ],
+)
+def test_a_character_in_a_column_is_one_visible_word_without_tabs(character: str, shown: str) -> None:
+    assert report.escaped(character) == shown
+
+
+@pytest.mark.parametrize(
+    ("share", "drawn"), [(0, ""), (1, "\u2588" * 4), (0.5, "\u2588" * 2), (0.25 / 8, "\u258f"), (0.3, "\u2588\u258e")]
+)
+def test_a_bar_is_drawn_in_eighths(share: float, drawn: str) -> None:
+    assert report.bar(share, 4) == drawn

@@ -268,7 +268,7 @@ def test_a_byte_network_scores_bytes(invoke: Invoke, tmp_path: Path) -> None:
     (score,) = records(invoke("score", "-", "--json", stdin="\u4e2d\xff".encode("latin-1", "replace") + b"\xff\n"))
     assert (score["characters"], score["unknown"]) == (4, 0)
     rows = invoke("score", "-", "--per-char", stdin=b"\xff\n").stdout.splitlines()
-    assert [row.split("\t")[0] for row in rows] == ["\xff", "\\n"]
+    assert [row.split("\t")[0] for row in rows] == ["\\xff", "\\n"]
     assert invoke("score", "-", "--lines", stdin=b"a\xff\n").stdout.endswith("\ta\ufffd\n")
 
 
