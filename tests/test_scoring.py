@@ -314,4 +314,4 @@ def test_memory_does_not_grow_with_the_text(monkeypatch, way):
         return most
 
     peak(2)  # What is made once.
-    assert peak(24) < 1.3 * peak(6)
+    assert peak(36) < 1.2 * peak(12)
