@@ -313,5 +313,5 @@ def test_memory_does_not_grow_with_the_text(monkeypatch, way):
         assert tally.characters == blocks * len(block)
         return most
 
-    peak(2)  # what is made once; twelve blocks fill all columns
-    assert peak(48) < 1.3 * peak(12)
+    peak(2)  # What is made once.
+    assert peak(36) < 1.2 * peak(12)
