@@ -99,9 +99,9 @@ class Vocabulary:
     def _symbol(self, index: int) -> str:
         return REPLACEMENT if index == self.unknown else self.characters[index]
 
-    def decoder(self) -> Decoder:
-        """A decoder for ids that arrive one at a time."""
-        return Decoder(self)
+    def decoder(self, pending: bytes = b"") -> Decoder:
+        """A decoder for ids that arrive one at a time, after the ``pending`` bytes of a character at level ``byte``."""
+        return Decoder(self, pending)
 
     def plain(self, text: str) -> tuple[str, dict[str, str]]:
         """Replace characters outside the vocabulary by their nearest plain form inside it.
@@ -138,9 +138,16 @@ class Vocabulary:
 class Decoder:
     """Ids to text, one at a time: at level ``byte`` nothing of a character comes out before its last byte is in."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, pending: bytes = b"") -> None:
         self._vocabulary = vocabulary
         self._bytes = codecs.getincrementaldecoder("utf-8")("replace") if vocabulary.level == "byte" else None
+        if self._bytes is not None:
+            self._bytes.decode(pending)
+
+    @property
+    def pending(self) -> bytes:
+        """The bytes of a character that is not whole yet."""
+        return b"" if self._bytes is None else self._bytes.getstate()[0]
 
     def decode(self, index: int) -> str:
         """The characters that ``index`` completes: at level ``char`` always one, at level ``byte`` none or more."""

@@ -21,12 +21,12 @@ PACKAGE = ROOT / "charrnn"
 
 # A module imports modules of lower floors, and those of its own floor that stand before it.
 FLOORS = [
-    ["__init__", "config"],
-    ["vocabulary", "corpus", "cells", "checkpoint"],
-    ["sampling", "hidden"],
-    ["model", "training"],
+    ["__init__", "config", "escapes"],
+    ["vocabulary", "corpus", "cells", "checkpoint", "bookmark"],
+    ["filters", "stopping", "sampling", "copied", "hidden"],
+    ["model", "bulk", "training"],
     ["report", "console"],
-    ["cli", "__main__"],
+    ["samples", "showing", "cli", "__main__"],
 ]
 THIRD_PARTY = [
     set(),
