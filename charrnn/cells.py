@@ -118,7 +118,8 @@ class Network:
             for weights, carried, held in zip(self._layers, states, self._held, strict=True):
                 h = carried[0]
                 if weights.table is not None:
-                    inputs = weights.table[ids[0]] if N == 1 else weights.table[ids]
+                    # Clipping, which no id needs, lets NumPy copy the rows straight to where they go.
+                    inputs = weights.table[ids[0]] if N == 1 else weights.table.take(ids, axis=0, out=projected, mode="clip")
                     product(weights.hh, h, out=z)
                 elif weights.ih is not None:
                     inputs = product(weights.ih, below, out=projected)

@@ -8,6 +8,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,9 @@ DEVICE_BATCH = 8192
 
 KEPT = 1024
 """How many of the last ids are kept for a repetition penalty when a text stops."""
+
+PIECE = 64
+"""Where nobody watches every character, so many go out together."""
 
 DRAWING = ("temperature", "temperature_end", "top_k", "typical", "top_p", "min_p", "repetition_penalty", "repetition_window")
 """The settings that `charrnn.sampling.Drawing` takes as they are."""
@@ -154,7 +158,7 @@ class Generation:
         """All texts in order, drawn in batches; of every ``best_of`` candidates the likeliest."""
         if self.count * self.config.best_of == 1:
             stream = self.stream()
-            text = "".join(stream)
+            text = "".join(stream.pieces(PIECE))
             yield stream.sample(text)
             return
         group = list[Sample]()
@@ -190,7 +194,7 @@ class Generation:
 
     def _sample(self, index: int, start: Start, completion: sampling.Completion) -> Sample:
         decoder = self.vocabulary.decoder(start.pending)
-        text = "".join(decoder.decode(int(number)) for number in completion.ids)
+        text = decoder.text(completion.ids.tolist())
         bits = completion.bits
         mean = None if bits is None else float(bits.mean()) if len(bits) else 0.0
         stop = None if completion.stop is None else self.stops[completion.stop]
@@ -235,7 +239,7 @@ class Generation:
 
 
 class Stream:
-    """One text as it comes: an iterator of pieces of text, whole characters each.
+    """One text as it comes, in pieces of whole characters.
 
     Afterwards it tells how it ended. With ``kept`` it also knows where it stopped, and stops when told to by `interrupt`.
     """
@@ -253,19 +257,21 @@ class Stream:
         self._text = Text(self._remembered(ids) if kept else ids, generation.ending)
         self.characters = 0
 
-    def __iter__(self) -> Iterator[str]:
-        decode = self._decoder.decode
-        for index in self._text:
-            self.characters += 1
-            yield decode(index)
+    def pieces(self, symbols: int = 1) -> Iterator[str]:
+        """The text in pieces of so many ``symbols``, which is cheaper than one by one; at the end of a text the rest."""
+        ids = iter(self._text)
+        while part := list(islice(ids, symbols)):
+            self.characters += len(part)
+            if piece := self._decoder.text(part):
+                yield piece
 
     def measured(self) -> Iterator[tuple[str, float]]:
         """The pieces with their bits."""
         told = 0
-        for piece in self:
-            if piece:
-                yield piece, sum(self.bits[told:])
-                told = self.characters
+        for piece in self.pieces():
+            bits = self._sampler.bits or []
+            yield piece, sum(bits[told : self.characters])
+            told = self.characters
 
     @property
     def prompt(self) -> str:

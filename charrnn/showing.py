@@ -17,7 +17,7 @@ from charrnn.checkpoint import write_whole
 from charrnn.config import temperatures
 from charrnn.console import Console
 from charrnn.report import SURPRISE_LEGEND, surprise_style, visible
-from charrnn.samples import Generation, Sample, Start, Stream
+from charrnn.samples import PIECE, Generation, Sample, Start, Stream
 
 CHUNK = 256
 """So many samples are compared with a corpus at once."""
@@ -107,14 +107,15 @@ class _Output:
         """Write a sample as it comes, if it goes to stdout as text."""
         shown = self._shown
         if shown.as_json or shown.out_dir is not None:
-            sample = stream.sample("".join(stream))
+            sample = stream.sample("".join(stream.pieces(PIECE)))
             self.finished([sample])
             return sample
         prompt = stream.prompt if shown.echo else ""
         kept: list[str] | None = None if self._corpus is None else []
         self._separate()
         last = self._write(prompt)
-        pieces = _colors(stream.measured(), self._plain) if colored else stream
+        piecewise = stream.pieces(1 if self._console.stdout_is_terminal else PIECE)
+        pieces = _colors(stream.measured(), self._plain) if colored else piecewise
         for piece in pieces:
             if kept is not None:
                 kept.append(piece)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -139,10 +139,10 @@ class Decoder:
     """Ids to text, one at a time: at level ``byte`` nothing of a character comes out before its last byte is in."""
 
     def __init__(self, vocabulary: Vocabulary, pending: bytes = b"") -> None:
-        self._vocabulary = vocabulary
         self._bytes = codecs.getincrementaldecoder("utf-8")("replace") if vocabulary.level == "byte" else None
         if self._bytes is not None:
             self._bytes.decode(pending)
+        self._symbols = vocabulary.characters + REPLACEMENT
 
     @property
     def pending(self) -> bytes:
@@ -152,8 +152,12 @@ class Decoder:
     def decode(self, index: int) -> str:
         """The characters that ``index`` completes: at level ``char`` always one, at level ``byte`` none or more."""
         if self._bytes is None:
-            return self._vocabulary._symbol(index)
+            return self._symbols[index]
         return self._bytes.decode(bytes((index,)))
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The characters that all of ``ids`` complete."""
+        return "".join(map(self._symbols.__getitem__, ids)) if self._bytes is None else self._bytes.decode(bytes(ids))
 
 
 def _plain_forms(character: str) -> Iterable[str]:
