@@ -199,12 +199,10 @@ def batch(network: Network, streams: int) -> Iterator[NDArray[Any]]:
     """Ids (N,) of ``streams`` streams without end, each drawn at temperature 0.8."""
     state = network.initial_state(streams)
     step = network.stepper(state)
-    samplers = [sampling.Sampler(np.random.default_rng((0, i)), temperature=0.8) for i in range(streams)]
+    sampler = sampling.BatchSampler([sampling.generator(0, index) for index in range(streams)], temperature=0.8)
     ids = np.zeros(streams, dtype=np.intp)
     while True:
-        logits = step(ids)
-        for stream, sampler in enumerate(samplers):
-            ids[stream] = sampler.draw(logits[stream])
+        ids = sampler.draw(step(ids))
         yield ids
 
 

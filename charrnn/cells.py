@@ -12,7 +12,8 @@ With x_t the layer's input, h the hidden state and s the logistic function (bias
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,19 @@ class Network:
         self.config = config
         self._weights = {name: np.ascontiguousarray(weights[name], dtype=np.float32) for name in config.parameter_shapes()}
         self._layers = [self._prepare(layer) for layer in range(config.num_layers)]
+        self._held: list[tuple[NDArray[np.intp], Array] | None] = [None] * config.num_layers
+
+    def holding(self, clamps: Iterable[tuple[int, int, float]]) -> Network:
+        """The same network, whose `stepper` holds h of hidden unit U in layer L at V, for each (L, U, V) of ``clamps``."""
+        clamped = copy.copy(self)
+        values: list[dict[int, float]] = [{} for _ in self._layers]
+        for layer, unit, value in clamps:
+            values[layer][unit] = value
+        clamped._held = [
+            (np.array([*held], dtype=np.intp), np.array([*held.values()], dtype=np.float32)) if held else None
+            for held in values
+        ]
+        return clamped
 
     def initial_state(self, batch_size: int) -> Array:
         """The zero state of ``batch_size`` streams, (L, P, N, H)."""
@@ -101,10 +115,11 @@ class Network:
 
         def step(ids: NDArray[Any]) -> Array:
             below = scratch
-            for weights, carried in zip(self._layers, states, strict=True):
+            for weights, carried, held in zip(self._layers, states, self._held, strict=True):
                 h = carried[0]
                 if weights.table is not None:
-                    inputs = weights.table[ids[0]] if N == 1 else weights.table[ids]
+                    # Clipping, which no id needs, lets NumPy copy the rows straight to where they go.
+                    inputs = weights.table[ids[0]] if N == 1 else weights.table.take(ids, axis=0, out=projected, mode="clip")
                     product(weights.hh, h, out=z)
                 elif weights.ih is not None:
                     inputs = product(weights.ih, below, out=projected)
@@ -116,6 +131,8 @@ class Network:
                     inputs = weights.bias
                     product(weights.hh, both, out=z)
                 advance(z, inputs, carried, weights.recurrent_bias, scratch)
+                if held is not None:
+                    h[..., held[0]] = held[1]
                 below = h
             product(head, below, out=logits)
             np.add(logits, head_bias, out=logits)

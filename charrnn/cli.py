@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import os
 import platform
 import shlex
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from charrnn.console import Console
     from charrnn.runs import Asked
     from charrnn.training import Trainer
-    from charrnn.vocabulary import Vocabulary
 
 _IMPORTED = time.monotonic()
 
@@ -93,6 +91,7 @@ _Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only on stde
 _TRAIN_SETTINGS = {*ModelConfig.__dataclass_fields__, *TrainConfig.__dataclass_fields__, "dropout"}
 _NETWORK, _LENGTH, _OPTIMIZATION, _TEXT = "The network", "Length of the run (one of)", "Optimization", "The text"
 _BOOKKEEPING, _MACHINE = "Evaluation and saving", "The machine"
+_PROMPT, _DRAWING, _MANY = "What to go on from", "How characters are drawn, in this order", "Many texts"
 
 
 def _show_version(wanted: bool) -> None:
@@ -365,111 +364,166 @@ def _logged(run: RunDirectory, trainer: Trainer, start: dict[str, Any]) -> Itera
             yield event
 
 
+def _temperatures(given: object) -> tuple[float, float | None]:
+    from charrnn.config import temperatures
+
+    return temperatures("--temp", str(given))
+
+
 @app.command()
 def sample(
     checkpoint: _Checkpoint = None,
-    temperature: Annotated[
-        float | None, _setting(SampleConfig, "temperature", "Below 1 safer, above 1 wilder, 0 greedy.", "--temperature")
+    length: Annotated[
+        int | None,
+        _setting(SampleConfig, "length", "Characters to generate, -1: without end (default: 500, or 500 per line).", "-n"),
     ] = None,
-    length: Annotated[int | None, _setting(SampleConfig, "length", "Characters to generate.", "-n")] = None,
+    lines: Annotated[int | None, _setting(SampleConfig, "lines", "End after so many lines.")] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option("--stop", metavar="TEXT", help="End before this text; may be given again for others.")
+    ] = None,
+    keep_stop: Annotated[bool, typer.Option("--keep-stop", help="Print the stop text too.")] = False,
+    seed: Annotated[
+        int | None, _setting(SampleConfig, "seed", "The same seed gives the same text (default: a fresh one, named on stderr).")
+    ] = None,
     prompt: Annotated[
-        str | None, typer.Option("-p", "--prompt", metavar="TEXT", help="Text to go on from; - reads it from stdin.")
+        str | None,
+        typer.Option(
+            "-p", "--prompt", metavar="TEXT", help="Text to go on from; - reads it from stdin.", rich_help_panel=_PROMPT
+        ),
     ] = None,
-    prompt_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Read the prompt from a file.")] = None,
-    no_echo: Annotated[bool, typer.Option("--no-echo", help="Don't print the prompt before the new text.")] = False,
+    prompt_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Read the prompt from a file.", rich_help_panel=_PROMPT)
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A prompt per line; - is stdin.", rich_help_panel=_PROMPT)
+    ] = None,
+    escapes: Annotated[
+        bool,
+        typer.Option("-e", "--escapes", help=r"Decode \n, \t, \\, \uXXXX in texts given by options.", rich_help_panel=_PROMPT),
+    ] = False,
+    no_echo: Annotated[
+        bool, typer.Option("--no-echo", help="Don't print the prompt before the new text.", rich_help_panel=_PROMPT)
+    ] = False,
+    load_state: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Go on where a text stopped.", rich_help_panel=_PROMPT)
+    ] = None,
+    save_state: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep where this text stops.", rich_help_panel=_PROMPT)
+    ] = None,
+    interactive: Annotated[
+        bool, typer.Option("-i", "--interactive", help="Go on from line after line of stdin.", rich_help_panel=_PROMPT)
+    ] = False,
+    repetition_penalty: Annotated[
+        float | None,
+        _setting(SampleConfig, "repetition_penalty", "Above 1: recent characters are less likely.", panel=_DRAWING),
+    ] = None,
+    repetition_window: Annotated[
+        int | None, _setting(SampleConfig, "repetition_window", "How many characters are recent.", panel=_DRAWING)
+    ] = None,
+    bias: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--bias", metavar="CHAR=X", help="Add X to a character's logit, -inf bans it; repeatable.", rich_help_panel=_DRAWING
+        ),
+    ] = None,
+    temperature: Annotated[
+        Any,
+        typer.Option(
+            "--temp",
+            "--temperature",
+            parser=_temperatures,
+            metavar="NUMBER|A:B",
+            help="Below 1 safer, above 1 wilder, 0 greedy; A:B goes from A to B (default: 0.8).",
+            rich_help_panel=_DRAWING,
+        ),
+    ] = None,
+    top_k: Annotated[
+        int | None, _setting(SampleConfig, "top_k", "Draw from the K likeliest characters only.", panel=_DRAWING)
+    ] = None,
+    typical: Annotated[
+        float | None,
+        _setting(SampleConfig, "typical", "Draw from the most typical that together reach probability P.", panel=_DRAWING),
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        _setting(SampleConfig, "top_p", "Draw from the likeliest that together reach probability P.", panel=_DRAWING),
+    ] = None,
+    min_p: Annotated[
+        float | None,
+        _setting(SampleConfig, "min_p", "Draw from those at least P times as likely as the likeliest.", panel=_DRAWING),
+    ] = None,
+    num_samples: Annotated[
+        int | None, _setting(SampleConfig, "num_samples", "So many texts from every prompt.", "-N", panel=_MANY)
+    ] = None,
+    best_of: Annotated[
+        int | None, _setting(SampleConfig, "best_of", "Draw K texts for each and keep the likeliest.", panel=_MANY)
+    ] = None,
+    separator: Annotated[
+        str | None,
+        typer.Option(
+            "--separator",
+            metavar="TEXT",
+            help="Between texts (default: an empty line; nothing with --lines 1).",
+            rich_help_panel=_MANY,
+        ),
+    ] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write each text to a file of its own.", rich_help_panel=_MANY)
+    ] = None,
+    device: Annotated[
+        str | None, _setting(SampleConfig, "device", "Where many texts are drawn; cuda for thousands.", panel=_MANY)
+    ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="On a terminal too, print control characters as they are, not as symbols.")
     ] = False,
-    top_k: Annotated[int | None, _setting(SampleConfig, "top_k", "Draw from the K likeliest characters only.")] = None,
-    top_p: Annotated[
-        float | None, _setting(SampleConfig, "top_p", "Draw from the likeliest that together reach probability P.")
+    color: Annotated[str | None, _setting(SampleConfig, "color", "On a terminal, colour each character by its bits.")] = None,
+    clamp: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--clamp",
+            metavar="L:U=V",
+            help="Hold hidden unit U of layer L at V while generating; repeatable.",
+        ),
     ] = None,
-    seed: Annotated[
-        int | None, _setting(SampleConfig, "seed", "The same seed gives the same text (default: a fresh one, named on stderr).")
+    copied_from: Annotated[
+        str | None, typer.Option(metavar="CORPUS", help="Tell on stderr what is copied from this text file verbatim.")
     ] = None,
     as_json: _Json = False,
     quiet: _Quiet = False,
 ) -> None:
     """Generate text from a trained network, to stdout as it comes."""
     given = {name: value for name, value in locals().items() if name in SampleConfig.__dataclass_fields__ and value is not None}
+    if temperature is not None:
+        given["temperature"], given["temperature_end"] = temperature
     console, config = _console(quiet), SampleConfig(**given)
-    if prompt is not None and prompt_file is not None:
-        raise UsageError("--prompt or --prompt-file: give one, not both")
     _limit_threads()
     import numpy as np
 
-    from charrnn import checkpoint as checkpoints
-    from charrnn import sampling
-    from charrnn.cells import Network
+    from charrnn import samples, showing
 
-    trained = checkpoints.read(checkpoints.resolve(checkpoint))
-    text = _known_text(_read_prompt(prompt, prompt_file, "--prompt"), trained.vocabulary, console)
-    if (drawn_seed := config.seed) is None:
-        drawn_seed = int.from_bytes(os.urandom(4), "big")
-        console.say(f"charrnn: seed {drawn_seed}")
-    sampler = sampling.Sampler(
-        np.random.default_rng(drawn_seed),
-        temperature=config.temperature,
-        top_k=config.top_k,
-        top_p=config.top_p,
-        banned=trained.vocabulary.unknown,
+    asked = samples.Asked(
+        config=config,
+        checkpoint=checkpoint,
+        prompt=prompt,
+        prompt_file=prompt_file,
+        prompts=prompts,
+        escapes=escapes,
+        stop=stop or [],
+        keep_stop=keep_stop,
+        bias=bias or [],
+        clamp=clamp or [],
+        load_state=load_state,
+        measured=as_json or color == "surprise",
     )
+    between = None if separator is None else asked.typed(separator, "--separator")
+    shown = showing.Shown(as_json, not no_echo, raw, between, out_dir, copied_from, save_state)
     with np.errstate(over="ignore", invalid="ignore"):  # Absurd weights give absurd text, not warnings.
-        network = Network(trained.model, trained.weights)
-        opening = trained.vocabulary.encode(text) if text else sampling.opening(trained.vocabulary)
-        ids = sampling.generate(network, *sampling.prime(network, opening), sampler)
-        pieces = _decoded(trained.vocabulary, ids, config.length)
-        if as_json:
-            record = {"index": 0, "text": "".join(pieces), "prompt": text, "seed": drawn_seed, "characters": config.length}
-            console.product(_json(record | {"finish_reason": "length"}))
-        else:
-            _stream(console, "" if no_echo else text, pieces, raw=raw or not console.stdout_is_terminal)
+        generation = samples.Generation(asked, console.warn)
+        showing.check(shown, generation, interactive=interactive)
+        if config.seed is None and load_state is None:
+            console.say(f"charrnn: seed {generation.seed}")
+        (showing.converse if interactive else showing.show)(generation, console, shown)
     console.finish()
-
-
-def _read_prompt(prompt: str | None, prompt_file: Path | None, option: str) -> str:
-    try:
-        if prompt_file is not None:
-            return prompt_file.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
-        if prompt == "-":
-            if sys.stdin is None:
-                raise CharrnnError("stdin is closed; there is no prompt to read")
-            return sys.stdin.buffer.read().decode("utf-8-sig").replace("\r\n", "\n")
-        # Arguments arrive decoded by the locale; the bytes are what was typed.
-        return os.fsencode(prompt or "").decode("utf-8")
-    except OSError as error:
-        raise CharrnnError(f"{prompt_file or 'stdin'}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        where = prompt_file or ("stdin" if prompt == "-" else option)
-        raise CharrnnError(f"{where}: byte {error.start} is not valid UTF-8 text") from error
-
-
-def _known_text(text: str, vocabulary: Vocabulary, console: Console) -> str:
-    """``text`` in characters that the network knows; what had to be replaced is said."""
-    known, changed = vocabulary.plain(text)
-    if changed:
-        swaps = ", ".join(f"{old!r} -> {'unknown' if new == chr(0xFFFD) else repr(new)}" for old, new in changed.items())
-        console.warn(f"the network doesn't know every character of the prompt: {swaps:.500}")
-    return known
-
-
-def _decoded(vocabulary: Vocabulary, ids: Iterator[int], length: int) -> Iterator[str]:
-    """The text of the first ``length`` ids, as soon as each character is whole."""
-    decoder = vocabulary.decoder()
-    for _ in range(length):
-        yield decoder.decode(next(ids))
-
-
-def _stream(console: Console, echoed: str, pieces: Iterator[str], *, raw: bool) -> None:
-    from charrnn.report import visible
-
-    last = ""
-    for piece in itertools.chain([echoed], pieces):
-        if piece:
-            console.product(piece if raw else visible(piece))
-            last = piece
-    if not last.endswith("\n"):
-        console.product("\n")
 
 
 @app.command(no_args_is_help=True)
@@ -576,12 +630,12 @@ def next_character(
     import numpy as np
 
     from charrnn import checkpoint as checkpoints
-    from charrnn import report, scoring
+    from charrnn import prompts, report, scoring
     from charrnn.cells import Network
 
-    text = _read_prompt(prompt, None, "PROMPT")
+    text = prompts.given(prompt, None, "PROMPT")
     trained = checkpoints.read(checkpoints.resolve(checkpoint))
-    text = _known_text(text, trained.vocabulary, console)
+    text = prompts.known(text, trained.vocabulary, console.warn)
     with np.errstate(over="ignore", invalid="ignore"):
         found = scoring.next_characters(Network(trained.model, trained.weights), trained.vocabulary, text)
     shown = found[: config.top]
@@ -661,21 +715,22 @@ def inspect(
         raise UsageError("what to show? --memory, or --contribution TEXT")
     if text is not None and file is not None:
         raise UsageError("TEXT or --file: give one, not both")
-    from charrnn import charts, reach
+    from charrnn import charts, prompts, reach
     from charrnn import checkpoint as checkpoints
+    from charrnn.prompts import known
 
     console = _console(quiet)
     compared = [checkpoints.read(checkpoints.resolve(path)) for path in checkpoint or (None,)]
-    read, probe = _read_prompt(text, file, "TEXT"), _read_prompt(contribution, None, "--contribution")
+    read, probe = prompts.given(text, file, "TEXT"), prompts.given(contribution, None, "--contribution")
     if memory and not read:
         console.say(f"charrnn: no text given; reading {reach.GENERATED:,} characters that the first network generates")
         read = reach.generated(compared[0])
     memories, contributions = [], []
     for trained, label in zip(compared, checkpoints.labels([trained.path for trained in compared]), strict=True):
         if memory:
-            memories.append(reach.remembered(trained, _known_text(read, trained.vocabulary, console)).to_json(label))
+            memories.append(reach.remembered(trained, known(read, trained.vocabulary, console.warn, "the text")).to_json(label))
         if contribution is not None:
-            contributions.append(reach.contributed(trained, _known_text(probe, trained.vocabulary, console), label))
+            contributions.append(reach.contributed(trained, known(probe, trained.vocabulary, console.warn, "the text"), label))
     if svg is not None:
         checkpoints.write_whole(svg, charts.memory_svg(memories, contributions).encode())
     if as_json:

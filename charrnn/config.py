@@ -19,6 +19,9 @@ GATES = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n"), "rnn": ()}
 MANY = 10**15
 """The largest count: beyond any run, within a float's exact integers."""
 
+CHARACTERS = 500
+"""The length of a sample, or of each of its lines, if none is given."""
+
 _BLOCKS = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
@@ -209,13 +212,39 @@ class TrainConfig(_Config):
 
 @dataclass(frozen=True)
 class SampleConfig(_Config):
-    """How characters are drawn. ``temperature`` 0 is greedy; ``top_k`` and ``top_p`` are off when None."""
+    """How characters are drawn, how many texts, and when each ends; what is None is off.
+
+    ``temperature`` 0 is greedy; with ``temperature_end`` it changes in a straight line over the text. ``length`` -1 is endless,
+    None `CHARACTERS`, or so many per line where ``lines`` are asked for.
+    """
 
     temperature: float = _number(0.8, 0)
-    length: int = _integer(500, 0, MANY)
+    temperature_end: float | None = _number(None, 0)
+    length: int | None = _integer(None, -1, MANY)
+    lines: int | None = _integer(None, 1, MANY)
     top_k: int | None = _integer(None, 1, MANY)
+    typical: float | None = _number(None, 0, 1, low_open=True)
     top_p: float | None = _number(None, 0, 1, low_open=True)
+    min_p: float | None = _number(None, 0, 1)
+    repetition_penalty: float | None = _number(None, 0, low_open=True)
+    repetition_window: int = _integer(64, 1, 1 << 20)
+    num_samples: int = _integer(1, 1, MANY)
+    best_of: int = _integer(1, 1, MANY)
     seed: int | None = _integer(None, 0, 2**63 - 1)
+    color: str = _choice("never", "never", "surprise")
+    device: str = _choice("cpu", "cpu", "cuda", "mps", "auto")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.length == -1 and self.temperature_end is not None:
+            raise UsageError("--temp A:B needs an end to go to; give a --length other than -1")
+
+    @property
+    def limit(self) -> int | None:
+        """The most characters of a text; None is endless."""
+        if self.length is None:
+            return CHARACTERS * (self.lines or 1)
+        return None if self.length == -1 else self.length
 
 
 @dataclass(frozen=True)
@@ -231,3 +260,11 @@ class NextConfig(_Config):
     """How much of the next character's distribution is shown."""
 
     top: int = _integer(10, 1, MANY)
+
+
+def temperatures(option: str, text: str) -> tuple[float, float | None]:
+    """A temperature, or A:B for one that goes from A to B, as `SampleConfig` has them; `UsageError` naming ``option``."""
+    _, interval, _ = limits(SampleConfig, "temperature")
+    assert interval is not None
+    first, colon, last = text.partition(":")
+    return interval.parse(option, first), interval.parse(option, last) if colon else None

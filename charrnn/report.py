@@ -59,6 +59,17 @@ def escaped(character: str) -> str:
     return character if character == " " or not character.isspace() else repr(character)[1:-1]
 
 
+SURPRISE_STYLES = ((1.0, "2", "dim"), (2.0, "0", "plain"), (4.0, "33", "yellow"), (6.0, "31", "red"))
+"""Below so many bits a character has this SGR code; the colours are the terminal's own, legible on dark and light."""
+SURPRISE_LEGEND = ", ".join(f"{name} below {bits:g}" for bits, _, name in SURPRISE_STYLES) + ", magenta above"
+
+
+def surprise_style(bits: float) -> str:
+    """The terminal's SGR code for a character that had so many bits of information, nothing of earlier codes left."""
+    code = next((code for limit, code, _ in SURPRISE_STYLES if bits < limit), "1;35")
+    return code if code == "0" else f"0;{code}"
+
+
 def hidden_table(layers: Sequence[Mapping[str, Any]]) -> Table:
     """The hidden-state statistics of `charrnn.hidden.summarize`, a row per layer."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=False)

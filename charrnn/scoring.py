@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from charrnn import CharrnnError
 from charrnn.cells import Array, Network
-from charrnn.sampling import opening, prime, softmax
+from charrnn.filters import softmax
+from charrnn.sampling import opening, prime
 from charrnn.vocabulary import Vocabulary
 
 OVERLAP = 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -99,9 +99,9 @@ class Vocabulary:
     def _symbol(self, index: int) -> str:
         return REPLACEMENT if index == self.unknown else self.characters[index]
 
-    def decoder(self) -> Decoder:
-        """A decoder for ids that arrive one at a time."""
-        return Decoder(self)
+    def decoder(self, pending: bytes = b"") -> Decoder:
+        """A decoder for ids that arrive one at a time, after the ``pending`` bytes of a character at level ``byte``."""
+        return Decoder(self, pending)
 
     def plain(self, text: str) -> tuple[str, dict[str, str]]:
         """Replace characters outside the vocabulary by their nearest plain form inside it.
@@ -138,15 +138,26 @@ class Vocabulary:
 class Decoder:
     """Ids to text, one at a time: at level ``byte`` nothing of a character comes out before its last byte is in."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
+    def __init__(self, vocabulary: Vocabulary, pending: bytes = b"") -> None:
         self._bytes = codecs.getincrementaldecoder("utf-8")("replace") if vocabulary.level == "byte" else None
+        if self._bytes is not None:
+            self._bytes.decode(pending)
+        self._symbols = vocabulary.characters + REPLACEMENT
+
+    @property
+    def pending(self) -> bytes:
+        """The bytes of a character that is not whole yet."""
+        return b"" if self._bytes is None else self._bytes.getstate()[0]
 
     def decode(self, index: int) -> str:
         """The characters that ``index`` completes: at level ``char`` always one, at level ``byte`` none or more."""
         if self._bytes is None:
-            return self._vocabulary._symbol(index)
+            return self._symbols[index]
         return self._bytes.decode(bytes((index,)))
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The characters that all of ``ids`` complete."""
+        return "".join(map(self._symbols.__getitem__, ids)) if self._bytes is None else self._bytes.decode(bytes(ids))
 
 
 def _plain_forms(character: str) -> Iterable[str]:

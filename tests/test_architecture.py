@@ -21,12 +21,12 @@ PACKAGE = ROOT / "charrnn"
 
 # A module imports modules of lower floors, and those of its own floor that stand before it.
 FLOORS = [
-    ["__init__", "config", "recipe", "completion"],
-    ["vocabulary", "corpus", "cells", "checkpoint"],
-    ["sampling", "scoring", "hidden"],
-    ["device", "kernels", "model", "optimizer", "gradients", "speed", "training", "runs", "bench", "reach"],
+    ["__init__", "config", "recipe", "completion", "escapes"],
+    ["vocabulary", "corpus", "cells", "checkpoint", "bookmark", "prompts"],
+    ["filters", "stopping", "sampling", "copied", "scoring", "hidden"],
+    ["device", "kernels", "model", "bulk", "optimizer", "gradients", "speed", "training", "runs", "bench", "reach"],
     ["report", "charts", "console"],
-    ["cli", "__main__"],
+    ["samples", "showing", "cli", "__main__"],
 ]
 THIRD_PARTY = [
     set(),

@@ -489,6 +489,7 @@ def test_info_on_a_directory_without_runs_says_so(invoke: Invoke, tmp_path: Path
 
 WORDS = ["nan", "inf", "-inf", "1e999", "ten", "", "0x10", "1,5", "\x1b[31m5", "5\n6"]
 ABOVE_0, AT_LEAST_0, BELOW_1 = ("above 0", ["0", "-1", "-1e-9"]), ("at least 0", ["-1e-9", "-5"]), ("below 1", ["1", "1.5"])
+AT_MOST_1 = ("at most 1", ["1.001", "50"])
 
 
 def whole(low: int, high: int | None = None) -> list[tuple[str, list[str]]]:
@@ -524,10 +525,18 @@ TRAIN_LIMITS = {
 SAMPLE_LIMITS = {
     "--temp": [AT_LEAST_0],
     "--temperature": [AT_LEAST_0],
-    "-n": whole(0),
-    "--length": whole(0),
+    "-n": whole(-1),
+    "--length": whole(-1),
+    "--lines": whole(1),
     "--top-k": whole(1),
-    "--top-p": [ABOVE_0, ("at most 1", ["1.001", "50"])],
+    "--typical": [ABOVE_0, AT_MOST_1],
+    "--top-p": [ABOVE_0, AT_MOST_1],
+    "--min-p": [AT_LEAST_0, AT_MOST_1],
+    "--repetition-penalty": [ABOVE_0],
+    "--repetition-window": whole(1, 1 << 20),
+    "-N": whole(1),
+    "--num-samples": whole(1),
+    "--best-of": whole(1),
     "--seed": whole(0, 2**63 - 1),
 }
 
@@ -555,7 +564,7 @@ def test_the_numeric_options_are_all_tried_here() -> None:
             option_name(name)
             for config in configs
             for name in config.__dataclass_fields__
-            if limits(config, name)[1] and name != "vocab_size"
+            if limits(config, name)[1] and name not in ("vocab_size", "temperature_end")
         }
         assert numeric <= listed.keys()
 

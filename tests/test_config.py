@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from charrnn import UsageError
-from charrnn.config import GATES, Interval, ModelConfig, SampleConfig, TrainConfig, limits, option_name
+from charrnn.config import GATES, Interval, ModelConfig, SampleConfig, TrainConfig, limits, option_name, temperatures
 
 FROM_0 = "a number of at least 0"
 FROM_1 = "a whole number of at least 1"
@@ -43,9 +43,17 @@ SETTINGS: list[tuple[Any, str, str, str, list[Any], list[Any]]] = [
     (TrainConfig, "log_every", "--log-every", FROM_1, [1], [0, 1.5]),
     (TrainConfig, "workers", "--workers", "a whole number of at least 1 and at most 1024", [1, 1024], [0, 1025, 1.5]),
     (SampleConfig, "temperature", "--temp", FROM_0, [0, 100], [-1e-9]),
-    (SampleConfig, "length", "--length", "a whole number of at least 0", [0, 10**9], [-1, 0.5]),
+    (SampleConfig, "temperature_end", "--temperature-end", FROM_0, [0, 100], [-1e-9]),
+    (SampleConfig, "length", "--length", "a whole number of at least -1", [-1, 0, 10**9], [-2, 0.5]),
+    (SampleConfig, "lines", "--lines", FROM_1, [1, 10**9], [0, 1.5]),
     (SampleConfig, "top_k", "--top-k", FROM_1, [1, 10**9], [0, 2.5]),
+    (SampleConfig, "typical", "--typical", "a number above 0 and at most 1", [1e-9, 1], [0, 1.0001]),
     (SampleConfig, "top_p", "--top-p", "a number above 0 and at most 1", [1e-9, 1], [0, 1.0001]),
+    (SampleConfig, "min_p", "--min-p", "a number of at least 0 and at most 1", [0, 1], [-1e-9, 1.0001]),
+    (SampleConfig, "repetition_penalty", "--repetition-penalty", ABOVE_0, [1e-9, 10], [0, -1]),
+    (SampleConfig, "repetition_window", "--repetition-window", FROM_1, [1, 1 << 20], [0, 1.5]),
+    (SampleConfig, "num_samples", "--num-samples", FROM_1, [1, 10**9], [0, 1.5]),
+    (SampleConfig, "best_of", "--best-of", FROM_1, [1, 10**9], [0, 1.5]),
     (SampleConfig, "seed", "--seed", "a whole number of at least 0 and at most ", [0, 2**63 - 1], [-1, 2**63]),
 ]
 NAMES = [f"{config.__name__}.{name}" for config, name, *_ in SETTINGS]
@@ -55,6 +63,8 @@ CHOICES = {
     ("TrainConfig", "optimizer"): ("muon", "adamw"),
     ("TrainConfig", "device"): ("auto", "cpu", "cuda", "mps"),
     ("TrainConfig", "precision"): ("auto", "fp32", "bf16", "fp16"),
+    ("SampleConfig", "color"): ("never", "surprise"),
+    ("SampleConfig", "device"): ("cpu", "cuda", "mps", "auto"),
 }
 CONFIGS = {"ModelConfig": ModelConfig, "TrainConfig": TrainConfig, "SampleConfig": SampleConfig}
 
@@ -73,7 +83,8 @@ def test_defaults_are_the_documented_ones() -> None:
     assert (train.level, train.min_count, train.encoding, train.val_fraction) == ("char", 1, None, 0.1)
     assert (train.save_every, train.eval_every, train.log_every) == (60, None, None)
     assert (train.device, train.precision) == ("auto", "auto")
-    assert (sample.temperature, sample.length, sample.top_k, sample.top_p, sample.seed) == (0.8, 500, None, None, None)
+    assert (sample.temperature, sample.limit, sample.top_k, sample.top_p, sample.seed) == (0.8, 500, None, None, None)
+    assert (sample.repetition_penalty, sample.repetition_window, sample.num_samples, sample.best_of) == (None, 64, 1, 1)
 
 
 @pytest.mark.parametrize(("config", "name", "option", "words", "legal", "illegal"), SETTINGS, ids=NAMES)
@@ -248,3 +259,27 @@ def test_an_option_is_spelled_as_on_the_command_line() -> None:
         "--val-fraction",
         "--lr",
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit"),
+    [({}, 500), ({"length": 0}, 0), ({"length": -1}, None), ({"lines": 3}, 1500), ({"lines": 3, "length": 20}, 20)],
+)
+def test_a_text_ends_after_500_characters_or_500_per_line_or_what_is_given(settings: dict[str, Any], limit: int | None) -> None:
+    assert SampleConfig(**settings).limit == limit
+
+
+@pytest.mark.parametrize(("text", "expected"), [("0.5", (0.5, None)), ("0.5:1.2", (0.5, 1.2)), ("0:0", (0.0, 0.0))])
+def test_a_temperature_is_a_number_or_two(text: str, expected: tuple[float, float | None]) -> None:
+    assert temperatures("--temp", text) == expected
+
+
+@pytest.mark.parametrize("text", ["", ":", "1:", ":1", "-1:1", "1:-1", "1:2:3", "nan:1", "1:inf"])
+def test_a_temperature_that_is_none_is_refused_with_its_interval(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--temp must be a number of at least 0, not "):
+        temperatures("--temp", text)
+
+
+def test_a_temperature_that_changes_needs_an_end() -> None:
+    with pytest.raises(UsageError, match="--temp A:B needs an end"):
+        SampleConfig(temperature_end=1.0, length=-1)

@@ -7,13 +7,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from charrnn import UsageError
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
-from charrnn.sampling import Sampler, apply_temperature, generate, keep_top_k, keep_top_p, opening, prime, softmax
+from charrnn.sampling import BatchSampler, Drawing, Sampler, complete, generate, generator, opening, prime
+from charrnn.stopping import Ending, Stops, Text
 from charrnn.vocabulary import Vocabulary
 
 INF = math.inf
@@ -29,83 +27,6 @@ def random_network(cell="lstm", layers=1, vocab_size=7):
     config = ModelConfig(vocab_size=vocab_size, cell=cell, embedding_size=4, hidden_size=8, num_layers=layers)
     rng = np.random.default_rng(2)
     return Network(config, {name: rng.normal(0, 0.7, size) for name, size in config.parameter_shapes().items()})
-
-
-# -- filters ---------------------------------------------------------------------------------------------------------
-
-
-def test_temperature_divides():
-    np.testing.assert_array_equal(apply_temperature(np.array([1.0, -2.0, 0.0]), 0.5), [2.0, -4.0, 0.0])
-
-
-@pytest.mark.parametrize("temperature", [0, -1, INF, math.nan])
-def test_temperature_names_its_legal_interval(temperature):
-    with pytest.raises(UsageError, match=r"temperature must be a number above 0, not "):
-        apply_temperature(HALVES, temperature)
-
-
-@pytest.mark.parametrize(("k", "expected"), [(1, [1]), (2, [1, 2]), (3, [0, 1, 2]), (4, [0, 1, 2, 3]), (9, [0, 1, 2, 3])])
-def test_top_k_keeps_the_k_largest_and_the_lower_index_of_a_tie(k, expected):
-    result = keep_top_k(HALVES, k)
-    assert kept(result) == expected
-    np.testing.assert_array_equal(result[expected], HALVES[expected])
-
-
-@settings(deadline=None)
-@given(st.lists(st.sampled_from([-1.0, 0.0, 2.0]), min_size=1, max_size=12), st.integers(1, 14))
-def test_top_k_never_keeps_more_than_k_and_drops_nothing_larger_than_it_keeps(values, k):
-    logits = np.array(values)
-    stay = kept(keep_top_k(logits, k))
-    assert len(stay) == min(k, len(values))
-    gone = [value for index, value in enumerate(values) if index not in stay]
-    assert max(gone, default=-INF) <= min(logits[stay])
-
-
-@pytest.mark.parametrize("k", [0, -3])
-def test_top_k_names_its_legal_interval(k):
-    with pytest.raises(UsageError, match=rf"top_k must be at least 1, not {k}$"):
-        keep_top_k(HALVES, k)
-
-
-@pytest.mark.parametrize(
-    ("p", "expected"),
-    [(0.01, [1]), (0.5, [1]), (0.51, [1, 2]), (0.75, [1, 2]), (0.76, [0, 1, 2]), (0.88, [0, 1, 2, 3]), (1.0, [0, 1, 2, 3])],
-)
-def test_top_p_keeps_the_smallest_set_that_reaches_p_with_the_one_that_crosses(p, expected):
-    result = keep_top_p(np.log([0.125, 0.5, 0.25, 0.125]), p)
-    assert kept(result) == expected
-    np.testing.assert_array_equal(result[expected], HALVES[expected])
-
-
-@settings(deadline=None)
-@given(st.lists(st.floats(-5, 5, allow_subnormal=False), min_size=1, max_size=10), st.floats(0.001, 0.999))
-def test_top_p_reaches_p_and_would_not_without_its_smallest(values, p):
-    logits = np.array(values)
-    weights = [math.exp(value) for value in values]
-    stay = kept(keep_top_p(logits, p))
-    masses = sorted(weights[index] / sum(weights) for index in stay)
-    assert sum(masses) >= p - 1e-9
-    assert sum(masses[1:]) < p + 1e-9
-
-
-@pytest.mark.parametrize("p", [0.0, -0.1, 1.01, math.nan])
-def test_top_p_names_its_legal_interval(p):
-    with pytest.raises(UsageError, match=r"top_p must be above 0 and at most 1, not "):
-        keep_top_p(HALVES, p)
-
-
-def test_filters_leave_their_input_alone():
-    logits = HALVES.copy()
-    apply_temperature(logits, 2.0)
-    keep_top_k(logits, 1)
-    keep_top_p(logits, 0.1)
-    Sampler(np.random.default_rng(0), top_k=2, top_p=0.5, banned=0).draw(logits)
-    np.testing.assert_array_equal(logits, HALVES)
-
-
-def test_softmax_of_huge_logits_is_what_it_is_of_small_ones():
-    np.testing.assert_allclose(softmax(HALVES + 1e4), [0.125, 0.5, 0.25, 0.125], rtol=1e-9)
-    assert softmax(np.array([0.0, -INF], dtype=np.float32)).tolist() == [1.0, 0.0]
 
 
 # -- draws -----------------------------------------------------------------------------------------------------------
@@ -267,3 +188,154 @@ def test_the_state_advances_with_each_generated_symbol():
 )
 def test_a_text_opens_as_a_line_does_with_newline_else_space_else_the_first_symbol(vocabulary, expected):
     assert opening(vocabulary).tolist() == [expected]
+
+
+# -- many streams ----------------------------------------------------------------------------------------------------
+
+SETTINGS = [
+    {"temperature": 1.0},
+    {"temperature": 0},
+    {"temperature": 0.3, "temperature_end": 2.0, "length": 40},
+    {"temperature": 0.9, "top_k": 3, "banned": 2},
+    {"temperature": 1.2, "typical": 0.8, "top_p": 0.9, "min_p": 0.05},
+    {"temperature": 1.0, "repetition_penalty": 1.3, "repetition_window": 5},
+    {"temperature": 1.0, "bias": np.array([0, -INF, 1.5, 0, 0, 0, 0])},
+]
+
+
+@pytest.mark.parametrize("options", SETTINGS)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_a_text_of_a_batch_is_the_text_drawn_alone(cell, options):
+    network = random_network(cell, 2)
+    prompts = [np.array([3, 1, 4]), np.array([1]), np.array([5, 5, 0, 2, 6, 1, 3])]
+    rows = [prompts[index % 3] for index in range(12)]
+    primed = [prime(network, prompt) for prompt in rows]
+    sampler = BatchSampler([generator(7, index) for index in range(12)], measured=True, **options)
+    sampler.read(np.stack([np.pad(prompt, (9 - len(prompt), 0), constant_values=-1) for prompt in rows], axis=1))
+    stops = Stops([np.array([1, 3]), np.array([6, 6])], 7)
+    ending = Ending(40, stops, 3, 0)
+    state = np.concatenate([state for _, state in primed], axis=2)
+    together = complete(network, np.stack([logits for logits, _ in primed]), state, sampler, ending)
+    assert len(together) == 12
+    for index, (prompt, found) in enumerate(zip(rows, together, strict=True)):
+        alone = Sampler(generator(7, index), measured=True, **options)
+        alone.read(prompt)
+        text = Text(generate(network, *prime(network, prompt), alone), ending)
+        ids = list(text)
+        assert (found.ids.tolist(), found.reason, found.stop) == (ids, text.reason, text.stop)
+        np.testing.assert_allclose(found.bits, alone.bits[: len(ids)], atol=1e-4)
+
+
+def test_texts_of_a_batch_end_differently_in_that_test():
+    network = random_network("lstm", 2)
+    primed = prime(network, np.array([3]))
+    sampler = BatchSampler([generator(7, index) for index in range(60)], temperature=1.0)
+    ending = Ending(30, Stops([np.array([1, 3])], 7), 5, 0)
+    state = np.repeat(primed[1], 60, axis=2)
+    found = complete(network, np.repeat(primed[0][None], 60, axis=0), state, sampler, ending)
+    assert {completion.reason for completion in found} == {"stop", "lines", "length"}
+    assert len({len(completion.ids) for completion in found}) > 10
+
+
+def test_no_shrinking_and_shrinking_give_the_same_texts():
+    network, texts = random_network("gru"), []
+    for shrink in (True, False):
+        logits, state = prime(network, np.array([3]))
+        sampler = BatchSampler([generator(1, index) for index in range(30)], temperature=1.0)
+        ending = Ending(200, Stops([np.array([2])], 7))
+        found = complete(
+            network, np.repeat(logits[None], 30, axis=0), np.repeat(state, 30, axis=2), sampler, ending, shrink=shrink
+        )
+        texts.append([completion.ids.tolist() for completion in found])
+    assert texts[0] == texts[1]
+
+
+def test_texts_of_no_characters_need_no_draw():
+    network = random_network()
+    logits, state = prime(network, np.array([3]))
+    (found,) = complete(network, logits[None], state, BatchSampler([generator(1)]), Ending(0))
+    assert (found.ids.tolist(), found.reason) == ([], "length")
+
+
+def test_the_frequencies_of_a_batch_are_the_probabilities():
+    sampler = BatchSampler([generator(3, index) for index in range(200)], temperature=1.0)
+    drawn = np.concatenate([sampler.draw(np.tile(HALVES, (200, 1))) for _ in range(300)])
+    expected = np.array([0.125, 0.5, 0.25, 0.125]) * len(drawn)
+    assert ((np.bincount(drawn, minlength=4) - expected) ** 2 / expected).sum() < 40
+
+
+def test_the_random_numbers_of_two_samples_differ_and_skipping_is_drawing():
+    numbers = generator(5, 3).random(1000)
+    assert (generator(5, 3, 700).random(300) == numbers[700:]).all()
+    for other in (generator(5, 2), generator(6, 3), generator(5 + (3 << 32), 0), generator(5)):
+        assert not np.isin(other.random(1000), numbers).any()
+
+
+# -- what precedes the draw -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "probabilities"),
+    [
+        ({"temperature": 1.0, "typical": 0.5}, [0, 2 / 3, 1 / 3, 0]),
+        ({"temperature": 1.0, "min_p": 0.3}, [0, 2 / 3, 1 / 3, 0]),
+        ({"temperature": 1.0, "bias": np.log([1.0, 1.0, 2.0, 4.0])}, [1 / 13, 4 / 13, 4 / 13, 4 / 13]),
+        ({"temperature": 1.0, "bias": np.array([0, -INF, 0, 0])}, [1 / 4, 0, 1 / 2, 1 / 4]),
+        # The bias comes before the temperature, which squares it too: 1/8, 1/2, 1/2, 1/8 becomes 1, 16, 16, 1.
+        ({"temperature": 0.5, "bias": np.log([1.0, 1.0, 2.0, 1.0])}, [1 / 34, 16 / 34, 16 / 34, 1 / 34]),
+        # The temperature comes before min-p: 16 : 4 is below 0.3.
+        ({"temperature": 0.5, "min_p": 0.3}, [0, 1, 0, 0]),
+        # Top-k before typical: of 4/7, 2/7, 1/7 (entropy 1.38 bits) the second is the most typical.
+        ({"temperature": 1.0, "top_k": 3, "typical": 0.2}, [0, 0, 1, 0]),
+        # Typical before top-p: 1 and 2 stay, 2/3 reaches 0.6; before it, 1/2 would not.
+        ({"temperature": 1.0, "typical": 0.5, "top_p": 0.6}, [0, 1, 0, 0]),
+    ],
+)
+def test_the_other_filters_compose_in_the_stated_order(options, probabilities):
+    assert_drawn_from(probabilities, Sampler(np.random.default_rng(2), **options), HALVES)
+
+
+def test_a_temperature_schedule_is_a_straight_line():
+    drawing = Drawing(temperature=0.5, temperature_end=1.5, length=5)
+    assert [drawing.temperature_at(position) for position in range(7)] == [0.5, 0.75, 1.0, 1.25, 1.5, 1.5, 1.5]
+    assert [Drawing(temperature=0.5, temperature_end=1.5, length=1).temperature_at(0)] == [0.5]
+
+
+def test_a_schedule_draws_what_its_temperatures_would():
+    logits = np.random.default_rng(1).normal(0, 2, 9)
+    scheduled, rng = Sampler(generator(4), temperature=0.2, temperature_end=3.0, length=300), generator(4)
+    for position in range(300):
+        u, temperature = rng.random(), 0.2 + 2.8 * position / 299
+        weights = np.exp(logits / temperature - (logits / temperature).max())
+        assert scheduled.draw(logits) == np.searchsorted(np.cumsum(weights) / weights.sum(), u, side="right")
+
+
+def test_a_schedule_may_begin_or_end_greedily():
+    logits = np.array([0.0, 0.1, 0.0])
+    for first, last, greedy_at in ((0, 50.0, 0), (50.0, 0, 9)):
+        runs = []
+        for seed in range(50):
+            sampler = Sampler(generator(seed), temperature=first, temperature_end=last, length=10)
+            runs.append([sampler.draw(logits) for _ in range(10)])
+        assert {run[greedy_at] for run in runs} == {1}
+        assert {run[9 - greedy_at] for run in runs} == {0, 1, 2}
+
+
+def test_the_repetition_penalty_counts_the_last_characters_of_prompt_and_text():
+    logits = np.array([3.0, 2.5, 2.0, 1.5])
+    sampler = Sampler(generator(0), temperature=0, repetition_penalty=4.0, repetition_window=2)
+    sampler.read(np.array([3, 0]))
+    # Of 0 and 3 in the window the likeliest left is 1; then 0, 1 -> 2; 1, 2 -> 0; 2, 0 -> 1; ...
+    assert [sampler.draw(logits) for _ in range(5)] == [1, 2, 0, 1, 2]
+
+
+def test_bits_are_those_of_the_network_whatever_is_done_to_its_distribution():
+    sampler = Sampler(generator(0), measured=True, temperature=3.0, top_k=3, bias=np.array([0, 0, 5.0, 0]), banned=1)
+    drawn = [sampler.draw(HALVES + 100) for _ in range(50)]
+    np.testing.assert_allclose(sampler.bits, [{0: 3, 2: 2, 3: 3}[index] for index in drawn])
+
+
+def test_without_being_asked_nothing_is_measured():
+    sampler = Sampler(generator(0))
+    sampler.draw(HALVES)
+    assert sampler.bits is None

@@ -12,7 +12,8 @@ import pytest
 from charrnn import CharrnnError, scoring
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
-from charrnn.sampling import Sampler, generate, opening, prime, softmax
+from charrnn.filters import softmax
+from charrnn.sampling import Sampler, generate, opening, prime
 from charrnn.scoring import Scorer, Tally, entropy, next_characters
 from charrnn.vocabulary import Vocabulary
 

@@ -1,0 +1,98 @@
+"""What a text copies verbatim from a corpus: its longest run, and how much of it lies in long runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LONG = 32
+"""A run of so many characters is hardly there by chance."""
+BLOCK = 1 << 16
+"""Characters of the corpus that are looked at together: what is computed from them stays in the cache."""
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+_SEEN_BITS = np.uint64(64 - 20)
+
+
+@dataclass(frozen=True)
+class Copied:
+    """The longest run of a text (T,) that stands in the corpus, ``text[start : start + longest]``, and the share of the text
+    inside runs of `LONG` or more.
+    """
+
+    longest: int
+    start: int
+    share: float
+
+
+def copied(texts: Sequence[NDArray[Any]], corpus: NDArray[Any]) -> list[Copied]:
+    """Look for runs of each text of ids (T,) in the ``corpus`` (C,) of ids.
+
+    Runs of one width are found by rolling hashes modulo 2^64 (Karp and Rabin 1987): two different runs are taken for one with a
+    chance of about 1e-9 in texts of megabytes. If there is a run of some width, there are shorter ones, so the longest is found
+    by bisection; each pass over the corpus serves every text that its width tells something about.
+    """
+    low, high = np.zeros(len(texts), dtype=np.intp), np.array([min(len(text), len(corpus)) for text in texts])
+    starts, shares = [0] * len(texts), [0.0] * len(texts)
+    width = LONG
+    while width:
+        asked = np.flatnonzero((low < width) & (width <= high)).tolist()
+        for number, found in zip(asked, _found([texts[n] for n in asked], corpus, width), strict=True):
+            if width == LONG:
+                shares[number] = _share(found, len(texts[number]))
+            if found.any():
+                low[number], starts[number] = width, int(found.argmax())
+            else:
+                high[number] = width - 1
+        # Long runs are rare, so the middle is looked for not far above the lower bound.
+        middles = np.minimum((low + high + 1) // 2, 2 * np.maximum(low, 8))[low < high]
+        width = int(np.sort(middles)[len(middles) // 2]) if len(middles) else 0
+    return [Copied(*result) for result in zip(low.tolist(), starts, shares, strict=True)]
+
+
+def _share(found: NDArray[np.bool_], length: int) -> float:
+    """The share of ``length`` positions that a window beginning at a ``found`` position covers."""
+    edges = np.zeros(length + 1, dtype=np.int64)
+    starts = np.flatnonzero(found)
+    np.add.at(edges, starts, 1)
+    np.add.at(edges, starts + LONG, -1)
+    return float((np.cumsum(edges)[:-1] > 0).sum() / max(length, 1))
+
+
+def _found(texts: Sequence[NDArray[Any]], corpus: NDArray[Any], width: int) -> Iterator[NDArray[np.bool_]]:
+    """For each text and each window of ``width`` in it, whether the corpus holds the same."""
+    hashes = [_hashes(text, width) for text in texts]
+    wanted = np.unique(np.concatenate([np.zeros(0, dtype=np.uint64), *hashes]))
+    there = np.zeros(len(wanted), dtype=np.bool_)
+    # Most windows of the corpus are ruled out by a table of the hashes' first bits.
+    possible = np.zeros(1 << 20, dtype=np.bool_)
+    possible[wanted >> _SEEN_BITS] = True
+    for begin in range(0, len(corpus) - width + 1 if len(wanted) else 0, BLOCK):
+        seen = _hashes(corpus[begin : begin + BLOCK + width - 1], width)
+        seen = seen[possible[seen >> _SEEN_BITS]]
+        places = np.minimum(np.searchsorted(wanted, seen), len(wanted) - 1)
+        there[places[wanted[places] == seen]] = True
+    for text in hashes:
+        yield there[np.searchsorted(wanted, text)]
+
+
+def _hashes(ids: NDArray[Any], width: int) -> NDArray[np.uint64]:
+    """The hash of every window of ``width`` ids: the polynomial of (id + 1) in an odd base, built by doubling the window."""
+    if len(ids) < width:
+        return np.zeros(0, dtype=np.uint64)
+    symbols = ids.astype(np.uint64) + np.uint64(1)
+    windows, built = symbols, 1
+    for bit in bin(width)[3:]:
+        windows = windows[:-built] * _power(built) + windows[built:]
+        built *= 2
+        if bit == "1":
+            windows = windows[:-1] * _BASE + symbols[built:]
+            built += 1
+    return windows
+
+
+def _power(exponent: int) -> np.uint64:
+    return np.uint64(pow(int(_BASE), exponent, 1 << 64))

@@ -1,0 +1,107 @@
+"""What turns logits into the distribution that is drawn from: one pure function per filter.
+
+Each takes logits (..., V), so one stream (V,) or many (N, V), leaves them alone and returns new ones; what may not be drawn is
+-inf. `charrnn.sampling` composes them in the order in which they stand here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn import UsageError
+
+Logits = NDArray[Any]
+
+
+def penalize_repetition(logits: Logits, repeated: NDArray[np.bool_], penalty: float) -> Logits:
+    """Make what is ``repeated`` (..., V) less likely by a ``penalty`` above 1, likelier by one below: positive logits are
+    divided by it (Keskar et al. 2019), negative ones multiplied, so that they too move in its direction.
+    """
+    if not (penalty > 0 and math.isfinite(penalty)):
+        raise UsageError(f"repetition_penalty must be a number above 0, not {penalty}")
+    penalized: Logits = np.where(repeated, np.where(logits > 0, logits / penalty, logits * penalty), logits)
+    return penalized
+
+
+def add_bias(logits: Logits, bias: NDArray[Any]) -> Logits:
+    """Add ``bias`` (V,), numbers or -inf, which bans."""
+    if not (bias < math.inf).all():
+        raise UsageError("bias must be numbers or -inf")
+    biased: Logits = logits + bias
+    return biased
+
+
+def apply_temperature(logits: Logits, temperature: float) -> Logits:
+    """Divide by ``temperature``, any number above 0; below 1 sharpens, above 1 flattens."""
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise UsageError(f"temperature must be a number above 0, not {temperature}")
+    return logits / temperature
+
+
+def keep_top_k(logits: Logits, k: int) -> Logits:
+    """Keep the ``k`` >= 1 largest. Ties are broken by index, so never more than k stay."""
+    if k < 1:
+        raise UsageError(f"top_k must be at least 1, not {k}")
+    if k >= logits.shape[-1]:
+        return logits
+    order = np.argsort(-logits, axis=-1, kind="stable")
+    return _without(logits, order[..., k:])
+
+
+def keep_typical(logits: Logits, p: float) -> Logits:
+    """Keep the symbols whose information is nearest to the entropy, as few as reach probability ``p`` in (0, 1]
+    (locally typical sampling, Meister et al. 2023).
+    """
+    if not 0 < p <= 1:
+        raise UsageError(f"typical must be above 0 and at most 1, not {p}")
+    if p == 1:
+        return logits
+    probabilities = softmax(logits)
+    nats = -np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+    entropy = np.sum(probabilities * nats, axis=-1, keepdims=True)
+    return _up_to(logits, probabilities, np.argsort(np.abs(nats - entropy), axis=-1, kind="stable"), p)
+
+
+def keep_top_p(logits: Logits, p: float) -> Logits:
+    """Keep the likeliest symbols, as few as reach probability ``p`` in (0, 1] (nucleus sampling, Holtzman et al. 2020)."""
+    if not 0 < p <= 1:
+        raise UsageError(f"top_p must be above 0 and at most 1, not {p}")
+    if p == 1:
+        return logits
+    return _up_to(logits, softmax(logits), np.argsort(-logits, axis=-1, kind="stable"), p)
+
+
+def keep_min_p(logits: Logits, p: float) -> Logits:
+    """Keep the symbols at least ``p`` in [0, 1] times as likely as the likeliest (Nguyen et al. 2024)."""
+    if not 0 <= p <= 1:
+        raise UsageError(f"min_p must be at least 0 and at most 1, not {p}")
+    if p == 0:
+        return logits
+    return np.where(logits >= np.max(logits, axis=-1, keepdims=True) + math.log(p), logits, -np.inf)
+
+
+def softmax(logits: Logits) -> NDArray[np.float64]:
+    """The probabilities of ``logits`` (..., V) in float64."""
+    weights = np.asarray(logits, dtype=np.float64)
+    weights = np.exp(weights - weights.max(axis=-1, keepdims=True))
+    probabilities: NDArray[np.float64] = weights / weights.sum(axis=-1, keepdims=True)
+    return probabilities
+
+
+def _up_to(logits: Logits, probabilities: NDArray[np.float64], order: NDArray[np.intp], p: float) -> Logits:
+    """Keep the symbols that come first in ``order`` (..., V), as few as reach probability ``p``, at least one."""
+    # A symbol stays while the mass before it is below p: the one that crosses p is kept.
+    reached = np.cumsum(np.take_along_axis(probabilities, order, axis=-1), axis=-1)[..., :-1] >= p
+    rest, kept = order[..., 1:], logits.copy()
+    np.put_along_axis(kept, rest, np.where(reached, -np.inf, np.take_along_axis(logits, rest, axis=-1)), axis=-1)
+    return kept
+
+
+def _without(logits: Logits, dropped: NDArray[np.intp]) -> Logits:
+    kept = logits.copy()
+    np.put_along_axis(kept, dropped, -np.inf, axis=-1)
+    return kept

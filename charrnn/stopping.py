@@ -1,0 +1,143 @@
+"""When a text ends: after so many symbols, at a stop text, after so many lines."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Stops:
+    """Several stop texts, looked for at once while symbols arrive (Aho and Corasick 1975).
+
+    A place in the automaton is a number, 0 at the start of a text; it stands for the longest end of the text so far that
+    begins a stop text. All arrays have a row per place.
+    """
+
+    def __init__(self, texts: Sequence[NDArray[Any]], vocab_size: int) -> None:
+        """``texts``: the ids of each stop text, at least one id each."""
+        self.lengths = [len(text) for text in texts]
+        children: list[dict[int, int]] = [{}]
+        depth, found = [0], [-1]
+        for number, text in enumerate(texts):
+            place = 0
+            for index in text.tolist():
+                if index not in children[place]:
+                    children[place][index] = len(children)
+                    children.append({})
+                    depth.append(depth[place] + 1)
+                    found.append(-1)
+                place = children[place][index]
+            found[place] = number if found[place] < 0 else found[place]
+        self.table = np.zeros((len(children), vocab_size), dtype=np.intp)
+        """The next place, by place and id."""
+        fallback = [0] * len(children)
+        waiting = deque([0])
+        while waiting:
+            place = waiting.popleft()
+            if place:
+                self.table[place] = self.table[fallback[place]]
+                if found[place] < 0:
+                    found[place] = found[fallback[place]]
+            for index, child in children[place].items():
+                fallback[child] = int(self.table[place, index])
+                self.table[place, index] = child
+                waiting.append(child)
+        self.depth = np.array(depth)
+        """How many of the last symbols begin a stop text."""
+        self.found = np.array(found)
+        """The number of the stop text that ends here, -1 for none; of two that end here the longer one."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Ends a text after ``length`` symbols, at one of ``stops``, or with the ``lines``-th ``newline``; None is never.
+
+    A stop text is dropped unless ``keep_stop``.
+    """
+
+    length: int | None
+    stops: Stops | None = None
+    lines: int | None = None
+    newline: int | None = None
+    keep_stop: bool = False
+
+    @property
+    def watches(self) -> bool:
+        """Whether symbols matter, not just their number."""
+        return self.stops is not None or self.lines is not None
+
+    def dropped(self, stop: int | None) -> int:
+        """How many symbols at the end of a text that was ended by ``stop`` do not belong to it."""
+        return 0 if stop is None or self.stops is None or self.keep_stop else self.stops.lengths[stop]
+
+
+class Text:
+    """The ids of one text, each as soon as it can't be part of a stop text any more.
+
+    At the end ``reason`` is ``length``, ``stop`` or ``lines``, and ``stop`` the number of the stop text.
+    """
+
+    def __init__(self, ids: Iterator[int], ending: Ending) -> None:
+        self._ids, self._ending = islice(ids, ending.length), ending
+        self.reason = "length"
+        self.stop: int | None = None
+
+    def __iter__(self) -> Iterator[int]:
+        return self._watched() if self._ending.watches else self._ids
+
+    def _watched(self) -> Iterator[int]:
+        ending, stops = self._ending, self._ending.stops
+        held = deque[int]()
+        place = lines = keep_back = 0
+        for index in self._ids:
+            held.append(index)
+            if stops is not None:
+                place = int(stops.table[place, index])
+                if (found := int(stops.found[place])) >= 0:
+                    self.reason, self.stop = "stop", found
+                    break
+                keep_back = 0 if ending.keep_stop else int(stops.depth[place])
+            if index == ending.newline:
+                lines += 1
+                if lines == ending.lines:
+                    self.reason = "lines"
+                    break
+            while len(held) > keep_back:
+                yield held.popleft()
+        yield from islice(held, len(held) - ending.dropped(self.stop))
+
+
+class Watch:
+    """The same for N texts that grow together."""
+
+    def __init__(self, ending: Ending, streams: int) -> None:
+        self._ending = ending
+        self._places = np.zeros(streams, dtype=np.intp)
+        self._lines = np.zeros(streams, dtype=np.intp)
+        self._read = 0
+
+    def ended(self, ids: NDArray[Any]) -> dict[int, tuple[str, int | None]]:
+        """The streams that end with ``ids`` (N,): reason and number of the stop text."""
+        ending, stops = self._ending, self._ending.stops
+        self._read += 1
+        over: dict[int, tuple[str, int | None]] = {}
+        if self._read == ending.length:
+            over = dict.fromkeys(range(len(ids)), ("length", None))
+        if ending.lines is not None:
+            self._lines += ids == ending.newline
+            over |= dict.fromkeys(np.flatnonzero(self._lines == ending.lines).tolist(), ("lines", None))
+        if stops is not None:
+            self._places = stops.table[self._places, ids]
+            found = stops.found[self._places]
+            over |= {row: ("stop", int(found[row])) for row in np.flatnonzero(found >= 0).tolist()}
+        return over
+
+    def keep(self, rows: NDArray[np.intp]) -> None:
+        """Go on with the texts of these ``rows`` only."""
+        self._places, self._lines = self._places[rows], self._lines[rows]
