@@ -122,7 +122,7 @@ def plan(
     cell = choose(model, "cell", "lstm", "remembers longest")
     layers = choose(model, "num_layers", 1, "one wide layer learns more per second than two narrow ones")
     paid = f"{_short(work)} characters of work, {_short(characters)} of text"
-    fitting = _fitting_size(characters, work)
+    fitting = _fitting_size(characters, work / layers)
     hidden = choose(model, "hidden_size", int(UNIT * round(fitting / UNIT)), paid)
     embedding = choose(model, "embedding_size", 64 if vocab_size <= 256 else 128, f"{vocab_size:,} symbols")
     # With steps or epochs the characters read are given; with minutes a larger network reads fewer. The size before
