@@ -139,7 +139,7 @@ def plan(
         "bptt": bptt,
         "optimizer": optimizer,
         "lr": choose(training, "lr", _learning_rate(optimizer, hidden, columns), f"for {hidden} units, {columns} columns"),
-        "dropout_input": choose(training, "dropout_input", round(at_output / 4, 3), often),
+        "dropout_input": choose(training, "dropout_input", round(0.8 * at_output**2, 3), often),
         "dropout_between": choose(training, "dropout_between", round(at_output / 2, 3), often),
         "dropout_output": choose(training, "dropout_output", at_output, often),
         "weight_decay": choose(training, "weight_decay", _weight_decay(passes), often),
@@ -188,7 +188,7 @@ def _output_dropout(passes: float) -> float:
 
 
 def _weight_decay(passes: float) -> float:
-    return float(f"{min(max(passes / 150, 0.01), 0.3):.2g}")
+    return float(f"{min(max(passes / 150, 0.01), 0.1):.2g}")
 
 
 def _short(count: float) -> str:
