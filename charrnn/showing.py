@@ -234,8 +234,10 @@ def converse(generation: Generation, console: Console, shown: Shown) -> None:
     """Go on from each line of stdin, and from all that went before, until its end; Ctrl-C stops the current text only."""
     ask = _asker(console)
     console.say(f"charrnn: type what to go on from, or nothing; {COMMANDS}; Ctrl-C stops a text, Ctrl-D ends")
-    place = generation.start(0)
-    put = _Output(generation, console, replace(shown, separator=""))
+    place = generation.beginning()
+    if generation.prompts[0]:
+        place = generation.read(place, generation.prompts[0])
+    put = _Output(generation, console, replace(shown, separator="", echo=False))
     while (line := ask()) is not None:
         try:
             if line.startswith("/") and not line.startswith("//"):
