@@ -23,7 +23,7 @@ PACKAGE = ROOT / "charrnn"
 FLOORS = [
     ["__init__", "config", "recipe"],
     ["vocabulary", "corpus", "cells", "checkpoint"],
-    ["sampling", "hidden"],
+    ["sampling", "hidden", "features"],
     ["device", "kernels", "model", "optimizer", "gradients", "speed", "training", "runs", "bench"],
     ["report", "console"],
     ["cli", "__main__"],
