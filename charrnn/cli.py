@@ -10,7 +10,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from charrnn import CharrnnError, UsageError, __version__, recipe
-from charrnn.config import ModelConfig, SampleConfig, TrainConfig, limits, option_name
+from charrnn.config import InspectConfig, ModelConfig, SampleConfig, TrainConfig, limits, option_name
 
 if TYPE_CHECKING:
+    from charrnn import inspection
+    from charrnn.cells import Network
     from charrnn.checkpoint import Checkpoint, RunDirectory
     from charrnn.console import Console
     from charrnn.runs import Asked
@@ -421,9 +423,13 @@ def _known_text(text: str, vocabulary: Vocabulary, console: Console) -> str:
     """``text`` in characters that the network knows; what had to be replaced is said."""
     known, changed = vocabulary.plain(text)
     if changed:
-        swaps = ", ".join(f"{old!r} -> {'unknown' if new == chr(0xFFFD) else repr(new)}" for old, new in changed.items())
-        console.warn(f"the network doesn't know every character of the prompt: {swaps:.500}")
+        _tell_replaced(changed, console, "prompt")
     return known
+
+
+def _tell_replaced(changed: Mapping[str, str], console: Console, what: str = "text") -> None:
+    swaps = ", ".join(f"{old!r} -> {'unknown' if new == chr(0xFFFD) else repr(new)}" for old, new in changed.items())
+    console.warn(f"the network doesn't know every character of the {what}: {swaps:.500}")
 
 
 def _decoded(vocabulary: Vocabulary, ids: Iterator[int], length: int) -> Iterator[str]:
@@ -481,6 +487,126 @@ def info(
         else:
             console.say(f"{path}: no runs here yet; train one by charrnn train FILE")
     console.finish()
+
+
+@app.command("inspect")
+def inspect_(
+    text: Annotated[
+        str | None, typer.Argument(metavar="[TEXT]", help="What to read; - for stdin (default: 2,000 generated characters).")
+    ] = None,
+    file: Annotated[Path | None, typer.Option(metavar="FILE", help="Read this text file instead.")] = None,
+    checkpoint: _Checkpoint = None,
+    units: Annotated[bool, typer.Option("--units", help="Only which unit follows which feature of the text.")] = False,
+    unit: Annotated[
+        str | None, typer.Option(metavar="L:U", help="The text coloured by unit U of layer L; 0:7c is an LSTM's cell.")
+    ] = None,
+    color: Annotated[str | None, _setting(InspectConfig, "color", "The text coloured by that.")] = None,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="The coloured text as a picture.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Everything as one page to explore.")] = None,
+    npz: Annotated[Path | None, typer.Option(metavar="FILE", help="The raw traces for NumPy.")] = None,
+    as_json: _Json = False,
+    quiet: _Quiet = False,
+) -> None:
+    """Show what a network's memory does over TEXT: its units, its gates, and which cells mean something."""
+    console = _console(quiet)
+    if (text is not None and file is not None) or (unit is not None and color is not None):
+        raise UsageError(f"{'TEXT or --file' if file is not None else '--unit or --color'}: give one, not both")
+    _limit_threads()
+    import numpy as np
+
+    from charrnn import checkpoint as checkpoints
+    from charrnn import inspection
+    from charrnn.cells import Network
+
+    trained = checkpoints.read(checkpoints.resolve(checkpoint))
+    if unit is not None:
+        inspection.unit_of(unit, trained.model)
+    colored_by, files = unit or color, {"svg": svg, "npz": npz, "html": html}
+    tables = units or not (as_json or colored_by or any(files.values()))
+    with np.errstate(over="ignore", invalid="ignore"):
+        network = Network(trained.model, trained.weights)
+        chosen = _inspected_text(text, file, trained, network, console)
+        found = inspection.inspect(trained, network, chosen, search=tables or as_json or html is not None)
+    for kind, path in files.items():
+        if path is not None:
+            inspection.write(path, _rendered(kind, found, colored_by or "surprise"))
+    if as_json:
+        console.product(_json(found.to_json()))
+    elif tables:
+        _show_inspection(console, found, findings_only=units)
+    elif colored_by and svg is None:
+        _show_colored(console, found.shown, *found.values(colored_by))
+    console.finish()
+
+
+def _rendered(kind: str, found: inspection.Inspection, colored_by: str) -> bytes:
+    from charrnn import inspection, page, report
+
+    if kind == "npz":
+        return found.npz()
+    if kind == "html":
+        return page.render(found, inspection.history(found.trained.path)).encode()
+    return report.text_svg(found.shown, *found.values(colored_by)).encode()
+
+
+def _inspected_text(
+    text: str | None, file: Path | None, trained: Checkpoint, network: Network, console: Console
+) -> inspection.Text:
+    from charrnn import inspection
+
+    if text is None and file is None:
+        return inspection.generated(trained, network)
+    try:
+        if file is not None:
+            data = file.read_bytes()
+        elif text == "-":
+            if sys.stdin is None:
+                raise CharrnnError("stdin is closed; there is no text to inspect")
+            data = sys.stdin.buffer.read()
+        else:
+            data = os.fsencode(text or "")
+    except OSError as error:
+        raise CharrnnError(f"{file or 'stdin'}: {error.strerror}") from error
+    chosen, changed = inspection.given(data, trained, network)
+    if changed:
+        _tell_replaced(changed, console)
+    return chosen
+
+
+def _show_inspection(console: Console, found: inspection.Inspection, *, findings_only: bool) -> None:
+    from charrnn import inspection, report
+
+    framed = console.stdout_is_terminal
+    console.say(f"charrnn: {inspection.sentence(found)}")
+    findings = [finding.to_json() for finding in found.findings]
+    if not findings_only:
+        layers = [layer.summary() for layer in found.layers]
+        console.table(report.layer_table(layers, framed=framed))
+        if layers[0]["gates"]:
+            console.product("\n")
+            console.table(report.gate_table(layers, framed=framed))
+        findings = [finding for finding in findings if finding["real"]]
+        console.product("\n")
+    if findings:
+        console.table(report.finding_table(findings, framed=framed))
+    else:
+        console.say("charrnn: no unit follows a feature of this text better than chance; a longer text may show more")
+    if real := [finding.name for finding in found.findings if finding.real]:
+        console.say(f"charrnn: the text coloured by such a unit: charrnn inspect --unit {real[0]}")
+
+
+def _show_colored(console: Console, text: str, values: Sequence[float], title: str, signed: bool) -> None:
+    """On a terminal the coloured text, in a pipe a line per character: itself as JSON, a tab, its number."""
+    from charrnn import report
+
+    console.say(f"charrnn: coloured by {title}")
+    if console.stdout_is_terminal:
+        console.table(report.painted(text, values, signed))
+    else:
+        import json
+
+        pairs = zip(text, values, strict=True)
+        console.product("".join(f"{json.dumps(character, ensure_ascii=False)}\t{value:.6g}\n" for character, value in pairs))
 
 
 @app.command()

@@ -216,3 +216,10 @@ class SampleConfig(_Config):
     top_k: int | None = _integer(None, 1, MANY)
     top_p: float | None = _number(None, 0, 1, low_open=True)
     seed: int | None = _integer(None, 0, 2**63 - 1)
+
+
+@dataclass(frozen=True)
+class InspectConfig(_Config):
+    """What `charrnn inspect` colours a text by."""
+
+    color: str | None = field(default=None, metadata={"choices": ("surprise", "entropy", "change")})

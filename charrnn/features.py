@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from charrnn.cells import Array, Network
 from charrnn.config import ModelConfig
-from charrnn.hidden import Reading
+from charrnn.hidden import Block, Reading
 
 MARGIN = 0.1
 """By how much a unit's correlation must exceed that of the best unit of the random networks."""
@@ -130,7 +130,8 @@ class Finding:
     """The unit that follows one feature best.
 
     ``part`` is h or c; ``first`` and ``second`` are its correlations on the half of the text on which it was chosen and on the
-    other; ``random`` is the largest |r| of any unit of the random networks on that other half.
+    other. On that other half, ``random`` is the largest |r| of any unit of the random networks, and ``chance`` the |r| that one
+    in a hundred shifts of the feature against the unit exceeds: both wander, and two things that wander agree now and then.
     """
 
     feature: str
@@ -140,15 +141,26 @@ class Finding:
     first: float
     second: float
     random: float
+    chance: float
+
+    @property
+    def needed(self) -> float:
+        """The |r| on the second half above which the finding counts."""
+        return max(self.random + MARGIN, self.chance)
 
     @property
     def real(self) -> bool:
-        """Whether chance and architecture alone don't explain it."""
-        return self.first * self.second > 0 and abs(self.second) > self.random + MARGIN
+        """Whether neither chance nor the architecture alone explain it."""
+        return self.first * self.second > 0 and abs(self.second) > self.needed
+
+    @property
+    def name(self) -> str:
+        """The unit as the command line writes it: ``L:U``, or ``L:Uc`` for an LSTM's cell."""
+        return f"{self.layer}:{self.unit}{self.part.replace('h', '')}"
 
     def to_json(self) -> dict[str, Any]:
         """The finding as plain JSON values."""
-        return {**asdict(self), "real": self.real}
+        return {**asdict(self), "needed": self.needed, "real": self.real}
 
 
 def find(network: Network, ids: NDArray[Any], text: str, state: Array | None = None, seed: int = 0) -> list[Finding]:
@@ -166,18 +178,33 @@ def find(network: Network, ids: NDArray[Any], text: str, state: Array | None = N
     if not chosen:
         return []
     found = correlations(network, ids, np.stack(list(chosen.values())), state)
-    chance = np.zeros(len(chosen))
+    random = np.zeros(len(chosen))
     for number in range(RANDOM_NETWORKS):
         stranger = random_network(network.config, np.random.default_rng((seed, number)))
-        chance = np.maximum(chance, np.abs(correlations(stranger, ids, np.stack(list(chosen.values())))[1]).max(axis=1))
+        random = np.maximum(random, np.abs(correlations(stranger, ids, np.stack(list(chosen.values())))[1]).max(axis=1))
+    best = np.abs(found[0]).argmax(axis=1)
+    courses = np.empty((len(ids), len(best)), dtype=np.float32)
+    for block in Reading(network, ids, state):
+        courses[block.positions.ravel()] = _units(block)[:, best]
     findings = []
     parts, H = "hc"[: network.config.state_parts], network.config.hidden_size
-    for row, name in enumerate(chosen):
-        best = int(np.abs(found[0, row]).argmax())
-        layer, part, unit = np.unravel_index(best, (network.config.num_layers, len(parts), H))
-        first, second = found[:, row, best].tolist()
-        findings.append(Finding(name, int(layer), int(unit), parts[int(part)], first, second, float(chance[row])))
+    for row, (name, values) in enumerate(chosen.items()):
+        layer, part, unit = (int(index) for index in np.unravel_index(best[row], (network.config.num_layers, len(parts), H)))
+        first, second = found[:, row, best[row]].tolist()
+        chance = by_chance(values[half:], courses[half:, row])
+        findings.append(Finding(name, layer, unit, parts[part], first, second, float(random[row]), chance))
     return findings
+
+
+def by_chance(a: Array, b: Array) -> float:
+    """The |r| of ``a`` and ``b``, each (T,), that one in a hundred circular shifts exceeds; shifts of less than a twentieth are
+    left out, because there the two still belong together.
+    """
+    standard = [(part - part.mean(dtype=np.float64)) / max(float(part.std(dtype=np.float64)), 1e-12) for part in (a, b)]
+    spectra = [np.fft.rfft(part) for part in standard]
+    r = np.fft.irfft(spectra[0] * spectra[1].conj(), len(a)) / len(a)
+    near = -(-len(a) // 20)
+    return float(np.quantile(np.abs(r[near : len(a) - near + 1]), 0.99))
 
 
 def correlations(network: Network, ids: NDArray[Any], values: Array, state: Array | None = None) -> Correlations:
@@ -191,8 +218,7 @@ def correlations(network: Network, ids: NDArray[Any], values: Array, state: Arra
     sums: dict[int, list[NDArray[np.float64]]] = {}
     origin: Array | None = None
     for block in Reading(network, ids, state):
-        parts = [part for trace in block.traces for part in (trace.h, trace.c) if part is not None]
-        units = np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts], axis=1)
+        units = _units(block)
         if origin is None:
             origin = units.mean(axis=0)
         units -= origin  # Second moments around a point near the mean lose no digits.
@@ -203,6 +229,12 @@ def correlations(network: Network, ids: NDArray[Any], values: Array, state: Arra
             for total, more in zip(sums.setdefault(which, [np.zeros(more.shape) for more in added]), added, strict=True):
                 total += more
     return np.stack([_pearson(count, *sums[which]) for which, count in enumerate((half, len(ids) - half))])
+
+
+def _units(block: Block) -> Array:
+    """What every unit did, a row per character, (T N, U)."""
+    parts = [part for trace in block.traces for part in (trace.h, trace.c) if part is not None]
+    return np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts], axis=1)
 
 
 def _pearson(count: int, u: Any, uu: Any, f: Any, ff: Any, fu: Any) -> NDArray[np.float64]:

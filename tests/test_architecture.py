@@ -23,9 +23,9 @@ PACKAGE = ROOT / "charrnn"
 FLOORS = [
     ["__init__", "config", "recipe"],
     ["vocabulary", "corpus", "cells", "checkpoint"],
-    ["sampling", "hidden", "features"],
-    ["device", "kernels", "model", "optimizer", "gradients", "speed", "training", "runs", "bench"],
-    ["report", "console"],
+    ["sampling", "hidden", "features", "inspection"],
+    ["device", "kernels", "model", "optimizer", "gradients", "speed", "probe", "training", "runs", "bench"],
+    ["report", "page", "console"],
     ["cli", "__main__"],
 ]
 THIRD_PARTY = [
@@ -33,7 +33,7 @@ THIRD_PARTY = [
     {"numpy", "safetensors"},
     {"numpy"},
     {"numpy", "torch"},
-    {"numpy", "rich"},
+    {"numpy", "rich", "jinja2"},
     {"numpy", "rich", "torch", "typer"},
 ]
 ORDER = [module for floor in FLOORS for module in floor]

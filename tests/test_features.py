@@ -10,7 +10,7 @@ from conftest import ROOT
 from charrnn import checkpoint
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
-from charrnn.features import FEATURES, MARGIN, RANDOM_NETWORKS, Finding, correlations, features, find, random_network
+from charrnn.features import FEATURES, MARGIN, RANDOM_NETWORKS, Finding, by_chance, correlations, features, find, random_network
 from charrnn.model import CharRNN
 
 FABLES = (ROOT / "corpora/fables.txt").read_text(encoding="utf-8")
@@ -129,10 +129,23 @@ def test_the_unit_that_was_built_to_count_the_line_is_found():
     assert "inside quotes" not in found  # there are none to follow
 
 
-def test_what_holds_in_one_half_only_is_not_real():
-    assert Finding("digit", 0, 0, "h", 0.8, 0.5, 0.3).real
-    assert not Finding("digit", 0, 0, "h", 0.8, 0.3 + MARGIN, 0.3).real
-    assert not Finding("digit", 0, 0, "h", 0.8, -0.5, 0.3).real
+def test_a_finding_counts_above_what_random_networks_reach_plus_a_margin_and_above_chance():
+    assert Finding("digit", 0, 0, "h", 0.8, 0.45, 0.3, 0.1).real
+    assert not Finding("digit", 0, 0, "h", 0.8, 0.3 + MARGIN, 0.3, 0.0).real
+    assert not Finding("digit", 0, 0, "h", 0.8, 0.45, 0.3, 0.5).real
+    assert not Finding("digit", 0, 0, "h", 0.8, -0.5, 0.3, 0.0).real  # the other way round than where it was chosen
+
+
+def test_chance_is_what_one_shift_in_a_hundred_reaches():
+    rng = np.random.default_rng(0)
+    quick = by_chance(*rng.normal(size=(2, 5000)).astype(np.float32))
+    assert quick == pytest.approx(2.58 / np.sqrt(5000), rel=0.15)  # the normal law's two-sided 1 %
+    slow = by_chance(*np.cumsum(rng.normal(size=(2, 5000)), axis=1).astype(np.float32))
+    assert slow > 0.3  # of two random walks
+    a, b = rng.normal(size=(2, 60)).astype(np.float32)
+    shifts = [abs(np.corrcoef(np.roll(a, -k), b)[0, 1]) for k in range(3, 58)]
+    assert by_chance(a, b) == pytest.approx(np.quantile(shifts, 0.99), abs=1e-5)
+    assert by_chance(a, np.ones(60, dtype=np.float32)) == 0
 
 
 def test_a_text_too_short_to_have_halves_has_no_findings():
