@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from charrnn import CharrnnError, UsageError, __version__, recipe
-from charrnn.config import ModelConfig, NextConfig, SampleConfig, ScoreConfig, TrainConfig, limits, option_name
+from charrnn.config import InspectConfig, ModelConfig, NextConfig, SampleConfig, ScoreConfig, TrainConfig, limits, option_name
 
 if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint, RunDirectory
@@ -688,17 +688,28 @@ def info(
     console.finish()
 
 
-@app.command(no_args_is_help=True)
+@app.command()
 def inspect(
     text: Annotated[
-        str | None,
-        typer.Argument(metavar="[TEXT]", help="Text for --memory; - is stdin (default: what the network generates)."),
+        str | None, typer.Argument(metavar="[TEXT]", help="What to read; - for stdin (default: 2,000 generated characters).")
     ] = None,
-    file: Annotated[Path | None, typer.Option("--file", metavar="FILE", help="Read the text from a file.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", metavar="FILE", help="Read this text file instead.")] = None,
     checkpoint: Annotated[
         list[Path] | None,
-        typer.Option("-c", "--checkpoint", metavar="PATH", help="A checkpoint or a run; several in one chart."),
+        typer.Option(
+            "-c",
+            "--checkpoint",
+            metavar="PATH",
+            help="A checkpoint or a run; several for --memory and --contribution.",
+            envvar="CHARRNN_CHECKPOINT",
+            autocompletion=_complete_checkpoint,
+        ),
     ] = None,
+    units: Annotated[bool, typer.Option("--units", help="Only which unit follows which feature of the text.")] = False,
+    unit: Annotated[
+        str | None, typer.Option(metavar="L:U", help="The text coloured by unit U of layer L; 0:7c is an LSTM's cell.")
+    ] = None,
+    color: Annotated[str | None, _setting(InspectConfig, "color", "The text coloured by that.")] = None,
     memory: Annotated[
         bool, typer.Option("--memory", help="How far back gradients and information reach (needs torch).")
     ] = False,
@@ -706,38 +717,36 @@ def inspect(
         str | None,
         typer.Option(metavar="TEXT", help="How much of each character of TEXT the final hidden state holds (needs torch)."),
     ] = None,
-    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the charts as a picture too.")] = None,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", help="The coloured text, or the curves of the memory, as a picture.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Everything as one page to explore.")] = None,
+    npz: Annotated[Path | None, typer.Option("--npz", metavar="FILE", help="The raw traces for NumPy.")] = None,
     as_json: _Json = False,
     quiet: _Quiet = False,
 ) -> None:
-    """Show what trained networks do with a text."""
-    if not memory and contribution is None:
-        raise UsageError("what to show? --memory, or --contribution TEXT")
-    if text is not None and file is not None:
-        raise UsageError("TEXT or --file: give one, not both")
-    from charrnn import charts, prompts, reach
-    from charrnn import checkpoint as checkpoints
-    from charrnn.prompts import known
+    """Show what a network's memory does over TEXT: units, gates, cells that mean something, how far back it reaches."""
+    console, back = _console(quiet), memory or contribution is not None
+    if (text is not None and file is not None) or (unit is not None and color is not None):
+        raise UsageError(f"{'TEXT or --file' if file is not None else '--unit or --color'}: give one, not both")
+    if back and (units or unit or color or npz is not None):
+        raise UsageError("--memory and --contribution go with --html, --svg and --json; leave out what shows units")
+    if (not back or html is not None) and len(checkpoint or ()) > 1:
+        raise UsageError("several --checkpoint are for --memory and --contribution without --html")
+    _limit_threads()
+    import numpy as np
 
-    console = _console(quiet)
-    compared = [checkpoints.read(checkpoints.resolve(path)) for path in checkpoint or (None,)]
-    read, probe = prompts.given(text, file, "TEXT"), prompts.given(contribution, None, "--contribution")
-    if memory and not read:
-        console.say(f"charrnn: no text given; reading {reach.GENERATED:,} characters that the first network generates")
-        read = reach.generated(compared[0])
-    memories, contributions = [], []
-    for trained, label in zip(compared, checkpoints.labels([trained.path for trained in compared]), strict=True):
-        if memory:
-            memories.append(reach.remembered(trained, known(read, trained.vocabulary, console.warn, "the text")).to_json(label))
-        if contribution is not None:
-            contributions.append(reach.contributed(trained, known(probe, trained.vocabulary, console.warn, "the text"), label))
-    if svg is not None:
-        checkpoints.write_whole(svg, charts.memory_svg(memories, contributions).encode())
-    if as_json:
-        console.product("".join(map(_json, [*memories, *contributions])))
-    else:
-        for picture in (charts.drawn if console.stdout_is_terminal else charts.listed)(memories, contributions):
-            console.table(picture)
+    from charrnn import checkpoint as checkpoints
+    from charrnn import inspection, views
+
+    networks = [checkpoints.read(checkpoints.resolve(path)) for path in checkpoint or (None,)]
+    if unit is not None:
+        inspection.unit_of(unit, networks[0].model)
+    asked = views.Asked(text, file, units, unit or color, svg, html, npz, as_json)
+    with np.errstate(over="ignore", invalid="ignore"):
+        curves = views.of_memory(asked, networks, console, memory=memory, contribution=contribution) if back else []
+        if not back or html is not None:
+            views.of_states(asked, networks[0], console, curves)
     console.finish()
 
 

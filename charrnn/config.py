@@ -262,6 +262,13 @@ class NextConfig(_Config):
     top: int = _integer(10, 1, MANY)
 
 
+@dataclass(frozen=True)
+class InspectConfig(_Config):
+    """What `charrnn inspect` colours a text by."""
+
+    color: str | None = field(default=None, metadata={"choices": ("surprise", "entropy", "change")})
+
+
 def temperatures(option: str, text: str) -> tuple[float, float | None]:
     """A temperature, or A:B for one that goes from A to B, as `SampleConfig` has them; `UsageError` naming ``option``."""
     _, interval, _ = limits(SampleConfig, "temperature")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
 from charrnn import CharrnnError
-from charrnn.report import clock, hidden_table, sparkline, visible
+from charrnn.report import clock, gradient_line, hidden_table, sparkline, visible
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -188,6 +188,8 @@ class PlainView(TrainingView):
                     f"{clock(event['seconds'])}  step {event['step']:,}"
                     f"  validation {event['val_bits_per_char']:.3f} bits/char{best}"
                 )
+                if event.get("advice"):
+                    self._console.say(f"charrnn: advice: {event['advice']}")
             case "warning":
                 self._console.warn(event["text"])
             case "end":
@@ -207,6 +209,7 @@ class LiveView(TrainingView):
         self._losses: list[float] = []
         self._step: Event | None = None
         self._eval: Event | None = None
+        self._before: Event | None = None  # the evaluation before that
         self._sample = ""
         self._best: float | None = None
         self._end: Event | None = None
@@ -227,7 +230,7 @@ class LiveView(TrainingView):
                 self._step = event
                 self._losses.append(event["bits_per_char"])
             case "eval":
-                self._eval = event
+                self._before, self._eval = self._eval, event
                 if event["best"]:
                     self._best = event["val_bits_per_char"]
             case "sample":
@@ -283,7 +286,13 @@ class LiveView(TrainingView):
             numbers,
         ]
         if self._eval is not None:
-            parts += [Text("hidden state", "dim"), hidden_table(self._eval["hidden"])]
+            parts += [
+                Text("hidden state", "dim"),
+                hidden_table(self._eval["hidden"], self._before["hidden"] if self._before else None, self._rich.width),
+                Text(gradient_line(self._eval), "dim"),
+            ]
+            if self._eval.get("advice"):
+                parts.append(Text(self._eval["advice"], "yellow"))
         if self._sample:
             one_line = visible(self._sample).replace("\n", "\u21b5")
             parts.append(Text.assemble(("sample ", "dim"), (one_line, "italic"), overflow="ellipsis", no_wrap=True))

@@ -1,41 +1,237 @@
-"""Statistics of hidden states and gates."""
+"""Statistics of hidden states and gates: over a text of any length, in one pass, layer by layer and unit by unit.
+
+What is measured follows Karpathy, Johnson and Fei-Fei 2015 (saturated gates), Tallec and Ollivier 2018 (the time constant of a
+leaky unit) and Gao et al. 2017 (participation ratio).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells import LayerTrace
+from charrnn.cells import Array, LayerTrace, Network
+from charrnn.config import GATES
 
 SATURATED = 0.9
+"""A state, or a tanh candidate, beyond +-0.9 is saturated; a gate above 0.9 is right-saturated (open)."""
+LEFT_SATURATED = 0.1
+"""A gate below 0.1 is left-saturated (closed)."""
 STILL = 0.01
+"""A unit whose standard deviation is below that never moves."""
+LONGEST_TAU = 1e9
+"""A gate that is 1 to a float's last digit remembers for ever; that is told as so many characters."""
+
+SIGMOIDS = {"lstm": ("i", "f", "o"), "gru": ("r", "z"), "rnn": ()}
+CANDIDATE = {"lstm": "g", "gru": "n"}
+KEEPING = {"lstm": "f", "gru": "z"}
+"""The gate that says how much of the old state stays."""
+
+WARM_UP = 1024
+"""Characters that a column reads before its own."""
+COLUMN = 4096
+"""The shortest column worth its warm-up."""
+MAX_COLUMNS = 128
+BLOCK = 2048
+"""Characters whose traces are held at once."""
+
+Vector = NDArray[np.float64]
 
 
-def _mean(values: NDArray[Any]) -> float:
-    """Average ``values``, 0 where that is no number, so that statistics are JSON whatever the weights."""
-    return float(np.nan_to_num(values.mean()))
+@dataclass(frozen=True)
+class Block:
+    """The traces of some characters: ``positions`` (T, N) in the text, ``logits`` (T, N, V) after each, a trace per layer."""
+
+    positions: NDArray[np.intp]
+    logits: Array
+    traces: list[LayerTrace]
+
+
+class Reading:
+    """A text read by a network from ``state`` (default: zero), as an iterator of `Block`; every character comes exactly once.
+
+    A text of up to 8192 characters is read in one stream, so that nothing is approximated. A longer one is cut into columns of
+    4096 characters or more that are read side by side, 128 at most, because a product of matrices is far faster than as many of
+    a matrix and a vector; the state of each column but the first comes from a warm-up over the 1024 characters before it. How
+    far that is from the state the column before ends in is measured: ``seam`` is the largest difference of any unit's h.
+    """
+
+    def __init__(self, network: Network, ids: NDArray[Any], state: Array | None = None, columns: int | None = None) -> None:
+        """Read ``ids`` (T,); ``columns`` asks for so many, where they are longer than the warm-up."""
+        self.network, self.ids = network, ids
+        self.state = network.initial_state(1) if state is None else state
+        wanted = (len(ids) // COLUMN if len(ids) > 2 * COLUMN else 1) if columns is None else columns
+        self.columns = max(1, min(wanted, MAX_COLUMNS, len(ids) // WARM_UP))
+        self.seam = 0.0
+
+    @property
+    def warm_up(self) -> int:
+        """Characters read before each column but the first; 0 where there is one column."""
+        return WARM_UP if self.columns > 1 else 0
+
+    def __iter__(self) -> Iterator[Block]:
+        N = self.columns
+        # The first columns are longer by one character where the text doesn't divide; all end together.
+        length, longer = divmod(len(self.ids), N)
+        ends = length * np.arange(1, N + 1) + np.minimum(np.arange(1, N + 1), longer)
+        state = self.state.copy()
+        if longer:
+            # The first character of the longer columns. Only afterwards the columns are of one length.
+            first = ends[:longer] - length - 1
+            state = self._warmed(first, state)
+            began = state
+            logits, state, traces = self.network.unroll(self.ids[first][None], state)
+            yield Block(first[None], logits, traces)
+            state = np.concatenate([state, self._warmed(ends[longer:] - length, None)], axis=2)
+            began = np.concatenate([began, state[:, :, longer:]], axis=2)
+        else:
+            state = began = self._warmed(ends - length, state)
+        steps = max(1, BLOCK // N)
+        for offset in range(0, length, steps):
+            positions = (ends - length) + np.arange(offset, min(offset + steps, length))[:, None]  # (T, N)
+            logits, state, traces = self.network.unroll(self.ids[positions], state)
+            yield Block(positions, logits, traces)
+        if N > 1:
+            self.seam = float(np.abs(state[:, 0, :-1] - began[:, 0, 1:]).max())
+
+    def _warmed(self, starts: NDArray[np.intp], first: Array | None) -> Array:
+        """The state in which the columns that begin at ``starts`` begin; ``first`` is that of the text's first character."""
+        cold = starts if first is None else starts[1:]
+        state = self.network.initial_state(len(cold))
+        if len(cold):
+            step = self.network.stepper(state)
+            for back in range(WARM_UP, 0, -1):
+                step(self.ids[cold - back])
+        return state if first is None else np.concatenate([first, state], axis=2)
+
+
+class Statistics:
+    """Sums over one layer's steps from which every number follows; blocks are added in any order and of any size.
+
+    Units are columns of arrays (H,) in float64. The state's second moments are taken around the mean of the first block, so
+    that a unit frozen far from zero loses no digits.
+    """
+
+    def __init__(self) -> None:
+        self.characters = 0
+        self._sums: dict[str, Vector] = {}
+        self._origin: Array | None = None
+        self._moments: Vector = np.zeros((0, 0))
+        self._lowest: Array | None = None
+        self._highest: Array | None = None
+        self._cell = "rnn"
+
+    def add(self, trace: LayerTrace) -> None:
+        """Take in what the layer did over some more steps, any shape (..., H)."""
+        H = trace.h.shape[-1]
+        h = trace.h.reshape(-1, H)
+        if self._origin is None:
+            self._origin, self._moments = h.mean(axis=0), np.zeros((H, H))
+            self._cell = next(cell for cell, letters in GATES.items() if set(letters) == set(trace.gates))
+        self.characters += len(h)
+        away = h - self._origin
+        self._moments += away.T @ away
+        self._sum("away", away)
+        self._sum("size", np.abs(h))
+        self._sum("saturated", np.abs(h) > SATURATED)
+        for letter, gate in trace.gates.items():
+            gate = gate.reshape(-1, H)
+            if letter == CANDIDATE[self._cell]:
+                gate = np.abs(gate)
+            else:
+                self._sum(f"{letter} left", gate < LEFT_SATURATED)
+            self._sum(letter, gate)
+            self._sum(f"{letter} right", gate > SATURATED)
+        if trace.c is not None:
+            low, high = (edge(trace.c.reshape(-1, H), axis=0) for edge in (np.min, np.max))
+            self._lowest = low if self._lowest is None else np.minimum(self._lowest, low)
+            self._highest = high if self._highest is None else np.maximum(self._highest, high)
+
+    def _sum(self, name: str, values: NDArray[Any]) -> None:
+        # Pairs of levels: 32 rows in float32, then float64, which costs a quarter of summing in float64 at once.
+        whole = len(values) // 32 * 32
+        total = values[:whole].reshape(-1, 32, values.shape[-1]).sum(axis=1, dtype=np.float32).sum(axis=0, dtype=np.float64)
+        total += values[whole:].sum(axis=0, dtype=np.float64)
+        self._sums[name] = self._sums.get(name, 0.0) + total
+
+    def _mean(self, name: str) -> Vector:
+        mean: Vector = np.nan_to_num(self._sums[name] / self.characters)  # JSON whatever the weights
+        return mean
+
+    def _covariance(self) -> Vector:
+        mean = self._sums["away"] / self.characters
+        covariance: Vector = np.nan_to_num(self._moments / self.characters - np.outer(mean, mean))
+        return covariance
+
+    def units(self) -> dict[str, Vector]:
+        """Numbers by unit, each (H,): ``mean``, ``std``, ``mean_abs`` and ``saturated`` of h; for the LSTM ``c_low`` and
+        ``c_high``; per gate its mean under its letter (of g and n the mean size), ``left_<letter>`` and ``right_<letter>``;
+        ``tau``, the memory in characters (none for the RNN).
+        """
+        assert self._origin is not None
+        letters = GATES[self._cell]
+        found = {
+            "mean": np.nan_to_num(self._origin.astype(np.float64)) + self._mean("away"),
+            "std": np.sqrt(np.maximum(np.diag(self._covariance()), 0.0)),
+            "mean_abs": self._mean("size"),
+            "saturated": self._mean("saturated"),
+            **{letter: self._mean(letter) for letter in letters},
+            **{f"left_{letter}": self._mean(f"{letter} left") for letter in SIGMOIDS[self._cell]},
+            **{f"right_{letter}": self._mean(f"{letter} right") for letter in letters},
+        }
+        if self._lowest is not None and self._highest is not None:
+            found["c_low"], found["c_high"] = (np.nan_to_num(edge.astype(np.float64)) for edge in (self._lowest, self._highest))
+        if self._cell in KEEPING:
+            found["tau"] = 1 / np.maximum(1 - found[KEEPING[self._cell]], 1 / LONGEST_TAU)
+        return found
+
+    def summary(self) -> dict[str, Any]:
+        """The layer in plain numbers.
+
+        ``characters``; ``mean_abs`` and ``std``: means over the units; ``saturated``: share of all values with |h| > 0.9;
+        ``still``: share of units whose standard deviation is below 0.01; ``dimensions``: the participation ratio of the
+        covariance, (sum of eigenvalues)^2 / sum of their squares. ``gates``: mean by letter (of the tanh candidates g and n,
+        mean absolute value); ``left``, ``right``: share of steps and units below 0.1 and above 0.9 by letter (of g and n: of
+        absolute value above 0.9). ``c``: the lowest and the highest cell of an LSTM. ``tau``: the units' memory in characters,
+        1 / (1 - mean f) or 1 / (1 - mean z): ``quartiles`` (three) and ``longest``. What a cell doesn't have is None or empty.
+        """
+        units, letters, covariance = self.units(), GATES[self._cell], self._covariance()
+        squares = float((covariance**2).sum())
+        tau = units.get("tau")
+        return {
+            "characters": self.characters,
+            "mean_abs": float(units["mean_abs"].mean()),
+            "std": float(units["std"].mean()),
+            "saturated": float(units["saturated"].mean()),
+            "still": float((units["std"] < STILL).mean()),
+            "dimensions": float(np.trace(covariance) ** 2 / squares) if squares else 0.0,
+            "gates": {letter: float(units[letter].mean()) for letter in letters},
+            "left": {letter: float(units[f"left_{letter}"].mean()) for letter in SIGMOIDS[self._cell]},
+            "right": {letter: float(units[f"right_{letter}"].mean()) for letter in letters},
+            "c": [float(units["c_low"].min()), float(units["c_high"].max())] if "c_low" in units else None,
+            "tau": None
+            if tau is None
+            else {"quartiles": [float(q) for q in np.quantile(tau, (0.25, 0.5, 0.75))], "longest": float(tau.max())},
+        }
+
+
+def statistics(blocks: Iterator[Block] | Reading) -> list[Statistics]:
+    """The statistics of every layer over all of ``blocks``."""
+    layers: list[Statistics] = []
+    for block in blocks:
+        layers = layers or [Statistics() for _ in block.traces]
+        for layer, trace in zip(layers, block.traces, strict=True):
+            layer.add(trace)
+    return layers
 
 
 def summarize(traces: Sequence[LayerTrace]) -> list[dict[str, Any]]:
-    """One summary per layer of what its units did over a text.
-
-    ``mean_abs``: mean |h|. ``saturated``: share of all values with |h| > 0.9. ``still``: share of units whose standard
-    deviation over the text is below 0.01. ``gates``: mean activation by letter (of the tanh candidates g and n, mean
-    absolute value).
-    """
-    summaries = []
+    """`Statistics.summary` of every layer over ``traces``, all that there is."""
+    layers = []
     for trace in traces:
-        h = np.abs(trace.h)
-        still = trace.h.reshape(-1, trace.h.shape[-1]).std(axis=0) < STILL
-        summaries.append(
-            {
-                "mean_abs": _mean(h),
-                "saturated": _mean(h > SATURATED),
-                "still": _mean(still),
-                "gates": {letter: _mean(np.abs(gate) if letter in "gn" else gate) for letter, gate in trace.gates.items()},
-            }
-        )
-    return summaries
+        layers.append(Statistics())
+        layers[-1].add(trace)
+    return [layer.summary() for layer in layers]

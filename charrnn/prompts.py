@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from charrnn import CharrnnError
@@ -45,7 +45,12 @@ def given(text: str | None, path: Path | None, option: str) -> str:
 def known(text: str, vocabulary: Vocabulary, warn: Callable[[str], None], what: str = "the prompt") -> str:
     """``text`` in characters that the network knows; what had to be replaced is said."""
     plain, changed = vocabulary.plain(text)
+    tell(changed, warn, what)
+    return plain
+
+
+def tell(changed: Mapping[str, str], warn: Callable[[str], None], what: str) -> None:
+    """Say which characters were replaced by what."""
     if changed:
         swaps = ", ".join(f"{old!r} -> {'unknown' if new == REPLACEMENT else repr(new)}" for old, new in changed.items())
         warn(f"the network doesn't know every character of {what}: {swaps:.500}")
-    return plain

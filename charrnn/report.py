@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -70,22 +71,192 @@ def surprise_style(bits: float) -> str:
     return code if code == "0" else f"0;{code}"
 
 
-def hidden_table(layers: Sequence[Mapping[str, Any]]) -> Table:
-    """The hidden-state statistics of `charrnn.hidden.summarize`, a row per layer."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=False)
-    for heading in ("layer", "mean |h|", "saturated", "still", *layers[0]["gates"]):
-        table.add_column(heading, justify="left" if heading == "layer" else "right")
+def bar(share: float, width: int = 6) -> str:
+    """A share of 0 to 1 as a bar of ``width`` characters, to an eighth of one."""
+    eighths = round(min(max(share, 0.0), 1.0) * 8 * width)
+    return ("█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8]).strip().ljust(width)[:width]
+
+
+WIDE = 110
+"""Columns from which the live display has room for long bars and for how much a number has changed."""
+
+
+def hidden_table(
+    layers: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]] | None = None, width: int = WIDE
+) -> Table:
+    """The live display's statistics of `charrnn.hidden`, a row per layer: numbers with bars, and arrows where they have changed
+    since ``before``; ``width`` is that of the terminal.
+    """
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", expand=False)
+    memory = any(layer.get("tau") for layer in layers)
+    for heading in ("layer", "mean |h|", "saturated", "still", *layers[0]["gates"], *["memory"] * memory, "dims"):
+        table.add_column(heading, justify="right" if heading == "dims" else "left", no_wrap=True)
     for number, layer in enumerate(layers):
+        old = before[number] if before and number < len(before) else {}
         # More than a third of the units stuck at +-1, or motionless, is worth a look.
-        marks = ["yellow" if layer[key] > 1 / 3 else "" for key in ("saturated", "still")]
+        marks = {key: "yellow" if layer[key] > 1 / 3 else "" for key in ("saturated", "still")}
+        row = [Text(f"{number}"), _figure(f"{layer['mean_abs']:.2f}", layer["mean_abs"], old.get("mean_abs"), width)]
+        for key, style in marks.items():
+            row.append(_figure(f"{layer[key]:.0%}", layer[key], old.get(key), width, style))
+        for letter, mean in layer["gates"].items():
+            row.append(_figure(f"{mean:.2f}", mean, old.get("gates", {}).get(letter), width))
+        if memory:
+            row.append(Text(f"{layer['tau']['quartiles'][1]:.1f}-{layer['tau']['longest']:.0f}"))
+        row.append(Text(f"{layer['dimensions']:.0f}" if "dimensions" in layer else "-"))
+        table.add_row(*row)
+    return table
+
+
+def _figure(shown: str, value: float, old: float | None, width: int, style: str = "") -> Text:
+    """A number between 0 and 1 with its bar, and an arrow where it has moved by a hundredth or more since the last time."""
+    moved = 0.0 if old is None else value - old
+    arrow = " " if abs(moved) < 0.01 else "\u2191" if moved > 0 else "\u2193"
+    if width < WIDE:
+        return Text.assemble((shown, style), (_BARS[min(7, int(value * 8))], "cyan"), (arrow, "dim"))
+    return Text.assemble(
+        (shown, style), (f" {bar(value, 4)}", "cyan"), (f"{arrow}{abs(moved):.2f}" if arrow > " " else "", "dim")
+    )
+
+
+def gradient_line(event: Mapping[str, Any]) -> str:
+    """What an ``eval`` event tells about gradients."""
+    if event.get("grad_norm") is None:
+        return ""
+    reach = event.get("gradient_reach")
+    far = "beyond 60 characters" if reach is None else f"within {reach} characters"
+    return (
+        f"gradient norm {event['grad_norm']:.2f} before clipping, {event['clipped']:.0%} of steps clipped;"
+        f" gradients fall below 1 % {far}"
+    )
+
+
+def layer_table(layers: Sequence[Mapping[str, Any]], *, framed: bool) -> Table:
+    """The states of `charrnn.hidden.Statistics.summary`, a row per layer."""
+    table = _numbers(
+        "layer", "mean |h|", "std", "saturated", "still", "dims", "c", "memory (quartiles)", "longest", framed=framed
+    )
+    for number, layer in enumerate(layers):
+        c, tau = layer["c"], layer["tau"]
         table.add_row(
             f"{number}",
             f"{layer['mean_abs']:.2f}",
-            Text(f"{layer['saturated']:.0%}", marks[0]),
-            Text(f"{layer['still']:.0%}", marks[1]),
-            *(f"{mean:.2f}" for mean in layer["gates"].values()),
+            f"{layer['std']:.2f}",
+            f"{layer['saturated']:.1%}",
+            f"{layer['still']:.1%}",
+            f"{layer['dimensions']:.1f}",
+            f"{c[0]:.1f} to {c[1]:.1f}" if c else "-",
+            " / ".join(f"{quartile:.1f}" for quartile in tau["quartiles"]) if tau else "-",
+            f"{tau['longest']:,.0f}" if tau else "-",
         )
     return table
+
+
+def gate_table(layers: Sequence[Mapping[str, Any]], *, framed: bool) -> Table:
+    """The gates of `charrnn.hidden.Statistics.summary`, a row per layer and gate; of a tanh candidate, its size."""
+    table = _numbers("layer", "gate", "mean", "below 0.1", "above 0.9", framed=framed)
+    for number, layer in enumerate(layers):
+        for letter, mean in layer["gates"].items():
+            left = layer["left"].get(letter)
+            shown = letter if left is not None else f"|{letter}|"
+            table.add_row(
+                f"{number}", shown, f"{mean:.2f}", "-" if left is None else f"{left:.1%}", f"{layer['right'][letter]:.1%}"
+            )
+    return table
+
+
+def finding_table(findings: Sequence[Mapping[str, Any]], *, framed: bool) -> Table:
+    """The units that follow features best, with the verdict."""
+    table = _numbers("feature", "unit", "r where chosen", "r held out", "needed", "verdict", framed=framed)
+    for finding in findings:
+        table.add_row(
+            finding["feature"],
+            f"{finding['layer']}:{finding['unit']}{finding['part'].replace('h', '')}",
+            f"{finding['first']:+.2f}",
+            f"{finding['second']:+.2f}",
+            f"{finding['needed']:.2f}",
+            "follows it" if finding["real"] else "no better than chance",
+        )
+    return table
+
+
+def _numbers(*headings: str, framed: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD if framed else None, pad_edge=False, header_style="bold" if framed else "")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("feature", "verdict", "gate") else "right")
+    return table
+
+
+# Shades from weak to strong: numbers of the 256-colour palette, and what they stand for.
+_POSITIVE = {224: "#ffd7d7", 217: "#ffafaf", 210: "#ff8787", 203: "#ff5f5f", 196: "#ff0000"}
+_NEGATIVE = {189: "#d7d7ff", 153: "#afd7ff", 117: "#87d7ff", 75: "#5fafff", 33: "#0087ff"}
+_UNSIGNED = {230: "#ffffd7", 229: "#ffffaf", 222: "#ffd787", 214: "#ffaf00", 202: "#ff5f00"}
+
+
+def shades(values: Sequence[float], signed: bool) -> list[int]:
+    """``values`` as -5 to 5: those with a sign lie in -1 to 1, the others are scaled to the one that a twentieth exceeds."""
+    top = 1.0 if signed else max(sorted(values)[int(0.95 * (len(values) - 1))], 1e-9) if len(values) else 1.0
+    return [max(-5, min(5, round(5 * value / top))) for value in values]
+
+
+def _palette(signed: bool) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
+    return list((_POSITIVE if signed else _UNSIGNED).items()), list(_NEGATIVE.items())
+
+
+def painted(text: str, values: Sequence[float], signed: bool) -> Text:
+    """``text`` on a background of 256 colours: red above and blue below zero, or from pale to orange."""
+    up, down = _palette(signed)
+    shown = Text()
+    for character, shade in zip(visible(text), shades(values, signed), strict=True):
+        number = (up if shade > 0 else down)[abs(shade) - 1][0] if shade else None
+        # A newline has no width of its own to be coloured.
+        sign = "\u21b5\n" if character == "\n" else " " if character == "\t" else character
+        shown.append(sign, None if number is None else f"color(16) on color({number})")
+    return shown
+
+
+SVG_COLUMNS = 90
+
+
+def text_svg(text: str, values: Sequence[float], title: str, signed: bool) -> str:
+    """The same as a picture, 90 characters to a line, with a scale of its colours."""
+    from xml.sax.saxutils import escape
+
+    up, down = _palette(signed)
+    lines: list[list[tuple[str, int]]] = [[]]
+    for character, shade in zip(visible(text), shades(values, signed), strict=True):
+        if len(lines[-1]) == SVG_COLUMNS:
+            lines.append([])
+        lines[-1].append(("\u21b5" if character == "\n" else "\u00a0" if character in " \t" else character, shade))
+        if character == "\n":
+            lines.append([])
+    wide, high, margin = 8.4, 20, 12
+    top = margin + 3 * high
+    width, height = SVG_COLUMNS * wide + 2 * margin, top + len(lines) * high + margin
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}"'
+        ' font-family="ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace" font-size="14">',
+        "<!-- charrnn inspect -->",
+        f'<rect width="{width:g}" height="{height:g}" fill="#fff"/>',
+        f'<text x="{margin}" y="{margin + 12}" font-weight="bold">{escape(title)}</text>',
+    ]
+    scale = [colour for _, colour in down[::-1]] * signed + ["#ffffff"] + [colour for _, colour in up]
+    parts += [f'<rect x="{margin + 24 * n}" y="{margin + 20}" width="24" height="12" fill="{c}"/>' for n, c in enumerate(scale)]
+    legend = "-1 to 1" if signed else "0 to the value that a twentieth exceeds"
+    parts.append(f'<text x="{margin + 24 * len(scale) + 8}" y="{margin + 31}" font-size="12">{legend}</text>')
+    for row, line in enumerate(lines):
+        y, column = top + row * high, 0
+        for shade, run in itertools.groupby(line, key=lambda pair: pair[1]):
+            length = len(list(run))
+            if shade:
+                colour = (up if shade > 0 else down)[abs(shade) - 1][1]
+                x = margin + column * wide
+                parts.append(f'<rect x="{x:.1f}" y="{y}" width="{length * wide:.1f}" height="{high}" fill="{colour}"/>')
+            column += length
+        if line:
+            # Every character has its place, whatever the font's widths.
+            places = " ".join(f"{margin + n * wide:.1f}" for n in range(len(line)))
+            parts.append(f'<text x="{places}" y="{y + 15}">{escape("".join(character for character, _ in line))}</text>')
+    return "\n".join([*parts, "</svg>", ""])
 
 
 INFO_COLUMNS = ("path", "cell", "size", "parameters", "corpus", "bits/char", "when")
@@ -203,12 +374,6 @@ def character_row(record: Mapping[str, Any]) -> str:
     return "\t".join([escaped(record["char"]), bits, rank, *map(escaped, record["likeliest"])]) + "\n"
 
 
-def bar(share: float, width: int) -> str:
-    """A bar of ``share`` (0 to 1) of ``width`` columns, in eighths of a column."""
-    eighths = round(share * width * 8)
-    return "█" * (eighths // 8) + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[eighths % 8]
-
-
 def next_table(likeliest: Sequence[tuple[str, float]], others: int, width: int) -> Table:
     """The likeliest next characters and their probabilities as bars, and what is left for the ``others``."""
     table = Table.grid(padding=(0, 2, 0, 0))
@@ -218,7 +383,7 @@ def next_table(likeliest: Sequence[tuple[str, float]], others: int, width: int) 
     most = max(share for _, share in likeliest)
     for character, share in likeliest:
         shown = "space" if character == " " else escaped(character)
-        table.add_row(Text(shown), f"{share:.1%}", bar(share / most, max(1, min(60, width - 24))))
+        table.add_row(Text(shown), f"{share:.1%}", bar(share / most, max(1, min(60, width - 24))).rstrip())
     left = max(0.0, 1 - sum(share for _, share in likeliest))
     if others:
         table.add_row(Text(f"{others:,} others", "dim"), Text(f"{left:.1%}", "dim"), "")

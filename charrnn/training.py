@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from charrnn import CharrnnError, UsageError, gradients, hidden, sampling
+from charrnn import CharrnnError, UsageError, gradients, probe, sampling
 from charrnn.cells import Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TrainConfig
@@ -138,6 +138,9 @@ class Progress:
     rate_scale: float = 1.0  # halved then
     loss_scale: float = 65536.0
     loss_scale_growth: int = 0
+    watched_steps: float = 0.0  # since the latest evaluation, with the sum of their gradients' norms and how many were clipped
+    watched_norms: float = 0.0
+    watched_clips: float = 0.0
 
 
 def read_training_state(snapshot: Checkpoint) -> tuple[TrainConfig, Progress]:
@@ -208,6 +211,7 @@ class Trainer:
         self.total_steps = config.steps or (
             max(1, round(config.epochs * self.streams.chunks_per_epoch)) if config.epochs is not None else None
         )
+        self._watched = torch.zeros(3, device=self.device)  # steps, norms and clips since the latest evaluation
         self._before = 0.0  # seconds of the processes before this one
         self._evaluation_seconds = 0.0
         self.made_longer = False
@@ -276,7 +280,7 @@ class Trainer:
             # However short the time, one step is made.
             reason = self._stop() or ("finished" if self._fraction(begun) >= 1 and self.progress.step > 0 else "")
             if not reason:
-                loss, grad_norm = self._train_step(self._learning_rate(begun))
+                loss, watched = self._train_step(self._learning_rate(begun))
             now = self.seconds
             if self.device.type == "cuda" and log.due(self.progress.step + 1, now, self.config.log_every):
                 torch.cuda.synchronize()  # The steps since the last event have only been queued so far.
@@ -284,7 +288,7 @@ class Trainer:
             if not reason:
                 self.progress.step += 1
                 self.progress.train_seconds += now - begun
-                log.add(loss, grad_norm, now - begun)
+                log.add(loss, watched, now - begun)
             logging = not reason and log.due(self.progress.step, now, self.config.log_every)
             evaluating = (
                 self._evaluation_due(now) if not reason else reason == "finished" and evaluated_at != self.progress.step
@@ -366,6 +370,7 @@ class Trainer:
     # -- one step -------------------------------------------------------------------------------------------------
 
     def _train_step(self, lr: float) -> tuple[Tensor, Tensor]:
+        """One update: the loss, and (3,) a one, the gradient's norm before clipping, and whether it was clipped."""
         batch, N = self.streams.batch(self.progress.step), self.streams.batch_size
         if batch.first:
             self.state = torch.zeros_like(self.state)
@@ -390,10 +395,15 @@ class Trainer:
             parameter.grad = gradient
         self._optimizer.take_gradients(self._scaler)
         grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.grad_clip)
+        clipped = grad_norm > self.config.grad_clip
         if not self._scaler.is_enabled() or torch.isfinite(grad_norm):
             self._optimizer.step(lr, self._workers)
         self._scaler.update()
-        return loss, grad_norm.detach()
+        # Steps that fp16's loss scaling skips have infinite gradients.
+        norm = grad_norm.detach().nan_to_num(nan=0.0, posinf=0.0)
+        watched = torch.stack([torch.ones_like(norm), norm, clipped.to(norm.dtype)])
+        self._watched = self._watched + watched
+        return loss, watched
 
     # -- the budget -----------------------------------------------------------------------------------------------
 
@@ -462,17 +472,22 @@ class Trainer:
         improved = bits is not None and (p.best_val_bits_per_char is None or bits < p.best_val_bits_per_char)
         with np.errstate(over="ignore", invalid="ignore"):  # Huge weights are dealt with where losses are looked at.
             network = Network(self.model.config, self.model.export())
-            statistics, text = hidden.summarize(network.unroll(self._probe())[2]), self._sample(network)
+            seen, text = probe.measure(self.model, network, self._probe()), self._sample(network)
+        steps, norms, clips = self._watched.tolist()
+        self._watched = torch.zeros_like(self._watched)
         self._evaluation_seconds = self.seconds - begun
-        yield {
+        event = {
             "event": "eval",
             "step": p.step,
             "seconds": self.seconds,
             "val_bits_per_char": bits,
             "best": improved,
             "attempt": p.attempt,
-            "hidden": statistics,
+            **seen,
+            "grad_norm": norms / steps if steps else None,
+            "clipped": clips / steps if steps else None,
         }
+        yield event | {"advice": probe.advice(event, self.model.config.cell)}
         yield {"event": "sample", "step": p.step, "text": text, "attempt": p.attempt}
         if improved:
             p.best_val_bits_per_char = bits
@@ -521,10 +536,10 @@ class Trainer:
             )
 
     def _probe(self) -> NDArray[Any]:
-        """The fixed piece of text on which the hidden state is watched, (T, 1): where validation starts, or training ends."""
+        """The fixed piece of text on which the hidden state is watched, (T,): where validation starts, or training ends."""
         ids, border = self.corpus.ids, self.corpus.train_characters
         piece = ids[border : border + PROBE_CHARACTERS] if self.corpus.val_characters else ids[-PROBE_CHARACTERS:]
-        return np.asarray(piece)[:, None]
+        return np.asarray(piece)
 
     def _sample(self, network: Network) -> str:
         rng = np.random.default_rng((self.config.seed, self.progress.step))
@@ -542,6 +557,7 @@ class Trainer:
             scaler = self._scaler.state_dict()
             p.loss_scale, p.loss_scale_growth = float(scaler["scale"]), int(scaler["_growth_tracker"])
         p.seconds = self.seconds
+        p.watched_steps, p.watched_norms, p.watched_clips = self._watched.tolist()
         return Checkpoint(
             self.model.config,
             self.vocabulary,
@@ -570,6 +586,7 @@ class Trainer:
         stored, p = read_training_state(snapshot)
         p.eval_characters = min(p.eval_characters, self.corpus.val_characters)
         self.progress = p
+        self._watched = torch.tensor([p.watched_steps, p.watched_norms, p.watched_clips], device=self.device)
         for name, shape in shapes.items():
             found = snapshot.extra.get(name)
             if found is None or found.shape != shape or found.dtype != np.float32:
@@ -630,14 +647,13 @@ class _StepLog:
     def _clear(self) -> None:
         self._steps = 0
         self._loss: Tensor | float = 0.0
-        self._norm: Tensor | float = 0.0
+        self._watched: Tensor | float = 0.0
         self._train_seconds = 0.0
 
-    def add(self, loss: Tensor, grad_norm: Tensor, seconds: float) -> None:
+    def add(self, loss: Tensor, watched: Tensor, seconds: float) -> None:
         self._steps += 1
         self._loss = self._loss + loss
-        # Steps that fp16's loss scaling skips have infinite gradients.
-        self._norm = self._norm + grad_norm.nan_to_num(nan=0.0, posinf=0.0)
+        self._watched = self._watched + watched
         self._train_seconds += seconds
 
     def due(self, step: int, now: float, every: int | None) -> bool:
@@ -652,6 +668,8 @@ class _StepLog:
 
     def event(self, trainer: Trainer, now: float) -> Event:
         p = trainer.progress
+        assert isinstance(self._watched, Tensor)
+        _, norms, clips = self._watched.tolist()
         event = {
             "event": "step",
             "step": p.step,
@@ -660,7 +678,8 @@ class _StepLog:
             "seconds": now,
             "bits_per_char": float(self._loss) / self._steps / math.log(2),
             "learning_rate": trainer.learning_rate,
-            "grad_norm": float(self._norm) / self._steps,
+            "grad_norm": norms / self._steps,
+            "clipped": clips / self._steps,
             "attempt": p.attempt,
             "chars_per_second": self._steps * trainer.streams.characters_per_step / max(self._train_seconds, 1e-9),
         }

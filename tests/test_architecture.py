@@ -23,17 +23,17 @@ PACKAGE = ROOT / "charrnn"
 FLOORS = [
     ["__init__", "config", "recipe", "completion", "escapes"],
     ["vocabulary", "corpus", "cells", "checkpoint", "bookmark", "prompts"],
-    ["filters", "stopping", "sampling", "copied", "scoring", "hidden"],
-    ["device", "kernels", "model", "bulk", "optimizer", "gradients", "speed", "training", "runs", "bench", "reach"],
-    ["report", "charts", "console"],
-    ["samples", "showing", "cli", "__main__"],
+    ["filters", "stopping", "sampling", "copied", "scoring", "hidden", "features", "inspection"],
+    ["device", "kernels", "model", "bulk", "optimizer", "gradients", "speed", "probe", "training", "runs", "bench", "reach"],
+    ["report", "charts", "page", "console"],
+    ["samples", "showing", "views", "cli", "__main__"],
 ]
 THIRD_PARTY = [
     set(),
     {"numpy", "safetensors"},
     {"numpy"},
     {"numpy", "torch"},
-    {"numpy", "rich"},
+    {"numpy", "rich", "jinja2"},
     {"numpy", "rich", "torch", "typer"},
 ]
 ORDER = [module for floor in FLOORS for module in floor]

@@ -26,8 +26,8 @@ TINY = ("--hidden-size", "16", "--steps", "10")
 KEYS = {
     "start": "corpus characters vocab_size train_characters val_characters parameters device precision workers run_dir config"
     " plan",
-    "step": "step steps epoch seconds bits_per_char learning_rate grad_norm chars_per_second",
-    "eval": "step seconds val_bits_per_char best hidden",
+    "step": "step steps epoch seconds bits_per_char learning_rate grad_norm clipped chars_per_second",
+    "eval": "step seconds val_bits_per_char best hidden grad_norm clipped gradient_reach advice",
     "sample": "step text",
     "saved": "path kind",
     "warning": "text",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console, RenderableType
@@ -10,7 +12,18 @@ from rich.table import Table
 
 from charrnn import report
 
-LSTM_LAYER = {"mean_abs": 0.25, "saturated": 0.5, "still": 0.125, "gates": {"i": 0.11, "f": 0.92, "g": 0.33, "o": 0.44}}
+LSTM_LAYER = {
+    "mean_abs": 0.25,
+    "std": 0.3,
+    "saturated": 0.5,
+    "still": 0.125,
+    "dimensions": 12.4,
+    "gates": {"i": 0.11, "f": 0.92, "g": 0.33, "o": 0.44},
+    "left": {"i": 0.6, "f": 0.01, "o": 0.2},
+    "right": {"i": 0.1, "f": 0.7, "g": 0.05, "o": 0.3},
+    "c": [-2.25, 3.5],
+    "tau": {"quartiles": [2.0, 12.5, 30.0], "longest": 1234.0},
+}
 FACTS = {
     "path": "runs/a/best.safetensors",
     "cell": "gru",
@@ -96,25 +109,126 @@ def test_visible_text_holds_no_control_character_and_is_as_long_as_before() -> N
     assert [c for c in shown if ord(c) < 32 or 127 <= ord(c) < 160] == ["\t", "\n"]
 
 
+def layer(gates: str = "", **changed: object) -> dict[str, object]:
+    tau = {"quartiles": [1.0, 2.0, 3.0], "longest": 9.0} if gates else None
+    quiet = {"mean_abs": 0.1, "std": 0.1, "saturated": 0.0, "still": 0.0, "dimensions": 1.0, "c": None, "tau": tau}
+    return {**quiet, "gates": dict.fromkeys(gates, 0.5), "left": {}, "right": dict.fromkeys(gates, 0.5), **changed}
+
+
 @pytest.mark.parametrize("gates", ["ifgo", "rzn", ""])
-def test_a_hidden_table_has_a_column_per_gate(gates: str) -> None:
-    layer = {"mean_abs": 0.1, "saturated": 0.0, "still": 0.0, "gates": dict.fromkeys(gates, 0.5)}
-    assert columns(report.hidden_table([layer])) == ["layer", "mean |h|", "saturated", "still", *gates]
+def test_a_hidden_table_has_a_column_per_gate_and_one_for_the_memory_that_gates_have(gates: str) -> None:
+    expected = ["layer", "mean |h|", "saturated", "still", *gates, *["memory"] * bool(gates), "dims"]
+    assert columns(report.hidden_table([layer(gates)])) == expected
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(0, "    "), (1, "████"), (0.5, "██  "), (0.25, "█   "), (1 / 32, "▏   "), (7, "████"), (-1, "    ")],
+)
+def test_a_bar_is_a_share_of_its_width(share: float, expected: str) -> None:
+    assert report.bar(share, 4) == expected
 
 
 def test_a_hidden_table_has_a_row_per_layer_with_shares_in_percent() -> None:
-    other = {"mean_abs": 0.75, "saturated": 0.0, "still": 1.0, "gates": {"i": 0.5, "f": 0.6, "g": 0.7, "o": 0.8}}
-    lines = rendered(report.hidden_table([LSTM_LAYER, other])).splitlines()
-    assert [line.split() for line in lines[1:]] == [
-        ["0", "0.25", "50%", "12%", "0.11", "0.92", "0.33", "0.44"],
-        ["1", "0.75", "0%", "100%", "0.50", "0.60", "0.70", "0.80"],
+    lines = rendered(report.hidden_table([LSTM_LAYER, layer("ifgo", mean_abs=0.75, still=1.0)])).splitlines()
+    numbers = [re.findall(r"[\d.]+%?", line) for line in lines[1:]]
+    assert numbers == [
+        ["0", "0.25", "50%", "12%", "0.11", "0.92", "0.33", "0.44", "12.5", "1234", "12"],
+        ["1", "0.75", "0%", "100%", "0.50", "0.50", "0.50", "0.50", "2.0", "9", "1"],
     ]
+
+
+def test_a_hidden_table_tells_what_has_moved_since_the_last_time() -> None:
+    before = {**LSTM_LAYER, "mean_abs": 0.5, "gates": {**LSTM_LAYER["gates"], "f": 0.90, "i": 0.112}}
+    text = rendered(report.hidden_table([LSTM_LAYER], [before]))
+    assert "\u21930.25" in text
+    assert "\u21910.02" in text
+    assert text.count("\u2191") + text.count("\u2193") == 2
+    narrow = rendered(report.hidden_table([LSTM_LAYER], [before], width=80))
+    assert narrow.count("\u2191") == narrow.count("\u2193") == 1
+
+
+def test_a_hidden_table_fits_a_terminal_of_80_columns_with_the_displays_frame() -> None:
+    lines = rendered(report.hidden_table([{**LSTM_LAYER, "saturated": 1.0, "still": 1.0}], [layer("ifgo")], width=80))
+    assert max(len(line.rstrip()) for line in lines.splitlines()) <= 76
 
 
 def test_a_hidden_table_marks_a_share_of_more_than_a_third() -> None:
     yellow = "\x1b[33m"
     assert rendered(report.hidden_table([LSTM_LAYER]), colour=True).count(yellow) == 1
     assert yellow not in rendered(report.hidden_table([{**LSTM_LAYER, "saturated": 0.33}]), colour=True)
+
+
+def test_a_layer_is_a_row_of_its_numbers() -> None:
+    lines = rendered(report.layer_table([LSTM_LAYER, layer()], framed=False)).splitlines()
+    assert [line.split() for line in lines[1:]] == [
+        ["0", "0.25", "0.30", "50.0%", "12.5%", "12.4", "-2.2", "to", "3.5", "2.0", "/", "12.5", "/", "30.0", "1,234"],
+        ["1", "0.10", "0.10", "0.0%", "0.0%", "1.0", "-", "-", "-"],
+    ]
+
+
+def test_a_gate_is_a_row_with_both_its_saturated_shares_and_a_candidate_with_one() -> None:
+    lines = rendered(report.gate_table([LSTM_LAYER], framed=False)).splitlines()
+    assert [line.split() for line in lines[1:]] == [
+        ["0", "i", "0.11", "60.0%", "10.0%"],
+        ["0", "f", "0.92", "1.0%", "70.0%"],
+        ["0", "|g|", "0.33", "-", "5.0%"],
+        ["0", "o", "0.44", "20.0%", "30.0%"],
+    ]
+
+
+def test_a_finding_is_a_row_with_its_unit_as_the_command_line_writes_it() -> None:
+    finding = {
+        "feature": "digit",
+        "layer": 1,
+        "unit": 7,
+        "part": "c",
+        "first": 0.9,
+        "second": -0.8,
+        "needed": 0.3,
+        "real": True,
+    }
+    lines = rendered(report.finding_table([finding, {**finding, "part": "h", "real": False}], framed=False)).splitlines()
+    assert lines[1].split()[:5] == ["digit", "1:7c", "+0.90", "-0.80", "0.30"]
+    assert lines[2].split()[1] == "1:7"
+    assert lines[1].split()[5:] != lines[2].split()[5:]
+
+
+def test_shades_have_five_steps_to_either_side() -> None:
+    assert report.shades([-1, -0.5, -0.05, 0, 0.3, 0.5, 1], True) == [-5, -2, 0, 0, 2, 2, 5]
+    assert report.shades([0.0, 5.0, 10.0, 99.0], False) == [0, 2, 5, 5]  # the largest twentieth is as strong as the rest
+    assert report.shades([], False) == []
+
+
+def test_painted_text_is_the_text_with_colours_behind_it() -> None:
+    painted = report.painted("ab\nc\x1b", [1.0, -1.0, 0.0, 0.05, 1.0], True)
+    assert painted.plain == "ab\u21b5\nc\u241b"
+    file = io.StringIO()
+    Console(file=file, width=80, force_terminal=True, color_system="256").print(painted)
+    assert "\x1b[38;5;16;48;5;196ma" in file.getvalue()
+    assert "\x1b[38;5;16;48;5;33mb" in file.getvalue()
+    assert "\x1b" not in rendered(painted)
+
+
+def test_a_text_as_a_picture_is_sound_xml_with_every_character_in_its_place() -> None:
+    text = 'a <b> & "c"\n' + "x" * 200
+    picture = ElementTree.fromstring(report.text_svg(text, [n / len(text) for n in range(len(text))], "T < 1", True))
+    space = {"s": "http://www.w3.org/2000/svg"}
+    lines = picture.findall("s:text", space)
+    assert lines[0].text == "T < 1"
+    assert "".join(line.text or "" for line in lines[2:]).replace("\u21b5", "\n").replace("\u00a0", " ") == text
+    for line in lines[2:]:
+        assert len(line.get("x", "").split()) == len(line.text or "") <= 90
+    assert "#ff0000" in {rect.get("fill") for rect in picture.findall("s:rect", space)}
+
+
+def test_the_line_about_gradients_says_how_far_they_reach() -> None:
+    event = {"grad_norm": 0.5, "clipped": 0.25, "gradient_reach": 9}
+    assert report.gradient_line(event) == (
+        "gradient norm 0.50 before clipping, 25% of steps clipped; gradients fall below 1 % within 9 characters"
+    )
+    assert "beyond" in report.gradient_line({**event, "gradient_reach": None})
+    assert report.gradient_line({"grad_norm": None}) == ""
 
 
 def test_a_run_is_a_row_of_readable_cells() -> None:
@@ -171,4 +285,4 @@ def test_a_character_in_a_column_is_one_visible_word_without_tabs(character: str
     ("share", "drawn"), [(0, ""), (1, "\u2588" * 4), (0.5, "\u2588" * 2), (0.25 / 8, "\u258f"), (0.3, "\u2588\u258e")]
 )
 def test_a_bar_is_drawn_in_eighths(share: float, drawn: str) -> None:
-    assert report.bar(share, 4) == drawn
+    assert report.bar(share, 4).rstrip() == drawn

@@ -23,10 +23,10 @@ from charrnn.model import CharRNN
 from charrnn.training import Trainer, evaluate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-STEP_KEYS = {"step", "steps", "epoch", "seconds", "bits_per_char", "learning_rate", "grad_norm", "chars_per_second"}
+STEP_KEYS = {"step", "steps", "epoch", "seconds", "bits_per_char", "learning_rate", "grad_norm", "clipped", "chars_per_second"}
 KEYS = {
     "step": STEP_KEYS,
-    "eval": {"step", "seconds", "val_bits_per_char", "best", "hidden"},
+    "eval": {"step", "seconds", "val_bits_per_char", "best", "hidden", "grad_norm", "clipped", "gradient_reach", "advice"},
     "sample": {"step", "text"},
     "saved": {"path", "kind"},
     "warning": {"text"},

@@ -1,4 +1,4 @@
-"""`charrnn inspect --memory` and `--contribution`, from the words of the command line to stdout."""
+"""`charrnn inspect`, from the words of the command line to stdout; the numbers are tested where they are made."""
 
 from __future__ import annotations
 
@@ -74,7 +74,6 @@ def test_memory_reads_files_and_stdin_alike_and_draws_a_picture(invoke, networks
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ([], 2, "what to show? --memory, or --contribution TEXT"),
         (["--memory", "short"], 1, "the text has 5 characters; to look 200 back, at least 402 are needed"),
         (["--memory", "x", "--file", "y"], 2, "TEXT or --file: give one, not both"),
         (["--memory", "--file", "nowhere"], 1, "nowhere: No such file or directory"),
@@ -86,3 +85,31 @@ def test_what_memory_refuses(invoke, networks, words, code, message):
     done = invoke("inspect", "-c", networks / "rnn", *words)
     assert (done.code, done.stdout) == (code, "")
     assert message in done.stderr.splitlines()[-1]
+
+
+REFUSED = [
+    (["a text", "--file", "text.txt"], "TEXT or --file"),
+    (["--unit", "0:1", "--color", "surprise"], "--unit or --color"),
+    (["--memory", "--units"], "--memory and --contribution go with"),
+    (["--contribution", "abc", "--npz", "x.npz"], "--memory and --contribution go with"),
+    (["-c", "run", "-c", "run"], "several --checkpoint"),
+    (["--memory", "--html", "x.html", "-c", "run", "-c", "run"], "several --checkpoint"),
+]
+
+
+@pytest.mark.parametrize(("options", "said"), REFUSED)
+def test_what_does_not_go_together_is_a_usage_error(invoke, options, said):
+    result = invoke("inspect", *options)
+    assert result.code == 2
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_page_takes_the_memory_curves(invoke, networks, tmp_path):
+    words = ("inspect", TEXT, "-c", networks / "lstm", "--html", "page.html")
+    plain = invoke(*words)
+    assert (plain.code, plain.stdout) == (0, ""), plain.stderr
+    without = (tmp_path / "page.html").read_text()
+    both = invoke(*words, "--memory")
+    assert (both.code, both.stdout) == (0, ""), both.stderr
+    assert len((tmp_path / "page.html").read_text()) > len(without)

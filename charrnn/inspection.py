@@ -1,0 +1,285 @@
+"""One text through a trained network: everything that `charrnn inspect` shows, as numbers."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn import CharrnnError, UsageError, features, sampling
+from charrnn.cells import Array, LayerTrace, Network
+from charrnn.checkpoint import LOG, Checkpoint, write_whole
+from charrnn.config import GATES, ModelConfig
+from charrnn.features import Finding
+from charrnn.hidden import Reading, Statistics
+from charrnn.vocabulary import Vocabulary
+
+GENERATED = 2000
+"""Characters generated where no text is given, with seed 0."""
+SEARCHED = 50_000
+"""Units are looked for in so many characters at most: the network and five random ones read them."""
+TRACED_VALUES = 1 << 26
+"""Numbers of the traces that are kept, a quarter of a GiB; 29,000 characters at 1 x 384."""
+ALTERNATIVES = 5
+
+
+@dataclass(frozen=True)
+class Text:
+    """What is inspected: ``ids`` (T,), the same as ``characters``, T of them, and what the network had read before."""
+
+    ids: NDArray[Any]
+    characters: str
+    logits: Array
+    state: Array
+    generated: bool = False
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What came of it.
+
+    ``layers`` and ``bits_per_char`` are of the whole text; ``findings`` of its first 50,000 characters. The traces, and the
+    arrays (S,), are of its first S characters, as many as fit: ``bits`` the surprise, ``entropy`` in bits of the prediction
+    before the character, ``change`` the root mean square over all units of what h moved at it; ``likeliest`` and
+    ``probabilities`` (S, 5) are the five symbols it was predicted to be, best first. The traces hold h, c and gates, each
+    (S, 1, H).
+    """
+
+    trained: Checkpoint
+    text: Text
+    reading: Reading
+    layers: list[Statistics]
+    findings: list[Finding]
+    traces: list[LayerTrace]
+    bits_per_char: float
+    bits: Array
+    entropy: Array
+    change: Array
+    likeliest: NDArray[np.intp]
+    probabilities: Array
+
+    @property
+    def shown(self) -> str:
+        """The characters that have traces."""
+        return self.text.characters[: len(self.bits)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the traces as plain JSON values."""
+        units = [{name: _digits(values) for name, values in layer.units().items()} for layer in self.layers]
+        return {
+            "checkpoint": str(self.trained.path),
+            "model": self.trained.model.to_json(),
+            "characters": len(self.text.ids),
+            "generated": self.text.generated,
+            "bits_per_char": self.bits_per_char,
+            "columns": self.reading.columns,
+            "warm_up": self.reading.warm_up,
+            "seam": self.reading.seam,
+            "layers": [{**layer.summary(), "units": unit} for layer, unit in zip(self.layers, units, strict=True)],
+            "features": [finding.to_json() for finding in self.findings],
+            "text": self.shown,
+            "bits": _digits(self.bits),
+            "entropy": _digits(self.entropy),
+            "change": _digits(self.change),
+        }
+
+    def npz(self) -> bytes:
+        """The raw traces as a NumPy archive.
+
+        ``ids`` and ``characters`` (S,), ``bits``, ``entropy`` and ``change`` (S,); ``h``, an LSTM's ``c`` and every gate under
+        its letter, each (L, S, H) float32. ``charrnn_inspect`` holds the rest as JSON.
+        """
+        facts = {name: value for name, value in self.to_json().items() if name not in ("text", "bits", "entropy", "change")}
+        arrays: dict[str, NDArray[Any]] = {
+            "charrnn_inspect": np.array(json.dumps(facts)),
+            "ids": self.text.ids[: len(self.bits)],
+            "characters": np.array(list(self.shown), dtype="<U1"),
+            "bits": self.bits,
+            "entropy": self.entropy,
+            "change": self.change,
+            "h": np.stack([trace.h[:, 0] for trace in self.traces]),
+        }
+        if self.trained.model.cell == "lstm":
+            arrays["c"] = np.stack([trace.c[:, 0] for trace in self.traces if trace.c is not None])
+        for letter in GATES[self.trained.model.cell]:
+            arrays[letter] = np.stack([trace.gates[letter][:, 0] for trace in self.traces])
+        file = io.BytesIO()
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        return file.getvalue()
+
+    def values(self, color: str) -> tuple[list[float], str, bool]:
+        """What the text is coloured by: numbers (S,), their name, and whether they have a sign.
+
+        ``color`` is ``surprise``, ``entropy``, ``change``, or a unit as `unit_of` reads it. Numbers with a sign are -1 to 1, a
+        cell's divided by its largest size; the others are as they are.
+        """
+        if color == "surprise":
+            return self.bits.tolist(), "surprise, bits", False
+        if color == "entropy":
+            return self.entropy.tolist(), "entropy of the prediction, bits", False
+        if color == "change":
+            return self.change.tolist(), "change of the state", False
+        layer, unit, part = unit_of(color, self.trained.model)
+        trace = self.traces[layer]
+        if part == "h" or trace.c is None:
+            return trace.h[:, 0, unit].tolist(), f"layer {layer}, unit {unit}", True
+        c = trace.c[:, 0, unit]
+        largest = max(float(np.abs(c).max()), 1e-9)
+        return (c / np.float32(largest)).tolist(), f"layer {layer}, unit {unit}: cell c, +-{largest:.1f}", True
+
+
+def unit_of(text: str, model: ModelConfig) -> tuple[int, int, str]:
+    """``L:U`` as layer, unit and "h", ``L:Uc`` as those and "c", an LSTM's cell; `UsageError` naming the legal values."""
+    found = re.fullmatch(r"(\d{1,9}):(\d{1,9})(c?)", text)
+    L, H = model.num_layers, model.hidden_size
+    if not found or int(found[1]) >= L or int(found[2]) >= H or (found[3] and model.cell != "lstm"):
+        cell = ", and c behind it for its cell" if model.cell == "lstm" else ""
+        raise UsageError(f"--unit must be LAYER:UNIT from 0:0 to {L - 1}:{H - 1}{cell}, not {text:.80}")
+    return int(found[1]), int(found[2]), found[3] or "h"
+
+
+def given(data: bytes, trained: Checkpoint, network: Network) -> tuple[Text, dict[str, str]]:
+    """The text in ``data``, UTF-8 (any bytes at level ``byte``), and which of its characters had to be replaced by what.
+
+    Raises:
+        CharrnnError: it is no UTF-8, or empty.
+    """
+    vocabulary, changed = trained.vocabulary, dict[str, str]()
+    if vocabulary.level == "byte":
+        ids, characters = np.frombuffer(data, dtype=np.uint8), data.decode("latin-1")
+    else:
+        try:
+            characters, changed = vocabulary.plain(data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n"))
+        except UnicodeDecodeError as error:
+            raise CharrnnError(f"the text to inspect: byte {error.start} is not valid UTF-8 text") from error
+        ids = vocabulary.encode(characters)
+    if not len(ids):
+        raise CharrnnError("the text to inspect is empty; leave it out to inspect 2,000 generated characters")
+    return Text(ids, characters, *_opened(network, vocabulary)), changed
+
+
+def generated(trained: Checkpoint, network: Network, length: int = GENERATED) -> Text:
+    """What the network writes with seed 0 at temperature 0.8."""
+    logits, state = _opened(network, trained.vocabulary)
+    sampler = sampling.Sampler(np.random.default_rng(0), banned=trained.vocabulary.unknown)
+    drawn = itertools.islice(sampling.generate(network, logits, state.copy(), sampler), length)
+    ids = np.fromiter(drawn, dtype=np.intp, count=length)
+    byte = trained.vocabulary.level == "byte"
+    characters = bytes(ids.tolist()).decode("latin-1") if byte else trained.vocabulary.decode(ids)
+    return Text(ids, characters, logits, state, generated=True)
+
+
+def _opened(network: Network, vocabulary: Vocabulary) -> tuple[Array, Array]:
+    """Logits (V,) and state in which every text begins: as a line does."""
+    return sampling.prime(network, sampling.opening(vocabulary))
+
+
+def inspect(trained: Checkpoint, network: Network, text: Text, *, search: bool = True) -> Inspection:
+    """Read ``text`` once, and once more with the random networks to ``search`` for units that follow features of it."""
+    config, T = trained.model, len(text.ids)
+    parts = config.state_parts + len(GATES[config.cell])
+    S = min(T, max(1, TRACED_VALUES // (config.num_layers * parts * config.hidden_size)))
+    reading, layers = Reading(network, text.ids, text.state), [Statistics() for _ in range(config.num_layers)]
+    traces = [_empty(config, S) for _ in layers]
+    # Of the character at each position: its bits, and the entropy and the best five of the prediction before it.
+    bits, entropy = np.empty(T, dtype=np.float32), np.empty(S, dtype=np.float32)
+    likeliest = np.empty((S, min(ALTERNATIVES, config.vocab_size)), dtype=np.intp)
+    probabilities = np.empty(likeliest.shape, dtype=np.float32)
+
+    def predicted(positions: NDArray[np.intp], logits: Array) -> None:
+        """Take in ``logits`` (M, V), the predictions of the characters at ``positions`` (M,)."""
+        logs = logits.astype(np.float64)
+        logs -= logs.max(axis=1, keepdims=True)
+        logs -= np.log(np.exp(logs).sum(axis=1, keepdims=True))
+        bits[positions] = -logs[np.arange(len(positions)), text.ids[positions]] / np.log(2)
+        kept = positions < S
+        where, logs = positions[kept], logs[kept]
+        chances = np.exp(logs)
+        entropy[where] = -(chances * np.maximum(logs, -1e6)).sum(axis=1) / np.log(2)
+        best = np.argsort(-chances, axis=1, kind="stable")[:, : likeliest.shape[1]]
+        likeliest[where], probabilities[where] = best, np.take_along_axis(chances, best, axis=1)
+
+    predicted(np.array([0]), text.logits[None])
+    for block in reading:
+        following = block.positions + 1
+        predicted(following[following < T], block.logits[following < T])
+        kept = block.positions < S
+        for layer, whole, trace in zip(layers, traces, block.traces, strict=True):
+            layer.add(trace)
+            where = block.positions[kept]
+            whole.h[where, 0] = trace.h[kept]
+            if whole.c is not None and trace.c is not None:
+                whole.c[where, 0] = trace.c[kept]
+            for letter, gate in trace.gates.items():
+                whole.gates[letter][where, 0] = gate[kept]
+    moved = [np.diff(np.concatenate([text.state[n, 0], trace.h[:, 0]]), axis=0) for n, trace in enumerate(traces)]
+    change = np.sqrt(np.mean(np.concatenate(moved, axis=1) ** 2, axis=1))
+    searched = slice(SEARCHED)
+    findings = features.find(network, text.ids[searched], text.characters[searched], text.state) if search else []
+    mean = float(bits.mean(dtype=np.float64))
+    return Inspection(
+        trained, text, reading, layers, findings, traces, mean, bits[:S], entropy, change, likeliest, probabilities
+    )
+
+
+def _empty(config: ModelConfig, length: int) -> LayerTrace:
+    shape = (length, 1, config.hidden_size)
+    h, *gates = (np.zeros(shape, dtype=np.float32) for _ in range(1 + len(GATES[config.cell])))
+    c = np.zeros(shape, dtype=np.float32) if config.cell == "lstm" else None
+    return LayerTrace(h, c, dict(zip(GATES[config.cell], gates, strict=True)))
+
+
+def sentence(found: Inspection) -> str:
+    """What was read by which network, and how well it was predicted."""
+    model, T = found.trained.model, len(found.text.ids)
+    cut = f"; per character the first {len(found.bits):,}" if len(found.bits) < T else ""
+    columns = f"; read in {found.reading.columns} columns, seam {found.reading.seam:.1g}" if found.reading.columns > 1 else ""
+    return (
+        f"{T:,} {'generated ' if found.text.generated else ''}characters, {found.bits_per_char:.3f} bits/char,"
+        f" {model.cell} {model.num_layers} x {model.hidden_size}, {found.trained.path}{columns}{cut}"
+    )
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a picture, a page or an archive of an inspection, whole or not at all.
+
+    Raises:
+        CharrnnError: it can't be written, or something else of that name is there.
+    """
+    try:
+        if path.exists():
+            with open(path, "rb") as file:
+                if not re.search(rb"charrnn.inspect", file.read(4096)):
+                    raise CharrnnError(f"{path}: is there already, and not by charrnn inspect; name another file")
+        write_whole(path, data)
+    except OSError as error:
+        raise CharrnnError(f"{path}: can't write: {error.strerror}") from error
+
+
+def history(path: Path) -> list[dict[str, Any]]:
+    """The ``step`` and ``eval`` events of the log beside the checkpoint ``path``; none where there is no sound one."""
+    events = []
+    try:
+        with open(path.parent / LOG, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                try:
+                    event = json.loads(line)
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(event, dict) and event.get("event") in ("step", "eval") and isinstance(event.get("step"), int):
+                    events.append(event)
+    except OSError:
+        return []
+    return events
+
+
+def _digits(values: NDArray[Any]) -> list[float]:
+    """Numbers with as many digits as float32 has."""
+    return [float(f"{value:.7g}") for value in np.nan_to_num(values).tolist()]

@@ -1,0 +1,138 @@
+"""What `charrnn inspect` shows of networks: the text it reads, tables, coloured text, pictures, pages, memory curves."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from charrnn import CharrnnError, charts, inspection, page, prompts, report
+from charrnn.cells import Network
+from charrnn.checkpoint import Checkpoint, labels
+from charrnn.console import Console
+from charrnn.inspection import Inspection
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user gave: what to read, and what to make of it."""
+
+    text: str | None = None
+    file: Path | None = None
+    units_only: bool = False
+    colored_by: str | None = None
+    svg: Path | None = None
+    html: Path | None = None
+    npz: Path | None = None
+    as_json: bool = False
+
+
+def of_states(asked: Asked, trained: Checkpoint, console: Console, curves: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Show what the network's states do over a text; ``curves`` are for the page."""
+    files = {"svg": asked.svg, "npz": asked.npz, "html": asked.html}
+    tables = asked.units_only or not (asked.as_json or asked.colored_by or any(files.values()))
+    network = Network(trained.model, trained.weights)
+    text = _text(asked, trained, network, console)
+    found = inspection.inspect(trained, network, text, search=tables or asked.as_json or asked.html is not None)
+    for kind, path in files.items():
+        if path is not None:
+            inspection.write(path, _rendered(kind, found, asked.colored_by or "surprise", curves))
+    if asked.as_json:
+        console.product(_line(found.to_json()))
+    elif tables:
+        _show_tables(console, found, findings_only=asked.units_only)
+    elif asked.colored_by and asked.svg is None:
+        _show_colored(console, found.shown, *found.values(asked.colored_by))
+
+
+def of_memory(
+    asked: Asked, networks: Sequence[Checkpoint], console: Console, *, memory: bool, contribution: str | None
+) -> list[dict[str, Any]]:
+    """Show how far back the networks remember and what their final states hold; the memory curves."""
+    from charrnn import reach
+
+    text, probe = prompts.given(asked.text, asked.file, "TEXT"), prompts.given(contribution, None, "--contribution")
+    if memory and not text:
+        console.say(f"charrnn: no text given; reading {reach.GENERATED:,} characters that the first network generates")
+        text = reach.generated(networks[0])
+    curves, contributions = [], []
+    for trained, label in zip(networks, labels([trained.path for trained in networks]), strict=True):
+        known = {what: prompts.known(what, trained.vocabulary, console.warn, "the text") for what in {text, probe}}
+        if memory:
+            curves.append(reach.remembered(trained, known[text]).to_json(label))
+        if contribution is not None:
+            contributions.append(reach.contributed(trained, known[probe], label))
+    if asked.html is None:
+        if asked.svg is not None:
+            inspection.write(asked.svg, charts.memory_svg(curves, contributions).encode())
+        if asked.as_json:
+            console.product("".join(map(_line, [*curves, *contributions])))
+        else:
+            for picture in (charts.drawn if console.stdout_is_terminal else charts.listed)(curves, contributions):
+                console.table(picture)
+    return curves
+
+
+def _text(asked: Asked, trained: Checkpoint, network: Network, console: Console) -> inspection.Text:
+    if asked.text is None and asked.file is None:
+        return inspection.generated(trained, network)
+    try:
+        if asked.file is not None:
+            data = asked.file.read_bytes()
+        elif asked.text == prompts.STDIN:
+            if sys.stdin is None:
+                raise CharrnnError("stdin is closed; there is no text to inspect")
+            data = sys.stdin.buffer.read()
+        else:
+            data = os.fsencode(asked.text or "")
+    except OSError as error:
+        raise CharrnnError(f"{asked.file or 'stdin'}: {error.strerror}") from error
+    text, changed = inspection.given(data, trained, network)
+    prompts.tell(changed, console.warn, "the text")
+    return text
+
+
+def _rendered(kind: str, found: Inspection, colored_by: str, curves: Sequence[Mapping[str, Any]]) -> bytes:
+    if kind == "npz":
+        return found.npz()
+    if kind == "html":
+        return page.render(found, inspection.history(found.trained.path), curves).encode()
+    return report.text_svg(found.shown, *found.values(colored_by)).encode()
+
+
+def _show_tables(console: Console, found: Inspection, *, findings_only: bool) -> None:
+    framed = console.stdout_is_terminal
+    console.say(f"charrnn: {inspection.sentence(found)}")
+    findings = [finding.to_json() for finding in found.findings]
+    if not findings_only:
+        layers = [layer.summary() for layer in found.layers]
+        console.table(report.layer_table(layers, framed=framed))
+        if layers[0]["gates"]:
+            console.product("\n")
+            console.table(report.gate_table(layers, framed=framed))
+        findings = [finding for finding in findings if finding["real"]]
+        console.product("\n")
+    if findings:
+        console.table(report.finding_table(findings, framed=framed))
+    else:
+        console.say("charrnn: no unit follows a feature of this text better than chance; a longer text may show more")
+    if real := [finding.name for finding in found.findings if finding.real]:
+        console.say(f"charrnn: the text coloured by such a unit: charrnn inspect --unit {real[0]}")
+
+
+def _show_colored(console: Console, text: str, values: Sequence[float], title: str, signed: bool) -> None:
+    """On a terminal the coloured text, in a pipe a line per character: itself as JSON, a tab, its number."""
+    console.say(f"charrnn: coloured by {title}")
+    if console.stdout_is_terminal:
+        console.table(report.painted(text, values, signed))
+    else:
+        pairs = zip(text, values, strict=True)
+        console.product("".join(f"{json.dumps(character, ensure_ascii=False)}\t{value:.6g}\n" for character, value in pairs))
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False) + "\n"

@@ -1,0 +1,115 @@
+"""What training says about the memory while it learns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from charrnn import probe
+from charrnn.cells import Network
+from charrnn.config import ModelConfig
+from charrnn.hidden import Reading, statistics
+from charrnn.model import CharRNN
+
+V, H = 7, 12
+
+
+def fresh(cell, layers=2, seed=0):
+    config = ModelConfig(V, cell=cell, embedding_size=5, hidden_size=H, num_layers=layers)
+    return CharRNN(config, torch.Generator().manual_seed(seed))
+
+
+def symbols(length, seed=0):
+    return np.random.default_rng(seed).integers(0, V, length)
+
+
+def norms_by_torchs_kernels(model, ids, streams, length):
+    """The norm of the gradient with respect to the state k characters back, k = 1, 2, ..., through the model as it trains."""
+    pieces = torch.from_numpy(np.stack([ids[length * n : length * n + length + 1] for n in range(streams)]))
+    states, state = [], model.initial_state(streams)
+    for t in range(length):
+        logits, state = model(pieces[:, t : t + 1], state)
+        states.append(state)
+    loss = functional.cross_entropy(logits[:, 0], pieces[:, -1], reduction="sum")
+    return [
+        float(torch.autograd.grad(loss, states[length - 1 - k], retain_graph=True)[0].square().sum(dim=(0, 1, 3)).sqrt().mean())
+        for k in range(1, length)
+    ]
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("shrink", [0.3, 0.8])
+@pytest.mark.parametrize("characters", [256, 100, 30])
+def test_the_reach_of_gradients_is_that_of_torchs_own_kernels(cell, shrink, characters):
+    model, ids = fresh(cell), symbols(characters)
+    with torch.no_grad():
+        for name, weight in model.weights().items():
+            if "weight_hh" in name:
+                weight *= shrink
+    length = min(64, characters - 1)
+    norms = norms_by_torchs_kernels(model, ids, (characters - 1) // length, length)
+    expected = [k for k, norm in enumerate(norms, 1) if norm < 0.01 * norms[0]]
+    assert probe.gradient_reach(model, ids) == (expected[0] if expected else None)
+
+
+def test_a_state_that_halves_with_every_character_reaches_eight_back():
+    model = fresh("rnn", layers=1)
+    with torch.no_grad():
+        for name, weight in model.weights().items():
+            if not name.startswith("head"):
+                weight.zero_()
+        model.weights()["rnn.weight_hh_l0"].copy_(0.5 * torch.eye(H))
+    assert probe.gradient_reach(model, symbols(256)) == 8  # 0.5 ** 7 is the first power below 1 %
+    with torch.no_grad():
+        model.weights()["rnn.weight_hh_l0"].copy_(0.999 * torch.eye(H))
+    assert probe.gradient_reach(model, symbols(256)) is None
+
+
+@pytest.mark.parametrize("characters", [0, 1, 2, 3])
+def test_too_short_a_text_tells_nothing(characters):
+    assert probe.gradient_reach(fresh("gru"), symbols(characters)) is None
+
+
+def test_measuring_leaves_the_model_and_its_gradients_alone():
+    model, ids = fresh("lstm"), symbols(256)
+    before = model.export()
+    with torch.inference_mode(False):
+        found = probe.measure(model, Network(model.config, before), ids)
+    assert all(weight.grad is None and weight.requires_grad for weight in model.parameters())
+    for name, weight in model.export().items():
+        np.testing.assert_array_equal(weight, before[name])
+    assert found["hidden"] == [layer.summary() for layer in statistics(Reading(Network(model.config, before), ids))]
+    assert found["gradient_reach"] == probe.gradient_reach(model, ids)
+
+
+def event(**changed):
+    layer = {"saturated": changed.pop("saturated", 0.1), "still": changed.pop("still", 0.1)}
+    calm = {"saturated": 0.0, "still": 0.0}
+    return {"hidden": [calm, layer], "clipped": 0.1, "grad_norm": 0.5, "gradient_reach": 20, **changed}
+
+
+@pytest.mark.parametrize(
+    ("changed", "cell", "expected"),
+    [
+        ({}, "lstm", None),
+        ({}, "rnn", None),
+        ({"saturated": 0.61}, "lstm", "layer 1: 61% of units saturated: lower --lr"),
+        ({"still": 0.5}, "gru", "layer 1: 50% of units never move: train longer, or lower --hidden-size"),
+        ({"gradient_reach": 9}, "rnn", "gradients vanish within 9 characters: try --cell lstm"),
+        ({"gradient_reach": 9}, "lstm", None),
+        ({"gradient_reach": None}, "rnn", None),
+        ({"clipped": None, "grad_norm": None}, "rnn", None),
+    ],
+)
+def test_advice_names_the_number_that_shows_what_is_wrong(changed, cell, expected):
+    assert probe.advice(event(**changed), cell) == expected
+
+
+def test_advice_about_clipping_names_both_numbers():
+    told = probe.advice(event(clipped=0.98, grad_norm=7.13), "lstm")
+    assert told is not None
+    assert "98%" in told
+    assert "7.1" in told
+    assert "--lr" in told
