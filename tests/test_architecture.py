@@ -33,7 +33,7 @@ THIRD_PARTY = [
     {"numpy", "safetensors"},
     {"numpy"},
     {"numpy", "torch"},
-    {"numpy", "rich", "jinja2"},
+    {"numpy", "rich", "jinja2", "markupsafe"},
     {"numpy", "rich", "torch", "typer"},
 ]
 ORDER = [module for floor in FLOORS for module in floor]
