@@ -189,6 +189,13 @@ def test_sampling_loads_no_torch(trained: Path) -> None:
     assert loaded & {"numpy", "torch", "charrnn.training"} == {"numpy"}
 
 
+@pytest.mark.parametrize("options", [["--color", "change"], ["--json"], ["--html", "page.html"]])
+def test_inspecting_loads_no_torch(trained: Path, options: list[str], tmp_path: Path) -> None:
+    options = [str(tmp_path / option) if option.endswith(".html") else option for option in options]
+    _, loaded = loaded_by("inspect", "ab ab", "-c", trained, *options)
+    assert loaded & {"numpy", "torch", "charrnn.training"} == {"numpy"}
+
+
 @pytest.mark.parametrize("above", [0, 1, 2])
 def test_info_loads_no_torch(trained: Path, above: int) -> None:
     path = [trained, *trained.parents][above]  # the file, its run, a directory of runs
