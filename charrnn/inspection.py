@@ -130,7 +130,7 @@ class Inspection:
         trace = self.traces[layer]
         if part == "h" or trace.c is None:
             return trace.h[:, 0, unit].tolist(), f"layer {layer}, unit {unit}", True
-        c = trace.c[:, 0, unit]
+        c = np.nan_to_num(trace.c[:, 0, unit])
         largest = max(float(np.abs(c).max()), 1e-9)
         return (c / np.float32(largest)).tolist(), f"layer {layer}, unit {unit}: cell c, +-{largest:.1f}", True
 
@@ -195,7 +195,7 @@ def inspect(trained: Checkpoint, network: Network, text: Text, *, search: bool =
 
     def predicted(positions: NDArray[np.intp], logits: Array) -> None:
         """Take in ``logits`` (M, V), the predictions of the characters at ``positions`` (M,)."""
-        logs = logits.astype(np.float64)
+        logs = np.nan_to_num(logits.astype(np.float64))  # Absurd weights give absurd numbers, but numbers.
         logs -= logs.max(axis=1, keepdims=True)
         logs -= np.log(np.exp(logs).sum(axis=1, keepdims=True))
         bits[positions] = -logs[np.arange(len(positions)), text.ids[positions]] / np.log(2)

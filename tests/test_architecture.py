@@ -33,7 +33,7 @@ THIRD_PARTY = [
     {"numpy", "safetensors"},
     {"numpy"},
     {"numpy", "torch"},
-    {"numpy", "rich", "jinja2"},
+    {"numpy", "rich", "jinja2", "markupsafe"},
     {"numpy", "rich", "torch", "typer"},
 ]
 ORDER = [module for floor in FLOORS for module in floor]
@@ -198,6 +198,13 @@ def test_sampling_loads_no_torch(trained: Path) -> None:
 def test_scoring_loads_no_torch(trained: Path, arguments: list[str]) -> None:
     stdout, loaded = loaded_by(*arguments, "-c", trained)
     assert stdout
+    assert loaded & {"numpy", "torch", "charrnn.training"} == {"numpy"}
+
+
+@pytest.mark.parametrize("options", [["--color", "change"], ["--json"], ["--html", "page.html"]])
+def test_inspecting_loads_no_torch(trained: Path, options: list[str], tmp_path: Path) -> None:
+    options = [str(tmp_path / option) if option.endswith(".html") else option for option in options]
+    _, loaded = loaded_by("inspect", "ab ab", "-c", trained, *options)
     assert loaded & {"numpy", "torch", "charrnn.training"} == {"numpy"}
 
 

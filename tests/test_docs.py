@@ -124,7 +124,7 @@ def test_the_changelog_has_a_section_for_this_version() -> None:
     assert re.search(rf"^## \[?v?{re.escape(__version__)}\b", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", ["", "train", "sample", "info"])
+@pytest.mark.parametrize("command", ["", "train", "sample", "info", "inspect"])
 def test_help_fits_80_columns_and_shows_every_option_without_escapes(command: str) -> None:
     text = help_of(command)
     assert max(map(len, text.splitlines())) <= 80
@@ -133,7 +133,7 @@ def test_help_fits_80_columns_and_shows_every_option_without_escapes(command: st
 
 
 def test_the_help_of_the_program_lists_every_command() -> None:
-    assert {"train", "sample", "info"} <= commands().keys()
+    assert {"train", "sample", "info", "inspect"} <= commands().keys()
     for name in commands().keys() - {""}:
         assert re.search(rf"^\W*{name} ", help_of(""), re.MULTILINE)
         assert help_of(name)

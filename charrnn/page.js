@@ -1,0 +1,170 @@
+
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const S = data.text.length;
+  const pre = document.getElementById("text");
+  const panel = document.getElementById("character");
+  const entry = document.getElementById("unit");
+
+  function bytes(text) {
+    const raw = atob(text), values = new Int8Array(raw.length);
+    for (let i = 0; i < raw.length; i++) values[i] = raw.charCodeAt(i);
+    return values;
+  }
+  const states = bytes(data.states);
+  const rows = new Map(data.units.map((name, row) => [name, row]));
+
+  function make(tag, attributes, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children);
+    return element;
+  }
+
+  // -- the text, a span per character ----------------------------------------------------------------------------
+  function shown(character) {
+    const code = character.codePointAt(0);
+    if (character === "\n") return "\u21b5";
+    if (character === " ") return "\u2423";
+    if (code < 32) return String.fromCodePoint(0x2400 + code);
+    if (code >= 127 && code < 160) return "\u2421";
+    return character;
+  }
+  const spans = data.text.map((character, at) => {
+    const span = document.createElement("span");
+    if (character === "\n") span.append(make("i", {}, "\u21b5"), "\n");
+    else span.textContent = character === " " || character === "\t" ? character : shown(character);
+    span.dataset.at = at;
+    return span;
+  });
+  pre.replaceChildren(...spans);
+
+  // -- colours ----------------------------------------------------------------------------------------------------
+  function valuesOf(by) {
+    if (by === "surprise" || by === "entropy" || by === "change") {
+      const values = data[{ surprise: "bits", entropy: "entropy", change: "change" }[by]];
+      const sorted = [...values].sort((a, b) => a - b);
+      return { values, top: Math.max(sorted[Math.floor(0.95 * (S - 1))], 1e-9), signed: false };
+    }
+    if (by in data.cells) return { values: bytes(data.cells[by]), top: 127, signed: true };
+    const row = rows.get(by);
+    return row === undefined ? null : { values: states.subarray(row * S, (row + 1) * S), top: 127, signed: true };
+  }
+  const names = {
+    surprise: "surprise: bits of each character (orange: unexpected)",
+    entropy: "entropy: how open the prediction before each character was",
+    change: "how far all units together moved at each character",
+  };
+  let current = "";
+  function colour(by) {
+    const found = valuesOf(by);
+    if (!found) return false;
+    current = by;
+    for (let at = 0; at < S; at++) {
+      const share = Math.max(-1, Math.min(1, found.values[at] / found.top));
+      const hue = found.signed ? (share > 0 ? "--up" : "--down") : "--heat";
+      const strength = Math.abs(share) < 0.04 ? "0" : `calc(var(--strongest) * ${Math.abs(share).toFixed(2)})`;
+      spans[at].style.backgroundColor = `rgba(var(${hue}), ${strength})`;
+    }
+    for (const button of document.querySelectorAll("button[data-by]"))
+      button.setAttribute("aria-pressed", String(button.dataset.by === by));
+    const feature = document.querySelector(`.row button[data-by="${CSS.escape(by)}"]`);
+    document.getElementById("by").textContent = names[by] ||
+      `unit ${by}${feature ? ", " + feature.firstChild.textContent.trim() : ""}: red above zero, blue below`;
+    return true;
+  }
+
+  // -- every unit as a small button ---------------------------------------------------------------------------------
+  const liveliest = Math.max(...data.std, 1e-9);
+  for (let layer = 0; layer < data.layers; layer++) {
+    const box = make("div", { class: "layer", role: "group", "aria-label": `layer ${layer}` }, make("b", {}, `layer ${layer}`));
+    data.units.forEach((name, row) => {
+      if (!name.startsWith(`${layer}:`)) return;
+      const button = make("button", { type: "button", "data-by": name, title: name, "aria-label": `unit ${name}`, tabindex: "-1" });
+      button.style.backgroundColor = `rgba(var(--down), ${(0.08 + 0.8 * data.std[row] / liveliest).toFixed(2)})`;
+      box.append(button);
+    });
+    const first = box.querySelector("button");
+    if (first) first.tabIndex = 0;
+    box.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 10, ArrowUp: -10 }[event.key];
+      if (!step || event.target.tagName !== "BUTTON") return;
+      event.preventDefault();
+      const buttons = [...box.querySelectorAll("button")];
+      const next = buttons[Math.max(0, Math.min(buttons.length - 1, buttons.indexOf(event.target) + step))];
+      event.target.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+      colour(next.dataset.by);
+    });
+    document.getElementById("units").append(box);
+  }
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-by]");
+    if (button) colour(button.dataset.by);
+  });
+  entry.addEventListener("input", () => {
+    const by = /^\d+$/.test(entry.value.trim()) ? `0:${entry.value.trim()}` : entry.value.trim();
+    entry.setAttribute("aria-invalid", String(by !== "" && !colour(by)));
+  });
+
+  // -- one character ------------------------------------------------------------------------------------------------
+  let at = -1;
+  function look(next, scroll) {
+    if (next < 0 || next >= S || next === at) return;
+    if (at >= 0) spans[at].classList.remove("at");
+    at = next;
+    spans[at].classList.add("at");
+    if (scroll) spans[at].scrollIntoView({ block: "nearest" });
+    const facts = make("dl", {},
+      make("dt", {}, "surprise"), make("dd", {}, `${data.bits[at].toFixed(2)} bits`),
+      make("dt", {}, "entropy"), make("dd", {}, `${data.entropy[at].toFixed(2)} bits`));
+    const chosen = valuesOf(current);
+    if (chosen && chosen.signed)
+      facts.append(make("dt", {}, `unit ${current}`), make("dd", {}, (chosen.values[at] / 127).toFixed(2)));
+    const five = make("tbody", {});
+    data.likeliest[at].forEach((symbol, rank) => {
+      const share = data.probabilities[at][rank];
+      const bar = make("i", { class: "share" });
+      bar.style.width = `${(100 * share).toFixed(0)}%`;
+      five.append(make("tr", {}, make("td", { class: "left" }, [...data.symbols[symbol]].map(shown).join("")),
+        make("td", {}, `${(100 * share).toFixed(1)} %`), make("td", { class: "left", style: "width: 50%" }, bar)));
+    });
+    const parts = [make("p", {}, make("strong", {}, shown(data.text[at])), ` character ${at + 1} of ${S}`), facts,
+      make("p", { class: "hint" }, "it was expected to be"), make("table", {}, five)];
+    data.gates.forEach((gates, layer) => {
+      const letters = Object.keys(gates);
+      if (!letters.length) return;
+      const means = make("dl", {});
+      for (const letter of letters) means.append(make("dt", {}, "gn".includes(letter) ? `|${letter}|` : letter),
+        make("dd", {}, gates[letter][at].toFixed(2)));
+      parts.push(make("p", { class: "hint" }, `mean gates, layer ${layer}`), means);
+    });
+    panel.replaceChildren(...parts);
+  }
+  const under = (event) => {
+    const span = event.target.closest("span[data-at]");
+    return span ? Number(span.dataset.at) : -1;
+  };
+  pre.addEventListener("pointerover", (event) => look(under(event), false));
+  pre.addEventListener("click", (event) => look(under(event), false));
+  pre.addEventListener("keydown", (event) => {
+    const line = () => {
+      // The character above or below on the screen.
+      const box = spans[Math.max(at, 0)].getBoundingClientRect(), down = event.key === "ArrowDown";
+      for (let k = at + (down ? 1 : -1); k >= 0 && k < S; k += down ? 1 : -1) {
+        const other = spans[k].getBoundingClientRect();
+        if (down ? other.top > box.top + 4 && other.left >= box.left - 2 : other.top < box.top - 4 && other.left <= box.left + 2) return k;
+      }
+      return at;
+    };
+    const next = { ArrowRight: () => at + 1, ArrowLeft: () => at - 1, ArrowDown: line, ArrowUp: line, Home: () => 0, End: () => S - 1 }[event.key];
+    if (!next) return;
+    event.preventDefault();
+    look(next(), true);
+  });
+
+  const feature = document.querySelector(".row button[data-by*=':']");
+  colour(feature ? feature.dataset.by : "surprise");
+})();
