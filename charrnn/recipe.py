@@ -141,7 +141,7 @@ def plan(
         "bptt": bptt,
         "optimizer": optimizer,
         "lr": choose(training, "lr", _learning_rate(optimizer, hidden, columns), f"for {hidden} units, {columns} columns"),
-        "dropout_input": choose(training, "dropout_input", round(0.8 * at_output**2, 3), often),
+        "dropout_input": choose(training, "dropout_input", round(0.6 * at_output**2, 3), often),
         "dropout_between": choose(training, "dropout_between", round(at_output / 2, 3), often),
         "dropout_output": choose(training, "dropout_output", at_output, often),
         "weight_decay": choose(training, "weight_decay", _weight_decay(passes), often),
@@ -163,7 +163,7 @@ def _columns(characters: int) -> int:
 
 def _fitting_size(characters: int, work: float) -> float:
     """The hidden size before it is rounded: what the work affords or what the text can teach, with a soft corner between."""
-    affordable = 410 * (max(work, 1) / 9e6) ** 0.13
+    affordable = 430 * (max(work, 1) / 9e6) ** 0.14
     useful = 430 * (max(characters, 1) / 2e5) ** 0.3
     return float(min(max((affordable**-4 + useful**-4) ** -0.25, 64.0), 2048.0))
 
@@ -186,11 +186,11 @@ def _learning_rate(optimizer: str, hidden: int, columns: int) -> float:
 
 def _output_dropout(passes: float) -> float:
     """None while the text is new, more with every doubling of the passes."""
-    return round(min(max(0.19 * math.log2(max(passes, 1e-9) / 3.75), 0.0), 0.65), 2)
+    return round(min(max(0.19 * math.log2(max(passes, 1e-9) / 3), 0.0), 0.7), 2)
 
 
 def _weight_decay(passes: float) -> float:
-    return float(f"{min(max(passes / 225, 0.01), 0.1):.2g}")
+    return float(f"{min(max(passes / 400, 0.01), 0.1):.2g}")
 
 
 def _short(count: float) -> str:
