@@ -123,11 +123,8 @@ def gradient_line(event: Mapping[str, Any]) -> str:
     if event.get("grad_norm") is None:
         return ""
     reach = event.get("gradient_reach")
-    far = "beyond 60 characters" if reach is None else f"within {reach} characters"
-    return (
-        f"gradient norm {event['grad_norm']:.2f} before clipping, {event['clipped']:.0%} of steps clipped;"
-        f" gradients fall below 1 % {far}"
-    )
+    far = "reaching beyond 60 characters" if reach is None else f"vanishing within {reach} characters"
+    return f"gradient norm {event['grad_norm']:.2f} before clipping, {event['clipped']:.0%} of steps clipped, {far}"
 
 
 def layer_table(layers: Sequence[Mapping[str, Any]], *, framed: bool) -> Table:

@@ -225,7 +225,7 @@ def test_a_text_as_a_picture_is_sound_xml_with_every_character_in_its_place() ->
 def test_the_line_about_gradients_says_how_far_they_reach() -> None:
     event = {"grad_norm": 0.5, "clipped": 0.25, "gradient_reach": 9}
     assert report.gradient_line(event) == (
-        "gradient norm 0.50 before clipping, 25% of steps clipped; gradients fall below 1 % within 9 characters"
+        "gradient norm 0.50 before clipping, 25% of steps clipped, vanishing within 9 characters"
     )
     assert "beyond" in report.gradient_line({**event, "gradient_reach": None})
     assert report.gradient_line({"grad_norm": None}) == ""

@@ -707,3 +707,31 @@ def test_fp16_trains_on_cuda_and_its_loss_scale_survives_a_snapshot(tmp_path):
     again = trainer_of(cell="lstm", steps=30, device="cuda", precision="fp16", resume=read).snapshot().training["progress"]
     for key in ("loss_scale", "loss_scale_growth", "optimizer_steps"):
         assert again[key] == kept[key]
+
+
+def test_an_evaluation_tells_the_gradients_since_the_last_one_and_the_memory_of_the_probe():
+    events, _ = run(trainer_of(cell="gru", hidden=8, steps=12, eval_every=4, log_every=1, grad_clip=0.3))
+    steps = [event for event in events if event["event"] == "step"]
+    evaluations = [event for event in events if event["event"] == "eval"]
+    assert [event["step"] for event in evaluations] == [4, 8, 12]
+    for number, event in enumerate(evaluations):
+        since = steps[4 * number : 4 * number + 4]
+        assert event["grad_norm"] == pytest.approx(np.mean([step["grad_norm"] for step in since]), rel=1e-5)
+        assert event["clipped"] == pytest.approx(np.mean([step["grad_norm"] > 0.3 for step in since]))
+        assert [step["clipped"] for step in since] == [float(step["grad_norm"] > 0.3) for step in since]
+        (layer,) = event["hidden"]
+        assert layer["characters"] == min(256, layer["characters"])
+        assert {"std", "dimensions", "tau", "left", "right"} <= layer.keys()
+    assert np.mean([event["clipped"] for event in evaluations]) > 0
+    json.dumps(evaluations, allow_nan=False)
+
+
+def test_gradients_since_the_last_evaluation_outlive_an_interruption():
+    whole, _ = run(trainer_of(steps=12, eval_every=12, log_every=1))
+    (expected,) = [event for event in whole if event["event"] == "eval"]
+    calls = iter([None] * 7 + ["interrupted"] * 9)
+    _, store = run(trainer_of(steps=12, eval_every=12, log_every=1, stop=lambda: next(calls)))
+    rest, _ = run(trainer_of(steps=12, eval_every=12, log_every=1, resume=store.latest("last")))
+    (got,) = [event for event in rest if event["event"] == "eval"]
+    for key in ("grad_norm", "clipped", "gradient_reach", "hidden", "advice"):
+        assert got[key] == expected[key]
