@@ -316,9 +316,8 @@ def memory_svg(memories: Sequence[Memory], contributions: Sequence[Contribution]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img"'
         f' font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif" font-size="13" fill="{_GREY}">\n'
-        f"<!-- charrnn inspect -->\n<title>How far back {escape(visible(', '.join(labels)))} remember</title>\n"
-        + "\n".join(parts)
-        + "\n</svg>\n"
+        "<!-- charrnn inspect -->\n"
+        f"<title>How far back {escape(visible(', '.join(labels)))} remember</title>\n" + "\n".join(parts) + "\n</svg>\n"
     )
 
 
