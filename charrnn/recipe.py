@@ -141,7 +141,7 @@ def plan(
         "bptt": bptt,
         "optimizer": optimizer,
         "lr": choose(training, "lr", _learning_rate(optimizer, hidden, columns), f"for {hidden} units, {columns} columns"),
-        "dropout_input": choose(training, "dropout_input", round(0.6 * at_output**2, 3), often),
+        "dropout_input": choose(training, "dropout_input", round(1.35 * at_output**3, 3), often),
         "dropout_between": choose(training, "dropout_between", round(at_output / 2, 3), often),
         "dropout_output": choose(training, "dropout_output", at_output, often),
         "weight_decay": choose(training, "weight_decay", _weight_decay(passes), often),
@@ -186,7 +186,7 @@ def _learning_rate(optimizer: str, hidden: int, columns: int) -> float:
 
 def _output_dropout(passes: float) -> float:
     """None while the text is new, more with every doubling of the passes."""
-    return round(min(max(0.19 * math.log2(max(passes, 1e-9) / 3), 0.0), 0.7), 2)
+    return round(min(max(0.19 * math.log2(max(passes, 1e-9) / 3), 0.0), 0.6), 2)
 
 
 def _weight_decay(passes: float) -> float:
