@@ -42,12 +42,22 @@ def fingerprint(network: Checkpoint) -> str:
     return digest.hexdigest()
 
 
+def check_place(path: Path) -> None:
+    """`CharrnnError` if no bookmark can be written to ``path``: only a bookmark is replaced."""
+    if path.exists():
+        try:
+            _metadata(path)
+        except CharrnnError as error:
+            raise CharrnnError(f"{path}: is there already, and not a usable state file; name another file") from error
+    elif not path.parent.is_dir():
+        raise CharrnnError(f"{path}: can't save: there is no directory {path.parent}; make it, or name another file")
+
+
 def write(path: Path, mark: Bookmark, network: Checkpoint) -> None:
     """Write ``mark`` to ``path``, whole or not at all; `CharrnnError` if it can't be, or is a file of another kind."""
     from safetensors.numpy import save
 
-    if path.exists():
-        _metadata(path)  # Only a bookmark is replaced.
+    check_place(path)
     facts: dict[str, Any] = {"network": fingerprint(network), "seed": mark.seed, "index": mark.index, "drawn": mark.drawn}
     metadata = {"format": FORMAT, "version": VERSION, "facts": json.dumps(facts | {"pending": mark.pending.hex()})}
     tensors: dict[str, NDArray[Any]] = {

@@ -842,6 +842,12 @@ def _process_start() -> float:
     return _IMPORTED
 
 
+def _command(arguments: list[str]) -> str:
+    """The command that ``arguments`` call, whose --help tells its options."""
+    # No option before the command takes a value.
+    return next((f"charrnn {argument}" for argument in arguments if not argument.startswith("-")), "charrnn")
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; every expected failure is one line on stderr."""
     from charrnn.console import Console, StdoutClosedError
@@ -853,8 +859,12 @@ def run(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except SystemExit as error:  # Typer's own way out where whoever read the help has closed it.
+        if isinstance(error.__context__, BrokenPipeError):
+            return 141
+        raise
     except UsageError as error:
-        Console().error(f"{error} (see charrnn --help)")
+        Console().error(f"{error} (see {_command(sys.argv[1:] if arguments is None else arguments)} --help)")
         return error.exit_code
     except CharrnnError as error:
         Console().error(str(error))

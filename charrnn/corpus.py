@@ -127,7 +127,7 @@ def read_corpus(
         characters = store.characters
         if characters < 2:
             what = "holds no text" if characters == 0 else "holds a single character"
-            raise CharrnnError(f"{', '.join(files)[:200]}: {what}; training needs at least 2 characters")
+            raise CharrnnError(f"{', '.join(files)[:200]}: {what}; at least 2 characters are needed")
         if vocabulary is None:
             present = np.flatnonzero(read.counts)
             occurrences = dict(zip(present.tolist(), read.counts[present].tolist(), strict=True))

@@ -145,7 +145,7 @@ def unit_of(text: str, model: ModelConfig) -> tuple[int, int, str]:
     return int(found[1]), int(found[2]), found[3] or "h"
 
 
-def given(data: bytes, trained: Checkpoint, network: Network) -> tuple[Text, dict[str, str]]:
+def given(data: bytes, trained: Checkpoint, network: Network, name: str = "the text to inspect") -> tuple[Text, dict[str, str]]:
     """The text in ``data``, UTF-8 (any bytes at level ``byte``), and which of its characters had to be replaced by what.
 
     Raises:
@@ -158,10 +158,10 @@ def given(data: bytes, trained: Checkpoint, network: Network) -> tuple[Text, dic
         try:
             characters, changed = vocabulary.plain(data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n"))
         except UnicodeDecodeError as error:
-            raise CharrnnError(f"the text to inspect: byte {error.start} is not valid UTF-8 text") from error
+            raise CharrnnError(f"{name}: byte {error.start} is not valid UTF-8 text") from error
         ids = vocabulary.encode(characters)
     if not len(ids):
-        raise CharrnnError("the text to inspect is empty; leave it out to inspect 2,000 generated characters")
+        raise CharrnnError(f"{name}: holds no text; leave it out to inspect 2,000 generated characters")
     return Text(ids, characters, *_opened(network, vocabulary)), changed
 
 

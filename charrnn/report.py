@@ -401,4 +401,5 @@ def score_sentence(record: Mapping[str, Any]) -> str:
 def unknown_sentence(count: int, strangers: Iterable[str]) -> str:
     """How characters were counted that the network doesn't know."""
     named = " ".join(map(repr, sorted(strangers)[:8]))
-    return f"{count:,} characters that the network doesn't know ({named}) were read as its unknown character and are in no sum"
+    what, were, are = ("character", "was", "is") if count == 1 else ("characters", "were", "are")
+    return f"{count:,} {what} that the network doesn't know ({named}) {were} read as its unknown character and {are} in no sum"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import UsageError, checkpoint, escapes, prompts, sampling
+from charrnn import CharrnnError, UsageError, checkpoint, escapes, prompts, sampling
 from charrnn.cells import Array, Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import Interval, SampleConfig
@@ -316,7 +316,11 @@ def _read_prompts(asked: Asked) -> list[str]:
     if sum(given is not None for given in (asked.prompt, asked.prompt_file, asked.prompts)) > 1:
         raise UsageError("--prompt, --prompt-file or --prompts: give one, not more")
     if asked.prompts is not None:
-        lines = prompts.read(asked.prompts).removesuffix("\n").split("\n")
+        text = prompts.read(asked.prompts)
+        if not text:
+            name = "stdin" if str(asked.prompts) == prompts.STDIN else asked.prompts
+            raise CharrnnError(f"{name}: holds no prompt; write one on each line")
+        lines = text.removesuffix("\n").split("\n")
         return [escapes.decode(line, "--prompts") if asked.escapes else line for line in lines]
     if asked.prompt_file is not None:
         return [prompts.read(asked.prompt_file)]

@@ -60,6 +60,8 @@ def check(shown: Shown, generation: Generation, *, interactive: bool) -> None:
         raise UsageError("--color shows a text while it is drawn; not with --best-of or --device")
     if generation.asked.clamp and config.device != "cpu":
         raise UsageError("--clamp works with --device cpu only")
+    if shown.save_state is not None:
+        bookmark.check_place(shown.save_state)
     if shown.out_dir is not None:
         taken = [name for name in _names(generation.count) if (shown.out_dir / name).exists()]
         if taken:

@@ -91,7 +91,8 @@ def _text(asked: Asked, trained: Checkpoint, network: Network, console: Console)
             data = os.fsencode(asked.text or "")
     except OSError as error:
         raise CharrnnError(f"{asked.file or 'stdin'}: {error.strerror}") from error
-    text, changed = inspection.given(data, trained, network)
+    name = {} if asked.file is None else {"name": str(asked.file)}
+    text, changed = inspection.given(data, trained, network, **name)
     prompts.tell(changed, console.warn, "the text")
     return text
 

@@ -58,6 +58,8 @@ def test_a_file_of_another_kind_is_never_replaced(tmp_path: Path) -> None:
         with pytest.raises(CharrnnError, match="not a usable state file"):
             bookmark.write(tmp_path / name, mark(), network())
         assert name == "." or (tmp_path / name).read_bytes() == before
+    with pytest.raises(CharrnnError, match=r"there is no directory [^\n]*gone; make it"):
+        bookmark.write(tmp_path / "gone" / "state", mark(), network())
 
 
 @pytest.mark.parametrize("other", [network(value=0.25), network("\nabd"), network("\nab")])

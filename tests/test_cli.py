@@ -11,6 +11,8 @@ import pickle
 import platform
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -712,3 +714,20 @@ def test_a_failing_process_exits_with_the_documented_code_and_one_line(charrnn: 
         done = charrnn(*arguments)
         assert (done.returncode, done.stdout) == (code, b"")
         assert re.fullmatch(rb"charrnn: [^\n]+\n", done.stderr)
+
+
+def test_a_usage_error_points_to_the_help_of_its_command(invoke: Invoke) -> None:
+    assert_one_line(invoke("sample", "--temp", "hot"), 2, "(see charrnn sample --help)")
+    assert_one_line(invoke("next", "--top", "0"), 2, "(see charrnn next --help)")
+    assert_one_line(invoke("--nonsense"), 2, "(see charrnn --help)")
+
+
+def test_help_whose_reader_went_away_ends_silently() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        command = [sys.executable, "-m", "charrnn", "sample", "--help"]
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")

@@ -120,6 +120,8 @@ def test_what_is_no_text_is_refused(data: bytes) -> None:
     trained, network = trained_on(TEXT)
     with pytest.raises(CharrnnError, match="text to inspect"):
         inspection.given(data, trained, network)
+    with pytest.raises(CharrnnError, match=r"^tale\.txt: "):
+        inspection.given(data, trained, network, "tale.txt")
 
 
 @pytest.mark.parametrize("unit", ["", "0", "2:0", "0:10", "0:-1", "0:1d", "a:b", "0:1:2", "1" * 500])

@@ -137,6 +137,27 @@ def test_its_commands(sample: Invoke, tmp_path: Path) -> None:
     assert "/temp must be a number of at least 0" in talk.stderr
 
 
+def test_a_state_that_has_no_place_is_told_before_anything_is_generated(sample: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    for place, why in (
+        (tmp_path / "notes", "is there already"),
+        (tmp_path, "is there already"),
+        (tmp_path / "a" / "b", "no directory"),
+    ):
+        result = sample("--save-state", place)
+        assert (result.code, result.stdout) == (1, "")
+        assert why in result.stderr
+
+
+def test_a_file_without_prompts_gives_no_text(sample: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "none").write_text("")
+    result = sample("--prompts", tmp_path / "none")
+    assert (result.code, result.stdout) == (1, "")
+    assert "none: holds no prompt" in result.stderr
+    (tmp_path / "one").write_text("\n")
+    assert len(records(sample("--prompts", tmp_path / "one", "-n", "3", "--json"))) == 1
+
+
 @pytest.mark.parametrize("options", [["-N", "2"], ["--json"], ["--save-state", "s"], ["--out-dir", "d"]])
 def test_what_a_conversation_goes_without(sample: Invoke, options: list[str]) -> None:
     result = sample("-i", *options)
