@@ -242,7 +242,7 @@ def test_resuming_a_finished_run_trains_no_further_and_keeps_its_best(invoke: In
         ("--seed", "7", "0"),
         ("--bptt", "32", "64"),
         ("--batch-size", "8", "4"),
-        ("--optimizer", "adamw", "muon"),
+        ("--optimizer", "muon", "adamw"),
         ("--dropout-input", "0.9", "0.0"),
         ("--val-fraction", "0.25", "0.1"),
         ("--level", "byte", "char"),

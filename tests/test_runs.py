@@ -251,7 +251,7 @@ def test_what_belongs_to_the_machine_may_change_on_resume(name: str, value: Any,
 @pytest.mark.parametrize(
     ("given", "option"),
     [
-        ({"optimizer": "adamw"}, "--optimizer"),
+        ({"optimizer": "muon"}, "--optimizer"),
         ({"dropout": 0.9}, "--dropout-input"),
         ({"dropout_output": 0.9}, "--dropout-output"),
     ],
