@@ -161,7 +161,7 @@ def given(data: bytes, trained: Checkpoint, network: Network, name: str = "the t
             raise CharrnnError(f"{name}: byte {error.start} is not valid UTF-8 text") from error
         ids = vocabulary.encode(characters)
     if not len(ids):
-        raise CharrnnError(f"{name} is empty; leave it out to inspect 2,000 generated characters")
+        raise CharrnnError(f"{name}: empty; leave it out to inspect 2,000 generated characters")
     return Text(ids, characters, *_opened(network, vocabulary)), changed
 
 
