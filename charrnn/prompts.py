@@ -15,24 +15,25 @@ STDIN = "-"
 
 def literal(text: str, option: str) -> str:
     """The text that was typed: arguments arrive decoded by the locale, the bytes are what counts."""
+    return _decoded(os.fsencode(text), option)
+
+
+def data(text: str | None, path: Path | None) -> bytes:
+    """The bytes of a file, of stdin where ``text`` (or ``path``) is -, or of an argument as it was typed."""
+    from_stdin = str(path) == STDIN if path is not None else text == STDIN
     try:
-        return os.fsencode(text).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise CharrnnError(f"{option}: byte {error.start} is not valid UTF-8 text") from error
+        if from_stdin and sys.stdin is None:
+            raise CharrnnError("stdin is closed; there is no text to read")
+        if from_stdin:
+            return sys.stdin.buffer.read()
+        return os.fsencode(text or "") if path is None else path.read_bytes()
+    except OSError as error:
+        raise CharrnnError(f"{'stdin' if from_stdin else path}: {error.strerror}") from error
 
 
 def read(path: Path) -> str:
     """The UTF-8 text of a file, or of stdin where ``path`` is -, line ends as LF."""
-    name = "stdin" if str(path) == STDIN else str(path)
-    try:
-        if name == "stdin" and sys.stdin is None:
-            raise CharrnnError("stdin is closed; there is no prompt to read")
-        data = sys.stdin.buffer.read() if name == "stdin" else path.read_bytes()
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
-    except OSError as error:
-        raise CharrnnError(f"{name}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise CharrnnError(f"{name}: byte {error.start} is not valid UTF-8 text") from error
+    return text_of(data(None, path), "stdin" if str(path) == STDIN else str(path))
 
 
 def given(text: str | None, path: Path | None, option: str) -> str:
@@ -40,6 +41,18 @@ def given(text: str | None, path: Path | None, option: str) -> str:
     if path is not None:
         return read(path)
     return read(Path(STDIN)) if text == STDIN else literal(text or "", option)
+
+
+def text_of(data: bytes, name: str) -> str:
+    """UTF-8 as text, without a byte-order mark, line ends as LF; ``name`` is for the error."""
+    return _decoded(data, name, "utf-8-sig").replace("\r\n", "\n")
+
+
+def _decoded(data: bytes, name: str, encoding: str = "utf-8") -> str:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise CharrnnError(f"{name}: byte {error.start} is not valid UTF-8 text") from error
 
 
 def known(text: str, vocabulary: Vocabulary, warn: Callable[[str], None], what: str = "the prompt") -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from charrnn.config import TrainConfig, option_name
@@ -57,7 +57,7 @@ class Plan:
     reasons: dict[str, str]
     work: float
     passes: float
-    speed: float | None = field(default=None)
+    speed: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For the ``start`` event and the checkpoint."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charrnn import CharrnnError, charts, inspection, page, prompts, report
+from charrnn import charts, inspection, prompts, report
 from charrnn.cells import Network
 from charrnn.checkpoint import Checkpoint, labels
 from charrnn.console import Console
@@ -29,6 +28,16 @@ class Asked:
     html: Path | None = None
     npz: Path | None = None
     as_json: bool = False
+
+    @functools.cached_property
+    def data(self) -> bytes | None:
+        """The bytes of the text, read once; None where none was given."""
+        return None if self.text is None and self.file is None else prompts.data(self.text, self.file)
+
+    @property
+    def name(self) -> str:
+        """What the text is called in errors."""
+        return "the text to inspect" if self.file is None else str(self.file)
 
 
 def of_states(asked: Asked, trained: Checkpoint, console: Console, curves: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -55,44 +64,34 @@ def of_memory(
     """Show how far back the networks remember and what their final states hold; the memory curves."""
     from charrnn import reach
 
-    text, probe = prompts.given(asked.text, asked.file, "TEXT"), prompts.given(contribution, None, "--contribution")
+    text = prompts.text_of(asked.data or b"", asked.name) if memory else ""
+    probe = prompts.given(contribution, None, "--contribution")
     if memory and not text:
         console.say(f"charrnn: no text given; reading {reach.GENERATED:,} characters that the first network generates")
         text = reach.generated(networks[0])
     curves, contributions = [], []
     for trained, label in zip(networks, labels([trained.path for trained in networks]), strict=True):
-        known = {what: prompts.known(what, trained.vocabulary, console.warn, "the text") for what in {text, probe}}
+        known = functools.partial(prompts.known, vocabulary=trained.vocabulary, warn=console.warn, what="the text")
         if memory:
-            curves.append(reach.remembered(trained, known[text]).to_json(label))
+            curves.append(reach.remembered(trained, known(text)).to_json(label))
         if contribution is not None:
-            contributions.append(reach.contributed(trained, known[probe], label))
-    if asked.html is None:
-        if asked.svg is not None:
-            inspection.write(asked.svg, charts.memory_svg(curves, contributions).encode())
-        if asked.as_json:
-            console.product("".join(map(_line, [*curves, *contributions])))
-        else:
-            for picture in (charts.drawn if console.stdout_is_terminal else charts.listed)(curves, contributions):
-                console.table(picture)
+            contributions.append(reach.contributed(trained, known(probe), label))
+    if asked.svg is not None and asked.html is None:
+        inspection.write(asked.svg, charts.memory_svg(curves, contributions).encode())
+    # The page has a place for the curves.
+    shown = curves if asked.html is None else []
+    if asked.as_json:
+        console.product("".join(map(_line, [*shown, *contributions])))
+    else:
+        for picture in (charts.drawn if console.stdout_is_terminal else charts.listed)(shown, contributions):
+            console.table(picture)
     return curves
 
 
 def _text(asked: Asked, trained: Checkpoint, network: Network, console: Console) -> inspection.Text:
-    if asked.text is None and asked.file is None:
+    if asked.data is None:
         return inspection.generated(trained, network)
-    try:
-        if asked.file is not None:
-            data = asked.file.read_bytes()
-        elif asked.text == prompts.STDIN:
-            if sys.stdin is None:
-                raise CharrnnError("stdin is closed; there is no text to inspect")
-            data = sys.stdin.buffer.read()
-        else:
-            data = os.fsencode(asked.text or "")
-    except OSError as error:
-        raise CharrnnError(f"{asked.file or 'stdin'}: {error.strerror}") from error
-    name = {} if asked.file is None else {"name": str(asked.file)}
-    text, changed = inspection.given(data, trained, network, **name)
+    text, changed = inspection.given(asked.data, trained, network, asked.name)
     prompts.tell(changed, console.warn, "the text")
     return text
 
@@ -101,6 +100,8 @@ def _rendered(kind: str, found: Inspection, colored_by: str, curves: Sequence[Ma
     if kind == "npz":
         return found.npz()
     if kind == "html":
+        from charrnn import page
+
         return page.render(found, inspection.history(found.trained.path), curves).encode()
     return report.text_svg(found.shown, *found.values(colored_by)).encode()
 

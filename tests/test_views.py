@@ -113,3 +113,16 @@ def test_a_page_takes_the_memory_curves(invoke, networks, tmp_path):
     both = invoke(*words, "--memory")
     assert (both.code, both.stdout) == (0, ""), both.stderr
     assert len((tmp_path / "page.html").read_text()) > len(without)
+
+
+def test_stdin_is_read_once_for_the_curves_and_the_states(invoke, networks, tmp_path):
+    words = ("inspect", "-c", networks / "lstm", "--memory", "--html", "page.html")
+    assert invoke(*words, "-", stdin=TEXT.encode()).code == 0
+    piped = (tmp_path / "page.html").read_text()
+    assert invoke(*words, TEXT).code == 0
+    assert (tmp_path / "page.html").read_text() == piped
+
+
+def test_contributions_are_shown_beside_a_page(invoke, networks):
+    done = invoke("inspect", TEXT, "-c", networks / "lstm", "--contribution", "a time", "--html", "page.html")
+    assert (done.code, len(done.stdout.splitlines()) > 5) == (0, True)
