@@ -13,7 +13,8 @@ With x_t the layer's input, h the hidden state and s the logistic function (bias
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ from numpy.typing import NDArray
 from charrnn.config import GATES, ModelConfig
 
 Array = NDArray[np.float32]
+
+_Runner = Callable[[NDArray[Any], Array], Array]
 
 
 @dataclass(frozen=True)
@@ -102,43 +105,75 @@ class Network:
 
         The logits array is reused by the next call. All buffers are allocated here, none per step.
         """
-        layers, parts, N, H = state.shape
-        head, head_bias = self._weights["head.weight"], self._weights["head.bias"]
-        advance = {"lstm": _advance_lstm, "gru": _advance_gru, "rnn": _advance_rnn}[self.config.cell]
-        rows = len(self._layers[0].hh)
+        (_, _, N, H), rows = state.shape, len(self._layers[0].hh)
         # One stream works on vectors, so that every product is a matrix-vector product of contiguous rows.
         shape: Callable[[int], tuple[int, ...]] = (lambda n: (n,)) if N == 1 else (lambda n: (N, n))
-        states = [[state[layer, part].reshape(shape(H)) for part in range(parts)] for layer in range(layers)]
-        z, projected, both, scratch = (np.empty(shape(n), dtype=np.float32) for n in (rows, rows, 2 * H, H))
+        z, projected, scratch = (np.empty(shape(n), dtype=np.float32) for n in (rows, rows, H))
+        layers = [
+            self._runner(layer, [part.reshape(shape(H)) for part in state[layer]], z, projected, scratch)
+            for layer in range(len(state))
+        ]
+        head, head_bias = self._weights["head.weight"], self._weights["head.bias"]
         logits = np.empty(shape(len(head)), dtype=np.float32)
-        product = np.dot if N == 1 else _batched_product
+        head, product = (head, np.dot) if N == 1 else (head.T, _batched_product)
 
         def step(ids: NDArray[Any]) -> Array:
             below = scratch
-            for weights, carried, held in zip(self._layers, states, self._held, strict=True):
-                h = carried[0]
-                if weights.table is not None:
-                    # Clipping, which no id needs, lets NumPy copy the rows straight to where they go.
-                    inputs = weights.table[ids[0]] if N == 1 else weights.table.take(ids, axis=0, out=projected, mode="clip")
-                    product(weights.hh, h, out=z)
-                elif weights.ih is not None:
-                    inputs = product(weights.ih, below, out=projected)
-                    inputs += weights.bias
-                    product(weights.hh, h, out=z)
-                else:
-                    both[..., :H] = below
-                    both[..., H:] = h
-                    inputs = weights.bias
-                    product(weights.hh, both, out=z)
-                advance(z, inputs, carried, weights.recurrent_bias, scratch)
-                if held is not None:
-                    h[..., held[0]] = held[1]
-                below = h
-            product(head, below, out=logits)
-            np.add(logits, head_bias, out=logits)
+            for run in layers:
+                below = run(ids, below)
+            product(head, below, logits)
+            np.add(logits, head_bias, logits)
             return logits.reshape(N, -1)
 
         return step
+
+    def _runner(self, layer: int, state: list[Array], z: Array, projected: Array, scratch: Array) -> _Runner:
+        """A function that advances one layer's ``state``, parts of (N, H) or (H,), by symbols or by what comes from below."""
+        weights, held, h = self._layers[layer], self._held[layer], state[0]
+        (H,), table, bias = h.shape[-1:], weights.table, weights.bias
+        product: Callable[..., Any] = np.dot
+        if h.ndim == 1:
+            hh, ih = weights.hh, weights.ih
+        else:
+            hh, ih, product = weights.hh_transposed, weights.ih_transposed, _batched_product
+        prepare = {"lstm": _advance_lstm, "gru": _advance_gru, "rnn": _advance_rnn}[self.config.cell]
+        advance = prepare(z, state, weights.recurrent_bias, scratch)
+        both = np.empty((*h.shape[:-1], 2 * H), dtype=np.float32)
+        lower, upper = both[..., :H], both[..., H:]
+
+        def first(ids: NDArray[Any], _: Array) -> Array:
+            assert table is not None
+            product(hh, h, z)
+            # Clipping, which no id needs, lets NumPy copy the rows straight to where they go.
+            advance(table[ids[0]] if h.ndim == 1 else table.take(ids, axis=0, out=projected, mode="clip"))
+            return h
+
+        def stacked(_: NDArray[Any], below: Array) -> Array:
+            lower[...] = below
+            upper[...] = h
+            product(hh, both, z)
+            advance(bias)
+            return h
+
+        def apart(_: NDArray[Any], below: Array) -> Array:
+            assert ih is not None
+            product(ih, below, projected)
+            np.add(projected, bias, projected)
+            product(hh, h, z)
+            advance(projected)
+            return h
+
+        run = first if table is not None else stacked if weights.ih is None else apart
+        if held is None:
+            return run
+        units, values = held
+
+        def holding(ids: NDArray[Any], below: Array) -> Array:
+            run(ids, below)
+            h[..., units] = values
+            return h
+
+        return holding
 
     def step(self, ids: NDArray[Any], state: Array) -> tuple[Array, Array]:
         """Feed ids (N,) from ``state`` (L, P, N, H): logits (N, V) and the new state; the old one is left alone."""
@@ -193,6 +228,42 @@ class Network:
             x = hs
         return x @ w["head.weight"].T + w["head.bias"], new, traces
 
+    def backward(self, d_logits: Array, traces: Sequence[LayerTrace]) -> Iterator[Array]:
+        """Go back from the last of the T steps of ``traces``, whose logits have the gradient ``d_logits`` (N, V).
+
+        Yields the gradient with respect to the state before that step, to the state before the step before, ...: T - 1 times
+        (L, P, N, H), as far as ``traces`` know what came before.
+        """
+        w, cell, (T, N, H) = self._weights, self.config.cell, traces[0].h.shape
+        carried = self.initial_state(N)  # (L, P, N, H)
+        from_above = d_logits @ w["head.weight"]
+        for t in range(T - 1, 0, -1):
+            for layer in reversed(range(len(traces))):
+                trace, hh = traces[layer], w[f"rnn.weight_hh_l{layer}"]
+                h, before = trace.h[t], trace.h[t - 1]
+                d = carried[layer, 0] + from_above
+                if trace.c is not None:
+                    i, f, g, o = (trace.gates[letter][t] for letter in "ifgo")
+                    out = np.tanh(trace.c[t])
+                    d_c = carried[layer, 1] + d * o * (1 - out * out)
+                    factors = (g * i * (1 - i), trace.c[t - 1] * f * (1 - f), i * (1 - g * g))
+                    d_inputs = d_recurrent = np.concatenate(
+                        [*(d_c * factor for factor in factors), d * out * o * (1 - o)], axis=1
+                    )
+                    carried[layer, 0], carried[layer, 1] = d_recurrent @ hh, d_c * f
+                elif cell == "gru":
+                    r, z, n = (trace.gates[letter][t] for letter in "rzn")
+                    m = before @ hh[2 * H :].T + w[f"rnn.bias_hh_l{layer}"][2 * H :]
+                    d_n = d * (1 - z) * (1 - n * n)
+                    d_r, d_z = d_n * m * r * (1 - r), d * (before - n) * z * (1 - z)
+                    d_inputs, d_recurrent = (np.concatenate([d_r, d_z, last], axis=1) for last in (d_n, d_n * r))
+                    carried[layer, 0] = d * z + d_recurrent @ hh
+                else:
+                    d_inputs = d_recurrent = d * (1 - h * h)
+                    carried[layer, 0] = d_recurrent @ hh
+                from_above = d_inputs @ w[f"rnn.weight_ih_l{layer}"] if layer else np.zeros_like(d)
+            yield carried.copy()
+
 
 @dataclass(frozen=True)
 class _StepWeights:
@@ -203,6 +274,16 @@ class _StepWeights:
     ih: Array | None
     bias: Array
     recurrent_bias: Array
+
+    # Products of thin matrices run up to a third faster on transposed copies.
+
+    @functools.cached_property
+    def hh_transposed(self) -> Array:
+        return np.ascontiguousarray(self.hh.T)
+
+    @functools.cached_property
+    def ih_transposed(self) -> Array | None:
+        return None if self.ih is None else np.ascontiguousarray(self.ih.T)
 
 
 def _in_large_pages(matrix: Array) -> Array:
@@ -224,45 +305,61 @@ def sigmoid(x: Array) -> Array:
     return half + np.float32(0.5)
 
 
-def _batched_product(weight: Array, x: Array, out: Array) -> Array:
-    return np.matmul(x, weight.T, out=out)
+def _batched_product(transposed: Array, x: Array, out: Array) -> Array:
+    return np.matmul(x, transposed, out=out)
 
 
 _HALF = np.float32(0.5)
 
+# Each of these gives a function that advances ``state`` in place by what a layer's inputs add to ``z``, which holds the product
+# with the state then. Views are made once, because slicing an array of one stream takes as long as adding two.
 
-def _advance_lstm(z: Array, inputs: Array, state: list[Array], _: Array, scratch: Array) -> None:
+
+def _advance_lstm(z: Array, state: list[Array], _: Array, scratch: Array) -> Callable[[Array], None]:
     h, c = state
     H = h.shape[-1]
-    z += inputs
-    np.tanh(z, out=z)
-    gates = z[..., : 3 * H]
-    gates *= _HALF
-    gates += _HALF
-    c *= z[..., H : 2 * H]
-    np.multiply(z[..., :H], z[..., 3 * H :], out=scratch)
-    c += scratch
-    np.tanh(c, out=h)
-    h *= z[..., 2 * H : 3 * H]
+    gates, i, f, o, g = z[..., : 3 * H], z[..., :H], z[..., H : 2 * H], z[..., 2 * H : 3 * H], z[..., 3 * H :]
+
+    def advance(inputs: Array) -> None:
+        np.add(z, inputs, z)
+        np.tanh(z, z)
+        np.multiply(gates, _HALF, gates)
+        np.add(gates, _HALF, gates)
+        np.multiply(c, f, c)
+        np.multiply(i, g, scratch)
+        np.add(c, scratch, c)
+        np.tanh(c, h)
+        np.multiply(h, o, h)
+
+    return advance
 
 
-def _advance_gru(z: Array, inputs: Array, state: list[Array], recurrent_bias: Array, scratch: Array) -> None:
+def _advance_gru(z: Array, state: list[Array], recurrent_bias: Array, scratch: Array) -> Callable[[Array], None]:
     (h,) = state
     H = h.shape[-1]
-    gates, candidate = z[..., : 2 * H], z[..., 2 * H :]
-    gates += inputs[..., : 2 * H]
-    np.tanh(gates, out=gates)
-    gates *= _HALF
-    gates += _HALF
-    candidate += recurrent_bias
-    candidate *= z[..., :H]
-    candidate += inputs[..., 2 * H :]
-    np.tanh(candidate, out=candidate)
-    np.subtract(h, candidate, out=scratch)  # h = n + z * (h - n)
-    scratch *= z[..., H : 2 * H]
-    np.add(candidate, scratch, out=h)
+    gates, reset, keep, candidate = z[..., : 2 * H], z[..., :H], z[..., H : 2 * H], z[..., 2 * H :]
+
+    def advance(inputs: Array) -> None:
+        np.add(gates, inputs[..., : 2 * H], gates)
+        np.tanh(gates, gates)
+        np.multiply(gates, _HALF, gates)
+        np.add(gates, _HALF, gates)
+        np.add(candidate, recurrent_bias, candidate)
+        np.multiply(candidate, reset, candidate)
+        np.add(candidate, inputs[..., 2 * H :], candidate)
+        np.tanh(candidate, candidate)
+        np.subtract(h, candidate, scratch)  # h = n + z * (h - n)
+        np.multiply(scratch, keep, scratch)
+        np.add(candidate, scratch, h)
+
+    return advance
 
 
-def _advance_rnn(z: Array, inputs: Array, state: list[Array], _: Array, scratch: Array) -> None:
-    z += inputs
-    np.tanh(z, out=state[0])
+def _advance_rnn(z: Array, state: list[Array], _: Array, scratch: Array) -> Callable[[Array], None]:
+    (h,) = state
+
+    def advance(inputs: Array) -> None:
+        np.add(z, inputs, z)
+        np.tanh(z, h)
+
+    return advance

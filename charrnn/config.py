@@ -37,7 +37,7 @@ class Interval:
 
     def __str__(self) -> str:
         def exactly(bound: float) -> str:
-            return str(bound) if isinstance(bound, int) else f"{bound:g}"
+            return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
         parts = []
         if math.isfinite(self.low):

@@ -267,7 +267,9 @@ class LiveView(TrainingView):
 
         loss = Table.grid(padding=(0, 1))
         validation = self._eval["val_bits_per_char"] if self._eval else None
-        width = max(10, self._rich.width - 22)
+        # The two columns to the right take the ^C that a terminal echoes; wrapped, it would leave a line of the picture behind.
+        outer = max(1, self._rich.width - 2)
+        width = max(10, outer - 22)
         # The first losses would flatten the rest of the curve.
         skip = len(self._losses) // 10
         loss.add_row("train", Text(f"{step['bits_per_char']:.3f}", "bold cyan"), "bits/char")
@@ -288,7 +290,7 @@ class LiveView(TrainingView):
         if self._eval is not None:
             parts += [
                 Text("hidden state", "dim"),
-                hidden_table(self._eval["hidden"], self._before["hidden"] if self._before else None, self._rich.width),
+                hidden_table(self._eval["hidden"], self._before["hidden"] if self._before else None, outer),
                 Text(gradient_line(self._eval), "dim"),
             ]
             if self._eval.get("advice"):
@@ -296,4 +298,4 @@ class LiveView(TrainingView):
         if self._sample:
             one_line = visible(self._sample).replace("\n", "\u21b5")
             parts.append(Text.assemble(("sample ", "dim"), (one_line, "italic"), overflow="ellipsis", no_wrap=True))
-        return Panel(Group(*parts), border_style="dim", padding=(0, 1))
+        return Panel(Group(*parts), border_style="dim", padding=(0, 1), width=outer)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
 
 from charrnn import hidden
-from charrnn.cells import Network
-from charrnn.model import CharRNN
+from charrnn.cells import Array, LayerTrace, Network
+from charrnn.filters import softmax
 
 STREAMS, LENGTH = 4, 64
-"""The piece on which gradients are followed: so many streams of so many characters."""
+"""Gradients are followed from so many characters at once, and so many back."""
 VANISHED = 0.01
 """Share of its first size below which a gradient counts as vanished."""
 TOO_MUCH = 1 / 3
@@ -26,57 +24,41 @@ SHORT = 10
 """A tanh network whose gradients vanish within so many characters is advised against."""
 
 
-def measure(model: CharRNN, network: Network, ids: NDArray[Any]) -> dict[str, Any]:
-    """The statistics of every layer over ids (T,), and ``gradient_reach`` as `gradient_reach` gives it.
-
-    ``network`` holds the weights of ``model``.
-    """
-    layers = hidden.summarize(network.unroll(ids[:, None])[2])
-    return {"hidden": layers, "gradient_reach": gradient_reach(model, ids)}
+def measure(network: Network, ids: NDArray[Any]) -> dict[str, Any]:
+    """The statistics of every layer over ids (T,), and ``gradient_reach`` as `gradient_reach` gives it."""
+    logits, _, traces = network.unroll(ids[:, None])
+    return {"hidden": hidden.summarize(traces), "gradient_reach": gradient_reach(network, ids, logits[:, 0], traces)}
 
 
-def gradient_reach(model: CharRNN, ids: NDArray[Any]) -> int | None:
+def gradient_reach(network: Network, ids: NDArray[Any], logits: Array, traces: Sequence[LayerTrace]) -> int | None:
     """How many characters back the gradient of a character's loss falls below 1 % of what it is one character back.
 
-    The norm over the whole carried state (an LSTM's h and c), averaged over up to four pieces of 64 characters that begin from
-    the zero state. None if it stays above 1 % within them, or ids (T,) are too few to tell.
+    ``logits`` (T, V) and ``traces`` (T, 1, H) are what `Network.unroll` gave for ids (T,). The norm over the whole carried
+    state (an LSTM's h and c), averaged over the losses at the ends of up to four pieces of 64 characters. None if it stays
+    above 1 % within them, or ids are too few to tell.
     """
     length = min(LENGTH, len(ids) - 1)
-    streams = min(STREAMS, (len(ids) - 1) // max(length, 1))
     if length < 3:
         return None
-    starts = length * np.arange(streams)[:, None]
-    device = model.head.weight.device
-    pieces = torch.from_numpy(ids[starts + np.arange(length + 1)].astype(np.int64)).to(device)  # (N, T + 1)
-    with torch.enable_grad():
-        states = [model.initial_state(streams).requires_grad_()]
-        for t in range(length):
-            output, state = _step(model, pieces[:, t], states[-1])
-            states.append(state)
-        logits = functional.linear(output, *(weight.detach() for weight in (model.head.weight, model.head.bias)))
-        loss = functional.cross_entropy(logits, pieces[:, -1], reduction="sum")
-        # The loss follows from the last output, not from what is carried on after it.
-        gradients = torch.autograd.grad(loss, states[-2:0:-1])
-    norms = torch.stack(gradients).pow(2).sum(dim=(1, 2, 4)).sqrt().mean(dim=1).tolist()  # (K,) from (K, L, P, N, H)
-    return next((k for k, norm in enumerate(norms, start=1) if norm < VANISHED * norms[0]), None)
-
-
-def _step(model: CharRNN, ids: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """One character by torch's cells, whose graph holds nothing but states: ids (N,) -> the last output (N, H) and the state.
-
-    The kernels that `CharRNN` uses are made for whole chunks; one character at a time their way back takes ten times as long.
-    """
-    x, layers = model.embedding(ids).detach(), []
-    for index, layer in enumerate(model.layers):
-        assert isinstance(layer, nn.RNNBase)
-        weights = [weight.detach() for weight in layer.parameters()]
-        if model.config.cell == "lstm":
-            x, c = torch.lstm_cell(x, (state[index, 0], state[index, 1]), *weights)
-            layers.append(torch.stack([x, c]))
-        else:
-            x = (torch.gru_cell if model.config.cell == "gru" else torch.rnn_tanh_cell)(x, state[index, 0], *weights)
-            layers.append(x[None])
-    return x, torch.stack(layers)
+    ends = length * np.arange(1, min(STREAMS, (len(ids) - 1) // length) + 1)
+    steps = (ends - length) + np.arange(length)[:, None]  # (T, N)
+    pieces = [
+        LayerTrace(
+            trace.h[steps, 0],
+            None if trace.c is None else trace.c[steps, 0],
+            {letter: gate[steps, 0] for letter, gate in trace.gates.items()},
+        )
+        for trace in traces
+    ]
+    d_logits = softmax(logits[ends - 1])  # of the cross-entropy
+    d_logits[np.arange(len(ends)), ids[ends]] -= 1
+    first: float | None = None
+    for back, gradient in enumerate(network.backward(d_logits.astype(np.float32), pieces), start=1):
+        norm = float(np.sqrt(np.square(gradient).sum(axis=(0, 1, 3))).mean())  # from (L, P, N, H)
+        first = norm if first is None else first
+        if norm < VANISHED * first:
+            return back
+    return None
 
 
 def advice(event: dict[str, Any], cell: str) -> str | None:

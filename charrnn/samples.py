@@ -147,7 +147,7 @@ class Generation:
 
     def samples(self) -> Iterator[Sample]:
         """All texts in order, drawn in batches; of every ``best_of`` candidates the likeliest."""
-        if self.count * self.config.best_of == 1:
+        if self.count * self.config.best_of == 1 and self.config.device == "cpu":
             stream = self.stream()
             text = "".join(stream.pieces(PIECE))
             yield stream.sample(text)

@@ -142,9 +142,9 @@ class Sampler(_Shaping):
         if self._greedy or scores.size == 1:
             drawn = int(scores.argmax())
         else:
-            scores = self._tempered(scores - scores.max())
-            np.exp(scores, out=scores)
-            np.cumsum(scores, out=scores)
+            scores = self._tempered(scores - np.maximum.reduce(scores))
+            np.exp(scores, scores)
+            np.add.accumulate(scores, out=scores)
             if not self._uniforms:
                 self._uniforms = self._rng.random(UNIFORMS).tolist()[::-1]
             drawn = int(scores.searchsorted(self._uniforms.pop() * scores[-1], side="right"))

@@ -63,9 +63,10 @@ def check(shown: Shown, generation: Generation, *, interactive: bool) -> None:
     if shown.save_state is not None:
         bookmark.check_place(shown.save_state)
     if shown.out_dir is not None:
-        taken = [name for name in _names(generation.count) if (shown.out_dir / name).exists()]
-        if taken:
-            raise CharrnnError(f"{shown.out_dir / taken[0]}: already there; choose another --out-dir, or remove it")
+        # Looked for in what is there, because there may be millions to come.
+        taken = (path for path in sorted(shown.out_dir.glob("*.txt")) if path.name in _Names(generation.count))
+        if (path := next(taken, None)) is not None:
+            raise CharrnnError(f"{path}: already there; choose another --out-dir, or remove it")
 
 
 def show(generation: Generation, console: Console, shown: Shown) -> None:
@@ -98,7 +99,7 @@ class _Output:
         one_line = generation.config.lines == 1
         self._separator = shown.separator if shown.separator is not None else "" if one_line else "\n"
         self._first = True
-        self._names = _names(generation.count)
+        self._names = _Names(generation.count)
         self._corpus: Any = None
         if shown.copied_from is not None:
             from charrnn.corpus import read_corpus
@@ -188,9 +189,18 @@ class _Output:
         return records
 
 
-def _names(count: int) -> list[str]:
-    width = len(str(count - 1))
-    return [f"{index:0{width}}.txt" for index in range(count)]
+class _Names:
+    """The files of ``count`` samples: 007.txt."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._width = count, len(str(count - 1))
+
+    def __getitem__(self, index: int) -> str:
+        return f"{index:0{self._width}}.txt"
+
+    def __contains__(self, name: str) -> bool:
+        number = name.removesuffix(".txt")
+        return number.isdecimal() and number.isascii() and int(number) < self._count and self[int(number)] == name
 
 
 def _colors(pieces: Iterator[tuple[str, float]], raw: bool) -> Iterator[str]:

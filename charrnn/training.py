@@ -472,7 +472,7 @@ class Trainer:
         improved = bits is not None and (p.best_val_bits_per_char is None or bits < p.best_val_bits_per_char)
         with np.errstate(over="ignore", invalid="ignore"):  # Huge weights are dealt with where losses are looked at.
             network = Network(self.model.config, self.model.export())
-            seen, text = probe.measure(self.model, network, self._probe()), self._sample(network)
+            seen, text = probe.measure(network, self._probe()), self._sample(network)
         steps, norms, clips = self._watched.tolist()
         self._watched = torch.zeros_like(self._watched)
         self._evaluation_seconds = self.seconds - begun

@@ -23,8 +23,8 @@ PACKAGE = ROOT / "charrnn"
 FLOORS = [
     ["__init__", "config", "recipe", "completion", "escapes"],
     ["vocabulary", "corpus", "cells", "checkpoint", "bookmark", "prompts"],
-    ["filters", "stopping", "sampling", "copied", "scoring", "hidden", "features", "inspection"],
-    ["device", "kernels", "model", "bulk", "optimizer", "gradients", "speed", "probe", "training", "runs", "bench", "reach"],
+    ["filters", "stopping", "sampling", "copied", "scoring", "hidden", "probe", "features", "inspection"],
+    ["device", "kernels", "model", "bulk", "optimizer", "gradients", "speed", "training", "runs", "bench", "reach"],
     ["report", "charts", "page", "console"],
     ["samples", "showing", "views", "cli", "__main__"],
 ]

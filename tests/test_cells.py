@@ -271,3 +271,27 @@ def test_a_network_keeps_no_tie_to_the_state_it_started_from(cell):
     end = network.unroll(ids[:1], state)[1]
     end += 1
     np.testing.assert_array_equal(state, kept)
+
+
+@every_cell
+@every_depth
+def test_going_back_gives_autograds_gradients_through_torchs_kernels(cell, layers):
+    network = random_network(cell, layers)
+    ids, start = random_start(network)
+    d_logits = np.random.default_rng(2).normal(size=(N, V)).astype(np.float32)
+    weights = {name: torch.from_numpy(value) for name, value in random_weights(network.config).items()}
+    kernel = KERNELS[cell](E, H, layers)
+    kernel.load_state_dict({name.removeprefix("rnn."): value for name, value in weights.items() if name.startswith("rnn.")})
+    parts = [torch.from_numpy(start[:, part].copy()).requires_grad_() for part in range(network.config.state_parts)]
+    befores = []
+    for symbols in ids:
+        befores.append(parts)
+        x = weights["embedding.weight"][torch.from_numpy(symbols)][None]
+        out, end = kernel(x, tuple(parts) if cell == "lstm" else parts[0])
+        parts = list(end) if cell == "lstm" else [end]
+    loss = ((out[0] @ weights["head.weight"].T) * torch.from_numpy(d_logits)).sum()
+    found = list(network.backward(d_logits, network.unroll(ids, start)[2]))
+    assert len(found) == T - 1
+    for back, gradient in enumerate(found):
+        expected = torch.autograd.grad(loss, befores[T - 1 - back], retain_graph=True)
+        np.testing.assert_allclose(gradient, torch.stack(expected, dim=1).numpy(), **CLOSE)

@@ -497,7 +497,7 @@ AT_MOST_1 = ("at most 1", ["1.001", "50"])
 def whole(low: int, high: int | None = None) -> list[tuple[str, list[str]]]:
     """The bounds of a whole number and values outside them."""
     below = (f"at least {low}", [str(low - 1), "-7", "1.5", "1e3"])
-    return [below] if high is None else [below, (f"at most {high}", [str(high + 1), "9" * 400, "9" * 5000])]
+    return [below] if high is None else [below, (f"at most {high:,}", [str(high + 1), "9" * 400, "9" * 5000])]
 
 
 TRAIN_LIMITS = {

@@ -16,18 +16,32 @@ FROM_0 = "a number of at least 0"
 FROM_1 = "a whole number of at least 1"
 ABOVE_0 = "a number above 0"
 SHARE = "a number of at least 0 and below 1"
-SIZE = "a whole number of at least 1 and at most 65536"
+SIZE = "a whole number of at least 1 and at most 65,536"
 
 # class, field, the option, the interval in words, values at its ends, values just outside
 SETTINGS: list[tuple[Any, str, str, str, list[Any], list[Any]]] = [
-    (ModelConfig, "vocab_size", "--vocab-size", "a whole number of at least 1 and at most 1114113", [1, 1114113], [0, 1114114]),
+    (
+        ModelConfig,
+        "vocab_size",
+        "--vocab-size",
+        "a whole number of at least 1 and at most 1,114,113",
+        [1, 1114113],
+        [0, 1114114],
+    ),
     (ModelConfig, "embedding_size", "--embedding-size", SIZE, [1, 65536], [0, 65537, 1.5]),
     (ModelConfig, "hidden_size", "--hidden-size", SIZE, [1, 65536], [0, -1, 65537, 1.5]),
     (ModelConfig, "num_layers", "--layers", "a whole number of at least 1 and at most 64", [1, 64], [0, 65, 1.5]),
     (TrainConfig, "min_count", "--min-count", FROM_1, [1, 10**9], [0, 1.5]),
     (TrainConfig, "val_fraction", "--val-fraction", SHARE, [0, 0.999], [-1e-9, 1, 1.5]),
-    (TrainConfig, "batch_size", "--batch-size", "a whole number of at least 1 and at most 1048576", [1, 2**20], [0, 2**20 + 1]),
-    (TrainConfig, "bptt", "--bptt", "a whole number of at least 1 and at most 1048576", [1, 2**20], [0, 2**20 + 1]),
+    (
+        TrainConfig,
+        "batch_size",
+        "--batch-size",
+        "a whole number of at least 1 and at most 1,048,576",
+        [1, 2**20],
+        [0, 2**20 + 1],
+    ),
+    (TrainConfig, "bptt", "--bptt", "a whole number of at least 1 and at most 1,048,576", [1, 2**20], [0, 2**20 + 1]),
     (TrainConfig, "steps", "--steps", FROM_1, [1, 10**12], [0, -5, 0.5]),
     (TrainConfig, "epochs", "--epochs", ABOVE_0, [1e-9, 1000], [0, -1]),
     (TrainConfig, "minutes", "--minutes", ABOVE_0, [1e-9, 1e6], [0, -1]),
@@ -41,7 +55,7 @@ SETTINGS: list[tuple[Any, str, str, str, list[Any], list[Any]]] = [
     (TrainConfig, "eval_every", "--eval-every", FROM_1, [1], [0, 1.5]),
     (TrainConfig, "save_every", "--save-every", ABOVE_0, [1e-9], [0, -1]),
     (TrainConfig, "log_every", "--log-every", FROM_1, [1], [0, 1.5]),
-    (TrainConfig, "workers", "--workers", "a whole number of at least 1 and at most 1024", [1, 1024], [0, 1025, 1.5]),
+    (TrainConfig, "workers", "--workers", "a whole number of at least 1 and at most 1,024", [1, 1024], [0, 1025, 1.5]),
     (SampleConfig, "temperature", "--temp", FROM_0, [0, 100], [-1e-9]),
     (SampleConfig, "temperature_end", "--temperature-end", FROM_0, [0, 100], [-1e-9]),
     (SampleConfig, "length", "--length", "a whole number of at least -1", [-1, 0, 10**9], [-2, 0.5]),
@@ -235,8 +249,8 @@ def test_only_the_lstm_carries_two_vectors_and_gates_are_in_torchs_order() -> No
         (Interval(low=2, integer=True), "a whole number of at least 2"),
         (Interval(high=0.5), "a number at most 0.5"),
         (Interval(high=3, high_open=True), "a number below 3"),
-        (Interval(1, 65536, integer=True), "a whole number of at least 1 and at most 65536"),
-        (Interval(1, 1114113, integer=True), "a whole number of at least 1 and at most 1114113"),
+        (Interval(1, 65536, integer=True), "a whole number of at least 1 and at most 65,536"),
+        (Interval(1, 1114113, integer=True), "a whole number of at least 1 and at most 1,114,113"),
     ],
 )
 def test_an_interval_says_itself_in_words(interval: Interval, words: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import ROOT
 
 Invoke = Callable[..., Any]
@@ -76,6 +77,21 @@ def test_out_dir_holds_a_file_each_and_overwrites_none(sample: Invoke, tmp_path:
     assert "already there" in again.stderr
 
 
+def test_files_in_the_way_are_found_however_many_texts_are_asked_for(sample: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "0000000007.txt").touch()
+    result = sample("-N", "10000000000", "--out-dir", "d")
+    assert (result.code, result.stdout) == (1, "")
+    assert "d/0000000007.txt: already there" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["12.txt", "7.txt", "007.txt", "11", "x.txt", "\u0661\u0661.txt"])
+def test_other_files_are_in_nobodys_way(sample: Invoke, tmp_path: Path, name: str) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / name).touch()
+    assert sample("-N", "12", "-n", "3", "--out-dir", "d").code == 0
+
+
 def test_a_text_saved_and_gone_on_with_is_one_that_never_stopped(sample: Invoke, invoke: Invoke, tmp_path: Path) -> None:
     options = ("--repetition-penalty", "1.2", "--temp", "1.1")
     (whole,) = records(sample(*options, "-n", "300", "--json"))
@@ -115,6 +131,14 @@ def test_surprise_colours_a_terminal_and_never_a_pipe(sample: Invoke) -> None:
 def test_the_same_text_through_torch_on_the_cpu_is_refused_only_where_it_cannot_be(sample: Invoke) -> None:
     assert sample("--device", "auto", "--clamp", "0:1=1").code == 2
     assert sample("--device", "tape").code == 2
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_a_device_that_is_not_there_is_told_however_few_texts_there_are(sample: Invoke, count: str) -> None:
+    absent = next(name for name, there in (("mps", torch.backends.mps), ("cuda", torch.cuda)) if not there.is_available())
+    result = sample("-n", "5", "-N", count, "--device", absent)
+    assert result.code == 1
+    assert "finds no such device" in result.stderr
 
 
 # -- a conversation ---------------------------------------------------------------------------------------------------
