@@ -15,7 +15,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.report import visible
+from charrnn.notation import visible
 
 Point = tuple[float, float]
 Memory = Mapping[str, Any]

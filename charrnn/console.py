@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
 from charrnn import CharrnnError
-from charrnn.report import clock, gradient_line, hidden_table, sparkline, visible
+from charrnn.notation import clock, gradient_line, sparkline, visible
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -252,6 +252,8 @@ class LiveView(TrainingView):
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
+
+        from charrnn.report import hidden_table
 
         step = self._step
         if step is None:

@@ -20,7 +20,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from charrnn.inspection import Inspection, sentence
-from charrnn.report import visible
+from charrnn.notation import visible
 
 STATES = 1_000_000
 """States that a page holds, a byte each: 2,604 characters at 384 units, 500 of the liveliest 2,000 units."""

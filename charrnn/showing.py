@@ -16,7 +16,7 @@ from charrnn import CharrnnError, UsageError, bookmark, escapes
 from charrnn.checkpoint import write_whole
 from charrnn.config import temperatures
 from charrnn.console import Console
-from charrnn.report import SURPRISE_LEGEND, surprise_style, visible
+from charrnn.notation import SURPRISE_LEGEND, surprise_style, visible
 from charrnn.samples import PIECE, Generation, Sample, Start, Stream
 
 CHUNK = 256

@@ -25,7 +25,7 @@ FLOORS = [
     ["vocabulary", "corpus", "cells", "checkpoint", "bookmark", "prompts"],
     ["filters", "stopping", "sampling", "copied", "scoring", "hidden", "probe", "features", "inspection"],
     ["device", "kernels", "model", "bulk", "optimizer", "gradients", "speed", "training", "runs", "bench", "reach"],
-    ["report", "charts", "page", "console"],
+    ["notation", "report", "charts", "page", "console"],
     ["samples", "showing", "views", "cli", "__main__"],
 ]
 THIRD_PARTY = [

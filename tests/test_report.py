@@ -46,69 +46,6 @@ def columns(table: Table) -> list[str]:
     return [str(column.header) for column in table.columns]
 
 
-@pytest.mark.parametrize(
-    ("values", "width", "expected"),
-    [
-        ([], 10, ""),
-        ([1.0, 2.0], 0, ""),
-        ([5.0], 10, "▁"),
-        ([3.0, 3.0, 3.0], 10, "▁▁▁"),
-        ([0.0, 7.0], 10, "▁█"),
-        ([7.0, 0.0], 10, "█▁"),
-        (list(range(8)), 8, "▁▂▃▄▅▆▇█"),
-        ([-70.0, -60.0, 0.0], 3, "▁▂█"),
-        ([1, 3, 0, 0, 6, 8], 3, "▃▁█"),  # means 2, 0 and 7
-        ([0, 0, 0, 7, 7], 2, "▁█"),  # 0 0 | 0 7 7: means 0 and 14/3
-    ],
-)
-def test_a_sparkline_averages_neighbours_and_scales_lowest_to_highest(values: list[float], width: int, expected: str) -> None:
-    assert report.sparkline(values, width) == expected
-
-
-@pytest.mark.parametrize("count", [1, 9, 10, 11, 19, 1000])
-def test_a_sparkline_is_as_wide_as_its_values_but_never_wider_than_asked(count: int) -> None:
-    assert len(report.sparkline([float(number % 7) for number in range(count)], 10)) == min(count, 10)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [
-        (0, "0:00"),
-        (9.4, "0:09"),
-        (59.4, "0:59"),
-        (59.6, "1:00"),
-        (61, "1:01"),
-        (3599.4, "59:59"),
-        (3599.6, "1:00:00"),
-        (3661, "1:01:01"),
-        (90_000, "25:00:00"),
-        (-3, "0:00"),
-    ],
-)
-def test_a_clock_shows_minutes_and_hours_only_where_there_are_any(seconds: float, expected: str) -> None:
-    assert report.clock(seconds) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("plain, é漢😀\nand so on", "plain, é漢😀\nand so on"),
-        ("\x1b[31mred", "\u241b[31mred"),
-        ("\x00\t\r\x1f", "\u2400\t\u240d\u241f"),
-        ("\x7f\x80\x9b\x9f\xa0", "\u2421\u2421\u2421\u2421\xa0"),
-    ],
-)
-def test_visible_text_shows_control_characters_as_symbols_and_keeps_newlines_and_tabs(text: str, expected: str) -> None:
-    assert report.visible(text) == expected
-
-
-def test_visible_text_holds_no_control_character_and_is_as_long_as_before() -> None:
-    everything = "".join(map(chr, range(0x300)))
-    shown = report.visible(everything)
-    assert len(shown) == len(everything)
-    assert [c for c in shown if ord(c) < 32 or 127 <= ord(c) < 160] == ["\t", "\n"]
-
-
 def layer(gates: str = "", **changed: object) -> dict[str, object]:
     tau = {"quartiles": [1.0, 2.0, 3.0], "longest": 9.0} if gates else None
     quiet = {"mean_abs": 0.1, "std": 0.1, "saturated": 0.0, "still": 0.0, "dimensions": 1.0, "c": None, "tau": tau}
@@ -119,14 +56,6 @@ def layer(gates: str = "", **changed: object) -> dict[str, object]:
 def test_a_hidden_table_has_a_column_per_gate_and_one_for_the_memory_that_gates_have(gates: str) -> None:
     expected = ["layer", "mean |h|", "saturated", "still", *gates, *["memory"] * bool(gates), "dims"]
     assert columns(report.hidden_table([layer(gates)])) == expected
-
-
-@pytest.mark.parametrize(
-    ("share", "expected"),
-    [(0, "    "), (1, "████"), (0.5, "██  "), (0.25, "█   "), (1 / 32, "▏   "), (7, "████"), (-1, "    ")],
-)
-def test_a_bar_is_a_share_of_its_width(share: float, expected: str) -> None:
-    assert report.bar(share, 4) == expected
 
 
 def test_a_hidden_table_has_a_row_per_layer_with_shares_in_percent() -> None:
@@ -222,15 +151,6 @@ def test_a_text_as_a_picture_is_sound_xml_with_every_character_in_its_place() ->
     assert "#ff0000" in {rect.get("fill") for rect in picture.findall("s:rect", space)}
 
 
-def test_the_line_about_gradients_says_how_far_they_reach() -> None:
-    event = {"grad_norm": 0.5, "clipped": 0.25, "gradient_reach": 9}
-    assert report.gradient_line(event) == (
-        "gradient norm 0.50 before clipping, 25% of steps clipped, vanishing within 9 characters"
-    )
-    assert "beyond" in report.gradient_line({**event, "gradient_reach": None})
-    assert report.gradient_line({"grad_norm": None}) == ""
-
-
 def test_a_run_is_a_row_of_readable_cells() -> None:
     row = report.info_row("runs/a/best.safetensors", FACTS)
     assert row == ("runs/a/best.safetensors", "gru", "2 x 512", "1,234,567", "fables", "1.988", "2026-01-02 03:04")
@@ -268,21 +188,3 @@ def test_facts_are_a_line_each_with_readable_numbers() -> None:
         ["seconds", "1:01"],
         ["val", "bits", "per", "char", "-"],
     ]
-
-
-@pytest.mark.parametrize(
-    ("character", "shown"),
-    [
-        *(("a", "a"), (" ", " "), ("\u00e9", "\u00e9"), ("\n", "\\n"), ("\t", "\\t"), ("\\", "\\\\"), ("\x1b", "\\x1b")),
-        *(("\x85", "\\x85"), ("\u2028", "\\u2028"), ("\u200b", "\\u200b"), ("\\xff", "\\xff"), ("\ud800", "\\ud800")),
-    ],
-)
-def test_a_character_in_a_column_is_one_visible_word_without_tabs(character: str, shown: str) -> None:
-    assert report.escaped(character) == shown
-
-
-@pytest.mark.parametrize(
-    ("share", "drawn"), [(0, ""), (1, "\u2588" * 4), (0.5, "\u2588" * 2), (0.25 / 8, "\u258f"), (0.3, "\u2588\u258e")]
-)
-def test_a_bar_is_drawn_in_eighths(share: float, drawn: str) -> None:
-    assert report.bar(share, 4).rstrip() == drawn
