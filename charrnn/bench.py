@@ -7,7 +7,6 @@ its rounds. The loops are what one would write in five minutes: the same network
 from __future__ import annotations
 
 import functools
-import itertools
 import os
 import statistics
 import subprocess
@@ -123,7 +122,7 @@ def measure(seconds: float = 60.0, rounds: int = 3) -> Iterator[Figure]:
     yield from training(0.6 * seconds, rounds)
     yield from generation(0.2 * seconds, rounds)
     yield encoding(rounds)
-    yield from cold_starts(rounds)
+    yield from cold_starts(0.2 * seconds, rounds)
 
 
 def training(seconds: float, rounds: int) -> Iterator[Figure]:
@@ -218,8 +217,11 @@ def encoding(rounds: int) -> Figure:
     return _figure("encoding", "file to ids", "MB/s", rates)
 
 
-def cold_starts(rounds: int) -> Iterator[Figure]:
-    """Seconds from nothing to the end of ``--help`` and of ``sample -n 1``, beside an interpreter that imports torch."""
+def cold_starts(seconds: float, rounds: int) -> Iterator[Figure]:
+    """Seconds from nothing to the end of ``--help`` and of ``sample -n 1``, beside an interpreter that imports torch.
+
+    At most ``rounds`` are made, fewer where one more would take them beyond ``seconds``; at least one.
+    """
     from charrnn.checkpoint import Checkpoint, RunDirectory
     from charrnn.vocabulary import Vocabulary
 
@@ -237,11 +239,14 @@ def cold_starts(rounds: int) -> Iterator[Figure]:
         }
         taken: dict[str, list[float]] = {name: [] for name in commands}
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        for number, (name, command) in itertools.product(range(rounds + 1), commands.items()):
-            run_it = functools.partial(subprocess.run, command, check=True, capture_output=True, env=environment)
-            seconds = _seconds(run_it)
-            if number:  # The first round warms the disk's cache.
-                taken[name].append(seconds)
+        begun = time.perf_counter()
+        for number in range(rounds + 1):
+            for name, command in commands.items():
+                took = _seconds(functools.partial(subprocess.run, command, check=True, capture_output=True, env=environment))
+                if number:  # The first round warms the disk's cache.
+                    taken[name].append(took)
+            if number and (time.perf_counter() - begun) * (number + 2) / (number + 1) > seconds:
+                break
     for name, values in taken.items():
         yield _figure("cold start", name, "s", values)
 

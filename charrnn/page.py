@@ -96,14 +96,14 @@ def _data(found: Inspection) -> dict[str, Any]:
         "std": _short(std[units]),
         "states": _bytes(h),
         "cells": {name: _bytes(np.array(values)) for name, values in cells.items()},
-        "bits": _short(found.bits[:S]),
-        "entropy": _short(found.entropy[:S]),
+        "bits": _short(found.bits[:S], 2),
+        "entropy": _short(found.entropy[:S], 2),
         "change": _short(found.change[:S]),
         "symbols": symbols,
         "likeliest": found.likeliest[:S].tolist(),
         "probabilities": [_short(row) for row in found.probabilities[:S]],
         "gates": [
-            {letter: _short(_size(letter, gate[:S, 0])) for letter, gate in trace.gates.items()} for trace in found.traces
+            {letter: _short(_size(letter, gate[:S, 0]), 2) for letter, gate in trace.gates.items()} for trace in found.traces
         ],
     }
 
@@ -119,8 +119,9 @@ def _bytes(values: NDArray[Any]) -> str:
     return base64.b64encode(np.round(np.clip(np.nan_to_num(values), -1, 1) * 127).astype(np.int8).tobytes()).decode()
 
 
-def _short(values: NDArray[Any]) -> list[float]:
-    return [round(value, 3) for value in np.nan_to_num(values).tolist()]
+def _short(values: NDArray[Any], digits: int = 3) -> list[float]:
+    """The ``digits`` are those that the page shows: rounded twice, some numbers would end in another."""
+    return [round(value, digits) for value in np.nan_to_num(values).tolist()]
 
 
 # -- charts: inline SVG, whose colours are classes of the style sheet ---------------------------------------------------

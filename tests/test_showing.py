@@ -133,6 +133,12 @@ def test_the_same_text_through_torch_on_the_cpu_is_refused_only_where_it_cannot_
     assert sample("--device", "tape").code == 2
 
 
+@pytest.mark.parametrize("options", [("-p", "The ", "--temp", "0"), ("-p", "The ", "--temp", "0.2"), ()])
+def test_the_network_that_comes_along_has_something_to_say(sample: Invoke, options: tuple[str, ...]) -> None:
+    texts = [record["text"] for record in records(sample(*options, "-n", "200", "-N", "50", "--json"))]
+    assert sum(sum(map(str.isalpha, text)) > 100 for text in texts) > 40
+
+
 @pytest.mark.parametrize("count", ["1", "2"])
 def test_a_device_that_is_not_there_is_told_however_few_texts_there_are(sample: Invoke, count: str) -> None:
     absent = next(name for name, there in (("mps", torch.backends.mps), ("cuda", torch.cuda)) if not there.is_available())
