@@ -115,6 +115,7 @@ class Network:
         ]
         head, head_bias = self._weights["head.weight"], self._weights["head.bias"]
         logits = np.empty(shape(len(head)), dtype=np.float32)
+        result = logits.reshape(N, -1)
         head, product = (head, np.dot) if N == 1 else (head.T, _batched_product)
 
         def step(ids: NDArray[Any]) -> Array:
@@ -123,7 +124,7 @@ class Network:
                 below = run(ids, below)
             product(head, below, logits)
             np.add(logits, head_bias, logits)
-            return logits.reshape(N, -1)
+            return result
 
         return step
 

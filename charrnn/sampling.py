@@ -76,7 +76,9 @@ class _Shaping:
 
     def __init__(self, streams: tuple[int, ...], settings: dict[str, Any], *, measured: bool) -> None:
         self._drawing = drawing = Drawing(**settings)
-        self._banned, self._filters = drawing.banned, drawing.filters()
+        # A plain index, where there is one stream, is set in a tenth of the time of one with an ellipsis.
+        self._banned = (slice(None), drawing.banned) if streams else drawing.banned
+        self._bans, self._filters = drawing.banned is not None, drawing.filters()
         self._early = drawing.repetition_penalty is not None or drawing.bias is not None
         self._greedy = drawing.temperature == 0 and not drawing.temperature_end
         self._scheduled = drawing.temperature_end is not None
@@ -98,8 +100,8 @@ class _Shaping:
 
     def _scores(self, logits: Logits) -> NDArray[np.float64]:
         scores = logits.astype(np.float64)
-        if self._banned is not None:
-            scores[..., self._banned] = -np.inf
+        if self._bans:
+            scores[self._banned] = -np.inf
         if self._early:
             if len(self._recent):
                 # The column of -1 is the one behind the last symbol's.
@@ -142,7 +144,7 @@ class Sampler(_Shaping):
         if self._greedy or scores.size == 1:
             drawn = int(scores.argmax())
         else:
-            scores = self._tempered(scores - np.maximum.reduce(scores))
+            scores = self._tempered(scores - scores[scores.argmax()])
             np.exp(scores, scores)
             np.add.accumulate(scores, out=scores)
             if not self._uniforms:
