@@ -62,7 +62,7 @@ class Interval:
         except (TypeError, ValueError, OverflowError):
             value = math.nan
         if value not in self:
-            raise UsageError(f"{option} must be {self}, not {text!s:.80}")
+            raise UsageError(f"{option} must be {self}, not {str(text)[:80] or repr('')}")
         return value
 
 
