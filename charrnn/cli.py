@@ -519,10 +519,10 @@ def sample(
     shown = showing.Shown(as_json, not no_echo, raw, between, out_dir, copied_from, save_state)
     with np.errstate(over="ignore", invalid="ignore"):  # Absurd weights give absurd text, not warnings.
         generation = samples.Generation(asked, console.warn)
-        showing.check(shown, generation, interactive=interactive)
+        corpus = showing.check(shown, generation, interactive=interactive)
         if config.seed is None and load_state is None:
             console.say(f"charrnn: seed {generation.seed}")
-        (showing.converse if interactive else showing.show)(generation, console, shown)
+        (showing.converse if interactive else showing.show)(generation, console, shown, corpus)
     console.finish()
 
 

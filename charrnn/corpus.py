@@ -21,6 +21,8 @@ from charrnn import CharrnnError, UsageError
 from charrnn.vocabulary import CODE_POINTS, Vocabulary, id_dtype
 
 STDIN = "-"
+
+ADVICE = "try --encoding latin-1, or --level byte"
 BLOCK_BYTES = 1 << 16  # Small enough that a block's intermediate arrays stay in the cache: twice as fast as 1 << 21.
 IN_MEMORY_BYTES = 1 << 26
 """Ids that need more than this live in a temporary memory-mapped file."""
@@ -104,6 +106,7 @@ def read_corpus(
     encoding: str | None = None,
     val_fraction: float = 0.1,
     vocabulary: Vocabulary | None = None,
+    advice: str = ADVICE,
 ) -> Corpus:
     """Read text files, directories of ``*.txt``, ``.gz`` files and ``-`` into one corpus.
 
@@ -114,6 +117,7 @@ def read_corpus(
         encoding: a Python codec name; by default UTF-8, or UTF-16/32 where a byte-order mark says so.
         val_fraction: the share at the end of the text that is kept for validation.
         vocabulary: encode with this one rather than the text's own.
+        advice: what to do about a file that is not valid text.
 
     Raises:
         CharrnnError: a file can't be read, is not valid text, or all of them hold fewer than 2 characters.
@@ -123,7 +127,7 @@ def read_corpus(
         _check_encoding(encoding)
     files = text_files(paths)
     with _BlockStore() as store:
-        read = _read_files(files, store, level, encoding, counted=min_count > 1)
+        read = _read_files(files, store, level, encoding, advice, counted=min_count > 1)
         characters = store.characters
         if characters < 2:
             what = "holds no text" if characters == 0 else "holds a single character"
@@ -160,7 +164,9 @@ class _Read:
     counts: NDArray[np.int64]
 
 
-def _read_files(files: Sequence[str], store: _BlockStore, level: str, encoding: str | None, *, counted: bool) -> _Read:
+def _read_files(
+    files: Sequence[str], store: _BlockStore, level: str, encoding: str | None, advice: str, *, counted: bool
+) -> _Read:
     digest, size, last_code = hashlib.sha256(), 0, -1
     counts = np.zeros(CODE_POINTS if level == "char" else 256, dtype=np.int64)
 
@@ -180,7 +186,7 @@ def _read_files(files: Sequence[str], store: _BlockStore, level: str, encoding: 
             if last_code not in (-1, 10):
                 keep(np.array([10], dtype=np.uint8))
                 last_code = 10
-            decoded = _decoded(_blocks(path), path, encoding)
+            decoded = _decoded(_blocks(path), path, encoding, advice)
         else:
             decoded = ((block, np.frombuffer(block, dtype=np.uint8)) for block in _blocks(path))
         try:
@@ -241,9 +247,7 @@ def _blocks(path: str) -> Iterator[bytes]:
             raise CharrnnError(f"{path}: not a whole gzip file ({error})") from error
 
 
-def _decoded(
-    blocks: Iterator[bytes], path: str, encoding: str | None, advice: str = "try --encoding latin-1, or --level byte"
-) -> Iterator[tuple[bytes, NDArray[Any]]]:
+def _decoded(blocks: Iterator[bytes], path: str, encoding: str | None, advice: str) -> Iterator[tuple[bytes, NDArray[Any]]]:
     """Each raw block with the code points it completes, line ends as LF."""
     decoder: codecs.IncrementalDecoder | None = None
     consumed, held = 0, ""  # ``held``: a CR whose LF may stand in the next block

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from charrnn import CharrnnError, UsageError, bookmark, escapes
 from charrnn.checkpoint import write_whole
@@ -18,6 +18,9 @@ from charrnn.config import temperatures
 from charrnn.console import Console
 from charrnn.notation import SURPRISE_LEGEND, surprise_style, visible
 from charrnn.samples import PIECE, Generation, Sample, Start, Stream
+
+if TYPE_CHECKING:
+    from charrnn.corpus import Corpus
 
 CHUNK = 256
 """So many samples are compared with a corpus at once."""
@@ -36,8 +39,11 @@ class Shown:
     save_state: Path | None = None
 
 
-def check(shown: Shown, generation: Generation, *, interactive: bool) -> None:
-    """`UsageError` for what can't be done together; `CharrnnError` if a file is in the way."""
+def check(shown: Shown, generation: Generation, *, interactive: bool) -> Corpus | None:
+    """`UsageError` for what can't be done together; `CharrnnError` if a file is in the way.
+
+    Gives what the samples are compared with, if they are.
+    """
     config, many = generation.config, generation.count * generation.config.best_of > 1
     if config.limit is None and generation.ending.lines is None and not generation.stops:
         collected = {
@@ -67,12 +73,17 @@ def check(shown: Shown, generation: Generation, *, interactive: bool) -> None:
         taken = (path for path in sorted(shown.out_dir.glob("*.txt")) if path.name in _Names(generation.count))
         if (path := next(taken, None)) is not None:
             raise CharrnnError(f"{path}: already there; choose another --out-dir, or remove it")
+    if shown.copied_from is None:
+        return None
+    from charrnn.corpus import read_corpus
+
+    return read_corpus([shown.copied_from], level=generation.vocabulary.level, advice="save a copy of it as UTF-8")
 
 
-def show(generation: Generation, console: Console, shown: Shown) -> None:
-    """Draw all that was asked for, and put it where it belongs."""
+def show(generation: Generation, console: Console, shown: Shown, corpus: Corpus | None) -> None:
+    """Draw all that was asked for, and put it where it belongs; ``corpus`` is what `check` gave."""
     colored = generation.config.color != "never" and console.stdout_is_terminal and not (shown.as_json or shown.out_dir)
-    put = _Output(generation, console, shown)
+    put = _Output(generation, console, shown, corpus)
     if generation.config.device == "cpu" and (colored or generation.count * generation.config.best_of == 1):
         if colored:
             console.say(f"charrnn: bits per character: {SURPRISE_LEGEND}")
@@ -93,18 +104,13 @@ def show(generation: Generation, console: Console, shown: Shown) -> None:
 class _Output:
     """Where samples go, one after another."""
 
-    def __init__(self, generation: Generation, console: Console, shown: Shown) -> None:
-        self._generation, self._console, self._shown = generation, console, shown
+    def __init__(self, generation: Generation, console: Console, shown: Shown, corpus: Corpus | None) -> None:
+        self._generation, self._console, self._shown, self._corpus = generation, console, shown, corpus
         self._plain = shown.raw or not console.stdout_is_terminal
         one_line = generation.config.lines == 1
         self._separator = shown.separator if shown.separator is not None else "" if one_line else "\n"
         self._first = True
         self._names = _Names(generation.count)
-        self._corpus: Any = None
-        if shown.copied_from is not None:
-            from charrnn.corpus import read_corpus
-
-            self._corpus = read_corpus([shown.copied_from], level=generation.vocabulary.level)
 
     def live(self, stream: Stream, *, colored: bool) -> Sample:
         """Write a sample as it comes, if it goes to stdout as text."""
@@ -242,14 +248,14 @@ def _interruptible(stream: Stream) -> Iterator[None]:
 COMMANDS = "/temp X, /reset, /save FILE, /quit; a line that begins with // begins with /"
 
 
-def converse(generation: Generation, console: Console, shown: Shown) -> None:
+def converse(generation: Generation, console: Console, shown: Shown, corpus: Corpus | None) -> None:
     """Go on from each line of stdin, and from all that went before, until its end; Ctrl-C stops the current text only."""
     ask = _asker(console)
     console.say(f"charrnn: type what to go on from, or nothing; {COMMANDS}; Ctrl-C stops a text, Ctrl-D ends")
     place = generation.beginning()
     if generation.prompts[0]:
         place = generation.read(place, generation.prompts[0])
-    put = _Output(generation, console, replace(shown, separator="", echo=False))
+    put = _Output(generation, console, replace(shown, separator="", echo=False), corpus)
     while (line := ask()) is not None:
         try:
             if line.startswith("/") and not line.startswith("//"):

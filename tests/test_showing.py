@@ -119,6 +119,13 @@ def test_what_is_copied_is_told(sample: Invoke, tmp_path: Path) -> None:
     assert found["copied"]["share"] == pytest.approx(80 / 300)
 
 
+def test_a_corpus_that_is_no_text_is_the_only_line_and_what_to_do_can_be_done(sample: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_bytes(b"caf\xe9")
+    result = sample("--copied-from", "book.txt")
+    assert (result.code, result.stdout) == (1, "")
+    assert result.stderr == "charrnn: book.txt: byte 3 is not valid UTF-8 text; save a copy of it as UTF-8\n"
+
+
 def test_surprise_colours_a_terminal_and_never_a_pipe(sample: Invoke) -> None:
     plain = sample("-n", "200")
     assert sample("-n", "200", "--color", "surprise").stdout == plain.stdout
