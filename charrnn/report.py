@@ -20,7 +20,7 @@ def hidden_table(
     layers: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]] | None = None, width: int = WIDE
 ) -> Table:
     """The live display's statistics of `charrnn.hidden`, a row per layer: numbers with bars, and arrows where they have changed
-    since ``before``; ``width`` is that of the terminal.
+    since ``before``; ``width`` is that of the picture around it.
     """
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", expand=False)
     memory = any(layer.get("tau") for layer in layers)

@@ -78,7 +78,7 @@ class _Shaping:
         self._drawing = drawing = Drawing(**settings)
         # A plain index, where there is one stream, is set in a tenth of the time of one with an ellipsis.
         self._banned = (slice(None), drawing.banned) if streams else drawing.banned
-        self._bans, self._filters = drawing.banned is not None, drawing.filters()
+        self._filters = drawing.filters()
         self._early = drawing.repetition_penalty is not None or drawing.bias is not None
         self._greedy = drawing.temperature == 0 and not drawing.temperature_end
         self._scheduled = drawing.temperature_end is not None
@@ -100,7 +100,7 @@ class _Shaping:
 
     def _scores(self, logits: Logits) -> NDArray[np.float64]:
         scores = logits.astype(np.float64)
-        if self._bans:
+        if self._drawing.banned is not None:
             scores[self._banned] = -np.inf
         if self._early:
             if len(self._recent):

@@ -70,7 +70,8 @@ def check(shown: Shown, generation: Generation, *, interactive: bool) -> Corpus 
         bookmark.check_place(shown.save_state)
     if shown.out_dir is not None:
         # Looked for in what is there, because there may be millions to come.
-        taken = (path for path in sorted(shown.out_dir.glob("*.txt")) if path.name in _Names(generation.count))
+        names = _Names(generation.count)
+        taken = (path for path in sorted(shown.out_dir.glob("*.txt")) if path.name in names)
         if (path := next(taken, None)) is not None:
             raise CharrnnError(f"{path}: already there; choose another --out-dir, or remove it")
     if shown.copied_from is None:

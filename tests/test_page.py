@@ -106,13 +106,13 @@ def test_the_pages_numbers_are_those_of_the_inspection(cell: str) -> None:
     for row, name in enumerate(data["units"]):
         layer, unit = map(int, name.split(":"))
         np.testing.assert_allclose(states[row] / 127, found.traces[layer].h[:, 0, unit], atol=0.5 / 127 + 1e-6)
-    np.testing.assert_allclose(data["bits"], found.bits, atol=6e-3)
+    np.testing.assert_allclose(data["bits"], found.bits, atol=0.005 + 1e-6)
     np.testing.assert_array_equal(data["likeliest"], found.likeliest)
     for layer, gates in enumerate(data["gates"]):
         assert list(gates) == list(found.traces[layer].gates)
         for letter, means in gates.items():
             values = found.traces[layer].gates[letter][:, 0]
-            np.testing.assert_allclose(means, (np.abs(values) if letter in "gn" else values).mean(axis=1), atol=6e-3)
+            np.testing.assert_allclose(means, (np.abs(values) if letter in "gn" else values).mean(axis=1), atol=0.005 + 1e-6)
 
 
 def test_nothing_of_a_hostile_text_name_or_label_is_markup() -> None:
