@@ -154,7 +154,12 @@ def train(
     ] = None,
     optimizer: Annotated[
         str | None,
-        _setting(TrainConfig, "optimizer", "muon: for the recurrent matrices, AdamW for the rest.", panel=_OPTIMIZATION),
+        _setting(
+            TrainConfig,
+            "optimizer",
+            "soap: for all matrices; muon: for the recurrent ones; AdamW for the rest.",
+            panel=_OPTIMIZATION,
+        ),
     ] = None,
     dropout: Annotated[
         float | None,

@@ -173,7 +173,7 @@ class TrainConfig(_Config):
     lr: float = _number(1e-2, 0, low_open=True)
     weight_decay: float = _number(0.01, 0)
     grad_clip: float = _number(1.0, 0, low_open=True)
-    optimizer: str = _choice("muon", "muon", "adamw")
+    optimizer: str = _choice("soap", "soap", "muon", "adamw")
     dropout_input: float = _number(0.0, 0, 1, high_open=True)
     dropout_between: float = _number(0.0, 0, 1, high_open=True)
     dropout_output: float = _number(0.0, 0, 1, high_open=True)

@@ -1,13 +1,13 @@
-"""The optimizer: Muon for the matrices of the recurrent layers, AdamW for the rest; and what a snapshot holds of it.
+"""The optimizer: SOAP for all matrices or Muon for those of the recurrent layers, AdamW for the rest; and what a snapshot holds.
 
-Both by functions instead of `torch.optim.Optimizer`, whose making imports torch's compiler: 1.9 seconds on two cores, as long
+All by functions instead of `torch.optim.Optimizer`, whose making imports torch's compiler: 1.9 seconds on two cores, as long
 as torch itself takes, and every run would begin with them.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import torch
@@ -21,47 +21,71 @@ BETAS = (0.9, 0.99)
 EPSILON = 1e-8
 MOMENTUM = 0.95
 
-ADAMW_MOMENTS = ("exp_avg", "exp_avg_sq")
-MUON_MOMENTS = ("momentum_buffer",)
-
 LARGEST_RATE = 1e30
-"""Rates near the largest float overflow Muon's scaling; at this one too the run diverges, and is told so."""
+"""Rates near the largest float overflow in products; at this one too the run diverges, and is told so."""
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """The quintic's coefficients, chosen by Jordan et al. for steepness at zero."""
 NEWTON_SCHULZ_STEPS = 3
 """Of the usual five; the two last change nothing that can be measured here, and each costs as much as 100 characters."""
 
+SOAP_BETAS = (0.8, 0.95)
+SOAP_EPSILON = 1e-5
+GRAM_DECAY = 0.95
+SHIFT = 1e-4
+"""Of a gram's trace: smaller eigenvalues than this count as none."""
+TURN_EVERY = 20
+"""Steps between two turns of a basis; a turn costs as much as a step or two, and one every 10 steps is no better."""
 
-def takes_muon(name: str) -> bool:
-    """Whether Muon updates the weight: the matrices of the recurrent layers, not the embedding and the head."""
-    return name.startswith("rnn.weight")
+
+def method(name: str, optimizer: str) -> str:
+    """What updates the weight ``name`` where ``optimizer`` was asked for: biases are always AdamW's, embedding and head are
+    not Muon's.
+    """
+    takes = {"soap": "weight" in name, "muon": name.startswith("rnn.weight"), "adamw": True}
+    return optimizer if takes[optimizer] else "adamw"
 
 
 class Optimizer:
-    """AdamW (Loshchilov and Hutter 2019) for all weights, or Muon (Jordan et al. 2024) for the recurrent layers' matrices.
+    """AdamW (Loshchilov and Hutter 2019) for all weights, SOAP (Vyas et al. 2024) for all matrices, or Muon (Jordan et al. 2024)
+    for the recurrent layers' matrices.
 
-    Muon replaces a matrix's momentum by the nearest semi-orthogonal matrix, so that all directions of the update have the same
-    size; each gate's block of H rows counts as a matrix of its own. Its updates are scaled to the root mean square
-    of AdamW's (Liu et al. 2025), so that one learning rate serves both. Weight decay is for matrices only.
+    SOAP is Adam in the eigenbasis of the gradients' second moments, here of their columns only: what a matrix reads is a
+    character's embedding or a hidden state, whose units vary together, and in that basis they vary each by itself. Muon
+    replaces a matrix's momentum by the nearest semi-orthogonal matrix, so that all directions of the update have the same
+    size; each gate's block of H rows counts as a matrix of its own. Its updates are scaled to the root mean square of AdamW's
+    (Liu et al. 2025). Weight decay is for matrices only.
     """
 
-    def __init__(self, weights: Mapping[str, nn.Parameter], model: ModelConfig, config: TrainConfig) -> None:
+    def __init__(
+        self, weights: Mapping[str, nn.Parameter], model: ModelConfig, config: TrainConfig, precision: str = "fp32"
+    ) -> None:
+        """``precision`` is that of SOAP's products; whatever is no bf16 is fp32."""
         self.lr = config.lr
         """The learning rate of the latest step."""
         self._weights, self._hidden_size, self._weight_decay = dict(weights), model.hidden_size, config.weight_decay
-        muon = {name for name in weights if config.optimizer == "muon" and takes_muon(name)}
-        self._moments = {
-            name: {moment: torch.zeros_like(weight.detach()) for moment in (MUON_MOMENTS if name in muon else ADAMW_MOMENTS)}
-            for name, weight in weights.items()
-        }
-        self._muon = [name for name in weights if name in muon]
-        rest = [name for name in weights if name not in muon]
+        self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        methods = {name: method(name, config.optimizer) for name in weights}
+        self._soap, self._muon, rest = (
+            [name for name in weights if methods[name] == chosen] for chosen in ("soap", "muon", "adamw")
+        )
+        self._moments = {name: self._zeros(weight.detach(), methods[name]) for name, weight in weights.items()}
         self._adamw = [
             ([name for name in rest if weights[name].ndim > 1], config.weight_decay),
             ([name for name in rest if weights[name].ndim == 1], 0.0),
         ]
         # Fused AdamW counts its steps on the device, weight by weight.
         self._counts = {name: torch.zeros((), dtype=torch.float32, device=weights[name].device) for name in rest}
+        self._steps = 0
+
+    @staticmethod
+    def _zeros(weight: Tensor, chosen: str) -> dict[str, Tensor]:
+        if chosen == "muon":
+            return {"momentum_buffer": torch.zeros_like(weight)}
+        if chosen == "soap":
+            # Not by AdamW's names, because in other coordinates.
+            moments = {name: torch.zeros_like(weight) for name in ("rotated_avg", "rotated_avg_sq")}
+            return moments | {name: weight.new_zeros(weight.shape[1], weight.shape[1]) for name in ("gram", "basis")}
+        return {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -76,15 +100,42 @@ class Optimizer:
     def step(self, lr: float, workers: Workers) -> None:
         """Update the weights by their ``.grad``, at rate ``lr``."""
         self.lr = lr
+        self._steps += 1
+        rate = min(lr, LARGEST_RATE)
         tasks: list[Callable[[], None]] = [functools.partial(self._step_adamw, *group) for group in self._adamw if group[0]]
+        grams = [
+            functools.partial(add_to_gram, self._moments[name]["gram"], self._gradient(name), self._dtype, self._steps)
+            for name in self._soap
+        ]
+        if self._steps == 1:
+            workers.map(_call, grams)
+        else:
+            tasks += grams
+        if self._soap and _turns(self._steps):
+            workers.map(_call, [functools.partial(turn, **self._turned(name)) for name in self._soap])
+        for name in self._soap:
+            basis = self._moments[name]["basis"].to(self._dtype)
+            update = functools.partial(soap, basis=basis, lr=rate, weight_decay=self._weight_decay, steps=self._steps)
+            # Rows are alike to SOAP; blocks as large as the recurrent matrix of a gate keep all threads busy and fit their caches.
+            rows = max(1, self._hidden_size**2 // len(basis))
+            tasks += [functools.partial(update, *block) for block in self._blocks(rows, name, "rotated_avg", "rotated_avg_sq")]
         for name in self._muon:
-            buffer, gradient = self._moments[name]["momentum_buffer"], self._weights[name].grad
-            assert gradient is not None
-            wholes = (self._weights[name].detach(), gradient, buffer)
-            update = functools.partial(muon, lr=lr, weight_decay=self._weight_decay)
-            for block in zip(*(torch.split(whole, self._hidden_size) for whole in wholes), strict=True):
-                tasks.append(functools.partial(update, *block))
+            update = functools.partial(muon, lr=rate, weight_decay=self._weight_decay)
+            tasks += [functools.partial(update, *gate) for gate in self._blocks(self._hidden_size, name, "momentum_buffer")]
         workers.map(_call, tasks)
+
+    def _gradient(self, name: str) -> Tensor:
+        gradient = self._weights[name].grad
+        assert gradient is not None
+        return gradient
+
+    def _turned(self, name: str) -> dict[str, Tensor]:
+        return {part: self._moments[name][part] for part in ("gram", "basis", "rotated_avg")}
+
+    def _blocks(self, rows: int, name: str, *moments: str) -> Iterator[tuple[Tensor, ...]]:
+        """A matrix, its gradient and its moments, ``rows`` rows at a time."""
+        wholes = [self._weights[name].detach(), self._gradient(name), *(self._moments[name][moment] for moment in moments)]
+        return zip(*(torch.split(whole, rows) for whole in wholes), strict=True)
 
     @torch.no_grad()
     def _step_adamw(self, names: list[str], weight_decay: float) -> None:
@@ -113,7 +164,7 @@ class Optimizer:
             for name, moments in self._moments.items()
             for moment, tensor in moments.items()
         }
-        return tensors, int(next(iter(self._counts.values())))
+        return tensors, self._steps
 
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
         """The names and shapes of what `state` gives."""
@@ -123,14 +174,69 @@ class Optimizer:
         """Take over what `state` gave."""
         for name, moment in self.state()[0].items():
             moment.copy_(tensors[name])
+        self._steps = steps
         for count in self._counts.values():
             count.fill_(float(steps))
+
+
+def _turns(step: int) -> bool:
+    """Whether the bases turn before step ``step``, counted from 1: often at first, when everything changes."""
+    return step % TURN_EVERY == 0 or (step < TURN_EVERY and step & (step - 1) == 0)
+
+
+@torch.no_grad()
+def add_to_gram(gram: Tensor, gradient: Tensor, dtype: torch.dtype, steps: int) -> None:
+    """Let ``gram`` (columns, columns), the moving average of G'G, follow ``gradient`` G (rows, columns) in its step ``steps``."""
+    g = gradient.to(dtype)
+    gram.lerp_((g.mT @ g).to(gram.dtype), 1.0 if steps == 1 else 1 - GRAM_DECAY)
+
+
+@torch.no_grad()
+def turn(gram: Tensor, basis: Tensor, rotated_avg: Tensor) -> None:
+    """Bring ``basis`` (columns, columns) nearer to the eigenvectors of ``gram``, and ``rotated_avg`` (rows, columns) along with it.
+
+    One step of orthogonal iteration, which from a basis of a few steps before is all it takes; from zeros it starts with the
+    identity. A ``gram`` that is no finite numbers, in a run that diverges, turns nothing.
+    """
+    if not torch.isfinite(gram).all():
+        return
+    before = basis if basis.any() else torch.eye(len(basis), dtype=basis.dtype, device=basis.device)
+    # Directions in which there is next to no gradient keep what they were, instead of what rounding makes of them.
+    towards = torch.addmm(before, gram, before, beta=SHIFT * float(gram.trace()))
+    # Not every device has the decomposition.
+    turned = torch.linalg.qr(towards.cpu() if gram.device.type == "mps" else towards)[0].to(gram.device)
+    rotated_avg.copy_(rotated_avg @ (basis.mT @ turned))
+    basis.copy_(turned)
+
+
+@torch.no_grad()
+def soap(
+    weight: Tensor,
+    gradient: Tensor,
+    rotated_avg: Tensor,
+    rotated_avg_sq: Tensor,
+    *,
+    basis: Tensor,
+    lr: float,
+    weight_decay: float,
+    steps: int,
+) -> None:
+    """Step ``steps`` of Adam, in place, on rows of a matrix (rows, columns), in the ``basis`` (columns, columns) of its columns;
+    products are in the basis's dtype.
+    """
+    first, second = SOAP_BETAS
+    rotated = (gradient.to(basis.dtype) @ basis).to(rotated_avg.dtype)
+    rotated_avg.lerp_(rotated, 1 - first)
+    rotated_avg_sq.mul_(second).addcmul_(rotated, rotated, value=1 - second)
+    scale = (rotated_avg_sq / (1 - second**steps)).sqrt_().add_(SOAP_EPSILON)
+    update = torch.div(rotated_avg, scale).to(basis.dtype) @ basis.mT
+    weight.mul_(1 - lr * weight_decay)
+    weight.add_(update.to(weight.dtype), alpha=-lr / (1 - first**steps))
 
 
 @torch.no_grad()
 def muon(weight: Tensor, gradient: Tensor, momentum_buffer: Tensor, lr: float, weight_decay: float) -> None:
     """One step of Muon, in place, on a matrix (rows, columns), with Nesterov's momentum; as `torch.optim.Muon` makes it."""
-    lr = min(lr, LARGEST_RATE)
     momentum_buffer.lerp_(gradient, 1 - MOMENTUM)
     update = orthogonalized(gradient.lerp(momentum_buffer, MOMENTUM))
     weight.mul_(1 - lr * weight_decay)

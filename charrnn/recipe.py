@@ -20,10 +20,12 @@ REFERENCE_SIZE = 384
 """The hidden size of the network that a machine's speed is told of."""
 ASSUMED_SPEED = 65536.0
 """Reference characters per second where nothing is timed: what two cores make."""
-MUON_CHARACTERS = 650_000
-"""From texts of this length on Muon learns more in any time; from shorter ones AdamW generalises better."""
+SOAP_CHARACTERS = 100_000
+"""From texts of this length on SOAP learns more in any time; from shorter ones AdamW generalises better."""
+WEIGHT_DECAY = 0.1
+"""Of SOAP's updates it is the best regulariser, and on new text too it pays; of AdamW's it does no harm."""
 PACE = 0.75
-"""What a run keeps of a speed measured in an instant: evaluations, saves, Muon, and the machine's other work take the rest."""
+"""What a run keeps of a speed measured in an instant: evaluations, saves, SOAP, and the machine's other work take the rest."""
 UNIT = 32
 """Hidden sizes are multiples of this, which suits the kernels."""
 
@@ -144,7 +146,7 @@ def plan(
         "dropout_input": choose(training, "dropout_input", round(1.35 * at_output**3, 3), often),
         "dropout_between": choose(training, "dropout_between", round(at_output / 2, 3), often),
         "dropout_output": choose(training, "dropout_output", at_output, often),
-        "weight_decay": choose(training, "weight_decay", _weight_decay(passes), often),
+        "weight_decay": choose(training, "weight_decay", WEIGHT_DECAY, "keeps the weights small"),
     }
     return Plan(
         chosen_model,
@@ -174,23 +176,19 @@ def cost(hidden: float, layers: int) -> float:
 
 
 def _optimizer(characters: int) -> str:
-    """Muon learns most per update, and learns a short text by heart soonest."""
-    return "muon" if characters >= MUON_CHARACTERS else "adamw"
+    """SOAP learns most per update, and learns a short text by heart soonest."""
+    return "soap" if characters >= SOAP_CHARACTERS else "adamw"
 
 
 def _learning_rate(optimizer: str, hidden: int, columns: int) -> float:
     """Wider layers want a lower rate, larger batches a higher one."""
-    peak = {"muon": 0.01, "adamw": 0.007}[optimizer]
+    peak = {"soap": 0.01, "muon": 0.01, "adamw": 0.007}[optimizer]
     return float(f"{min(max(peak * (REFERENCE_SIZE / hidden * columns / 32) ** 0.5, 0.001), 0.02):.2g}")
 
 
 def _output_dropout(passes: float) -> float:
     """None while the text is new, more with every doubling of the passes."""
     return round(min(max(0.19 * math.log2(max(passes, 1e-9) / 3), 0.0), 0.6), 2)
-
-
-def _weight_decay(passes: float) -> float:
-    return float(f"{min(max(passes / 400, 0.01), 0.1):.2g}")
 
 
 def _short(count: float) -> str:

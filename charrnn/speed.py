@@ -34,7 +34,8 @@ class Exercise:
     def __post_init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
         self._model = CharRNN(self.model_config, generator).to(self.device)
-        self._optimizer = Optimizer(self._model.weights(), self.model_config, TrainConfig(optimizer=self.optimizer))
+        config = TrainConfig(optimizer=self.optimizer)
+        self._optimizer = Optimizer(self._model.weights(), self.model_config, config, self.precision)
         ids = torch.randint(self.model_config.vocab_size, (self.columns, self.characters + 1), generator=generator)
         self._inputs, self._targets = ids[:, :-1].to(self.device), ids[:, 1:].to(self.device)
         self._state = self._model.initial_state(self.columns)

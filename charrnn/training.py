@@ -201,7 +201,7 @@ class Trainer:
             torch.set_flush_denormal(True)  # Denormal gradients through saturated gates cost up to 100 times as much.
         self.model = CharRNN(model_config, torch.Generator().manual_seed(config.seed)).to(self.device)
         self._parameters = list(self.model.weights().values())
-        self._optimizer = Optimizer(self.model.weights(), model_config, config)
+        self._optimizer = Optimizer(self.model.weights(), model_config, config, self.precision)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self._mask_generator = torch.Generator(self.device)
         self.streams = Streams(corpus.ids[: corpus.train_characters], config.batch_size, config.bptt, config.seed)

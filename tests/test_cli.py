@@ -582,7 +582,7 @@ def test_a_whole_number_without_upper_limit_may_be_huge(sample: Invoke, digits: 
     [
         ("--cell", ["lstm", "gru", "rnn"]),
         ("--level", ["char", "byte"]),
-        ("--optimizer", ["muon", "adamw"]),
+        ("--optimizer", ["soap", "muon", "adamw"]),
         ("--device", ["auto", "cpu", "cuda", "mps"]),
         ("--precision", ["auto", "fp32", "bf16", "fp16"]),
     ],

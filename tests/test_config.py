@@ -74,7 +74,7 @@ NAMES = [f"{config.__name__}.{name}" for config, name, *_ in SETTINGS]
 CHOICES = {
     ("ModelConfig", "cell"): ("lstm", "gru", "rnn"),
     ("TrainConfig", "level"): ("char", "byte"),
-    ("TrainConfig", "optimizer"): ("muon", "adamw"),
+    ("TrainConfig", "optimizer"): ("soap", "muon", "adamw"),
     ("TrainConfig", "device"): ("auto", "cpu", "cuda", "mps"),
     ("TrainConfig", "precision"): ("auto", "fp32", "bf16", "fp16"),
     ("SampleConfig", "color"): ("never", "surprise"),
@@ -93,7 +93,7 @@ def test_defaults_are_the_documented_ones() -> None:
     model, train, sample = ModelConfig(), TrainConfig(), SampleConfig()
     assert (model.cell, model.num_layers, model.hidden_size, model.embedding_size) == ("lstm", 1, 384, 64)
     assert (train.batch_size, train.bptt, train.weight_decay, train.grad_clip) == (32, 64, 0.01, 1.0)
-    assert (train.optimizer, train.lr, train.dropouts, train.workers) == ("muon", 0.01, (0, 0, 0), None)
+    assert (train.optimizer, train.lr, train.dropouts, train.workers) == ("soap", 0.01, (0, 0, 0), None)
     assert (train.level, train.min_count, train.encoding, train.val_fraction) == ("char", 1, None, 0.1)
     assert (train.save_every, train.eval_every, train.log_every) == (60, None, None)
     assert (train.device, train.precision) == ("auto", "auto")

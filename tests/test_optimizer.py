@@ -1,4 +1,4 @@
-"""Laws of the optimizer: which weights Muon takes and what it makes of them, and that AdamW is torch's own."""
+"""Laws of the optimizer: which weights SOAP and Muon take and what they make of them, and that AdamW is torch's own."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import pytest
 import torch
 from small_runs import KERNELS, random_model
 
+from charrnn import optimizer as optimizers
 from charrnn.config import TrainConfig
 from charrnn.device import Workers
-from charrnn.optimizer import BETAS, Optimizer
+from charrnn.optimizer import BETAS, GRAM_DECAY, SHIFT, SOAP_BETAS, SOAP_EPSILON, TURN_EVERY, Optimizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LR = 0.01
 BLOCKS = {"lstm": 4, "gru": 3, "rnn": 1}
 
 every_cell = pytest.mark.parametrize("cell", list(KERNELS))
-both = pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+each_kind = pytest.mark.parametrize("optimizer", ["soap", "muon", "adamw"])
 
 
 def no_scale():
@@ -66,31 +67,36 @@ def test_muon_takes_the_recurrent_layers_matrices_and_adamw_the_rest(cell):
     assert names.keys() == weights.keys()
 
 
-@both
-def test_the_state_has_a_tensor_of_each_weights_shape_for_every_moment(optimizer):
+@each_kind
+def test_the_state_has_the_moments_of_each_weight(optimizer):
     weights, made_one = made("gru", layers=2, optimizer=optimizer)
     draw(weights, 0)
     step(weights, made_one)
     tensors, steps = made_one.state()
     assert steps == 1
     assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == made_one.state_shapes()
-    per_weight = {name: [moment for moment in tensors if moment.endswith(f".{name}")] for name in weights}
-    for name, moments in per_weight.items():
-        one = optimizer == "muon" and name.startswith("rnn.weight")
-        assert moments == [
-            f"optimizer.{moment}.{name}" for moment in (["momentum_buffer"] if one else ["exp_avg", "exp_avg_sq"])
-        ]
+    for name, weight in weights.items():
+        whole, square = tuple(weight.shape), (weight.shape[-1], weight.shape[-1])
+        expected = {"exp_avg": whole, "exp_avg_sq": whole}
+        if optimizer == "soap" and weight.ndim == 2:
+            expected = {"rotated_avg": whole, "rotated_avg_sq": whole, "gram": square, "basis": square}
+        if optimizer == "muon" and name.startswith("rnn.weight"):
+            expected = {"momentum_buffer": whole}
+        found = {key.split(".")[1]: tuple(tensor.shape) for key, tensor in tensors.items() if key.endswith(f".{name}")}
+        assert found == expected
 
 
 # -- AdamW -----------------------------------------------------------------------------------------------------------
 
 
-@both
+@each_kind
 @every_cell
 def test_adamw_is_torchs(cell, optimizer):
     """Of the weights it takes, by torch's own class on copies; decay for matrices only."""
     weights, made_one = made(cell, layers=2, optimizer=optimizer, weight_decay=0.3)
-    takes = [name for name in weights if optimizer == "adamw" or not name.startswith("rnn.weight")]
+    others = {"soap": "weight", "muon": "rnn.weight", "adamw": "none"}[optimizer]
+    takes = [name for name in weights if others not in name]
+    assert takes
     twins = {name: torch.nn.Parameter(weights[name].detach().clone()) for name in takes}
     groups = [{"params": [twin], "weight_decay": 0.3 if twin.ndim == 2 else 0.0} for twin in twins.values()]
     torchs = torch.optim.AdamW(groups, lr=1.0, betas=BETAS)
@@ -105,6 +111,97 @@ def test_adamw_is_torchs(cell, optimizer):
         assert made_one.lr == lr
     for name, twin in twins.items():
         torch.testing.assert_close(weights[name], twin, rtol=1e-5, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+
+
+# -- SOAP ------------------------------------------------------------------------------------------------------------
+
+
+def soap_by_hand(weight, gradients, rate, decay):
+    """The weight after steps of Adam in the eigenbasis of its columns' second moments, in float64."""
+    weight, columns = weight.copy(), weight.shape[1]
+    gram, basis = np.zeros((columns, columns)), np.eye(columns)
+    mean, square = np.zeros_like(weight), np.zeros_like(weight)
+    (a, b), found = SOAP_BETAS, [gradient.T @ gradient for gradient in gradients]
+    for step, gradient in enumerate(gradients, 1):
+        # A basis turns by what was known before the step; only the first one has nothing but itself.
+        known = found[: max(1, step - 1)]
+        gram = known[0]
+        for one in known[1:]:
+            gram = GRAM_DECAY * gram + (1 - GRAM_DECAY) * one
+        if step in (1, 2, 4, 8, 16) or step % TURN_EVERY == 0:
+            turned, _ = np.linalg.qr(gram @ basis + SHIFT * np.trace(gram) * basis)
+            mean, basis = mean @ basis.T @ turned, turned
+        rotated = gradient @ basis
+        mean, square = a * mean + (1 - a) * rotated, b * square + (1 - b) * rotated**2
+        adam = (mean / (1 - a**step)) / (np.sqrt(square / (1 - b**step)) + SOAP_EPSILON)
+        weight = weight * (1 - rate * decay) - rate * adam @ basis.T
+    return weight
+
+
+@every_cell
+def test_soap_is_adam_in_the_eigenbasis_of_the_columns(cell):
+    weights, optimizer = made(cell, layers=2, hidden=5, optimizer="soap", weight_decay=0.3)
+    before = {name: weight.detach().double().numpy().copy() for name, weight in weights.items()}
+    drawn = {name: [] for name in weights}
+    for number in range(TURN_EVERY + 3):
+        draw(weights, number)
+        for name, weight in weights.items():
+            drawn[name].append(weight.grad.double().numpy().copy())
+        step(weights, optimizer, 0.01)
+    for name, weight in weights.items():
+        if weight.ndim == 2:
+            expected = soap_by_hand(before[name], drawn[name], 0.01, 0.3)
+            np.testing.assert_allclose(weight.detach().numpy(), expected, rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_its_basis_becomes_what_varies_together():
+    """Columns that are mixtures of independent sources: the basis finds the mixture, and in it they are independent."""
+    weights, optimizer = made("rnn", hidden=6, optimizer="soap")
+    mixture, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))
+    sizes = torch.tensor(np.diag(2.0 ** np.arange(6)) @ mixture.T).float()
+    for number in range(200):
+        draw(weights, number)
+        weights["rnn.weight_hh_l0"].grad @= sizes
+        step(weights, optimizer)
+    basis = optimizer.state()[0]["optimizer.basis.rnn.weight_hh_l0"].double().numpy()
+    found = np.abs(mixture.T @ basis)
+    assert found.max(axis=0).min() > 0.95
+    np.testing.assert_allclose(basis.T @ basis, np.eye(6), atol=1e-5)
+
+
+def test_a_turn_changes_the_coordinates_of_the_mean_and_not_the_mean():
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.randn(7, 4, generator=generator)
+    basis = torch.linalg.qr(torch.randn(4, 4, generator=generator))[0]
+    gradient = torch.randn(7, 4, generator=generator)
+    turned, turned_mean = basis.clone(), mean.clone()
+    optimizers.turn(gradient.T @ gradient, turned, turned_mean)
+    assert not torch.allclose(turned, basis, atol=0.1)
+    torch.testing.assert_close(turned_mean @ turned.T, mean @ basis.T)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_what_is_no_number_turns_no_basis(wrong):
+    gram, basis, mean = torch.eye(3), torch.eye(3), torch.ones(2, 3)
+    gram[0, 1] = wrong
+    optimizers.turn(gram, basis, mean)
+    assert torch.equal(basis, torch.eye(3))
+    assert torch.equal(mean, torch.ones(2, 3))
+
+
+def test_products_in_bf16_change_an_update_by_their_rounding_only():
+    steps = []
+    for precision in ("fp32", "bf16"):
+        model = random_model("lstm", hidden=16)
+        one = Optimizer(model.weights(), model.config, TrainConfig(optimizer="soap"), precision)
+        draw(model.weights(), 0)
+        steps.append(changes(model.weights(), one))
+    for name, exact in steps[0].items():
+        difference = (steps[1][name] - exact).norm() / exact.norm()
+        if "weight_hh" in name:
+            # Others have fewer rows than columns here: directions without any gradient, where all is rounding.
+            assert 0 < difference < 0.1, name
+        assert (difference == 0) == (exact.ndim == 1), name
 
 
 # -- Muon ------------------------------------------------------------------------------------------------------------
@@ -162,7 +259,7 @@ def test_muon_remembers_the_gradients_before():
     assert (moved * nearest).sum() > 0
 
 
-@both
+@each_kind
 def test_decay_shrinks_matrices_by_rate_times_decay_and_never_vectors(optimizer):
     weights, made_one = made("gru", optimizer=optimizer, weight_decay=0.5)
     for weight in weights.values():
@@ -178,7 +275,7 @@ def test_decay_shrinks_matrices_by_rate_times_decay_and_never_vectors(optimizer)
 # -- what a snapshot holds -------------------------------------------------------------------------------------------
 
 
-@both
+@each_kind
 @every_cell
 def test_a_restored_optimizer_goes_on_bit_for_bit(cell, optimizer):
     weights, first = made(cell, layers=2, optimizer=optimizer)
@@ -201,7 +298,7 @@ def test_a_restored_optimizer_goes_on_bit_for_bit(cell, optimizer):
     assert first.state()[1] == second.state()[1] == 6
 
 
-@both
+@each_kind
 def test_the_state_before_the_first_step_is_as_good_as_none(optimizer):
     weights, first = made(optimizer=optimizer)
     tensors, steps = first.state()
@@ -218,7 +315,7 @@ def test_the_state_before_the_first_step_is_as_good_as_none(optimizer):
 # -- scale, workers, extremes ----------------------------------------------------------------------------------------
 
 
-@both
+@each_kind
 def test_a_loss_scale_is_divided_out_of_every_gradient(optimizer):
     weights, made_one = made(optimizer=optimizer)
     draw(weights, 0)
@@ -232,7 +329,7 @@ def test_a_loss_scale_is_divided_out_of_every_gradient(optimizer):
         assert torch.equal(weight.grad, expected[name]), name
 
 
-@both
+@each_kind
 @every_cell
 def test_clipping_between_taking_and_stepping_counts(cell, optimizer):
     """The gradients taken are the weights' own, not copies."""
@@ -247,7 +344,7 @@ def test_clipping_between_taking_and_stepping_counts(cell, optimizer):
         torch.testing.assert_close(weight.detach(), before[name], rtol=0, atol=1e-7)
 
 
-@both
+@each_kind
 def test_the_number_of_workers_changes_nothing(optimizer):
     results = []
     for count in (1, 3):
@@ -261,7 +358,7 @@ def test_the_number_of_workers_changes_nothing(optimizer):
     assert all(torch.equal(weight, results[1][name]) for name, weight in results[0].items())
 
 
-@both
+@each_kind
 @pytest.mark.parametrize("lr", [1e30, 1e38, 1e300])
 def test_no_rate_is_too_large_to_try(optimizer, lr):
     """The run diverges then, and says so."""

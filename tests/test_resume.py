@@ -90,7 +90,7 @@ def test_a_run_stopped_halfway_and_resumed_equals_one_never_stopped(cell, precis
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+@pytest.mark.parametrize("optimizer", ["soap", "muon", "adamw"])
 def test_a_run_of_two_workers_resumes_exactly(cell, optimizer, tmp_path):
     settings = {"cell": cell, "optimizer": optimizer, "workers": 2, "eval_every": 5}
     whole, store = run(tmp_path / "whole", **settings)
@@ -140,15 +140,22 @@ def test_weights_alone_are_not_enough(cell, tmp_path):
     assert not any(np.array_equal(value, got[name]) for name, value in expected.items())
 
 
-@pytest.mark.parametrize("part", ["state", "optimizer.exp_avg.", "optimizer.exp_avg_sq.", "optimizer.momentum_buffer."])
-def test_each_part_of_the_snapshot_matters(part, tmp_path):
-    _, store = run(tmp_path / "whole")
-    _, half = run(tmp_path / "half", stop_after=N)
+@pytest.mark.parametrize(
+    ("optimizer", "part"),
+    [
+        *(("soap", part) for part in ("rotated_avg", "rotated_avg_sq", "gram", "basis", "exp_avg", "exp_avg_sq", "state")),
+        ("muon", "momentum_buffer"),
+    ],
+)
+def test_each_part_of_the_snapshot_matters(optimizer, part, tmp_path):
+    _, store = run(tmp_path / "whole", optimizer=optimizer)
+    _, half = run(tmp_path / "half", stop_after=N, optimizer=optimizer)
     snapshot = half.latest("last")
-    for name in snapshot.extra:
-        if name.startswith(part):
-            snapshot.extra[name] = np.zeros_like(snapshot.extra[name])
-    _, rest = run(tmp_path / "rest", resume=snapshot)
+    harmed = [name for name in snapshot.extra if name == part or name.startswith(f"optimizer.{part}.")]
+    assert harmed
+    for name in harmed:
+        snapshot.extra[name] = np.zeros_like(snapshot.extra[name])
+    _, rest = run(tmp_path / "rest", resume=snapshot, optimizer=optimizer)
     expected, got = store.latest("last").weights, rest.latest("last").weights
     assert not np.array_equal(expected["head.weight"], got["head.weight"])
 
@@ -252,7 +259,7 @@ def test_a_snapshot_that_does_not_fit_is_one_clear_error(change, tmp_path):
         run(tmp_path / "rest", resume=half.latest("last"), **change)
 
 
-@pytest.mark.parametrize("moment", ["momentum_buffer.rnn.weight_hh_l0", "exp_avg.head.weight", "exp_avg_sq.head.bias"])
+@pytest.mark.parametrize("moment", ["rotated_avg.rnn.weight_hh_l0", "basis.head.weight", "exp_avg_sq.head.bias"])
 @pytest.mark.parametrize("harm", ["missing", "another shape", "another type"])
 def test_moments_that_do_not_fit_are_one_clear_error(moment, harm, tmp_path):
     snapshot = run(tmp_path / "half", stop_after=N)[1].latest("last")

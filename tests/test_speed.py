@@ -28,7 +28,7 @@ def clock(monkeypatch):
     return now
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+@pytest.mark.parametrize("optimizer", ["soap", "muon", "adamw"])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_an_exercise_learns_as_training_does(cell, optimizer):
     """A fixed chunk is learnt by heart."""

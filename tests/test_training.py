@@ -207,14 +207,17 @@ def test_the_state_is_zero_again_where_an_epoch_begins(monkeypatch):
     assert only(events, "step")[step]["bits_per_char"] == pytest.approx(nats.mean() / math.log(2), rel=1e-5)
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+@pytest.mark.parametrize("optimizer", ["soap", "muon", "adamw"])
 @pytest.mark.parametrize("share", [0.01, 1000.0])
 def test_gradients_are_clipped_by_their_global_norm_and_reported_unclipped(share, optimizer):
-    """After one step AdamW's first moment is a tenth of the gradient that it was given, and Muon's momentum a twentieth."""
+    """After one step AdamW's first moment is a tenth of the gradient that it was given, SOAP's a fifth of it in another basis,
+    and Muon's momentum a twentieth.
+    """
     norm = run(trainer_of(steps=1, optimizer=optimizer))[0][0]["grad_norm"]
     events, store = run(trainer_of(steps=1, optimizer=optimizer, grad_clip=norm * share))
     moments = store.latest("last").extra
     given = [10 * value for name, value in moments.items() if ".exp_avg." in name]
+    given += [5 * value for name, value in moments.items() if ".rotated_avg." in name]
     given += [20 * value for name, value in moments.items() if ".momentum_buffer." in name]
     assert len(given) == len(trainer_of().model.weights())
     total = math.sqrt(sum((value.astype(np.float64) ** 2).sum() for value in given))
@@ -222,7 +225,7 @@ def test_gradients_are_clipped_by_their_global_norm_and_reported_unclipped(share
     assert events[0]["grad_norm"] == pytest.approx(norm, rel=1e-6)
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+@pytest.mark.parametrize("optimizer", ["soap", "muon", "adamw"])
 def test_weight_decay_shrinks_matrices_and_never_biases(optimizer):
     """With no gradient to speak of (clipped to 1e-30), a step multiplies matrices by 1 - rate x decay."""
     trainer = trainer_of(steps=8, log_every=1, lr=0.1, weight_decay=0.5, grad_clip=1e-30, optimizer=optimizer)
@@ -264,7 +267,7 @@ def test_dropout_differs_from_step_to_step_and_matters(monkeypatch):
 
 
 @every_cell
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+@pytest.mark.parametrize("optimizer", ["soap", "muon", "adamw"])
 @pytest.mark.parametrize("layers", [1, 2])
 def test_one_worker_and_several_make_the_same_losses(cell, optimizer, layers):
     """To the rounding of sums; the masks and the fresh starts are drawn for all columns, however they are shared out."""
