@@ -1,4 +1,4 @@
-"""The optimizer: SOAP for all matrices or Muon for those of the recurrent layers, AdamW for the rest; and what a snapshot holds.
+"""The optimizer: SOAP for all matrices, or Muon for those of the recurrent layers, and AdamW for the rest.
 
 All by functions instead of `torch.optim.Optimizer`, whose making imports torch's compiler: 1.9 seconds on two cores, as long
 as torch itself takes, and every run would begin with them.
@@ -28,7 +28,7 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 3
 """Of the usual five; the two last change nothing that can be measured here, and each costs as much as 100 characters."""
 
-SOAP_BETAS = (0.8, 0.95)
+SOAP_BETAS = (0.7, 0.95)
 SOAP_EPSILON = 1e-5
 GRAM_DECAY = 0.95
 SHIFT = 1e-4
@@ -46,8 +46,8 @@ def method(name: str, optimizer: str) -> str:
 
 
 class Optimizer:
-    """AdamW (Loshchilov and Hutter 2019) for all weights, SOAP (Vyas et al. 2024) for all matrices, or Muon (Jordan et al. 2024)
-    for the recurrent layers' matrices.
+    """AdamW (Loshchilov and Hutter 2019) for all weights, or in its place SOAP (Vyas et al. 2024) for all matrices or Muon
+    (Jordan et al. 2024) for those of the recurrent layers.
 
     SOAP is Adam in the eigenbasis of the gradients' second moments, here of their columns only: what a matrix reads is a
     character's embedding or a hidden state, whose units vary together, and in that basis they vary each by itself. Muon
@@ -116,7 +116,7 @@ class Optimizer:
         for name in self._soap:
             basis = self._moments[name]["basis"].to(self._dtype)
             update = functools.partial(soap, basis=basis, lr=rate, weight_decay=self._weight_decay, steps=self._steps)
-            # Rows are alike to SOAP; blocks as large as the recurrent matrix of a gate keep all threads busy and fit their caches.
+            # SOAP treats all rows alike; blocks as large as the recurrent matrix of a gate keep the threads busy.
             rows = max(1, self._hidden_size**2 // len(basis))
             tasks += [functools.partial(update, *block) for block in self._blocks(rows, name, "rotated_avg", "rotated_avg_sq")]
         for name in self._muon:
@@ -186,14 +186,14 @@ def _turns(step: int) -> bool:
 
 @torch.no_grad()
 def add_to_gram(gram: Tensor, gradient: Tensor, dtype: torch.dtype, steps: int) -> None:
-    """Let ``gram`` (columns, columns), the moving average of G'G, follow ``gradient`` G (rows, columns) in its step ``steps``."""
+    """Let ``gram`` (columns, columns), the moving average of G'G, follow ``gradient`` G (rows, columns) of step ``steps``."""
     g = gradient.to(dtype)
     gram.lerp_((g.mT @ g).to(gram.dtype), 1.0 if steps == 1 else 1 - GRAM_DECAY)
 
 
 @torch.no_grad()
 def turn(gram: Tensor, basis: Tensor, rotated_avg: Tensor) -> None:
-    """Bring ``basis`` (columns, columns) nearer to the eigenvectors of ``gram``, and ``rotated_avg`` (rows, columns) along with it.
+    """Bring ``basis`` (columns, columns) nearer to the eigenvectors of ``gram``, and ``rotated_avg`` (rows, columns) with it.
 
     One step of orthogonal iteration, which from a basis of a few steps before is all it takes; from zeros it starts with the
     identity. A ``gram`` that is no finite numbers, in a run that diverges, turns nothing.
@@ -221,8 +221,8 @@ def soap(
     weight_decay: float,
     steps: int,
 ) -> None:
-    """Step ``steps`` of Adam, in place, on rows of a matrix (rows, columns), in the ``basis`` (columns, columns) of its columns;
-    products are in the basis's dtype.
+    """Step ``steps`` of Adam, in place, on rows of a matrix (rows, columns), in the ``basis`` (columns, columns) of its
+    columns; products are in the basis's dtype.
     """
     first, second = SOAP_BETAS
     rotated = (gradient.to(basis.dtype) @ basis).to(rotated_avg.dtype)

@@ -159,8 +159,9 @@ def plan(
 
 
 def _columns(characters: int) -> int:
-    """32; fewer for a short text, which wants more updates from a pass."""
-    return max(4, min(8, characters // 1024), min(32, characters // 12288))
+    """32; fewer for a short text, which wants more updates from a pass; up to 64 for a long one, whose parts are less alike."""
+    fewer = max(4, min(8, characters // 1024), min(32, characters // 12288))
+    return max(fewer, 4 * round(min(8 * (characters / 1.2e6) ** 0.5, 16)))
 
 
 def _fitting_size(characters: int, work: float) -> float:
@@ -181,9 +182,11 @@ def _optimizer(characters: int) -> str:
 
 
 def _learning_rate(optimizer: str, hidden: int, columns: int) -> float:
-    """Wider layers want a lower rate, larger batches a higher one."""
-    peak = {"soap": 0.01, "muon": 0.01, "adamw": 0.007}[optimizer]
-    return float(f"{min(max(peak * (REFERENCE_SIZE / hidden * columns / 32) ** 0.5, 0.001), 0.02):.2g}")
+    """Wider layers want a lower rate, larger batches a higher one: SOAP's in proportion where they are large."""
+    peak = {"soap": 0.012, "muon": 0.01, "adamw": 0.007}[optimizer]
+    batches = columns / 32
+    by_columns = batches if optimizer == "soap" and batches > 1 else batches**0.5
+    return float(f"{min(max(peak * (REFERENCE_SIZE / hidden) ** 0.5 * by_columns, 0.001), 0.03):.2g}")
 
 
 def _output_dropout(passes: float) -> float:
