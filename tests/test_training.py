@@ -210,8 +210,8 @@ def test_the_state_is_zero_again_where_an_epoch_begins(monkeypatch):
 @pytest.mark.parametrize("optimizer", ["soap", "muon", "adamw"])
 @pytest.mark.parametrize("share", [0.01, 1000.0])
 def test_gradients_are_clipped_by_their_global_norm_and_reported_unclipped(share, optimizer):
-    """After one step AdamW's first moment is a tenth of the gradient that it was given, SOAP's three tenths of it in another basis,
-    and Muon's momentum a twentieth.
+    """After one step AdamW's first moment is a tenth of the gradient that it was given, SOAP's three tenths of it in another
+    basis, and Muon's momentum a twentieth.
     """
     norm = run(trainer_of(steps=1, optimizer=optimizer))[0][0]["grad_norm"]
     events, store = run(trainer_of(steps=1, optimizer=optimizer, grad_clip=norm * share))
