@@ -161,7 +161,7 @@ def plan(
 def _columns(characters: int) -> int:
     """32; fewer for a short text, which wants more updates from a pass; up to 64 for a long one, whose parts are less alike."""
     fewer = max(4, min(8, characters // 1024), min(32, characters // 12288))
-    return max(fewer, 4 * round(min(8 * (characters / 1.2e6) ** 0.5, 16)))
+    return max(fewer, 4 * round(min(8 * math.sqrt(characters / 1.2e6), 16)))
 
 
 def _fitting_size(characters: int, work: float) -> float:
