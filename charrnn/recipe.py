@@ -191,7 +191,7 @@ def _learning_rate(optimizer: str, hidden: int, columns: int) -> float:
 
 def _output_dropout(passes: float) -> float:
     """None while the text is new, more with every doubling of the passes."""
-    return round(min(max(0.19 * math.log2(max(passes, 1e-9) / 3), 0.0), 0.6), 2)
+    return round(min(max(0.16 * math.log2(max(passes, 1e-9) / 2.6), 0.0), 0.6), 2)
 
 
 def _short(count: float) -> str:
