@@ -73,8 +73,6 @@ class Optimizer:
             ([name for name in rest if weights[name].ndim > 1], config.weight_decay),
             ([name for name in rest if weights[name].ndim == 1], 0.0),
         ]
-        # Fused AdamW counts its steps on the device, weight by weight.
-        self._counts = {name: torch.zeros((), dtype=torch.float32, device=weights[name].device) for name in rest}
         self._steps = 0
 
     @staticmethod
@@ -146,7 +144,8 @@ class Optimizer:
             [self._moments[name]["exp_avg"] for name in names],
             [self._moments[name]["exp_avg_sq"] for name in names],
             [],
-            [self._counts[name] for name in names],
+            # Fused AdamW counts by itself, on the device, weight by weight.
+            [torch.full((), self._steps - 1.0, device=weight.device) for weight in weights],
             fused=weights[0].device.type in ("cpu", "cuda"),
             amsgrad=False,
             beta1=BETAS[0],
@@ -158,7 +157,7 @@ class Optimizer:
         )
 
     def state(self) -> tuple[dict[str, Tensor], int]:
-        """The moments, each of its weight's shape, by the names of `state_shapes`, and how many steps AdamW has counted."""
+        """The moments, each of its weight's shape, by the names of `state_shapes`, and how many steps were made."""
         tensors = {
             f"optimizer.{moment}.{name}": tensor
             for name, moments in self._moments.items()
@@ -175,8 +174,6 @@ class Optimizer:
         for name, moment in self.state()[0].items():
             moment.copy_(tensors[name])
         self._steps = steps
-        for count in self._counts.values():
-            count.fill_(float(steps))
 
 
 def _turns(step: int) -> bool:

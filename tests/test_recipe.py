@@ -34,7 +34,7 @@ def hidden(made):
     return made.model["hidden_size"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.integers(1, 10**12), st.integers(1, 0x110001), lengths, st.sampled_from([None, 1.0, 92682.0, 1e12]))
 def test_every_text_and_length_gets_settings_that_are_legal_and_each_a_reason(characters, vocab_size, length, speed):
     made = plan(characters, vocab_size, {}, length, speed)
@@ -72,7 +72,7 @@ def test_all_that_can_be_chosen_is_tried_here():
     assert GIVEN.keys() == CHOSEN
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.sets(st.sampled_from(sorted(GIVEN))), lengths)
 def test_what_is_given_is_kept_and_called_given(names, length):
     model, training = asked(names)
@@ -122,7 +122,7 @@ def test_more_text_is_never_a_smaller_network_nor_more_regularisation(minutes, s
     assert hidden(plans[0]) < hidden(plans[-1])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.integers(5000, 10**8), st.integers(5000, 10**8), st.sampled_from(MINUTES), st.sampled_from(MINUTES))
 def test_the_choice_is_monotone_between_any_two_texts_and_times(one, other, minutes, longer):
     few, many = sorted((one, other))
@@ -179,7 +179,7 @@ def assert_no_jump(one, other):
         assert a[name] == b[name], name
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     st.integers(5000, 10**8),
     st.floats(0.83, 1.2),
@@ -195,7 +195,7 @@ def test_a_text_a_fifth_longer_or_shorter_makes_no_jump(characters, factor, leng
     assert_no_jump(one, other)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.integers(5000, 10**8), st.floats(0.2, 1000), st.floats(0.83, 1.2))
 def test_a_time_a_fifth_longer_or_shorter_makes_no_jump(characters, minutes, factor):
     assert_no_jump(planned(characters, minutes=minutes), planned(characters, minutes=minutes * factor))
@@ -207,6 +207,19 @@ def test_a_small_text_gets_a_small_or_heavily_regularised_network(minutes):
     assert hidden(small) < hidden(large)
     assert small.training["dropout_output"] >= 0.4
     assert large.training["dropout_output"] <= small.training["dropout_output"] - 0.3
+
+
+def test_a_long_text_is_read_in_more_columns_at_a_rate_that_grows_with_them():
+    short, long = (planned(characters, model={"hidden_size": 384}, minutes=3) for characters in (1_000_000, 10_000_000))
+    assert short.training["optimizer"] == long.training["optimizer"] == "soap"
+    assert (short.training["batch_size"], long.training["batch_size"]) == (32, 64)
+    assert long.training["lr"] == pytest.approx(2 * short.training["lr"], rel=0.02)
+    by_root = [planned(1_000_000, optimizer="adamw", batch_size=columns).training["lr"] for columns in (32, 64)]
+    assert by_root[1] == pytest.approx(math.sqrt(2) * by_root[0], rel=0.02)
+
+
+def test_a_short_text_which_is_soon_learnt_by_heart_gets_the_slower_optimizer():
+    assert [planned(characters).training["optimizer"] for characters in (50_000, 200_000)] == ["adamw", "soap"]
 
 
 def test_a_text_read_less_than_once_is_learnt_without_dropout():
@@ -228,7 +241,7 @@ def test_options_parse_back_to_what_was_planned(minutes):
             assert (interval.parse(name, text) if interval else text) == values[name], name
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.floats(1, 1e12))
 def test_a_speed_is_rounded_to_the_nearest_power_of_the_square_root_of_2(speed):
     rounded = rounded_speed(speed)
