@@ -47,16 +47,19 @@ def _setting(
     text: str,
     *spellings: str,
     option: str | None = None,
+    metavar: str | None = None,
+    default: str | None = None,
     panel: str | None = None,
     envvar: str | None = None,
 ) -> Any:
-    """An option for one field of a configuration: its default and its limits come from there."""
-    default, interval, choices = limits(config, name)
+    """An option for one field of a configuration: its limits come from there, and its default if none is told."""
+    chosen, interval, choices = limits(config, name)
     option = option or option_name(name)
     if name in recipe.CHOSEN:
-        text += " (default: chosen for text and time)"
-    elif default is not None:
-        text += f" (default: {default:g})" if isinstance(default, float) else f" (default: {default})"
+        chosen = recipe.FIXED.get(name, "fitted to the text and the time")
+    default = default or (f"{chosen:g}" if isinstance(chosen, float) else chosen)
+    if default is not None:
+        text += f" (default: {default})"
 
     def parse(given: object) -> Any:
         if interval is not None:
@@ -65,7 +68,7 @@ def _setting(
             raise UsageError(f"{option} must be one of {', '.join(choices)}, not {given!s:.80}")
         return given
 
-    metavar = "|".join(choices) if interval is None else "INT" if interval.integer else "NUMBER"
+    metavar = metavar or ("|".join(choices) if interval is None else "INT" if interval.integer else "NUMBER")
     return typer.Option(option, *spellings, parser=parse, metavar=metavar, help=text, rich_help_panel=panel, envvar=envvar)
 
 
@@ -131,13 +134,23 @@ def train(
     hidden_size: Annotated[int | None, _setting(ModelConfig, "hidden_size", "Units per layer.", panel=_NETWORK)] = None,
     num_layers: Annotated[int | None, _setting(ModelConfig, "num_layers", "Recurrent layers.", panel=_NETWORK)] = None,
     embedding_size: Annotated[
-        int | None, _setting(ModelConfig, "embedding_size", "Size of a character's vector.", panel=_NETWORK)
+        int | None,
+        _setting(
+            ModelConfig,
+            "embedding_size",
+            "Size of a character's vector.",
+            default="64, or 128 above 256 symbols",
+            panel=_NETWORK,
+        ),
     ] = None,
-    steps: Annotated[int | None, _setting(TrainConfig, "steps", "So many updates.", panel=_LENGTH)] = None,
-    epochs: Annotated[float | None, _setting(TrainConfig, "epochs", "So many passes over the text.", panel=_LENGTH)] = None,
+    steps: Annotated[int | None, _setting(TrainConfig, "steps", "Number of updates.", panel=_LENGTH)] = None,
+    epochs: Annotated[
+        float | None,
+        _setting(TrainConfig, "epochs", "Number of passes over the training text; may be a fraction.", panel=_LENGTH),
+    ] = None,
     minutes: Annotated[
         float | None,
-        _setting(TrainConfig, "minutes", "So long by the clock, start-up included; 3 if no length is given.", panel=_LENGTH),
+        _setting(TrainConfig, "minutes", "Minutes by the clock, start-up included (3 if no length is given).", panel=_LENGTH),
     ] = None,
     batch_size: Annotated[
         int | None, _setting(TrainConfig, "batch_size", "Columns of text read in parallel.", panel=_OPTIMIZATION)
@@ -157,7 +170,8 @@ def train(
         _setting(
             TrainConfig,
             "optimizer",
-            "soap: for all matrices; muon: for the recurrent ones; AdamW for the rest.",
+            "soap for all matrices, muon for the recurrent layers' matrices, adamw for the rest or for all.",
+            default=f"soap from {recipe.SOAP_CHARACTERS:,} training characters on, else adamw",
             panel=_OPTIMIZATION,
         ),
     ] = None,
@@ -168,21 +182,27 @@ def train(
             "dropout_output",
             "Short for all three: P between layers and at the output, P / 4 at the input.",
             option="--dropout",
+            metavar="P",
             panel=_OPTIMIZATION,
         ),
     ] = None,
     dropout_input: Annotated[
         float | None,
-        _setting(TrainConfig, "dropout_input", "Locked dropout on the characters' vectors.", panel=_OPTIMIZATION),
+        _setting(
+            TrainConfig,
+            "dropout_input",
+            "Locked dropout on the characters' vectors, at least 0 and below 1.",
+            panel=_OPTIMIZATION,
+        ),
     ] = None,
     dropout_between: Annotated[
-        float | None, _setting(TrainConfig, "dropout_between", "Locked dropout between layers.", panel=_OPTIMIZATION)
+        float | None, _setting(TrainConfig, "dropout_between", "The same between layers.", panel=_OPTIMIZATION)
     ] = None,
     dropout_output: Annotated[
         float | None,
-        _setting(TrainConfig, "dropout_output", "Locked dropout on the last layer's output.", panel=_OPTIMIZATION),
+        _setting(TrainConfig, "dropout_output", "The same on the last layer's output.", panel=_OPTIMIZATION),
     ] = None,
-    seed: Annotated[int | None, _setting(TrainConfig, "seed", "Of every random choice.", panel=_OPTIMIZATION)] = None,
+    seed: Annotated[int | None, _setting(TrainConfig, "seed", "Seed of every random choice.", panel=_OPTIMIZATION)] = None,
     level: Annotated[str | None, _setting(TrainConfig, "level", "Characters or raw bytes.", panel=_TEXT)] = None,
     min_count: Annotated[
         int | None, _setting(TrainConfig, "min_count", "Rarer characters become the unknown one.", panel=_TEXT)
@@ -190,11 +210,14 @@ def train(
     encoding: Annotated[
         str | None,
         typer.Option(
-            help="Of the files; by default UTF-8, or UTF-16 by its byte-order mark.", metavar="NAME", rich_help_panel=_TEXT
+            help="Encoding of the files (default: UTF-8, or what a byte-order mark says).",
+            metavar="NAME",
+            rich_help_panel=_TEXT,
         ),
     ] = None,
     val_fraction: Annotated[
-        float | None, _setting(TrainConfig, "val_fraction", "Share at the end kept for validation.", panel=_TEXT)
+        float | None,
+        _setting(TrainConfig, "val_fraction", "Share at the end kept for validation, at least 0 and below 1.", panel=_TEXT),
     ] = None,
     out: Annotated[
         Path | None,
@@ -216,20 +239,26 @@ def train(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="Start a new run from the weights of a checkpoint or run; characters keep theirs.",
+            help="Start a new run from the weights of a checkpoint or run; each character keeps its own.",
             rich_help_panel=_BOOKKEEPING,
         ),
     ] = None,
     eval_every: Annotated[
         int | None,
-        _setting(TrainConfig, "eval_every", "Steps between evaluations (default: a tenth of the run).", panel=_BOOKKEEPING),
+        _setting(
+            TrainConfig,
+            "eval_every",
+            "Steps between evaluations.",
+            default="at 8 % of the run, then every tenth",
+            panel=_BOOKKEEPING,
+        ),
     ] = None,
     save_every: Annotated[
         float | None, _setting(TrainConfig, "save_every", "Seconds between saves.", panel=_BOOKKEEPING)
     ] = None,
     log_every: Annotated[
         int | None,
-        _setting(TrainConfig, "log_every", "Steps between step events (default: about one a second).", panel=_BOOKKEEPING),
+        _setting(TrainConfig, "log_every", "Steps between step events.", default="about one a second", panel=_BOOKKEEPING),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan and the command that repeats it.", rich_help_panel=_BOOKKEEPING)
@@ -238,11 +267,17 @@ def train(
         str | None, _setting(TrainConfig, "device", "Where to train.", panel=_MACHINE, envvar="CHARRNN_DEVICE")
     ] = None,
     precision: Annotated[
-        str | None, _setting(TrainConfig, "precision", "Of the matrix products (weights stay fp32).", panel=_MACHINE)
+        str | None, _setting(TrainConfig, "precision", "Precision of the matrix products; weights stay fp32.", panel=_MACHINE)
     ] = None,
     workers: Annotated[
         int | None,
-        _setting(TrainConfig, "workers", "Threads that share the columns on a CPU (default: one per core).", panel=_MACHINE),
+        _setting(
+            TrainConfig,
+            "workers",
+            "Threads that share the columns on a CPU.",
+            default="one per core for the LSTM, else 1",
+            panel=_MACHINE,
+        ),
     ] = None,
     as_json: _Json = False,
     quiet: _Quiet = False,
@@ -404,7 +439,12 @@ def sample(
     ] = None,
     escapes: Annotated[
         bool,
-        typer.Option("-e", "--escapes", help=r"Decode \n, \t, \\, \uXXXX in texts given by options.", rich_help_panel=_PROMPT),
+        typer.Option(
+            "-e",
+            "--escapes",
+            help=r"Decode \n, \t, \r, \0, \\, \uXXXX, \UXXXXXXXX in texts given by options.",
+            rich_help_panel=_PROMPT,
+        ),
     ] = False,
     no_echo: Annotated[
         bool, typer.Option("--no-echo", help="Don't print the prompt before the new text.", rich_help_panel=_PROMPT)
@@ -420,7 +460,14 @@ def sample(
     ] = False,
     repetition_penalty: Annotated[
         float | None,
-        _setting(SampleConfig, "repetition_penalty", "Above 1: recent characters are less likely.", panel=_DRAWING),
+        _setting(
+            SampleConfig,
+            "repetition_penalty",
+            "Above 1: recent characters are less likely.",
+            metavar="X",
+            default="off",
+            panel=_DRAWING,
+        ),
     ] = None,
     repetition_window: Annotated[
         int | None, _setting(SampleConfig, "repetition_window", "How many characters are recent.", panel=_DRAWING)
@@ -443,25 +490,49 @@ def sample(
         ),
     ] = None,
     top_k: Annotated[
-        int | None, _setting(SampleConfig, "top_k", "Draw from the K likeliest characters only.", panel=_DRAWING)
+        int | None,
+        _setting(
+            SampleConfig, "top_k", "Draw from the K likeliest characters only.", metavar="K", default="off", panel=_DRAWING
+        ),
     ] = None,
     typical: Annotated[
         float | None,
-        _setting(SampleConfig, "typical", "Draw from the most typical that together reach probability P.", panel=_DRAWING),
+        _setting(
+            SampleConfig,
+            "typical",
+            "Draw from the most typical that together reach probability P, above 0 and at most 1.",
+            metavar="P",
+            default="off",
+            panel=_DRAWING,
+        ),
     ] = None,
     top_p: Annotated[
         float | None,
-        _setting(SampleConfig, "top_p", "Draw from the likeliest that together reach probability P.", panel=_DRAWING),
+        _setting(
+            SampleConfig,
+            "top_p",
+            "Draw from the likeliest that together reach probability P, above 0 and at most 1.",
+            metavar="P",
+            default="off",
+            panel=_DRAWING,
+        ),
     ] = None,
     min_p: Annotated[
         float | None,
-        _setting(SampleConfig, "min_p", "Draw from those at least P times as likely as the likeliest.", panel=_DRAWING),
+        _setting(
+            SampleConfig,
+            "min_p",
+            "Draw from those at least P times as likely as the likeliest, P from 0 to 1.",
+            metavar="P",
+            default="off",
+            panel=_DRAWING,
+        ),
     ] = None,
     num_samples: Annotated[
-        int | None, _setting(SampleConfig, "num_samples", "So many texts from every prompt.", "-N", panel=_MANY)
+        int | None, _setting(SampleConfig, "num_samples", "Number of texts from every prompt.", "-N", panel=_MANY)
     ] = None,
     best_of: Annotated[
-        int | None, _setting(SampleConfig, "best_of", "Draw K texts for each and keep the likeliest.", panel=_MANY)
+        int | None, _setting(SampleConfig, "best_of", "Draw K texts for each and keep the likeliest.", metavar="K", panel=_MANY)
     ] = None,
     separator: Annotated[
         str | None,
@@ -534,7 +605,7 @@ def sample(
 @app.command(no_args_is_help=True)
 def score(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="Text files, .gz files, directories of *.txt, or - for stdin.")
+        list[str], typer.Argument(metavar="FILE...", help="Text files, .gz files, directories of *.txt, or - for stdin.")
     ],
     checkpoint: _Checkpoint = None,
     window: Annotated[
@@ -554,12 +625,13 @@ def score(
         ),
     ] = False,
     encoding: Annotated[
-        str | None, typer.Option(help="Of the files; by default UTF-8, or UTF-16 by its byte-order mark.", metavar="NAME")
+        str | None,
+        typer.Option(help="Encoding of the files (default: UTF-8, or what a byte-order mark says).", metavar="NAME"),
     ] = None,
     as_json: _Json = False,
     quiet: _Quiet = False,
 ) -> None:
-    """Tell how well a network foresees each FILE, in bits per character: the fewer, the better."""
+    """Tell how well a network predicts each FILE, in bits per character: the fewer, the better."""
     console, config = _console(quiet), ScoreConfig(window=window, encoding=encoding)
     ways = {"--window": window is not None, "--lines": by_line, "--rank": rank, "--exact": exact}
     if len(given := [option for option, wanted in ways.items() if wanted]) > 1 or (rank and per_char):
@@ -705,16 +777,20 @@ def inspect(
             "-c",
             "--checkpoint",
             metavar="PATH",
-            help="A checkpoint or a run; several for --memory and --contribution.",
+            help="A checkpoint or a run (default: the most recent best.safetensors under checkpoints/);"
+            " several for --memory and --contribution.",
             envvar="CHARRNN_CHECKPOINT",
             autocompletion=_complete_checkpoint,
         ),
     ] = None,
     units: Annotated[bool, typer.Option("--units", help="Only which unit follows which feature of the text.")] = False,
     unit: Annotated[
-        str | None, typer.Option(metavar="L:U", help="The text coloured by unit U of layer L; 0:7c is an LSTM's cell.")
+        str | None, typer.Option(metavar="L:U", help="Colour the text by unit U of layer L; 0:7c is an LSTM's cell.")
     ] = None,
-    color: Annotated[str | None, _setting(InspectConfig, "color", "The text coloured by that.")] = None,
+    color: Annotated[
+        str | None,
+        _setting(InspectConfig, "color", "Colour the text by its surprise or entropy (bits), or by the change of the state."),
+    ] = None,
     memory: Annotated[
         bool, typer.Option("--memory", help="How far back gradients and information reach (needs torch).")
     ] = False,

@@ -22,13 +22,15 @@ ASSUMED_SPEED = 65536.0
 """Reference characters per second where nothing is timed: what two cores make."""
 SOAP_CHARACTERS = 100_000
 """From texts of this length on SOAP learns more in any time; from shorter ones AdamW generalises better."""
-WEIGHT_DECAY = 0.1
-"""With SOAP it is the best regulariser, and on new text too it pays; the study's best runs with AdamW had as much."""
 PACE = 0.75
 """What a run keeps of a speed measured in an instant: evaluations, saves, SOAP, and the machine's other work take the rest."""
 UNIT = 32
 """Hidden sizes are multiples of this, which suits the kernels."""
 
+FIXED = {"cell": "lstm", "num_layers": 1, "bptt": 64, "weight_decay": 0.1}
+"""What suits every text and budget. With SOAP weight decay is the best regulariser, and on new text too it pays; the study's
+best runs with AdamW had as much.
+"""
 PLANNED = {
     "model": ("cell", "num_layers", "hidden_size", "embedding_size"),
     "training": (
@@ -113,7 +115,7 @@ def plan(
         return value
 
     columns = choose(training, "batch_size", _columns(characters), "enough for the kernels, few enough for the text")
-    bptt = choose(training, "bptt", 64, "what a word, a line and their neighbours span")
+    bptt = choose(training, "bptt", FIXED["bptt"], "what a word, a line and their neighbours span")
     timed = length.steps is None and length.epochs is None
     if length.steps is not None:
         work = float(length.steps * columns * bptt)
@@ -123,8 +125,8 @@ def plan(
         assert length.minutes is not None
         work = 60 * length.minutes * (speed or ASSUMED_SPEED)
 
-    cell = choose(model, "cell", "lstm", "remembers longest")
-    layers = choose(model, "num_layers", 1, "one wide layer learns more per second than two narrow ones")
+    cell = choose(model, "cell", FIXED["cell"], "remembers longest")
+    layers = choose(model, "num_layers", FIXED["num_layers"], "one wide layer learns more per second than two narrow ones")
     paid = f"{_short(work)} characters of work, {_short(characters)} of text"
     fitting = _fitting_size(characters, work / layers)
     hidden = choose(model, "hidden_size", int(UNIT * round(fitting / UNIT)), paid)
@@ -146,7 +148,7 @@ def plan(
         "dropout_input": choose(training, "dropout_input", round(1.35 * at_output**3, 3), often),
         "dropout_between": choose(training, "dropout_between", round(at_output / 2, 3), often),
         "dropout_output": choose(training, "dropout_output", at_output, often),
-        "weight_decay": choose(training, "weight_decay", WEIGHT_DECAY, "keeps the weights small"),
+        "weight_decay": choose(training, "weight_decay", FIXED["weight_decay"], "keeps the weights small"),
     }
     return Plan(
         chosen_model,

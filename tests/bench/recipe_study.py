@@ -2,10 +2,11 @@
 
     python tests/bench/recipe_study.py TEXT... [--minutes 1 3 10] [--settings plan 384 512:in=.1,out=.4,wd=.05]
 
-A setting is a hidden size with dropouts (``in``, ``out``), weight decay (``wd``), chunk length (``bptt``), columns (``n``) or
-optimizer (``opt``); ``plan`` is whatever the recipe chooses. By default a minute stands for as many steps as a quiet machine
-of ``--speed`` would make, so that a busy machine changes nothing; ``--wall`` measures real minutes. Each line also says what
-``xz -9`` needs for the whole text, in bits per UTF-8 byte. The large text is made from the interpreter's own sources:
+A setting is a hidden size with dropouts (``in``, ``out``), weight decay (``wd``), chunk length (``bptt``), columns (``n``),
+optimizer (``opt``), learning rate (``lr``), ``cell`` or ``layers``; ``plan`` is whatever the recipe chooses. By default a
+minute stands for as many steps as a quiet machine of ``--speed`` would make, so that a busy machine changes nothing;
+``--wall`` measures real minutes. Each line also says what ``xz -9`` needs for the whole text, in bits per UTF-8 byte.
+The large text is made from the interpreter's own sources:
 
     python tests/bench/recipe_study.py --write-stdlib stdlib.txt
 """
@@ -35,7 +36,7 @@ OPTIONS = {
     "lr": "--lr",
     "opt": "--optimizer",
     "cell": "--cell",
-    "layers": "--num-layers",
+    "layers": "--layers",
 }
 
 
