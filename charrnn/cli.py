@@ -23,7 +23,7 @@ from charrnn.config import InspectConfig, ModelConfig, NextConfig, SampleConfig,
 
 if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint, RunDirectory
-    from charrnn.console import Console
+    from charrnn.console import Console, StdoutError
     from charrnn.runs import Asked
     from charrnn.training import Trainer
 
@@ -297,18 +297,21 @@ def train(
     run, trainer, start = runs.begin(asked, _seconds_since_start, stop, console.say)
     with console.training(as_json=as_json) as view, _stop_on_signals(stop):
         for event in _logged(run, trainer, start):
-            if not stop.unheard:
+            if stop.unheard is None:
                 with _noticing_closed_stdout(stop):
                     view.show(event)
     if event["reason"] == "diverged":
         raise CharrnnError(f"{run.path}: training diverged twice; what was good before, at step {event['step']}, is kept there")
     if event["reason"] == "failed":
         raise CharrnnError(f"{run.path}: the last save failed; what was saved before it is as it was")
-    if stop.unheard:
-        raise typer.Exit(stop.exit_code)
     if event["reason"] != "finished":
-        console.say(f"charrnn: stopped and saved; go on by: charrnn train --resume {shlex.quote(str(run.path))}")
+        saved = f"stopped and saved; go on by: charrnn train --resume {shlex.quote(str(run.path))}"
+        if stop.unheard is not None and stop.exit_code == stop.unheard.exit_code:
+            raise type(stop.unheard)(f"{stop.unheard}; {saved}")
+        console.say(f"charrnn: {saved}")
         raise typer.Exit(stop.exit_code)
+    if stop.unheard is not None:
+        raise stop.unheard
     if not as_json:
         console.product(f"{event['best_path']}\n")
     console.finish()
@@ -336,7 +339,7 @@ class _Stop:
 
     reason: str | None = None
     exit_code: int = 0
-    unheard: bool = False
+    unheard: StdoutError | None = None
 
     def __call__(self) -> str | None:
         return self.reason
@@ -374,13 +377,13 @@ def _stop_on_signals(stop: _Stop) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _noticing_closed_stdout(stop: _Stop) -> Iterator[None]:
-    """Where nobody reads the events any more, end the run as a signal would: after its step, saved."""
-    from charrnn.console import StdoutClosedError
+    """Where the events can't be written any more, end the run as a signal would: after its step, saved."""
+    from charrnn.console import StdoutError
 
     try:
         yield
-    except StdoutClosedError as error:
-        stop.unheard = True
+    except StdoutError as error:
+        stop.unheard = error
         stop.ask("terminated", error.exit_code)
 
 
@@ -969,12 +972,12 @@ def run(arguments: list[str] | None = None) -> int:
 def main() -> NoReturn:
     """The console script."""
     code = run()
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        code = 141
-    if code == 141 and sys.stdout is not None:
-        # The interpreter's own flush at exit would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError as error:
+            if stream is sys.stdout and code == 0:
+                code = 141 if isinstance(error, BrokenPipeError) else 1
+            # The interpreter's own flush at exit would complain, and end with a code of its own.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from charrnn import CharrnnError
 from charrnn.notation import clock, gradient_line, sparkline, visible
@@ -20,15 +20,49 @@ if TYPE_CHECKING:
 Event = Mapping[str, Any]
 
 
-class StdoutClosedError(CharrnnError):
+class StdoutError(CharrnnError):
+    """What was to be written to stdout was not: the disk is full, say, or the terminal has hung up."""
+
+
+class StdoutClosedError(StdoutError):
     """Whoever read stdout went away; the program ends without a word."""
 
     exit_code = 141
 
 
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """Tell what keeps stdout from being written by a `StdoutError`."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise StdoutClosedError("stdout is closed") from error
+    except OSError as error:
+        raise StdoutError(f"stdout: {error.strerror or error}") from error
+
+
 class _Closed(io.StringIO):
     def write(self, text: str, /) -> int:
         raise BrokenPipeError
+
+
+class _Conversation:
+    """stderr, whose failing (the terminal has hung up, the disk behind it is full) shall fail nothing else."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class Console:
@@ -37,7 +71,7 @@ class Console:
     def __init__(self, stdout: IO[str] | None = None, stderr: IO[str] | None = None, *, quiet: bool = False) -> None:
         # A stream that the shell closed is None: nobody reads the product then, and nobody hears the conversation.
         self.stdout = stdout or sys.stdout or _Closed()
-        self.stderr = stderr or sys.stderr or io.StringIO()
+        self.stderr = cast("IO[str]", _Conversation(stderr or sys.stderr or io.StringIO()))
         self.quiet = quiet
         if hasattr(self.stdout, "reconfigure"):
             # stdout is UTF-8 whatever the locale; surrogateescape lets a path that isn't pass through unchanged.
@@ -46,20 +80,16 @@ class Console:
         self.stderr_is_terminal = self.stderr.isatty()
 
     def product(self, text: str, *, flush: bool = False) -> None:
-        """Write ``text`` to stdout as it is; raise `StdoutClosedError` if nobody reads it any more."""
-        try:
+        """Write ``text`` to stdout as it is; raise `StdoutError` if that fails, `StdoutClosedError` if nobody reads it."""
+        with _writing():
             self.stdout.write(text)
             if flush or self.stdout_is_terminal:
                 self.stdout.flush()
-        except BrokenPipeError as error:
-            raise StdoutClosedError("stdout is closed") from error
 
     def finish(self) -> None:
-        """Flush stdout; raise `StdoutClosedError` if that is too late."""
-        try:
+        """Flush stdout; raise `StdoutError` if that is too late."""
+        with _writing():
             self.stdout.flush()
-        except BrokenPipeError as error:
-            raise StdoutClosedError("stdout is closed") from error
 
     def say(self, text: str) -> None:
         """A line of conversation."""
@@ -75,10 +105,9 @@ class Console:
         self._line(f"charrnn: {text}")
 
     def _line(self, text: str) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            # One write: beside another program on the same terminal the line stays whole.
-            self.stderr.write(visible(text).replace("\n", " ") + "\n")
-            self.stderr.flush()
+        # One write: beside another program on the same terminal the line stays whole.
+        self.stderr.write(visible(text).replace("\n", " ") + "\n")
+        self.stderr.flush()
 
     @property
     def width(self) -> int:
@@ -93,13 +122,10 @@ class Console:
 
         width = None if self.stdout_is_terminal else 10_000
         rich = RichConsole(file=self.stdout, width=width, color_system="auto" if self.stdout_is_terminal else None)
-        try:
-            with rich.capture() as capture:
-                rich.print(table)
-            text = capture.get()
-            self.product(text if self.stdout_is_terminal else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
-        except BrokenPipeError as error:
-            raise StdoutClosedError("stdout is closed") from error
+        with rich.capture() as capture:
+            rich.print(table)
+        text = capture.get()
+        self.product(text if self.stdout_is_terminal else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
 
     @contextlib.contextmanager
     def training(self, *, as_json: bool) -> Iterator[TrainingView]:
@@ -182,14 +208,15 @@ class PlainView(TrainingView):
                         f"  train {event['bits_per_char']:.3f} bits/char  lr {event['learning_rate']:.2g}"
                         f"  grad norm {event['grad_norm']:.2f}  {event['chars_per_second']:,.0f} chars/s"
                     )
-            case "eval" if event["val_bits_per_char"] is not None:
+            case "eval":
                 best = "  best so far" if event["best"] else ""
-                say(
-                    f"{clock(event['seconds'])}  step {event['step']:,}"
-                    f"  validation {event['val_bits_per_char']:.3f} bits/char{best}"
-                )
+                if event["val_bits_per_char"] is not None:
+                    say(
+                        f"{clock(event['seconds'])}  step {event['step']:,}"
+                        f"  validation {event['val_bits_per_char']:.3f} bits/char{best}"
+                    )
                 if event.get("advice"):
-                    self._console.say(f"charrnn: advice: {event['advice']}")
+                    say(f"charrnn: advice: {event['advice']}")
             case "warning":
                 self._console.warn(event["text"])
             case "end":

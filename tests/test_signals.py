@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shlex
 import signal
@@ -157,6 +158,45 @@ def test_a_full_disk_behind_stdout_is_one_line(arguments: tuple[str, ...], run: 
         )
     assert done.returncode == 1
     assert re.fullmatch(r"charrnn: [^\n]+\n", done.stderr.decode())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_training_saves_where_its_events_no_longer_fit_on_the_disk(start: Any, tmp_path: Path) -> None:
+    process = start(*ENDLESS, prefix=("sh", "-c", 'exec "$@" > /dev/full', "sh"))
+    code, _, said = process.finish()
+    assert code == 1
+    assert "Traceback" not in said
+    assert re.search(r"charrnn: stdout: [^\n]+; stopped and saved; go on by: charrnn train --resume \S+\n\Z", said)
+    checkpoint.read(tmp_path / "checkpoints/tale/last.safetensors")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(("sample", "--temp", "-1"), 2), (("info", "nowhere"), 1), (("--version",), 0)]
+)
+def test_a_full_disk_behind_stderr_changes_no_exit_code(arguments: tuple[str, ...], code: int) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "charrnn", *arguments], stdout=subprocess.DEVNULL, stderr=full, check=False
+        )
+    assert done.returncode == code
+
+
+def test_training_on_a_terminal_that_hangs_up_saves(tmp_path: Path) -> None:
+    (tmp_path / "tale.txt").write_text(TEXT)
+    ours, theirs = os.openpty()
+    on_it = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", on_it, sys.executable, "-m", "charrnn", *ENDLESS[:-1]]
+    process = subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    seen = b""
+    while b"validation" not in seen:  # The live display is up.
+        seen += os.read(ours, 1 << 16)
+    os.close(ours)
+    assert process.wait(timeout=60) == 129
+    log = [json.loads(line) for line in (tmp_path / "checkpoints/tale/log.jsonl").read_text().splitlines()]
+    assert (log[-1]["event"], log[-1]["reason"]) == ("end", "terminated")
+    assert_saved(tmp_path, log[-1]["step"])
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-"])
