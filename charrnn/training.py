@@ -23,7 +23,7 @@ from torch.nn import functional
 from charrnn import CharrnnError, UsageError, gradients, probe, sampling
 from charrnn.cells import Network
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config import MANY, ModelConfig, TrainConfig
 from charrnn.corpus import Corpus, Streams
 from charrnn.device import Workers, autocast, choose_device, choose_precision, choose_workers
 from charrnn.model import CharRNN
@@ -50,6 +50,8 @@ WARM_CHARACTERS = 256
 PROBE_CHARACTERS = 256
 SAMPLE_CHARACTERS = 80
 LOG_SECONDS = 1.0
+LARGEST_NORM = 1e20
+"""Norms of gradients are watched up to this, so that their sums stay finite."""
 SNAPSHOT_SECONDS = 5.0
 """How old the state that a divergence goes back to may be."""
 
@@ -134,8 +136,9 @@ class Progress:
     eval_characters: int = 0
     best_val_bits_per_char: float | None = None
     optimizer_steps: int = 0
-    attempt: int = 1  # 2 once a divergence was rewound
-    rate_scale: float = 1.0  # halved then
+    attempt: int = 1  # one more with every rewind, and with every learning rate given on resume
+    rewinds: int = 0  # since the latest learning rate was given
+    rate_scale: float = 1.0  # halved by a rewind
     loss_scale: float = 65536.0
     loss_scale_growth: int = 0
     watched_steps: float = 0.0  # since the latest evaluation, with the sum of their gradients' norms and how many were clipped
@@ -152,7 +155,8 @@ def read_training_state(snapshot: Checkpoint) -> tuple[TrainConfig, Progress]:
             value = getattr(progress, name)
             if default is None and value is None:
                 continue
-            if type(value) not in ((int,) if type(default) is int else (int, float)) or not 0 <= value < 1e15:
+            limit = math.inf if name in ("best_val_bits_per_char", "watched_norms") else MANY
+            if type(value) not in ((int,) if type(default) is int else (int, float)) or not 0 <= value < limit:
                 raise ValueError(name)
         if not all(isinstance(path, str) for path in facts.get("corpus_paths", [])):
             raise TypeError("corpus_paths")
@@ -301,7 +305,7 @@ class Trainer:
             aged = evaluating or saving or now - snapshot_at >= SNAPSHOT_SECONDS
             snapshot = self.snapshot() if aged else good
             if not (log.is_sound(self._explosion(now)) and _is_finite(snapshot)):
-                again = self.progress.attempt > 1
+                again = self.progress.rewinds > 0
                 yield self._rewind(good)
                 log, reason, evaluated_at, saved_at = _StepLog(now, self.progress.step), "", -1, now
                 yield from self._save(store)
@@ -339,13 +343,13 @@ class Trainer:
         now = self.progress
         self._restore(good)
         p = self.progress
-        p.attempt, p.rate_scale = now.attempt + 1, now.rate_scale / 2
+        p.attempt, p.rewinds, p.rate_scale = now.attempt + 1, now.rewinds + 1, now.rate_scale / 2
         p.best_val_bits_per_char, p.eval_characters, p.next_mark = (
             now.best_val_bits_per_char,
             now.eval_characters,
             now.next_mark,
         )
-        if now.attempt > 1:
+        if now.rewinds:
             p.attempt = now.attempt
             return _warning(f"the loss diverged again, by step {now.step:,}; try a lower --lr or --grad-clip")
         return _warning(f"the loss diverged by step {now.step:,}; back to step {p.step:,} with half the learning rate")
@@ -400,7 +404,7 @@ class Trainer:
             self._optimizer.step(lr, self._workers)
         self._scaler.update()
         # Steps that fp16's loss scaling skips have infinite gradients.
-        norm = grad_norm.detach().nan_to_num(nan=0.0, posinf=0.0)
+        norm = grad_norm.detach().nan_to_num(nan=0.0, posinf=0.0).clamp(max=LARGEST_NORM)
         watched = torch.stack([torch.ones_like(norm), norm, clipped.to(norm.dtype)])
         self._watched = self._watched + watched
         return loss, watched
@@ -601,10 +605,13 @@ class Trainer:
             )
         length = (self.config.steps, self.config.epochs, self.config.minutes)
         if self.config.lr != stored.lr:
-            p.rate_scale = 1.0
+            p.rate_scale, p.rewinds, p.attempt = 1.0, 0, p.attempt + 1
         if length != (stored.steps, stored.epochs, stored.minutes):
-            if self.total_steps is not None and self.total_steps <= p.step:
-                raise UsageError(f"the run has made {p.step:,} steps already; {self.total_steps:,} would be less")
+            if self._position(p.seconds) >= self._end():
+                if self.total_steps is not None:
+                    raise UsageError(f"the run has made {p.step:,} steps already; {self.total_steps:,} in all are no more")
+                took = f"taken {p.seconds / 60:.2f} minutes"
+                raise UsageError(f"the run has {took} already; {self.config.minutes:g} in all leave no time to train")
             # A run made longer warms up again and decays over the part that was added.
             p.schedule_from, p.next_mark = self._position(p.seconds), 0
             self.made_longer = True
@@ -664,7 +671,7 @@ class _StepLog:
 
     def is_sound(self, limit: float) -> bool:
         """Whether all losses are finite and their mean, in nats, is at most ``limit``."""
-        return self._steps == 0 or float(self._loss) / self._steps <= limit
+        return self._steps == 0 or (math.isfinite(self._loss) and float(self._loss) / self._steps <= limit)
 
     def event(self, trainer: Trainer, now: float) -> Event:
         p = trainer.progress

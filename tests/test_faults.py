@@ -473,6 +473,24 @@ def test_a_high_loss_during_warm_up_or_below_three_times_the_uniform_one_is_no_d
     assert events[-1]["attempt"] == 1
 
 
+def test_an_infinite_loss_is_a_divergence_during_warm_up_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    losing(monkeypatch, 1, 1, math.inf)
+    events = list(trainer_of(steps=200, log_every=1).run(Store()))
+    assert (events[-1]["reason"], events[-1]["attempt"]) == ("finished", 2)
+    assert all(math.isfinite(event["bits_per_char"]) for event in events if event["event"] == "step")
+
+
+def test_norms_of_exploding_gradients_that_clipping_tames_keep_no_run_from_going_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = torch.nn.utils.clip_grad_norm_
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *given: real(*given) * 0 + 3e38)
+    store = Store()
+    events = list(trainer_of(steps=40, log_every=1, eval_every=100).run(store))
+    assert all(math.isfinite(event["grad_norm"]) for event in events if event["event"] == "step")
+    monkeypatch.undo()
+    again = list(trainer_of(steps=80, resume=store.latest("last")).run(Store()))
+    assert (again[-1]["reason"], again[-1]["step"]) == ("finished", 80)
+
+
 def test_a_second_divergence_exits_with_1_and_keeps_what_was_good(
     tale: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -490,12 +508,29 @@ def test_a_second_divergence_exits_with_1_and_keeps_what_was_good(
 def test_a_run_that_goes_on_at_another_rate_after_a_divergence_is_logged(
     tale: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It starts with a fresh retry, so its attempt is the first again."""
+    """It is an attempt of its own, with a fresh retry."""
     losing(monkeypatch, 4, 1, math.nan)
     assert invoke("train", "tale.txt", *TINY, "--steps", "8", "--out", "run").code == 0
     assert crash.logged(Path("run")) == list(range(1, 9))
-    assert invoke("train", "--resume", "run", "--steps", "12", "--lr", "0.001").code == 0
+    losing(monkeypatch, 10, 1, math.nan)
+    result = invoke("train", "--resume", "run", "--steps", "12", "--lr", "0.001", "--json")
+    assert result.code == 0
     assert crash.logged(Path("run")) == list(range(1, 13))
+    assert events_of(result, "step")[0]["attempt"] == 3
+    assert events_of(result, "end")[0]["attempt"] == 4
+
+
+def test_after_a_second_divergence_a_run_at_another_rate_is_logged_from_where_it_goes_on(
+    tale: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        losing(patch, 6, 1000, math.nan)
+        assert invoke("train", "tale.txt", *TINY, "--steps", "30", "--log-every", "1", "--out", "run").code == 1
+    stopped = crash.sound_files(Path("run"))["last"].training["step"]
+    result = invoke("train", "--resume", "run", "--lr", "0.001", "--log-every", "1", "--json")
+    assert result.code == 0
+    log = [json.loads(line) for line in Path("run/log.jsonl").read_text().splitlines()]
+    assert [*steps_of(log, attempt=3)] == [*range(stopped + 1, 31)]
 
 
 # -- escapes ----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small_runs import DROPOUT, Clock, corpus_of, random_text, trainer_of
 
-from charrnn import CharrnnError, checkpoint, training
+from charrnn import CharrnnError, UsageError, checkpoint, training
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.training import Trainer
 
@@ -176,6 +176,14 @@ def test_a_resumed_run_of_minutes_spends_only_what_was_left_of_them(tmp_path):
     assert whole[-1]["step"] > 130
     assert second[-1]["seconds"] <= 1.2 * 1.05
     assert second[-1]["step"] == pytest.approx(whole[-1]["step"], abs=20)
+
+
+@pytest.mark.parametrize(("length", "less"), [({"steps": 20}, {"steps": 19}), ({"minutes": 0.02}, {"minutes": 0.01})])
+def test_a_length_that_is_used_up_already_is_refused(length, less, tmp_path):
+    settings = {"steps": None}
+    _, store = run(tmp_path / "first", "rnn", 1, **settings | length)
+    with pytest.raises(UsageError, match=r"already; \S+ in all (are no more|leave no time)"):
+        run(tmp_path / "less", "rnn", 1, resume=store.latest("last"), **settings | less)
 
 
 def test_a_run_made_longer_warms_up_again_and_decays_over_what_was_added(tmp_path):
