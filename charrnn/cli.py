@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import platform
+import re
 import shlex
 import signal
 import sys
@@ -19,7 +20,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from charrnn import CharrnnError, UsageError, __version__, recipe
-from charrnn.config import InspectConfig, ModelConfig, NextConfig, SampleConfig, ScoreConfig, TrainConfig, limits, option_name
+from charrnn.config import (
+    BenchConfig,
+    InspectConfig,
+    ModelConfig,
+    NextConfig,
+    SampleConfig,
+    ScoreConfig,
+    TrainConfig,
+    limits,
+    option_name,
+)
 
 if TYPE_CHECKING:
     from charrnn.checkpoint import Checkpoint, RunDirectory
@@ -836,8 +847,8 @@ def inspect(
 
 @app.command()
 def bench(
-    seconds: Annotated[float, typer.Option(metavar="NUMBER", help="About how long to measure.", min=1)] = 60.0,
-    rounds: Annotated[int, typer.Option(metavar="INT", help="How often the contenders take turns.", min=1)] = 5,
+    seconds: Annotated[float | None, _setting(BenchConfig, "seconds", "About how long to measure.")] = None,
+    rounds: Annotated[int | None, _setting(BenchConfig, "rounds", "How often the contenders take turns.")] = None,
     as_json: _Json = False,
 ) -> None:
     """Measure this machine: training, sampling, reading, starting; each beside a plain torch.nn loop."""
@@ -848,7 +859,9 @@ def bench(
     from charrnn import report
 
     console, figures = _console(False), []
-    for figure in benchmarks.measure(seconds, rounds):
+    given: dict[str, Any] = {"seconds": seconds, "rounds": rounds}
+    config = BenchConfig(**{name: value for name, value in given.items() if value is not None})
+    for figure in benchmarks.measure(config.seconds, config.rounds):
         figures.append(dataclasses.asdict(figure))
         if as_json:
             console.product(_json(figures[-1]), flush=True)
@@ -889,12 +902,6 @@ def _facts(found: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _json(record: Mapping[str, Any]) -> str:
-    import json
-
-    return json.dumps(record, ensure_ascii=False) + "\n"
-
-
 def _console(quiet: bool) -> Console:
     from charrnn.console import Console
 
@@ -926,6 +933,19 @@ def _process_start() -> float:
     return _IMPORTED
 
 
+def _json(record: Mapping[str, Any]) -> str:
+    from charrnn.notation import json_line
+
+    return json_line(record)
+
+
+_SMALLER = {
+    "charrnn train": "; try a smaller --hidden-size, --batch-size or --bptt",
+    "charrnn sample": "; try a smaller --num-samples or --best-of",
+}
+"""What to try where memory is short."""
+
+
 def _command(arguments: list[str]) -> str:
     """The command that ``arguments`` call, whose --help tells its options."""
     # No option before the command takes a value.
@@ -954,9 +974,11 @@ def run(arguments: list[str] | None = None) -> int:
         Console().error(str(error))
         return error.exit_code
     except (MemoryError, RuntimeError) as error:
-        if "memory" not in f"{type(error).__name__} {error}".lower():
+        # torch tells it by its own errors, in these words; an illegal access to memory is another matter.
+        if not isinstance(error, MemoryError) and not re.search("allocate memory|out of memory", str(error)):
             raise
-        Console().error("not enough memory; try a smaller --hidden-size, --batch-size or --bptt")
+        command = _command(sys.argv[1:] if arguments is None else arguments)
+        Console().error(f"not enough memory{_SMALLER.get(command, '')}")
         return 1
     except OSError as error:
         Console().error(f"{os.fsdecode(error.filename) + ': ' if error.filename else ''}{error.strerror or error}")

@@ -171,7 +171,7 @@ class TrainConfig(_Config):
     minutes: float | None = _number(None, 0, 1e9, low_open=True)
 
     lr: float = _number(1e-2, 0, low_open=True)
-    weight_decay: float = _number(0.01, 0)
+    weight_decay: float = _number(0.1, 0)
     grad_clip: float = _number(1.0, 0, low_open=True)
     optimizer: str = _choice("soap", "soap", "muon", "adamw")
     dropout_input: float = _number(0.0, 0, 1, high_open=True)
@@ -260,6 +260,14 @@ class NextConfig(_Config):
     """How much of the next character's distribution is shown."""
 
     top: int = _integer(10, 1, MANY)
+
+
+@dataclass(frozen=True)
+class BenchConfig(_Config):
+    """How long this machine is measured."""
+
+    seconds: float = _number(60.0, 1, 1e6)
+    rounds: int = _integer(5, 1, 1000)
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from charrnn import CharrnnError
-from charrnn.notation import clock, gradient_line, sparkline, visible
+from charrnn.notation import clock, gradient_line, json_line, sparkline, visible
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -160,7 +159,7 @@ class TrainingView:
         """Take in the next event."""
         self._render(event)
         if self._as_json:
-            self._console.product(json.dumps(event, ensure_ascii=False) + "\n", flush=True)
+            self._console.product(json_line(event), flush=True)
 
     def _render(self, event: Event) -> None:
         pass

@@ -160,7 +160,7 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """The finding as plain JSON values."""
-        return {**asdict(self), "needed": self.needed, "real": self.real}
+        return {**asdict(self), "name": self.name, "needed": self.needed, "real": self.real}
 
 
 def find(network: Network, ids: NDArray[Any], text: str, state: Array | None = None, seed: int = 0) -> list[Finding]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import CharrnnError, UsageError, features, sampling
+from charrnn import CharrnnError, UsageError, features, prompts, sampling
 from charrnn.cells import Array, LayerTrace, Network
 from charrnn.checkpoint import LOG, Checkpoint, write_whole
 from charrnn.config import GATES, ModelConfig
@@ -155,10 +155,7 @@ def given(data: bytes, trained: Checkpoint, network: Network, name: str = "the t
     if vocabulary.level == "byte":
         ids, characters = np.frombuffer(data, dtype=np.uint8), data.decode("latin-1")
     else:
-        try:
-            characters, changed = vocabulary.plain(data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n"))
-        except UnicodeDecodeError as error:
-            raise CharrnnError(f"{name}: byte {error.start} is not valid UTF-8 text") from error
+        characters, changed = vocabulary.plain(prompts.text_of(data, name))
         ids = vocabulary.encode(characters)
     if not len(ids):
         raise CharrnnError(f"{name}: empty; leave it out to inspect 2,000 generated characters")

@@ -5,6 +5,7 @@ Apart from `charrnn.report`, because rich's tables take a twentieth of a short c
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,10 +76,15 @@ def bar(share: float, width: int = 6) -> str:
     return ("█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8]).strip().ljust(width)[:width]
 
 
+def json_line(record: Mapping[str, Any]) -> str:
+    """A record as one line of JSON."""
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
 def gradient_line(event: Mapping[str, Any]) -> str:
     """What an ``eval`` event tells about gradients."""
     if event.get("grad_norm") is None:
         return ""
     reach = event.get("gradient_reach")
-    far = "reaching beyond 60 characters" if reach is None else f"vanishing within {reach} characters"
+    far = "not vanishing in the text watched" if reach is None else f"vanishing within {reach} characters"
     return f"gradient norm {event['grad_norm']:.2f} before clipping, {event['clipped']:.0%} of steps clipped, {far}"

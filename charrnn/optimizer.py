@@ -17,10 +17,13 @@ from torch.optim.adamw import adamw
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.device import Workers
 
-BETAS = (0.9, 0.99)
-EPSILON = 1e-8
+BETAS, EPSILON = (0.9, 0.99), 1e-8
+"""AdamW's; for a few thousand steps a shorter second memory than the usual 0.999."""
 MOMENTUM = 0.95
+"""Muon's; 0.9 and 0.97 were worse."""
 
+SMALLEST_BLOCK = 1 << 16
+"""Weights that are worth a task of their own."""
 LARGEST_RATE = 1e30
 """Rates near the largest float overflow in products; at this one too the run diverges, and is told so."""
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -28,13 +31,18 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 3
 """Of the usual five; the two last change nothing that can be measured here, and each costs as much as 100 characters."""
 
-SOAP_BETAS = (0.7, 0.95)
-SOAP_EPSILON = 1e-5
+SOAP_BETAS, SOAP_EPSILON = (0.7, 0.95), 1e-5
+"""Those of SOAP's Adam. Steps here are few and large, so its memories are shorter than usual. The epsilon, beside the root of
+gradients that clipping holds to a norm of 1, changes nothing measurable; a smaller one lets rounding speak.
+"""
 GRAM_DECAY = 0.95
+"""Of the second moments whose eigenbasis is taken: Shampoo's beta."""
 SHIFT = 1e-4
 """Of a gram's trace: smaller eigenvalues than this count as none."""
 TURN_EVERY = 20
-"""Steps between two turns of a basis; a turn costs as much as a step or two, and one every 10 steps is no better."""
+"""Steps between two turns of a basis (the preconditioner's frequency in the paper). A turn costs as much as a step or two, and
+one every 10 steps is no better.
+"""
 
 
 def method(name: str, optimizer: str) -> str:
@@ -115,7 +123,7 @@ class Optimizer:
             basis = self._moments[name]["basis"].to(self._dtype)
             update = functools.partial(soap, basis=basis, lr=rate, weight_decay=self._weight_decay, steps=self._steps)
             # SOAP treats all rows alike; blocks as large as the recurrent matrix of a gate keep the threads busy.
-            rows = max(1, self._hidden_size**2 // len(basis))
+            rows = max(1, max(self._hidden_size**2, SMALLEST_BLOCK) // len(basis))
             tasks += [functools.partial(update, *block) for block in self._blocks(rows, name, "rotated_avg", "rotated_avg_sq")]
         for name in self._muon:
             update = functools.partial(muon, lr=rate, weight_decay=self._weight_decay)
@@ -157,7 +165,7 @@ class Optimizer:
         )
 
     def state(self) -> tuple[dict[str, Tensor], int]:
-        """The moments, each of its weight's shape, by the names of `state_shapes`, and how many steps were made."""
+        """The moments themselves, no copies, by the names and of the shapes of `state_shapes`, and how many steps were made."""
         tensors = {
             f"optimizer.{moment}.{name}": tensor
             for name, moments in self._moments.items()

@@ -45,7 +45,7 @@ def given(text: str | None, path: Path | None, option: str) -> str:
 
 def text_of(data: bytes, name: str) -> str:
     """UTF-8 as text, without a byte-order mark, line ends as LF; ``name`` is for the error."""
-    return _decoded(data, name, "utf-8-sig").replace("\r\n", "\n")
+    return _decoded(data, name, "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _decoded(data: bytes, name: str, encoding: str = "utf-8") -> str:

@@ -2,9 +2,9 @@
 
 Two quantities decide. The *work* is what the budget pays for, told in characters that the reference network (an LSTM of
 1 x 384) could train on; it decides how large the network is. The *passes* are how often the chosen network reads the text in
-that time; they decide how strongly it must be kept from learning the text by heart. Every rule is a smooth, monotone formula
-fitted to the study of ``tests/bench/recipe_study.py``, then rounded finely, so that a slightly longer text gives a slightly
-different plan.
+that time; they decide how strongly it must be kept from learning the text by heart. Every rule that gives a size, a rate
+or a share is a smooth, monotone formula fitted to the study of ``tests/bench/recipe_study.py``, then rounded finely, so that a
+slightly longer text gives a slightly different plan; the optimizer alone changes at a border, and with it the learning rate.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def finding_table(findings: Sequence[Mapping[str, Any]], *, framed: bool) -> Tab
     for finding in findings:
         table.add_row(
             finding["feature"],
-            f"{finding['layer']}:{finding['unit']}{finding['part'].replace('h', '')}",
+            finding["name"],
             f"{finding['first']:+.2f}",
             f"{finding['second']:+.2f}",
             f"{finding['needed']:.2f}",

@@ -79,7 +79,7 @@ def prepare(asked: Asked) -> Prepared:
         raise UsageError("which text? name a file, a directory, or - for stdin")
     text = corpus.read_corpus(asked.corpus, **_reading(config))
     speed = None
-    if config.minutes is not None and not asked.settings.keys() >= recipe.CHOSEN:
+    if config.minutes is not None and not training.keys() | shape.keys() >= recipe.CHOSEN:
         speed = recipe.rounded_speed(_speed(config))
     planned = recipe.plan(text.train_characters, text.vocabulary.size, shape, training, speed)
     model = ModelConfig(**planned.model, vocab_size=text.vocabulary.size)

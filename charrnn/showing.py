@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from charrnn import CharrnnError, UsageError, bookmark, escapes
 from charrnn.checkpoint import write_whole
 from charrnn.config import temperatures
 from charrnn.console import Console
-from charrnn.notation import SURPRISE_LEGEND, surprise_style, visible
+from charrnn.notation import SURPRISE_LEGEND, json_line, surprise_style, visible
 from charrnn.samples import PIECE, Generation, Sample, Start, Stream
 
 if TYPE_CHECKING:
@@ -146,7 +145,7 @@ class _Output:
                 path = self._file(shown.out_dir / self._names[sample.index], text)
                 record["path"] = str(path)
             if shown.as_json:
-                self._console.product(json.dumps(record, ensure_ascii=False) + "\n")
+                self._console.product(json_line(record))
             elif shown.out_dir is not None:
                 self._console.product(f"{path}\n")
             else:

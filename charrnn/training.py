@@ -201,6 +201,8 @@ class Trainer:
         self.precision = choose_precision(config.precision, self.device)
         self._clock, self._stop = clock, stop
         self._plan = plan if resume is None else resume.training.get("plan")
+        if self.device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = self.precision != "fp32"  # TF32 products would be off by 1e-3.
         if self.device.type == "cpu":
             torch.set_flush_denormal(True)  # Denormal gradients through saturated gates cost up to 100 times as much.
         self.model = CharRNN(model_config, torch.Generator().manual_seed(config.seed)).to(self.device)
@@ -286,8 +288,8 @@ class Trainer:
             if not reason:
                 loss, watched = self._train_step(self._learning_rate(begun))
             now = self.seconds
-            if self.device.type == "cuda" and log.due(self.progress.step + 1, now, self.config.log_every):
-                torch.cuda.synchronize()  # The steps since the last event have only been queued so far.
+            if self.device.type != "cpu" and log.due(self.progress.step + 1, now, self.config.log_every):
+                torch.accelerator.synchronize()  # The steps since the last event have only been queued so far.
                 now = self.seconds
             if not reason:
                 self.progress.step += 1

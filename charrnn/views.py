@@ -14,6 +14,7 @@ from charrnn.cells import Network
 from charrnn.checkpoint import Checkpoint, labels
 from charrnn.console import Console
 from charrnn.inspection import Inspection
+from charrnn.notation import json_line
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def of_states(asked: Asked, trained: Checkpoint, console: Console, curves: Seque
         if path is not None:
             inspection.write(path, _rendered(kind, found, asked.colored_by or "surprise", curves))
     if asked.as_json:
-        console.product(_line(found.to_json()))
+        console.product(json_line(found.to_json()))
     elif tables:
         _show_tables(console, found, findings_only=asked.units_only)
     elif asked.colored_by and asked.svg is None:
@@ -81,7 +82,7 @@ def of_memory(
     # The page has a place for the curves.
     shown = curves if asked.html is None else []
     if asked.as_json:
-        console.product("".join(map(_line, [*shown, *contributions])))
+        console.product("".join(map(json_line, [*shown, *contributions])))
     else:
         for picture in (charts.drawn if console.stdout_is_terminal else charts.listed)(shown, contributions):
             console.table(picture)
@@ -134,7 +135,3 @@ def _show_colored(console: Console, text: str, values: Sequence[float], title: s
     else:
         pairs = zip(text, values, strict=True)
         console.product("".join(f"{json.dumps(character, ensure_ascii=False)}\t{value:.6g}\n" for character, value in pairs))
-
-
-def _line(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, ensure_ascii=False) + "\n"

@@ -541,16 +541,21 @@ SAMPLE_LIMITS = {
     "--best-of": whole(1),
     "--seed": whole(0, 2**63 - 1),
 }
+BENCH_LIMITS = {"--seconds": [("at least 1", ["0.5", "-1"]), ("at most 1e+06", ["1e7"])], "--rounds": whole(1, 1000)}
 
 
 @pytest.mark.parametrize(
     ("command", "option", "bounds"),
-    [("train", *item) for item in TRAIN_LIMITS.items()] + [("sample", *item) for item in SAMPLE_LIMITS.items()],
+    [
+        *(("train", *item) for item in TRAIN_LIMITS.items()),
+        *(("sample", *item) for item in SAMPLE_LIMITS.items()),
+        *(("bench", *item) for item in BENCH_LIMITS.items()),
+    ],
 )
 def test_a_number_outside_its_interval_is_one_line_with_the_interval_and_leaves_nothing(
     invoke: Invoke, tale: Path, tmp_path: Path, command: str, option: str, bounds: list[tuple[str, list[str]]]
 ) -> None:
-    arguments = ["train", "tale.txt"] if command == "train" else ["sample"]
+    arguments = ["train", "tale.txt"] if command == "train" else [command]
     for value in [*WORDS, *(value for _, values in bounds for value in values)]:
         result = invoke(*arguments, option, value)
         assert_one_line(result, 2, "--help", *(phrase for phrase, _ in bounds))
@@ -559,9 +564,10 @@ def test_a_number_outside_its_interval_is_one_line_with_the_interval_and_leaves_
 
 
 def test_the_numeric_options_are_all_tried_here() -> None:
-    from charrnn.config import ModelConfig, SampleConfig, TrainConfig, limits, option_name
+    from charrnn.config import BenchConfig, ModelConfig, SampleConfig, TrainConfig, limits, option_name
 
-    for listed, configs in ((TRAIN_LIMITS, (ModelConfig, TrainConfig)), (SAMPLE_LIMITS, (SampleConfig,))):
+    tables = ((TRAIN_LIMITS, (ModelConfig, TrainConfig)), (SAMPLE_LIMITS, (SampleConfig,)), (BENCH_LIMITS, (BenchConfig,)))
+    for listed, configs in tables:
         numeric = {
             option_name(name)
             for config in configs

@@ -92,7 +92,7 @@ def test_every_setting_stands_in_these_tables() -> None:
 def test_defaults_are_the_documented_ones() -> None:
     model, train, sample = ModelConfig(), TrainConfig(), SampleConfig()
     assert (model.cell, model.num_layers, model.hidden_size, model.embedding_size) == ("lstm", 1, 384, 64)
-    assert (train.batch_size, train.bptt, train.weight_decay, train.grad_clip) == (32, 64, 0.01, 1.0)
+    assert (train.batch_size, train.bptt, train.weight_decay, train.grad_clip) == (32, 64, 0.1, 1.0)
     assert (train.optimizer, train.lr, train.dropouts, train.workers) == ("soap", 0.01, (0, 0, 0), None)
     assert (train.level, train.min_count, train.encoding, train.val_fraction) == ("char", 1, None, 0.1)
     assert (train.save_every, train.eval_every, train.log_every) == (60, None, None)

@@ -224,6 +224,7 @@ def test_plain_lines_show_a_step_about_every_ten_seconds() -> None:
 
 def test_plain_lines_say_nothing_of_an_evaluation_without_validation_text() -> None:
     assert stderr_of([evaluation(None, best=False)]) == ""
+    assert stderr_of([{**evaluation(None, best=False), "advice": "lower --lr"}]) == "charrnn: advice: lower --lr\n"
     assert "None" not in stderr_of([end(bits=None)])
 
 
@@ -231,7 +232,7 @@ def test_plain_lines_call_only_an_improvement_the_best() -> None:
     assert "best" not in stderr_of([evaluation(3.5, best=False)])
 
 
-def test_the_live_picture_shows_all_that_the_issue_names() -> None:
+def test_the_live_picture_shows_progress_losses_and_hidden_states() -> None:
     picture = last_picture(stderr_of(RUN, terminal=True))
     assert any(bar in picture for bar in BARS)
     for part in ("100%", "2.500", "2.875", "54,321 chars/s", "learning rate 0.004", "gradient norm 0.75"):

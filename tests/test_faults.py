@@ -30,7 +30,7 @@ import crash
 import torch
 from small_runs import Store, trainer_of
 
-from charrnn import CharrnnError, checkpoint, corpus, training
+from charrnn import CharrnnError, checkpoint, corpus, runs, training
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
 from charrnn.corpus import read_corpus
@@ -236,6 +236,38 @@ def test_a_best_replaced_by_another_network_while_running_is_no_crash(
     result = invoke("train", "tale.txt", *TINY, "--steps", "9", "--eval-every", "3")
     assert result.code in (0, 1)
     assert result.code == 0 or result.stderr.splitlines()[-1].startswith("charrnn: ")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"),
+    ],
+)
+@pytest.mark.parametrize(("arguments", "advice"), [(["train", "tale.txt"], "--batch-size"), (["sample"], "--num-samples")])
+def test_too_little_memory_is_one_line_that_says_what_to_try(
+    error: Exception, arguments: list[str], advice: str, tale: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(runs, "begin", fail)
+    monkeypatch.setattr(checkpoint, "resolve", fail)
+    result = invoke(*arguments)
+    assert result.code == 1
+    assert "not enough memory" in one_line(result.stderr)
+    assert advice in result.stderr
+
+
+def test_an_illegal_access_to_memory_is_no_lack_of_it(tale: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(runs, "begin", fail)
+    with pytest.raises(RuntimeError, match="illegal"):
+        invoke("train", "tale.txt")
 
 
 # -- several processes ------------------------------------------------------------------------------------------------

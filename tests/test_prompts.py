@@ -20,8 +20,8 @@ def test_an_argument_means_the_bytes_that_were_typed():
 
 def test_a_file_gives_its_text_with_plain_line_ends_and_no_byte_order_mark(tmp_path):
     path = tmp_path / "text.txt"
-    path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\n")
-    assert prompts.read(path) == prompts.given(None, path, "-p") == "one\ntwo\n"
+    path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\rthree\n")
+    assert prompts.read(path) == prompts.given(None, path, "-p") == "one\ntwo\nthree\n"
     path.write_bytes(b"ab\xff")
     with pytest.raises(CharrnnError, match=r"text\.txt: byte 2 is not valid UTF-8 text"):
         prompts.read(path)

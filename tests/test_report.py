@@ -112,12 +112,14 @@ def test_a_finding_is_a_row_with_its_unit_as_the_command_line_writes_it() -> Non
         "layer": 1,
         "unit": 7,
         "part": "c",
+        "name": "1:7c",
         "first": 0.9,
         "second": -0.8,
         "needed": 0.3,
         "real": True,
     }
-    lines = rendered(report.finding_table([finding, {**finding, "part": "h", "real": False}], framed=False)).splitlines()
+    other = {**finding, "part": "h", "name": "1:7", "real": False}
+    lines = rendered(report.finding_table([finding, other], framed=False)).splitlines()
     assert lines[1].split()[:5] == ["digit", "1:7c", "+0.90", "-0.80", "0.30"]
     assert lines[2].split()[1] == "1:7"
     assert lines[1].split()[5:] != lines[2].split()[5:]

@@ -291,9 +291,10 @@ def test_workers_are_told_and_end_with_the_run():
     trainer = trainer_of(cell="lstm", steps=3, workers=3)
     assert trainer.describe()["workers"] == 3
     threads = torch.get_num_threads()
+    seen = set()
     for _ in trainer.run(Store()):
-        named = [thread for thread in threading.enumerate() if thread.name.startswith("charrnn-worker")]
-        assert len(named) <= 3
+        seen.add(len([thread for thread in threading.enumerate() if thread.name.startswith("charrnn-worker")]))
+    assert max(seen) in (2, 3)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("charrnn-worker")]
     assert torch.get_num_threads() == threads
     with contextlib.closing(trainer_of(cell="lstm", steps=3, workers=3).run(Store())) as events:
@@ -723,7 +724,7 @@ def test_an_evaluation_tells_the_gradients_since_the_last_one_and_the_memory_of_
         assert event["clipped"] == pytest.approx(np.mean([step["grad_norm"] > 0.3 for step in since]))
         assert [step["clipped"] for step in since] == [float(step["grad_norm"] > 0.3) for step in since]
         (layer,) = event["hidden"]
-        assert layer["characters"] == min(256, layer["characters"])
+        assert layer["characters"] == 100  # the validation text, which is shorter than a probe
         assert {"std", "dimensions", "tau", "left", "right"} <= layer.keys()
     assert np.mean([event["clipped"] for event in evaluations]) > 0
     json.dumps(evaluations, allow_nan=False)
