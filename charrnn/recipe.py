@@ -138,7 +138,7 @@ def plan(
 
     often = f"the text is read about {passes:.1f} times" if passes < 10 else f"the text is read about {passes:.0f} times"
     optimizer = choose(training, "optimizer", _optimizer(characters), f"{_short(characters)} characters of text")
-    at_output = _output_dropout(passes)
+    at_output = _output_dropout(passes, characters)
     chosen_model = {"cell": cell, "num_layers": layers, "hidden_size": hidden, "embedding_size": embedding}
     chosen_training = {
         "batch_size": columns,
@@ -192,9 +192,10 @@ def _learning_rate(optimizer: str, hidden: int, columns: int) -> float:
     return float(f"{min(max(peak * (REFERENCE_SIZE / hidden) ** 0.5 * by_columns, 0.001), 0.03):.2g}")
 
 
-def _output_dropout(passes: float) -> float:
-    """None while the text is new, more with every doubling of the passes."""
-    return round(min(max(0.16 * math.log2(max(passes, 1e-9) / 2.6), 0.0), 0.6), 2)
+def _output_dropout(passes: float, characters: int) -> float:
+    """None while the text is new, more with every pass, towards a limit that is higher for shorter texts."""
+    limit = min(max(0.65 - 0.052 * math.log2(max(characters, 1) / 1e6), 0.4), 0.8)
+    return round(min(limit * max(1 - float((3.2 / max(passes, 1e-9)) ** 0.55), 0.0), 0.6), 2)
 
 
 def _short(count: float) -> str:
