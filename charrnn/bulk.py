@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from charrnn.config import ModelConfig
-from charrnn.device import choose_device
+from charrnn.device import choose_device, hold_to_fp32
 from charrnn.model import CharRNN
 
 
@@ -20,6 +20,7 @@ class TorchNetwork:
     def __init__(self, config: ModelConfig, weights: Mapping[str, NDArray[Any]], device: str) -> None:
         """`CharrnnError` if torch finds no such ``device``."""
         self.device = choose_device(device)
+        hold_to_fp32(self.device)
         self._model = CharRNN(config)
         self._model.load(weights)
         self._model.to(self.device)
@@ -30,9 +31,7 @@ class TorchNetwork:
         """
         carried = torch.tensor(state, device=self.device)
 
-        # TF32 products would be off by 1e-3.
         @torch.inference_mode()
-        @torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
         def step(ids: NDArray[Any]) -> NDArray[Any]:
             nonlocal carried
             symbols = torch.from_numpy(ids.astype(np.int64)).to(self.device)

@@ -309,7 +309,7 @@ def train(
     with console.training(as_json=as_json) as view, _stop_on_signals(stop):
         for event in _logged(run, trainer, start):
             if stop.unheard is None:
-                with _noticing_closed_stdout(stop):
+                with _noticing_failing_stdout(stop):
                     view.show(event)
     if event["reason"] == "diverged":
         raise CharrnnError(f"{run.path}: training diverged twice; what was good before, at step {event['step']}, is kept there")
@@ -346,7 +346,7 @@ def _show_plan(asked: Asked, console: Console, *, as_json: bool) -> None:
 
 @dataclass
 class _Stop:
-    """Why the run should end, as far as signals and a closed stdout have said."""
+    """Why the run should end, as far as signals and a failing stdout have said."""
 
     reason: str | None = None
     exit_code: int = 0
@@ -387,7 +387,7 @@ def _stop_on_signals(stop: _Stop) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _noticing_closed_stdout(stop: _Stop) -> Iterator[None]:
+def _noticing_failing_stdout(stop: _Stop) -> Iterator[None]:
     """Where the events can't be written any more, end the run as a signal would: after its step, saved."""
     from charrnn.console import StdoutError
 
@@ -975,7 +975,7 @@ def run(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except (MemoryError, RuntimeError) as error:
         # torch tells it by its own errors, in these words; an illegal access to memory is another matter.
-        if not isinstance(error, MemoryError) and not re.search("allocate memory|out of memory", str(error)):
+        if not isinstance(error, MemoryError) and not re.search("(allocate|out of|not enough) memory", str(error)):
             raise
         command = _command(sys.argv[1:] if arguments is None else arguments)
         Console().error(f"not enough memory{_SMALLER.get(command, '')}")

@@ -42,6 +42,12 @@ def choose_precision(name: str, device: torch.device) -> str:
     return "bf16" if device.type == "cpu" and _cpu_multiplies_bf16() else "fp32"
 
 
+def hold_to_fp32(device: torch.device) -> None:
+    """Let recurrent layers on CUDA multiply in fp32 where fp32 is asked for; TF32, cuDNN's default, is off by 1e-3."""
+    if device.type == "cuda":
+        torch.backends.cudnn.rnn.fp32_precision = "ieee"  # type: ignore[attr-defined]  # unknown to its stub
+
+
 def _cpu_multiplies_bf16() -> bool:
     # Older torch has only private ways to ask; there fp32 is the safe answer.
     abilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()

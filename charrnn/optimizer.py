@@ -32,8 +32,8 @@ NEWTON_SCHULZ_STEPS = 3
 """Of the usual five; the two last change nothing that can be measured here, and each costs as much as 100 characters."""
 
 SOAP_BETAS, SOAP_EPSILON = (0.7, 0.95), 1e-5
-"""Those of SOAP's Adam. Steps here are few and large, so its memories are shorter than usual. The epsilon, beside the root of
-gradients that clipping holds to a norm of 1, changes nothing measurable; a smaller one lets rounding speak.
+"""Those of SOAP's Adam. Steps here are few and large, so its memories are shorter than usual. The epsilon is larger than usual,
+so that entries near zero are not scaled up from rounding errors; it changes nothing measurable.
 """
 GRAM_DECAY = 0.95
 """Of the second moments whose eigenbasis is taken: Shampoo's beta."""

@@ -2,9 +2,10 @@
 
 Two quantities decide. The *work* is what the budget pays for, told in characters that the reference network (an LSTM of
 1 x 384) could train on; it decides how large the network is. The *passes* are how often the chosen network reads the text in
-that time; they decide how strongly it must be kept from learning the text by heart. Every rule that gives a size, a rate
-or a share is a smooth, monotone formula fitted to the study of ``tests/bench/recipe_study.py``, then rounded finely, so that a
-slightly longer text gives a slightly different plan; the optimizer alone changes at a border, and with it the learning rate.
+that time; with the text's length they decide how strongly it must be kept from learning the text by heart. Every rule that
+gives a size, a rate or a share is a monotone formula without jumps, fitted to the study of ``tests/bench/recipe_study.py`` and
+rounded finely, so that a slightly longer text gets a slightly different plan; the optimizer alone changes at a border, and with
+it the learning rate.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def plan(
     size = hidden if "hidden_size" in model else fitting
     passes = (PACE * work / cost(size, layers) if timed else work) / max(characters, 1)
 
-    often = f"the text is read about {passes:.1f} times" if passes < 10 else f"the text is read about {passes:.0f} times"
+    often = f"{_short(characters)} characters of text, read about {passes:.{1 if passes < 10 else 0}f} times"
     optimizer = choose(training, "optimizer", _optimizer(characters), f"{_short(characters)} characters of text")
     at_output = _output_dropout(passes, characters)
     chosen_model = {"cell": cell, "num_layers": layers, "hidden_size": hidden, "embedding_size": embedding}
@@ -193,7 +194,7 @@ def _learning_rate(optimizer: str, hidden: int, columns: int) -> float:
 
 
 def _output_dropout(passes: float, characters: int) -> float:
-    """None while the text is new, more with every pass, towards a limit that is higher for shorter texts."""
+    """None up to 3.2 passes, then more with every one, sooner for shorter texts; at most 0.6."""
     limit = min(max(0.65 - 0.052 * math.log2(max(characters, 1) / 1e6), 0.4), 0.8)
     return round(min(limit * max(1 - float((3.2 / max(passes, 1e-9)) ** 0.55), 0.0), 0.6), 2)
 

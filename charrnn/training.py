@@ -25,7 +25,7 @@ from charrnn.cells import Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import MANY, ModelConfig, TrainConfig
 from charrnn.corpus import Corpus, Streams
-from charrnn.device import Workers, autocast, choose_device, choose_precision, choose_workers
+from charrnn.device import Workers, autocast, choose_device, choose_precision, choose_workers, hold_to_fp32
 from charrnn.model import CharRNN
 from charrnn.optimizer import Optimizer
 from charrnn.vocabulary import Vocabulary
@@ -150,7 +150,9 @@ def read_training_state(snapshot: Checkpoint) -> tuple[TrainConfig, Progress]:
     """The settings and the progress that a ``last`` checkpoint holds; `CharrnnError` naming its file if it holds none."""
     facts = snapshot.training
     try:
-        config, progress = TrainConfig.from_json(facts["config"]), Progress(**facts["progress"])
+        # Runs of before `rewinds` began an attempt with a rewind only.
+        known = {"rewinds": facts["progress"].get("attempt", 1) - 1, **facts["progress"]}
+        config, progress = TrainConfig.from_json(facts["config"]), Progress(**known)
         for name, default in vars(Progress()).items():
             value = getattr(progress, name)
             if default is None and value is None:
@@ -201,8 +203,8 @@ class Trainer:
         self.precision = choose_precision(config.precision, self.device)
         self._clock, self._stop = clock, stop
         self._plan = plan if resume is None else resume.training.get("plan")
-        if self.device.type == "cuda":
-            torch.backends.cudnn.allow_tf32 = self.precision != "fp32"  # TF32 products would be off by 1e-3.
+        if self.precision == "fp32":
+            hold_to_fp32(self.device)
         if self.device.type == "cpu":
             torch.set_flush_denormal(True)  # Denormal gradients through saturated gates cost up to 100 times as much.
         self.model = CharRNN(model_config, torch.Generator().manual_seed(config.seed)).to(self.device)
@@ -352,7 +354,6 @@ class Trainer:
             now.next_mark,
         )
         if now.rewinds:
-            p.attempt = now.attempt
             return _warning(f"the loss diverged again, by step {now.step:,}; try a lower --lr or --grad-clip")
         return _warning(f"the loss diverged by step {now.step:,}; back to step {p.step:,} with half the learning rate")
 
@@ -609,11 +610,9 @@ class Trainer:
         if self.config.lr != stored.lr:
             p.rate_scale, p.rewinds, p.attempt = 1.0, 0, p.attempt + 1
         if length != (stored.steps, stored.epochs, stored.minutes):
-            if self._position(p.seconds) >= self._end():
-                if self.total_steps is not None:
-                    raise UsageError(f"the run has made {p.step:,} steps already; {self.total_steps:,} in all are no more")
-                took = f"taken {p.seconds / 60:.2f} minutes"
-                raise UsageError(f"the run has {took} already; {self.config.minutes:g} in all leave no time to train")
+            if self._position(p.seconds + self._clock()) >= self._end():
+                had = f"made {p.step:,} steps" if self.total_steps is not None else f"taken {p.seconds / 60:.2f} minutes"
+                raise UsageError(f"the run has {had} already; give a length beyond that, it counts from the run's beginning")
             # A run made longer warms up again and decays over the part that was added.
             p.schedule_from, p.next_mark = self._position(p.seconds), 0
             self.made_longer = True

@@ -182,7 +182,7 @@ def test_a_resumed_run_of_minutes_spends_only_what_was_left_of_them(tmp_path):
 def test_a_length_that_is_used_up_already_is_refused(length, less, tmp_path):
     settings = {"steps": None}
     _, store = run(tmp_path / "first", "rnn", 1, **settings | length)
-    with pytest.raises(UsageError, match=r"already; \S+ in all (are no more|leave no time)"):
+    with pytest.raises(UsageError, match="already; give a length beyond that"):
         run(tmp_path / "less", "rnn", 1, resume=store.latest("last"), **settings | less)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import shlex
 import signal
 import subprocess
@@ -183,14 +184,13 @@ def test_training_saves_where_its_events_no_longer_fit_on_the_disk(start: Any, t
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize(
-    ("arguments", "code"), [(("sample", "--temp", "-1"), 2), (("info", "nowhere"), 1), (("--version",), 0)]
+    ("arguments", "code"), [(("sample", "-n", "3", "-c"), 0), (("sample", "-n", "x", "-c"), 2), (("next", "a", "b", "-c"), 2)]
 )
-def test_a_full_disk_behind_stderr_changes_no_exit_code(arguments: tuple[str, ...], code: int) -> None:
+def test_a_full_disk_behind_stderr_changes_no_exit_code(arguments: tuple[str, ...], code: int, run: Path) -> None:
+    command = [sys.executable, "-m", "charrnn", *arguments, str(run)]
+    assert subprocess.run(command, capture_output=True, check=False).stderr, "there is something to say"
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "charrnn", *arguments], stdout=subprocess.DEVNULL, stderr=full, check=False
-        )
-    assert done.returncode == code
+        assert subprocess.run(command, stdout=subprocess.DEVNULL, stderr=full, check=False).returncode == code
 
 
 def test_training_on_a_terminal_that_hangs_up_saves(tmp_path: Path) -> None:
@@ -198,13 +198,19 @@ def test_training_on_a_terminal_that_hangs_up_saves(tmp_path: Path) -> None:
     ours, theirs = os.openpty()
     on_it = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
     command = [sys.executable, "-c", on_it, sys.executable, "-m", "charrnn", *ENDLESS[:-1]]
-    process = subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    process = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "TERM": "xterm"}, start_new_session=True, **streams)
     os.close(theirs)
-    seen = b""
-    while b"validation" not in seen:  # The live display is up.
-        seen += os.read(ours, 1 << 16)
-    os.close(ours)
-    assert process.wait(timeout=60) == 129
+    try:
+        seen = b""
+        while b"validation" not in seen:  # The live display is up.
+            assert select.select([ours], [], [], 60)[0], seen
+            seen += os.read(ours, 1 << 16)
+        os.close(ours)
+        assert process.wait(timeout=60) == 129
+    finally:
+        process.kill()
+        process.wait()
     log = [json.loads(line) for line in (tmp_path / "checkpoints/tale/log.jsonl").read_text().splitlines()]
     assert (log[-1]["event"], log[-1]["reason"]) == ("end", "terminated")
     assert_saved(tmp_path, log[-1]["step"])
