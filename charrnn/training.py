@@ -42,7 +42,7 @@ units that charged up over the whole text so far, and predicts poorly for the fi
 EVALUATION_MARKS = (0.08, *(tenth / 10 for tenth in range(2, 10)))
 EARLY_SECONDS = 60.0
 """The first evaluation of a run in minutes is no later than this."""
-EVALUATION_SHARE = 0.05
+EVALUATION_SHARE = 0.03
 MAX_EVALUATION_CHARACTERS = 200_000
 MAX_EVALUATION_LOGITS = 1 << 25
 """How many logits an evaluation holds at once; large vocabularies are scored in shorter pieces."""
@@ -506,7 +506,7 @@ class Trainer:
         return nats / math.log(2) if math.isfinite(nats) else None
 
     def _affordable_characters(self, fraction: float) -> int:
-        """How much validation text keeps all evaluations within 5 % of the run; a pure function where steps are counted.
+        """How much validation text keeps all evaluations within 3 % of the run; a pure function where steps are counted.
 
         A character costs about a quarter of a training character to evaluate.
         """
@@ -536,7 +536,7 @@ class Trainer:
             ),
         )
         took = self.seconds - begun
-        if took > EVALUATION_SHARE * self.seconds:
+        if took > 2 * EVALUATION_SHARE * self.seconds:
             yield _warning(
                 f"the final validation of {corpus.val_characters:,} characters took {took:.0f} of {self.seconds:.0f} seconds;"
                 " a smaller --val-fraction leaves more of them for training"
