@@ -19,7 +19,9 @@ VANISHED = 0.01
 TOO_MUCH = 1 / 3
 """Share of saturated values, or of units that never move, from which advice is given."""
 MOSTLY = 0.75
-"""Share of clipped steps from which advice is given."""
+"""Share of clipped steps from which advice is given, and of saturated values of a tanh network: no gate scales its states, and
+at its best learning rate half of them are saturated.
+"""
 SHORT = 10
 """A tanh network whose gradients vanish within so many characters is advised against."""
 
@@ -64,7 +66,7 @@ def gradient_reach(network: Network, ids: NDArray[Any], logits: Array, traces: S
 def advice(event: dict[str, Any], cell: str) -> str | None:
     """One line about what is wrong in an ``eval`` event, with the number that shows it; None if nothing is."""
     for number, layer in enumerate(event["hidden"]):
-        if layer["saturated"] > TOO_MUCH:
+        if layer["saturated"] > (MOSTLY if cell == "rnn" else TOO_MUCH):
             return f"layer {number}: {layer['saturated']:.0%} of units saturated: lower --lr"
     if event["clipped"] is not None and event["clipped"] > MOSTLY:
         return (

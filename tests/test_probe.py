@@ -99,6 +99,8 @@ def event(**changed):
         ({}, "lstm", None),
         ({}, "rnn", None),
         ({"saturated": 0.61}, "lstm", "layer 1: 61% of units saturated: lower --lr"),
+        ({"saturated": 0.61}, "rnn", None),
+        ({"saturated": 0.76}, "rnn", "layer 1: 76% of units saturated: lower --lr"),
         ({"still": 0.5}, "gru", "layer 1: 50% of units never move: train longer, or lower --hidden-size"),
         ({"gradient_reach": 9}, "rnn", "gradients vanish within 9 characters: try --cell lstm"),
         ({"gradient_reach": 9}, "lstm", None),
