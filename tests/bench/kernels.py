@@ -10,25 +10,14 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from charrnn import kernels
+from charrnn import bench, kernels
 
-EMBEDDING, CHARACTERS = 64, 64
-
-
-def rate(step: Callable[[], None], characters: int, seconds: float = 0.5) -> float:
-    """Characters per second of ``step``, which reads so many at once."""
-    step()
-    done, begun = 0, time.perf_counter()
-    while (taken := time.perf_counter() - begun) < seconds:
-        step()
-        done += characters
-    return done / taken
+EMBEDDING, CHARACTERS, SECONDS = 64, 64, 0.5
 
 
 def contenders(cell: str, columns: int, hidden: int, dtype: torch.dtype) -> dict[str, Callable[[], None]]:
@@ -62,7 +51,8 @@ def main() -> None:
         for dtype in (torch.float32, torch.bfloat16):
             pair = contenders(cell, given.columns, given.hidden_size, dtype)
             rounds = [
-                {name: rate(step, given.columns * CHARACTERS) for name, step in pair.items()} for _ in range(given.rounds)
+                {name: bench.rate(step, SECONDS) * given.columns * CHARACTERS for name, step in pair.items()}
+                for _ in range(given.rounds)
             ]
             found = {name: [one[name] for one in rounds] for name in pair}
             shown = "  ".join(
