@@ -169,7 +169,7 @@ def test_with_steps_or_epochs_the_machines_speed_is_neither_here_nor_there(lengt
 def assert_no_jump(one, other):
     a, b = one.model | one.training, other.model | other.training
     assert abs(a["hidden_size"] - b["hidden_size"]) <= 32 + 0.07 * max(a["hidden_size"], b["hidden_size"])
-    assert all(abs(a[name] - b[name]) <= 0.1 for name in DROPOUTS)
+    assert all(abs(a[name] - b[name]) <= 0.095 for name in DROPOUTS)
     if a["optimizer"] == b["optimizer"]:  # the one choice that can't be gradual
         assert abs(math.log(a["lr"] / b["lr"])) <= 0.25
     assert abs(a["batch_size"] - b["batch_size"]) <= 1 + 0.2 * max(a["batch_size"], b["batch_size"])
