@@ -7,8 +7,8 @@ the gates and the gradient of the weights. What stays in the loop is one matrix 
 With d_t the gradient of the loss with respect to h_t, every gate's gradient is d_t times a factor that the forward pass knows:
 
 * RNN: h = tanh(a);  da = d (1 - h^2)
-* GRU: h' = n + z (h - n);  n = tanh(x_n + r m), m = W_hn h + b_hn:  dx_n = d (1 - z)(1 - n^2), dm = dx_n r,
-  da_r = dx_n m r (1 - r), da_z = d (h - n) z (1 - z)
+* GRU: h' = n + z (h - n);  n = tanh(a_n), a_n = x_n + r m, m = W_hn h + b_hn:  da_n = d (1 - z)(1 - n^2), dm = da_n r,
+  da_r = dm m (1 - r), da_z = d (h - n) z (1 - z)
 """
 
 from __future__ import annotations
@@ -30,12 +30,9 @@ def gru(
 ) -> tuple[Tensor, Tensor]:
     """One GRU layer: x (T, N, I), h (N, H) and ``nn.GRU``'s weights -> outputs (T, N, H) and the last state (N, H).
 
-    Matrix products are in ``dtype``, everything else in h's own.
+    Matrix products are in ``dtype`` and what the backward pass needs is kept in it, everything else is in h's own.
     """
-    H = h.shape[-1]
-    # The recurrent biases of r and z are added once for all steps; that of the candidate stands inside r's product.
-    bias = b_ih + torch.cat([b_hh[: 2 * H], torch.zeros_like(b_hh[2 * H :])])
-    outputs: Tensor = _gru(_project(x, w_ih, bias, dtype), h, w_hh, b_hh[2 * H :], dtype)
+    outputs: Tensor = _gru(x.to(dtype).contiguous(), h, w_ih, w_hh, b_ih, b_hh, dtype)
     return outputs, outputs[-1]
 
 
@@ -47,20 +44,16 @@ def rnn(
     return outputs, outputs[-1].to(h.dtype)
 
 
-def _project(x: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
-    return functional.linear(x.to(dtype), weight.to(dtype), bias.to(dtype))
-
-
 class _Product:
     """x (``rows``, K) -> x @ matrix.T for many x and one matrix (M, K), in ``dtype``."""
 
     def __init__(self, matrix: Tensor, rows: int, dtype: torch.dtype, bias: Tensor | None = None) -> None:
         self._matrix, self._bias = matrix.to(dtype), None if bias is None else bias.to(dtype)
         self._packed: Tensor | None = None
-        if dtype == torch.bfloat16:
+        if dtype in (torch.float32, torch.bfloat16):
             with contextlib.suppress(AttributeError, RuntimeError):
-                # oneDNN's own layout; otherwise every call would bring the matrix into it anew. These are private operators, so
-                # their absence must not matter.
+                # oneDNN's own layout: otherwise every call would bring the matrix into it anew in bf16, and would be left to
+                # another library in fp32. These are private operators, so their absence must not matter.
                 self._linear = torch.ops.mkldnn._linear_pointwise
                 self._packed = torch.ops.mkldnn._reorder_linear_weight(self._matrix.contiguous(), rows)
 
@@ -85,6 +78,16 @@ class _Product:
     def _run(self, x: Tensor, activation: str) -> Tensor:
         result: Tensor = self._linear(x, self._packed, self._bias, activation, [], "")
         return result
+
+
+def _weight_gradient(d_products: Tensor, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    """Of W in W x, from the gradients of all products (rows, M) and all x (rows, K), both contiguous: (M, K) in ``dtype``."""
+    if inputs.dtype == torch.float32:
+        with contextlib.suppress(AttributeError, RuntimeError):
+            # oneDNN again. Of operands that aren't contiguous it would make do with its reference implementation.
+            product: Tensor = torch.ops.mkldnn._linear_pointwise(inputs.t().contiguous(), d_products.t(), None, "none", [], "")
+            return product.t()
+    return torch.mm(d_products.t(), inputs).to(dtype)
 
 
 def _blocks(T: int) -> list[range]:
@@ -119,73 +122,93 @@ class _Rnn(torch.autograd.Function):
         for t in range(T - 1, -1, -1):
             d_h = product.plus(torch.mul(d_h, factors[t], out=steps[t]), outer[t])
         rows = d_products.flatten(0, 1)
-        d_w_hh, d_w_ih = torch.split(torch.mm(rows.t(), both[:T].flatten(0, 1)).to(w_hh.dtype), [H, w_ih.shape[1]], dim=1)
+        d_weights = _weight_gradient(rows, both[:T].flatten(0, 1), w_hh.dtype)
+        d_w_hh, d_w_ih = torch.split(d_weights, [H, w_ih.shape[1]], dim=1)
         d_x = torch.mm(rows, w_ih.to(dtype)).view(T, N, -1) if ctx.needs_input_grad[0] else None
         return d_x, d_h.to(w_hh.dtype), d_w_ih, d_w_hh, rows.sum(0, dtype=w_hh.dtype), None
 
 
 class _Gru(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, projected: Tensor, h: Tensor, w_hh: Tensor, b_hn: Tensor, dtype: torch.dtype) -> Tensor:
-        T, N, H = len(projected), *h.shape
+    def forward(
+        ctx: Any, x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, dtype: torch.dtype
+    ) -> Tensor:
+        T, N, H = len(x), *h.shape
+        exact = dtype == h.dtype
         multiply = _Product(w_hh, N, dtype)
+        # What a step adds to its product, for r, z, m (only its bias) and the candidate (doubled, because by
+        # tanh(a) = 2 s(2a) - 1 it costs a third of tanh).
+        weights = torch.cat([w_ih[: 2 * H], torch.zeros_like(w_ih[2 * H :]), 2 * w_ih[2 * H :]])
+        biases = torch.cat([b_ih[: 2 * H] + b_hh[: 2 * H], b_hh[2 * H :], 2 * b_ih[2 * H :]])
+        project = _Product(weights, BLOCK * N, dtype, biases)
         states = torch.empty(T + 1, N, H, dtype=h.dtype)
-        inputs = torch.empty(T, N, H, dtype=dtype)  # the states before, as the products take them
-        gates = torch.empty(T, N, 2 * H, dtype=h.dtype)  # r, z
-        candidates = torch.empty(T, N, H, dtype=h.dtype)  # n
-        recurrent = torch.empty(T, N, H, dtype=h.dtype)  # m
         states[0] = h
-        r, z = (part.unbind() for part in torch.split(gates, H, dim=2))
-        h_of, rz_of, n_of, m_of, read = (part.unbind() for part in (states, gates, candidates, recurrent, inputs))
+        inputs = states[:T] if exact else torch.empty(T, N, H, dtype=dtype)  # the states before, as the products take them
+        gates, candidates = torch.empty(T, N, 3 * H, dtype=dtype), torch.empty(T, N, H, dtype=dtype)  # r, z, m; n
+        scratch = () if exact else (torch.empty(BLOCK, N, 3 * H, dtype=h.dtype), torch.empty(BLOCK, N, H, dtype=h.dtype))
+        h_of, read, minus_one = states.unbind(), inputs.unbind(), torch.tensor(-1.0, dtype=h.dtype)
         for block in _blocks(T):
-            now = projected[block.start : block.stop].to(h.dtype)
-            x_gates, x_candidates = (part.unbind() for part in torch.split(now, [2 * H, H], dim=2))
+            kept = gates[block.start : block.stop], candidates[block.start : block.stop]
+            rzm, n = kept if exact else (part[: len(block)] for part in scratch)
+            given = project(x[block.start : block.stop].flatten(0, 1)).to(h.dtype).view(len(block), N, 4 * H)
+            given_rzm, given_n = (part.unbind() for part in torch.split(given, [3 * H, H], dim=2))
+            rzm_of, rz_of, n_of = rzm.unbind(), rzm[:, :, : 2 * H].unbind(), n.unbind()
+            r, z, m = (part.unbind() for part in torch.split(rzm, H, dim=2))
             for k, t in enumerate(block):
-                product_gates, product_m = torch.split(multiply(read[t].copy_(h_of[t])), [2 * H, H], dim=1)
-                torch.add(x_gates[k], product_gates, out=rz_of[t]).sigmoid_()
-                torch.add(product_m, b_hn, out=m_of[t])
-                torch.addcmul(x_candidates[k], r[t], m_of[t], out=n_of[t]).tanh_()
-                torch.lerp(n_of[t], h_of[t], z[t], out=h_of[t + 1])
-        ctx.save_for_backward(states, inputs, gates, candidates, recurrent, w_hh)
+                product = multiply(read[t] if exact else read[t].copy_(h_of[t]))
+                torch.add(given_rzm[k], product, out=rzm_of[k])
+                rz_of[k].sigmoid_()
+                torch.addcmul(given_n[k], r[k], m[k], value=2, out=n_of[k]).sigmoid_()
+                torch.add(minus_one, n_of[k], alpha=2, out=n_of[k])
+                torch.lerp(n_of[k], h_of[t], z[k], out=h_of[t + 1])
+            if not exact:
+                kept[0].copy_(rzm)
+                kept[1].copy_(n)
+        ctx.save_for_backward(x, states, inputs, gates, candidates, w_ih, w_hh)
         return states[1:]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        states, inputs, gates, candidates, recurrent, w_hh = ctx.saved_tensors
-        (d_outputs,) = gradients
-        T, N, H = candidates.shape
-        dtype = inputs.dtype
-        # All gradients of a step are d_t times a factor: of m, r, z and x_n, in this order, so that the recurrent product's
-        # (m, r, z) and the input's (r, z, x_n) are both contiguous.
-        multiply = _Product(torch.cat([w_hh[2 * H :], w_hh[: 2 * H]]).t(), N, dtype)
-        d_gates = torch.empty(T, N, 4, H, dtype=dtype)
-        all_of, outer = d_gates.unbind(), d_outputs.unsqueeze(2).unbind()
-        d_h = torch.zeros(N, 1, H, dtype=states.dtype)
-        buffer = torch.empty(BLOCK, N, 4, H, dtype=states.dtype)
+        x, states, inputs, gates, candidates, w_ih, w_hh = ctx.saved_tensors
+        (T, N, H), own, dtype = inputs.shape, states.dtype, inputs.dtype
+        multiply = _Product(w_hh.t(), N, dtype)
+        d_gates, d_candidates = torch.empty_like(gates), torch.empty_like(candidates)
+        rows_of, gates_of = d_gates.unbind(), d_gates.view(T, N, 3, H).unbind()
+        # What comes from the outputs of t - 1; before the first stands only the initial state.
+        outer = (torch.zeros(N, 1, H, dtype=own), *gradients[0].unsqueeze(2).unbind())
+        factors, d_states = torch.empty(BLOCK, N, 3, H, dtype=own), torch.empty(BLOCK + 1, N, 1, H, dtype=own)
+        factors_of, d_of, one = factors.unbind(), d_states.unbind(), torch.ones((), dtype=own)
+        d_of[0].copy_(outer[T])
         for block in reversed(_blocks(T)):
-            now = slice(block.start, block.stop)
-            factors = buffer[: len(block)]
-            (r, z), n, m = torch.split(gates[now], H, dim=2), candidates[now], recurrent[now]
-            f_m, f_r, f_z, f_x = factors.unbind(2)
-            torch.mul(1 - n.square(), 1 - z, out=f_x)
-            torch.mul(f_x, r, out=f_m)
-            torch.mul(f_m, m, out=f_r).mul_(1 - r)
-            torch.mul(states[now] - n, z - z.square(), out=f_z)
-            kept = z.unsqueeze(2)
-            for t in reversed(block):
-                d = torch.add(outer[t], d_h)  # (N, 1, H)
-                torch.mul(d, factors[t - block.start], out=all_of[t])
-                products = multiply(all_of[t].flatten(1)[:, : 3 * H])
-                d_h = torch.addcmul(products.to(d.dtype).unsqueeze(1), d, kept[t - block.start])
-        d_rows = d_gates.flatten(2)
-        d_w = _weight_gradient(d_rows[:, :, : 3 * H], inputs, states.dtype)
-        d_bias = d_rows[:, :, :H].sum((0, 1), dtype=states.dtype)
-        return d_rows[:, :, H:], d_h.squeeze(1), torch.cat([d_w[H:], d_w[:H]]), d_bias, None
-
-
-def _weight_gradient(d_products: Tensor, inputs: Tensor, dtype: torch.dtype) -> Tensor:
-    """Of W in W h, from the gradients of all T products (T, N, M) and the states before them (T, N, H): (M, H)."""
-    return torch.mm(d_products.flatten(0, 1).t(), inputs.flatten(0, 1)).to(dtype)
+            length, now = len(block), slice(block.start, block.stop)
+            r, z, m = torch.split(gates[now].to(own), H, dim=2)
+            n = candidates[now].to(own)
+            f_r, f_z, f_m = factors[:length].unbind(2)
+            kept = 1 - z
+            f_n = torch.addcmul(one, n, n, value=-1).mul_(kept)
+            torch.mul(f_n, r, out=f_m)
+            torch.mul(f_m, m, out=f_r)
+            torch.addcmul(f_r, f_r, r, value=-1, out=f_r)
+            # (h - n) z is h' - n.
+            torch.sub(states[block.start + 1 : block.stop + 1], n, out=f_z).mul_(kept)
+            z_of = z.unsqueeze(2).unbind()
+            d_of[length].copy_(d_of[0])
+            for k, t in reversed(list(enumerate(block))):
+                torch.mul(d_of[k + 1], factors_of[k], out=gates_of[t])
+                products = multiply(rows_of[t]).unsqueeze(1)
+                torch.addcmul(torch.add(outer[t], products), d_of[k + 1], z_of[k], out=d_of[k])
+            torch.mul(f_n, d_states[1 : length + 1, :, 0], out=d_candidates[now])
+        d_gates, d_candidates, x_rows = d_gates.flatten(0, 1), d_candidates.flatten(0, 1), x.flatten(0, 1)
+        # m's share of the input's product is thrown away: rows without it would not be contiguous.
+        d_w_rz = _weight_gradient(d_gates, x_rows, own)[: 2 * H]
+        d_w_ih = torch.cat([d_w_rz, _weight_gradient(d_candidates, x_rows, own)])
+        d_b_hh = d_gates.sum(0).to(own)
+        d_b_ih = torch.cat([d_b_hh[: 2 * H], d_candidates.sum(0).to(own)])
+        d_x = None
+        if ctx.needs_input_grad[0]:
+            w_rz, w_n = torch.split(w_ih.to(dtype), [2 * H, H])
+            d_x = torch.addmm(torch.mm(d_candidates, w_n), d_gates[:, : 2 * H], w_rz).view_as(x)
+        return d_x, d_of[0].squeeze(1), d_w_ih, _weight_gradient(d_gates, inputs.flatten(0, 1), own), d_b_ih, d_b_hh, None
 
 
 _gru: Callable[..., Any] = _Gru.apply

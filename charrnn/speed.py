@@ -10,7 +10,7 @@ from torch import Tensor
 
 from charrnn import gradients
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.device import Workers, choose_workers, hold_to_fp32
+from charrnn.device import Workers, choose_workers, hold_to_fp32, keep_freed_memory
 from charrnn.model import CharRNN
 from charrnn.optimizer import Optimizer
 
@@ -34,6 +34,7 @@ class Exercise:
     def __post_init__(self) -> None:
         if self.precision == "fp32":
             hold_to_fp32(self.device)
+        keep_freed_memory()
         generator = torch.Generator().manual_seed(0)
         self._model = CharRNN(self.model_config, generator).to(self.device)
         config = TrainConfig(optimizer=self.optimizer)

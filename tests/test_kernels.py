@@ -150,61 +150,67 @@ def distance(one, other):
     return float((one - other).abs().max() / other.abs().max())
 
 
-def in_bf16(cell, T=20, N=8, hidden=32, inputs=16):
-    """Outputs, last state and gradients with products in bf16, beside those in fp64."""
+precisions = pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 3e-6), (torch.bfloat16, 0.03)])
+
+
+def in_precision(cell, dtype, T=20, N=8, hidden=32, inputs=16):
+    """Outputs, last state and gradients with products in ``dtype``, beside those in fp64."""
     given = arguments(cell, T, N, torch.float32, inputs, hidden)
     exact = [value.detach().double().requires_grad_() for value in given]
-    got, expected = own(cell, *given, dtype=torch.bfloat16), own(cell, *exact)
+    got, expected = own(cell, *given, dtype=dtype), own(cell, *exact)
     return [*got, *gradients(*got, given)], [*expected, *gradients(*expected, exact)]
 
 
 @every_cell
-def test_products_in_bf16_are_near_those_in_fp64(cell):
-    got, expected = in_bf16(cell)
+@precisions
+def test_products_in_fewer_bits_are_near_those_in_fp64(cell, dtype, bound):
+    got, expected = in_precision(cell, dtype)
     assert got[1].dtype == torch.float32
     assert all(gradient.dtype == torch.float32 for gradient in got[2:])
     for name, one, other in zip(("outputs", "last", *NAMES), got, expected, strict=True):
-        assert 0 < distance(one, other) < 0.03, name
+        assert 0 < distance(one, other) < bound, name
 
 
 @needs_packing
 @every_cell
-def test_packed_weights_are_used_where_there_are_any_and_without_them_all_goes_on(cell, monkeypatch):
+@precisions
+def test_packed_weights_are_used_where_there_are_any_and_without_them_all_goes_on(cell, dtype, bound, monkeypatch):
     matrix = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
-    assert kernels._Product(matrix, 2, torch.bfloat16)._packed is not None
-    assert kernels._Product(matrix, 2, torch.float32)._packed is None
-    packed, expected = in_bf16(cell)
+    assert kernels._Product(matrix, 2, dtype)._packed is not None
+    assert kernels._Product(matrix.double(), 2, torch.float64)._packed is None
+    packed, expected = in_precision(cell, dtype)
     monkeypatch.setattr(torch.ops, "mkldnn", types.SimpleNamespace())
-    assert kernels._Product(matrix, 2, torch.bfloat16)._packed is None
-    plain, _ = in_bf16(cell)
+    assert kernels._Product(matrix, 2, dtype)._packed is None
+    plain, _ = in_precision(cell, dtype)
     for name, one, other, exact in zip(("outputs", "last", *NAMES), packed, plain, expected, strict=True):
-        assert distance(one, other) < 0.02, name
-        assert distance(other, exact) < 0.03, name
+        assert distance(one, other) < bound, name
+        assert distance(other, exact) < bound, name
 
 
 @every_cell
-def test_a_packing_that_fails_is_no_failure(cell, monkeypatch):
+@precisions
+def test_operators_that_refuse_are_no_failure(cell, dtype, bound, monkeypatch):
     def refuse(*_):
         raise RuntimeError("oneDNN has no such layout")
 
-    broken = types.SimpleNamespace(_linear_pointwise=None, _reorder_linear_weight=refuse)
-    monkeypatch.setattr(torch.ops, "mkldnn", broken)
-    got, expected = in_bf16(cell)
-    assert distance(got[0], expected[0]) < 0.03
+    monkeypatch.setattr(torch.ops, "mkldnn", types.SimpleNamespace(_linear_pointwise=refuse, _reorder_linear_weight=refuse))
+    for name, one, other in zip(("outputs", "last", *NAMES), *in_precision(cell, dtype), strict=True):
+        assert distance(one, other) < bound, name
 
 
 @needs_packing
+@precisions
 @pytest.mark.parametrize("rows", [1, 3, 16])
-def test_a_packed_product_is_the_product(rows):
+def test_a_packed_product_is_the_product(rows, dtype, bound):
     """Also for another number of rows than it was packed for."""
     generator = torch.Generator().manual_seed(0)
     matrix, bias = torch.randn(24, 40, generator=generator), torch.randn(24, generator=generator)
-    product = kernels._Product(matrix, 16, torch.bfloat16, bias)
-    x, other = (torch.randn(rows, size, generator=generator).bfloat16() for size in (40, 24))
-    exact = x.double() @ matrix.bfloat16().double().T
-    assert distance(product(x), exact + bias.bfloat16().double()) < 0.01
-    assert distance(product.tanh(x), (exact + bias.bfloat16().double()).tanh()) < 0.01
-    assert distance(product.plus(x, other), exact + other.double()) < 0.01
+    product = kernels._Product(matrix, 16, dtype, bias)
+    x, other = (torch.randn(rows, size, generator=generator).to(dtype) for size in (40, 24))
+    exact = x.double() @ matrix.to(dtype).double().T
+    assert distance(product(x), exact + bias.to(dtype).double()) < bound / 3
+    assert distance(product.tanh(x), (exact + bias.to(dtype).double()).tanh()) < bound / 3
+    assert distance(product.plus(x, other), exact + other.double()) < bound / 3
 
 
 @every_cell

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from charrnn import bench, kernels
+from charrnn.device import keep_freed_memory
 
 EMBEDDING, CHARACTERS, SECONDS = 64, 64, 0.5
 
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--hidden-size", type=int, default=384)
     given = parser.parse_args()
     torch.set_flush_denormal(True)
+    keep_freed_memory()
     for cell in ("gru", "rnn"):
         for dtype in (torch.float32, torch.bfloat16):
             pair = contenders(cell, given.columns, given.hidden_size, dtype)
