@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charrnn import cells
 from charrnn.cells import Network, sigmoid
 from charrnn.config import GATES, ModelConfig
 
@@ -163,7 +164,10 @@ def test_a_whole_sequence_equals_its_chunks_with_carried_state(cell, layers, cut
 @every_depth
 @pytest.mark.parametrize("streams", [1, 2, N])
 def test_stepping_equals_unrolling(cell, layers, streams):
-    network = random_network(cell, layers)
+    assert_steps_as_unrolled(random_network(cell, layers), streams)
+
+
+def assert_steps_as_unrolled(network, streams):
     ids, start = random_start(network, streams)
     expected, end, traces = network.unroll(ids, start)
     state = start.copy()
@@ -174,6 +178,38 @@ def test_stepping_equals_unrolling(cell, layers, streams):
         np.testing.assert_allclose(logits, expected[t], **CLOSE)
         np.testing.assert_allclose(state[-1, 0], traces[-1].h[t], **CLOSE)
     np.testing.assert_allclose(state, end, **CLOSE)
+
+
+@every_cell
+@every_depth
+def test_rows_that_only_keep_threads_busy_change_nothing(cell, layers, monkeypatch):
+    rows = shape(cell).parameter_shapes()["rnn.weight_hh_l0"][0]
+    monkeypatch.setattr(cells, "THREADED_ELEMENTS", (rows + 1) * H)
+    for threaded in (True, False):
+        monkeypatch.setattr(cells, "_multiplies_in_threads", lambda threaded=threaded: threaded)
+        network = random_network(cell, layers)
+        assert network._layers[0].hh.rows == rows + threaded
+        assert_steps_as_unrolled(network, 1)
+        assert_steps_as_unrolled(network, N)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "expected"), [(1152, 384, 1200), (1200, 384, 1200), (960, 320, 960), (1280, 320, 1440)]
+)
+def test_only_products_a_little_too_small_for_threads_get_more_rows(rows, columns, expected, monkeypatch):
+    monkeypatch.setattr(cells, "_multiplies_in_threads", lambda: True)
+    assert cells._rows_for_threads(rows, columns) == expected
+
+
+@pytest.mark.parametrize("variable", ["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"])
+def test_one_thread_gets_no_rows_to_share(variable, monkeypatch):
+    monkeypatch.setattr(cells.os, "cpu_count", lambda: 2)
+    monkeypatch.setenv(variable, "1")
+    cells._multiplies_in_threads.cache_clear()
+    try:
+        assert not cells._multiplies_in_threads()
+    finally:
+        cells._multiplies_in_threads.cache_clear()
 
 
 @every_cell
