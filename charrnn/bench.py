@@ -6,8 +6,10 @@ its rounds. The loops are what one would write in five minutes: the same network
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -24,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from charrnn import sampling
+from charrnn import kernels, sampling
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
 from charrnn.corpus import read_corpus
@@ -40,8 +42,9 @@ WARM_UP_SHARE = 0.2
 class Figure:
     """One line of the table: the median of the rounds and their range, in ``unit``.
 
-    ``ratio`` is how many times as fast as ``beside`` it is, where there is such a line; ``ceiling`` is the share that it
-    reaches of the machine's matrix products in the same precision, where that is known.
+    ``ratio`` is how many times as fast as the line named ``beside`` of the same group it is, where there is such a line;
+    ``ceiling`` is the share that it reaches of the machine's matrix products in the same precision, where that is known. Both
+    are medians of the rounds', in each of which both met the same machine.
     """
 
     group: str
@@ -125,30 +128,55 @@ def measure(seconds: float = 60.0, rounds: int = 3) -> Iterator[Figure]:
     yield from cold_starts(0.2 * seconds, rounds)
 
 
+def machine() -> dict[str, Any]:
+    """What the figures are of: ``processor``, ``cores``, ``threads`` of torch, versions, and of the ``environment`` what matrix
+    libraries read.
+    """
+    named = [line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    prefixes = ("OPENBLAS_", "OMP_", "MKL_", "ONEDNN_", "ATEN_CPU_")
+    return {
+        "processor": named[0] if named else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "environment": {name: value for name, value in sorted(os.environ.items()) if name.startswith(prefixes)},
+    }
+
+
+def _lines(path: str) -> list[str]:
+    with contextlib.suppress(OSError):
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    return []
+
+
 def training(seconds: float, rounds: int) -> Iterator[Figure]:
     """Characters/s in training per cell and precision at the default size, beside the fp32 ``torch.nn`` loop."""
     cpu = torch.device("cpu")
     precisions = ["fp32"] + (["bf16"] if choose_precision("auto", cpu) == "bf16" else [])
-    each = seconds / rounds / (3 * (len(precisions) + 1) + len(precisions))
-    ceilings = {precision: [matrix_flops(precision, each) for _ in range(rounds)] for precision in precisions}
-    for precision, values in ceilings.items():
-        yield _figure("matrix products", precision, "GFLOP/s", [value / 1e9 for value in values])
+    each = seconds / rounds / (3 * (2 * len(precisions) + 1))
+    ceilings: dict[str, list[float]] = {precision: [] for precision in precisions}
     for cell in KERNELS:
         config = ModelConfig(vocab_size=64, cell=cell)
         loop = TorchLoop(config, random_weights(config)).trainer(COLUMNS, CHARACTERS)
         exercises = {precision: Exercise(config, cpu, precision) for precision in precisions}
-        rates: dict[str, list[float]] = {name: [] for name in ("torch.nn fp32", *precisions)}
+        beside, rates = f"{cell} torch.nn fp32", dict[str, list[float]]()
         for _ in range(rounds):
-            rates["torch.nn fp32"].append(rate(loop, each) * COLUMNS * CHARACTERS)
+            rates.setdefault(beside, []).append(rate(loop, each) * COLUMNS * CHARACTERS)
             for precision, exercise in exercises.items():
+                ceilings[precision].append(matrix_flops(precision, each))
                 with exercise.workers.working():
-                    rates[precision].append(rate(exercise.step, each) * COLUMNS * CHARACTERS)
-        yield _figure("training", f"{cell} torch.nn fp32", "chars/s", rates["torch.nn fp32"])
+                    rates.setdefault(precision, []).append(rate(exercise.step, each) * COLUMNS * CHARACTERS)
+        yield _figure("training", beside, "chars/s", rates[beside])
         for precision in precisions:
-            share = training_flops(config) * statistics.median(rates[precision]) / statistics.median(ceilings[precision])
-            yield _figure(
-                "training", f"{cell} {precision}", "chars/s", rates[precision], "torch.nn fp32", rates["torch.nn fp32"], share
-            )
+            shares = [
+                training_flops(config) * reached / ceiling
+                for reached, ceiling in zip(rates[precision], ceilings[precision][-rounds:], strict=True)
+            ]
+            name = f"{cell} {precision}"
+            yield _figure("training", name, "chars/s", rates[precision], beside, rates[beside], statistics.median(shares))
+    for precision, values in ceilings.items():
+        yield _figure("matrix products", precision, "GFLOP/s", [value / 1e9 for value in values])
 
 
 def training_flops(config: ModelConfig) -> float:
@@ -160,17 +188,19 @@ def training_flops(config: ModelConfig) -> float:
 
 
 def matrix_flops(precision: str, seconds: float) -> float:
-    """Operations per second of one product of large square matrices, the best that a step could reach."""
-    n = 1536
-    a = torch.randn(n, n, generator=torch.Generator().manual_seed(0)).to(
-        torch.bfloat16 if precision == "bf16" else torch.float32
-    )
-    return rate(lambda: a @ a, seconds) * 2 * n**3
+    """Operations per second of one product of large square matrices by the faster of torch's own and oneDNN's: the best that a
+    step could reach.
+    """
+    n, dtype = 1536, torch.bfloat16 if precision == "bf16" else torch.float32
+    a = torch.randn(n, n, generator=torch.Generator().manual_seed(0)).to(dtype)
+    packed = kernels.Product(a, n, dtype)
+    return max(rate(lambda: a @ a, seconds / 2), rate(lambda: packed(a), seconds / 2)) * 2 * n**3
 
 
 def generation(seconds: float, rounds: int) -> Iterator[Figure]:
     """Characters/s in sampling at the default size: one stream and many, beside the ``torch.nn`` loop."""
-    each = seconds / rounds / 12
+    each = seconds / rounds / (5 * len(KERNELS))
+    threads = torch.get_num_threads()
     for cell in KERNELS:
         config = ModelConfig(vocab_size=64, cell=cell)
         weights = random_weights(config)
@@ -187,11 +217,17 @@ def generation(seconds: float, rounds: int) -> Iterator[Figure]:
         rates: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(rounds):
             for name, (ids, streams) in contenders.items():
-                rates[name].append(rate(ids.__next__, each) * streams)
+                reached = [rate(ids.__next__, each) * streams]
+                if name == "1 stream torch.nn":
+                    # So little work may be done sooner by one thread.
+                    torch.set_num_threads(1)
+                    reached.append(rate(ids.__next__, each))
+                    torch.set_num_threads(threads)
+                rates[name].append(max(reached))
         for name in ("1 stream", f"{STREAMS} streams"):
-            beside = rates[f"{name} torch.nn"]
-            yield _figure("sampling", f"{cell} {name} torch.nn", "chars/s", beside)
-            yield _figure("sampling", f"{cell} {name}", "chars/s", rates[name], "torch.nn", beside)
+            beside = f"{cell} {name} torch.nn"
+            yield _figure("sampling", beside, "chars/s", rates[f"{name} torch.nn"])
+            yield _figure("sampling", f"{cell} {name}", "chars/s", rates[name], beside, rates[f"{name} torch.nn"])
 
 
 def batch(network: Network, streams: int) -> Iterator[NDArray[Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import platform
 import re
@@ -62,8 +63,11 @@ def _setting(
     default: str | None = None,
     panel: str | None = None,
     envvar: str | None = None,
+    auto: bool = False,
 ) -> Any:
-    """An option for one field of a configuration: its limits come from there, and its default if none is told."""
+    """An option for one field of a configuration: its limits come from there, and its default if none is told. With ``auto``
+    that word stands for the default too.
+    """
     chosen, interval, choices = limits(config, name)
     option = option or option_name(name)
     if name in recipe.CHOSEN:
@@ -73,13 +77,15 @@ def _setting(
         text += f" (default: {default})"
 
     def parse(given: object) -> Any:
+        if auto and given == "auto":
+            return given
         if interval is not None:
             return interval.parse(option, given)
         if given not in choices:
             raise UsageError(f"{option} must be one of {', '.join(choices)}, not {given!s:.80}")
         return given
 
-    metavar = metavar or ("|".join(choices) if interval is None else "INT" if interval.integer else "NUMBER")
+    metavar = metavar or ("|".join(choices) if interval is None else "INT" if interval.integer else "NUMBER") + "|auto" * auto
     return typer.Option(option, *spellings, parser=parse, metavar=metavar, help=text, rich_help_panel=panel, envvar=envvar)
 
 
@@ -135,7 +141,7 @@ def _common(
     pass
 
 
-@app.command(no_args_is_help=True)
+@app.command()
 def train(
     corpus: Annotated[
         list[str] | None,
@@ -240,7 +246,12 @@ def train(
     ] = None,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Go on with a run: its directory, or latest.", rich_help_panel=_BOOKKEEPING),
+        typer.Option(
+            metavar="RUN",
+            help="Go on with a run: its directory, or latest.",
+            autocompletion=_complete_checkpoint,
+            rich_help_panel=_BOOKKEEPING,
+        ),
     ] = None,
     allow_changed_corpus: Annotated[
         bool,
@@ -251,6 +262,7 @@ def train(
         typer.Option(
             metavar="PATH",
             help="Start a new run from the weights of a checkpoint or run; each character keeps its own.",
+            autocompletion=_complete_checkpoint,
             rich_help_panel=_BOOKKEEPING,
         ),
     ] = None,
@@ -286,8 +298,9 @@ def train(
             TrainConfig,
             "workers",
             "Threads that share the columns on a CPU.",
-            default="one per core for the LSTM, else 1",
+            default="auto: for the LSTM one per core with at least 8 columns each, else 1",
             panel=_MACHINE,
+            auto=True,
         ),
     ] = None,
     as_json: _Json = False,
@@ -297,7 +310,13 @@ def train(
 
     Progress goes to stderr. Ctrl-C finishes the step, saves, and says how to go on.
     """
-    settings = {name: value for name, value in locals().items() if name in _TRAIN_SETTINGS and value is not None}
+    settings: dict[str, Any] = {
+        name: value for name, value in locals().items() if name in _TRAIN_SETTINGS and value is not None
+    }
+    if settings.get("workers") == "auto":
+        del settings["workers"]
+        if resume is not None:
+            settings["workers"] = None  # A resumed run keeps its number unless it is told to choose anew.
     console, stop = _console(quiet), _Stop()
     from charrnn import runs
 
@@ -616,7 +635,7 @@ def sample(
     console.finish()
 
 
-@app.command(no_args_is_help=True)
+@app.command()
 def score(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE...", help="Text files, .gz files, directories of *.txt, or - for stdin.")
@@ -665,37 +684,47 @@ def score(
     records: list[dict[str, Any]] = []
     total = scorer.tally()
     show = functools.partial(_score_row, as_json=as_json, raw=not console.stdout_is_terminal)
-    for path in paths:
-        blocks, tally = corpus.code_points(path, level=trained.vocabulary.level, encoding=config.encoding), scorer.tally()
-        if by_line or rank:
-            pieces = scorer.lines(blocks)
-        else:
-            pieces = scorer.carried(blocks, exact=exact) if window is None else scorer.windows(blocks, window)
-        name = {"file": path} if len(paths) > 1 else {}
-        for number, piece in enumerate(pieces, 1):
-            tally.add(piece)
-            if per_char:
-                console.product("".join(show(name | record) for record in scorer.characters(piece)))
-            elif rank:
-                records.append(name | scorer.line(piece, number))
-            elif by_line:
-                console.product(show(name | scorer.line(piece, number)), flush=piece.last)
-        summary = {"file": path, **tally.to_json()}
-        if per_char or by_line or rank:
-            console.say(report.score_sentence(summary))
-        elif as_json:
-            console.product(_json(summary | scorer.reading), flush=True)
-        else:
-            records.append(summary)
-        if tally.unknown:
-            console.warn(f"{path}: {report.unknown_sentence(tally.unknown, tally.strangers)}")
-        total.merge(tally)
-    if rank:
-        for record in sorted(records, key=scoring.surprise, reverse=True):
-            console.product(show(record))
-    elif records:
-        records += [{"file": "total", **total.to_json()}] if len(records) > 1 else []
-        console.table(report.score_table(records, framed=console.stdout_is_terminal))
+
+    def tell(*, whole: bool) -> None:
+        if rank:
+            for record in sorted(records, key=scoring.surprise, reverse=True):
+                console.product(show(record))
+        elif records:
+            together = [{"file": "total", **total.to_json()}] if whole and len(records) > 1 else []
+            console.table(report.score_table([*records, *together], framed=console.stdout_is_terminal))
+
+    try:
+        for path in paths:
+            blocks, tally = corpus.code_points(path, level=trained.vocabulary.level, encoding=config.encoding), scorer.tally()
+            if by_line or rank:
+                pieces = scorer.lines(blocks)
+            else:
+                pieces = scorer.carried(blocks, exact=exact) if window is None else scorer.windows(blocks, window)
+            name = {"file": path} if len(paths) > 1 else {}
+            for number, piece in enumerate(pieces, 1):
+                tally.add(piece)
+                if per_char:
+                    rows = (show(name | record) for record in scorer.characters(piece))
+                    while text := "".join(itertools.islice(rows, 1 << 14)):
+                        console.product(text)
+                elif rank:
+                    records.append(name | scorer.line(piece, number))
+                elif by_line:
+                    console.product(show(name | scorer.line(piece, number)), flush=piece.last)
+            summary = {"file": path, **tally.to_json()}
+            if per_char or by_line or rank:
+                console.say(report.score_sentence(summary))
+            elif as_json:
+                console.product(_json(summary | scorer.reading), flush=True)
+            else:
+                records.append(summary)
+            if tally.unknown:
+                console.warn(f"{path}: {report.unknown_sentence(tally.unknown, tally.strangers)}")
+            total.merge(tally)
+    except CharrnnError:
+        tell(whole=False)  # What was scored before one of the texts failed is not lost.
+        raise
+    tell(whole=True)
     console.finish()
 
 
@@ -745,7 +774,11 @@ def next_character(
 def info(
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="[PATH]", help="A checkpoint, a run directory, or a directory of runs (default: checkpoints)."),
+        typer.Argument(
+            metavar="[PATH]",
+            help="A checkpoint, a run directory, or a directory of runs (default: checkpoints).",
+            autocompletion=_complete_checkpoint,
+        ),
     ] = None,
     as_json: _Json = False,
 ) -> None:
@@ -852,7 +885,7 @@ def bench(
     as_json: _Json = False,
 ) -> None:
     """Measure this machine: training, sampling, reading, starting; each beside a plain torch.nn loop."""
-    _limit_threads()
+    _limit_threads(libraries=("OPENBLAS",))  # MKL's would be torch's too, which trains with all of them.
     import dataclasses
 
     from charrnn import bench as benchmarks
@@ -861,6 +894,9 @@ def bench(
     console, figures = _console(False), []
     given: dict[str, Any] = {"seconds": seconds, "rounds": rounds}
     config = BenchConfig(**{name: value for name, value in given.items() if value is not None})
+    about = benchmarks.machine()
+    if as_json:
+        console.product(_json({"group": "machine", **about}), flush=True)
     for figure in benchmarks.measure(config.seconds, config.rounds):
         figures.append(dataclasses.asdict(figure))
         if as_json:
@@ -868,6 +904,7 @@ def bench(
         else:
             console.say(f"charrnn: {figure.group}: {figure.name} {report.three_digits(figure.median)} {figure.unit}")
     if not as_json:
+        console.product(report.bench_heading(about))
         console.table(report.bench_table(figures, framed=console.stdout_is_terminal))
     console.finish()
 
@@ -908,10 +945,10 @@ def _console(quiet: bool) -> Console:
     return Console(quiet=quiet)
 
 
-def _limit_threads(most: int = SAMPLING_THREADS) -> None:
+def _limit_threads(most: int = SAMPLING_THREADS, libraries: tuple[str, ...] = ("OPENBLAS", "MKL")) -> None:
     """Before NumPy is imported: its matrix library reads these then, and would otherwise take every core."""
-    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, str(min(os.cpu_count() or 1, most)))
+    for library in libraries:
+        os.environ.setdefault(f"{library}_NUM_THREADS", str(min(os.cpu_count() or 1, most)))
 
 
 def _seconds_since_start() -> float:

@@ -51,7 +51,7 @@ def hold_to_fp32(device: torch.device) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep what is freed for the next chunk, in the whole process.
+    """Have the C library keep what is freed, in pieces below 32 MB, for the next chunk; in the whole process.
 
     By itself glibc gives large pieces back to the system now and then, as its thresholds happen to stand, and takes them
     anew at a page fault per 4 KB: up to a third of a GRU's step. Without glibc nothing happens.

@@ -13,12 +13,14 @@ With d_t the gradient of the loss with respect to h_t, every gate's gradient is 
 
 from __future__ import annotations
 
-import contextlib
+import functools
+import platform
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 BLOCK = 8
@@ -30,7 +32,7 @@ def gru(
 ) -> tuple[Tensor, Tensor]:
     """One GRU layer: x (T, N, I), h (N, H) and ``nn.GRU``'s weights -> outputs (T, N, H) and the last state (N, H).
 
-    Matrix products are in ``dtype`` and what the backward pass needs is kept in it, everything else is in h's own.
+    Matrix products and what else the backward pass needs are in ``dtype``, the states and everything in between in h's own.
     """
     outputs: Tensor = _gru(x.to(dtype).contiguous(), h, w_ih, w_hh, b_ih, b_hh, dtype)
     return outputs, outputs[-1]
@@ -44,20 +46,22 @@ def rnn(
     return outputs, outputs[-1].to(h.dtype)
 
 
-class _Product:
-    """x (``rows``, K) -> x @ matrix.T for many x and one matrix (M, K), in ``dtype``."""
+class Product:
+    """x (``rows``, K) -> x @ matrix.T for many x and one matrix (M, K), in ``dtype``; ``few`` products aren't worth preparing
+    for.
+    """
 
-    def __init__(self, matrix: Tensor, rows: int, dtype: torch.dtype, bias: Tensor | None = None) -> None:
+    def __init__(self, matrix: Tensor, rows: int, dtype: torch.dtype, bias: Tensor | None = None, *, few: bool = False) -> None:
         self._matrix, self._bias = matrix.to(dtype), None if bias is None else bias.to(dtype)
         self._packed: Tensor | None = None
-        if dtype in (torch.float32, torch.bfloat16):
-            with contextlib.suppress(AttributeError, RuntimeError):
-                # oneDNN's own layout: otherwise every call would bring the matrix into it anew in bf16, and would be left to
-                # another library in fp32. These are private operators, so their absence must not matter.
-                self._linear = torch.ops.mkldnn._linear_pointwise
-                self._packed = torch.ops.mkldnn._reorder_linear_weight(self._matrix.contiguous(), rows)
+        if not few and _onednn_multiplies(dtype):
+            # In oneDNN's own layout: otherwise every call would bring the matrix into it anew in bf16, and would be left to
+            # another library in fp32.
+            self._linear = torch.ops.mkldnn._linear_pointwise
+            self._packed = torch.ops.mkldnn._reorder_linear_weight(self._matrix.contiguous(), rows)
 
     def __call__(self, x: Tensor) -> Tensor:
+        """X @ matrix.T + bias."""
         if self._packed is not None:
             return self._run(x, "none")
         return functional.linear(x, self._matrix, self._bias)
@@ -80,13 +84,37 @@ class _Product:
         return result
 
 
+@functools.cache
+def _onednn_multiplies(dtype: torch.dtype) -> bool:
+    """Whether oneDNN's products are here, and right: they are private operators of torch, so nothing may depend on them.
+
+    In fp32 they are for x86-64 only, where they were measured; elsewhere oneDNN may have nothing but a slow reference.
+    """
+    if dtype == torch.float32 and platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    if dtype not in (torch.float32, torch.bfloat16):
+        return False
+    matrix, x, other = (torch.linspace(-1, 1, rows * columns).view(rows, columns) for rows, columns in ((3, 8), (2, 8), (2, 3)))
+    matrix, x, other = matrix.to(dtype), x.to(dtype), other.to(dtype)
+    try:
+        linear = torch.ops.mkldnn._linear_pointwise
+        packed = torch.ops.mkldnn._reorder_linear_weight(matrix, len(x))
+        found: list[Tensor] = [linear(x, packed, None, "none", [], ""), linear(x, packed, other[0], "tanh", [], "")]
+        found += [linear.binary(x, other, packed, None, "add"), linear(x, matrix, None, "none", [], "")]
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    product = x.double() @ matrix.double().t()  # Which autocast leaves alone.
+    expected = product, (product + other[0].double()).tanh(), product + other.double(), product
+    near = 1e-5 if dtype == torch.float32 else 0.02
+    return all(torch.allclose(one.double(), two, rtol=near, atol=near) for one, two in zip(found, expected, strict=True))
+
+
 def _weight_gradient(d_products: Tensor, inputs: Tensor, dtype: torch.dtype) -> Tensor:
     """Of W in W x, from the gradients of all products (rows, M) and all x (rows, K), both contiguous: (M, K) in ``dtype``."""
-    if inputs.dtype == torch.float32:
-        with contextlib.suppress(AttributeError, RuntimeError):
-            # oneDNN again. Of operands that aren't contiguous it would make do with its reference implementation.
-            product: Tensor = torch.ops.mkldnn._linear_pointwise(inputs.t().contiguous(), d_products.t(), None, "none", [], "")
-            return product.t()
+    if inputs.dtype == torch.float32 and _onednn_multiplies(inputs.dtype):
+        # Rows with gaps between them would be left to oneDNN's reference implementation.
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(inputs.t().contiguous(), d_products.t(), None, "none", [], "")
+        return product.t()
     return torch.mm(d_products.t(), inputs).to(dtype)
 
 
@@ -98,7 +126,7 @@ class _Rnn(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
         (T, N, width), H = x.shape, h.shape[-1]
-        product = _Product(torch.cat([w_hh, w_ih], dim=1), N, dtype, bias)
+        product = Product(torch.cat([w_hh, w_ih], dim=1), N, dtype, bias, few=T < BLOCK)
         both = torch.empty(T + 1, N, H + width, dtype=dtype)  # [h; x]: one product serves the state and the input
         both[:T, :, H:] = x
         states = both[:, :, :H]
@@ -109,10 +137,11 @@ class _Rnn(torch.autograd.Function):
         return states[1:]
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         both, w_ih, w_hh = ctx.saved_tensors
         (T, N), H, dtype = (len(both) - 1, both.shape[1]), len(w_hh), both.dtype
-        product = _Product(w_hh.t(), N, dtype)
+        product = Product(w_hh.t(), N, dtype, few=T < BLOCK)
         factors = (1 - both[1:, :, :H].square()).unbind()
         d_products = torch.empty(T, N, H, dtype=dtype)
         steps = d_products.unbind()
@@ -134,81 +163,87 @@ class _Gru(torch.autograd.Function):
         ctx: Any, x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, dtype: torch.dtype
     ) -> Tensor:
         T, N, H = len(x), *h.shape
-        exact = dtype == h.dtype
-        multiply = _Product(w_hh, N, dtype)
+        own, exact, few = h.dtype, dtype == h.dtype, T < BLOCK
+        multiply = Product(w_hh, N, dtype, few=few)
         # What a step adds to its product, for r, z, m (only its bias) and the candidate (doubled, because by
         # tanh(a) = 2 s(2a) - 1 it costs a third of tanh).
         weights = torch.cat([w_ih[: 2 * H], torch.zeros_like(w_ih[2 * H :]), 2 * w_ih[2 * H :]])
         biases = torch.cat([b_ih[: 2 * H] + b_hh[: 2 * H], b_hh[2 * H :], 2 * b_ih[2 * H :]])
-        project = _Product(weights, BLOCK * N, dtype, biases)
-        states = torch.empty(T + 1, N, H, dtype=h.dtype)
+        project = Product(weights, BLOCK * N, dtype, biases, few=few)
+        states = torch.empty(T + 1, N, H, dtype=own)
         states[0] = h
         inputs = states[:T] if exact else torch.empty(T, N, H, dtype=dtype)  # the states before, as the products take them
-        gates, candidates = torch.empty(T, N, 3 * H, dtype=dtype), torch.empty(T, N, H, dtype=dtype)  # r, z, m; n
-        scratch = () if exact else (torch.empty(BLOCK, N, 3 * H, dtype=h.dtype), torch.empty(BLOCK, N, H, dtype=h.dtype))
-        h_of, read, minus_one = states.unbind(), inputs.unbind(), torch.tensor(-1.0, dtype=h.dtype)
+        # Factors of the gradients of r, z, m; of the candidate; and 1 - z. Rounded to bf16 these keep their relative precision,
+        # which z itself near 1 would lose, and with it the gradients of the units that remember longest.
+        kept = [torch.empty(T, N, width, dtype=dtype) for width in (3 * H, H, H)]
+        # The gates and factors of a block stay in the cache.
+        rzm, n, *factors = (torch.empty(BLOCK, N, width, dtype=own) for width in (3 * H, H, 3 * H, H, H))
+        rzm_of, rz_of, n_of = rzm.unbind(), rzm[:, :, : 2 * H].unbind(), n.unbind()
+        r, z, m = torch.split(rzm, H, dim=2)
+        r_of, z_of, m_of = r.unbind(), z.unbind(), m.unbind()
+        h_of, read = states.unbind(), inputs.unbind()
+        one, minus_one = torch.ones((), dtype=own), -torch.ones((), dtype=own)
         for block in _blocks(T):
-            kept = gates[block.start : block.stop], candidates[block.start : block.stop]
-            rzm, n = kept if exact else (part[: len(block)] for part in scratch)
-            given = project(x[block.start : block.stop].flatten(0, 1)).to(h.dtype).view(len(block), N, 4 * H)
+            length, now = len(block), slice(block.start, block.stop)
+            given = project(x[now].flatten(0, 1)).to(own).view(length, N, 4 * H)
             given_rzm, given_n = (part.unbind() for part in torch.split(given, [3 * H, H], dim=2))
-            rzm_of, rz_of, n_of = rzm.unbind(), rzm[:, :, : 2 * H].unbind(), n.unbind()
-            r, z, m = (part.unbind() for part in torch.split(rzm, H, dim=2))
             for k, t in enumerate(block):
                 product = multiply(read[t] if exact else read[t].copy_(h_of[t]))
                 torch.add(given_rzm[k], product, out=rzm_of[k])
                 rz_of[k].sigmoid_()
-                torch.addcmul(given_n[k], r[k], m[k], value=2, out=n_of[k]).sigmoid_()
+                torch.addcmul(given_n[k], r_of[k], m_of[k], value=2, out=n_of[k]).sigmoid_()
                 torch.add(minus_one, n_of[k], alpha=2, out=n_of[k])
-                torch.lerp(n_of[k], h_of[t], z[k], out=h_of[t + 1])
+                torch.lerp(n_of[k], h_of[t], z_of[k], out=h_of[t + 1])
+            made = [part[now] for part in kept] if exact else [part[:length] for part in factors]
+            (f_r, f_z, f_m), f_n, renewed = torch.split(made[0], H, dim=2), *made[1:]
+            torch.sub(one, z[:length], out=renewed)
+            torch.addcmul(one, n[:length], n[:length], value=-1, out=f_n).mul_(renewed)
+            torch.mul(f_n, r[:length], out=f_m)
+            torch.mul(f_m, m[:length], out=f_r)
+            torch.addcmul(f_r, f_r, r[:length], value=-1, out=f_r)
+            torch.sub(states[now], n[:length], out=f_z).mul_(z[:length]).mul_(renewed)
             if not exact:
-                kept[0].copy_(rzm)
-                kept[1].copy_(n)
-        ctx.save_for_backward(x, states, inputs, gates, candidates, w_ih, w_hh)
+                for whole, part in zip(kept, made, strict=True):
+                    whole[now] = part
+        ctx.save_for_backward(x, states, inputs, *kept, w_ih, w_hh)
         return states[1:]
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        x, states, inputs, gates, candidates, w_ih, w_hh = ctx.saved_tensors
+        x, states, inputs, factors, candidate_factors, renewed, w_ih, w_hh = ctx.saved_tensors
         (T, N, H), own, dtype = inputs.shape, states.dtype, inputs.dtype
-        multiply = _Product(w_hh.t(), N, dtype)
-        d_gates, d_candidates = torch.empty_like(gates), torch.empty_like(candidates)
+        multiply = Product(w_hh.t(), N, dtype, few=T < BLOCK)
+        d_gates, d_candidates = torch.empty_like(factors), torch.empty_like(candidate_factors)
         rows_of, gates_of = d_gates.unbind(), d_gates.view(T, N, 3, H).unbind()
         # What comes from the outputs of t - 1; before the first stands only the initial state.
         outer = (torch.zeros(N, 1, H, dtype=own), *gradients[0].unsqueeze(2).unbind())
-        factors, d_states = torch.empty(BLOCK, N, 3, H, dtype=own), torch.empty(BLOCK + 1, N, 1, H, dtype=own)
-        factors_of, d_of, one = factors.unbind(), d_states.unbind(), torch.ones((), dtype=own)
+        d_states = torch.empty(BLOCK + 1, N, 1, H, dtype=own)
+        d_of = d_states.unbind()
         d_of[0].copy_(outer[T])
         for block in reversed(_blocks(T)):
             length, now = len(block), slice(block.start, block.stop)
-            r, z, m = torch.split(gates[now].to(own), H, dim=2)
-            n = candidates[now].to(own)
-            f_r, f_z, f_m = factors[:length].unbind(2)
-            kept = 1 - z
-            f_n = torch.addcmul(one, n, n, value=-1).mul_(kept)
-            torch.mul(f_n, r, out=f_m)
-            torch.mul(f_m, m, out=f_r)
-            torch.addcmul(f_r, f_r, r, value=-1, out=f_r)
-            # (h - n) z is h' - n.
-            torch.sub(states[block.start + 1 : block.stop + 1], n, out=f_z).mul_(kept)
-            z_of = z.unsqueeze(2).unbind()
+            factors_of = factors[now].to(own).view(length, N, 3, H).unbind()
+            z_of = (1 - renewed[now].to(own)).unsqueeze(2).unbind()
             d_of[length].copy_(d_of[0])
             for k, t in reversed(list(enumerate(block))):
                 torch.mul(d_of[k + 1], factors_of[k], out=gates_of[t])
                 products = multiply(rows_of[t]).unsqueeze(1)
                 torch.addcmul(torch.add(outer[t], products), d_of[k + 1], z_of[k], out=d_of[k])
-            torch.mul(f_n, d_states[1 : length + 1, :, 0], out=d_candidates[now])
+            torch.mul(candidate_factors[now], d_states[1 : length + 1, :, 0], out=d_candidates[now])
+        d_x = d_w_ih = d_w_hh = d_b_ih = d_b_hh = None
         d_gates, d_candidates, x_rows = d_gates.flatten(0, 1), d_candidates.flatten(0, 1), x.flatten(0, 1)
-        # m's share of the input's product is thrown away: rows without it would not be contiguous.
-        d_w_rz = _weight_gradient(d_gates, x_rows, own)[: 2 * H]
-        d_w_ih = torch.cat([d_w_rz, _weight_gradient(d_candidates, x_rows, own)])
-        d_b_hh = d_gates.sum(0).to(own)
-        d_b_ih = torch.cat([d_b_hh[: 2 * H], d_candidates.sum(0).to(own)])
-        d_x = None
         if ctx.needs_input_grad[0]:
             w_rz, w_n = torch.split(w_ih.to(dtype), [2 * H, H])
             d_x = torch.addmm(torch.mm(d_candidates, w_n), d_gates[:, : 2 * H], w_rz).view_as(x)
-        return d_x, d_of[0].squeeze(1), d_w_ih, _weight_gradient(d_gates, inputs.flatten(0, 1), own), d_b_ih, d_b_hh, None
+        if any(ctx.needs_input_grad[2:6]):
+            d_w_hh = _weight_gradient(d_gates, inputs.flatten(0, 1), own)
+            # m's share of the input's product is thrown away: rows without it would have gaps.
+            d_w_rz = _weight_gradient(d_gates, x_rows, own)[: 2 * H]
+            d_w_ih = torch.cat([d_w_rz, _weight_gradient(d_candidates, x_rows, own)])
+            d_b_hh = d_gates.sum(0).to(own)
+            d_b_ih = torch.cat([d_b_hh[: 2 * H], d_candidates.sum(0).to(own)])
+        return d_x, d_of[0].squeeze(1), d_w_ih, d_w_hh, d_b_ih, d_b_hh, None
 
 
 _gru: Callable[..., Any] = _Gru.apply

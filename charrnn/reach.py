@@ -255,7 +255,7 @@ def contributed(trained: Checkpoint, text: str, label: str) -> dict[str, Any]:
 
 
 def _network(trained: Checkpoint) -> CharRNN:
-    model = CharRNN(trained.model)
+    model = CharRNN(trained.model).requires_grad_(False)
     model.load(trained.weights)
     return model.eval()
 

@@ -115,11 +115,14 @@ def plan(
         reasons[name] = why
         return value
 
-    columns = choose(training, "batch_size", _columns(characters), "enough for the kernels, few enough for the text")
+    fitting_columns = _fitting_columns(characters)
+    rounded = 4 * round(fitting_columns / 4) if fitting_columns > 32 else int(fitting_columns)
+    columns = choose(training, "batch_size", rounded, "enough for the kernels, few enough for the text")
     bptt = choose(training, "bptt", FIXED["bptt"], "what a word, a line and their neighbours span")
     timed = length.steps is None and length.epochs is None
     if length.steps is not None:
-        work = float(length.steps * columns * bptt)
+        # By the columns before rounding, as below by the size before it.
+        work = length.steps * float(columns if "batch_size" in training else fitting_columns) * bptt
     elif length.epochs is not None:
         work = length.epochs * characters
     else:
@@ -161,11 +164,13 @@ def plan(
     )
 
 
-def _columns(characters: int) -> int:
-    """32; fewer for a short text, which wants more updates from a pass; up to 64 for a long one, whose parts are less alike."""
+def _fitting_columns(characters: int) -> float:
+    """32 columns, before they are rounded; fewer for a short text, which wants more updates from a pass; up to 64 for a long
+    one, whose parts are less alike.
+    """
     if characters > 1.2e6:
-        return 4 * round(min(8 * math.sqrt(characters / 1.2e6), 16))
-    return max(4, min(8, characters // 1024), min(32, characters // 12288))
+        return min(32 * math.sqrt(characters / 1.2e6), 64.0)
+    return float(max(4, min(8, characters / 1024), min(32, characters / 12288)))
 
 
 def _fitting_size(characters: int, work: float) -> float:

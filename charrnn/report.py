@@ -244,6 +244,14 @@ def plan_table(settings: Mapping[str, Any], reasons: Mapping[str, str]) -> Table
 BENCH_COLUMNS = ("what", "median", "range", "unit", "ratio", "of ceiling")
 
 
+def bench_heading(machine: Mapping[str, Any]) -> str:
+    """What the figures of `charrnn bench` are of, in a line."""
+    used = "" if machine["threads"] == machine["cores"] else f"{machine['threads']} of "
+    cores = f"{used}{machine['cores']} cores"
+    variables = "".join(f", {name}={value}" for name, value in machine["environment"].items())
+    return f"{machine['processor']}, {cores}, torch {machine['torch']}, NumPy {machine['numpy']}{variables}\n"
+
+
 def bench_table(figures: Sequence[Mapping[str, Any]], *, framed: bool) -> Table:
     """The figures of `charrnn bench`: ``framed`` for a terminal, bare columns for a pipe."""
     table = Table(box=box.SIMPLE_HEAD if framed else None, pad_edge=False, header_style="bold" if framed else "")

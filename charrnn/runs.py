@@ -80,20 +80,21 @@ def prepare(asked: Asked) -> Prepared:
     text = corpus.read_corpus(asked.corpus, **_reading(config))
     speed = None
     if config.minutes is not None and not training.keys() | shape.keys() >= recipe.CHOSEN:
-        speed = recipe.rounded_speed(_speed(config))
+        speed = recipe.rounded_speed(_speed(config, shape))
     planned = recipe.plan(text.train_characters, text.vocabulary.size, shape, training, speed)
     model = ModelConfig(**planned.model, vocab_size=text.vocabulary.size)
     return Prepared(text, model, TrainConfig(**planned.training), planned, initial)
 
 
-def _speed(config: TrainConfig) -> float:
+def _speed(config: TrainConfig, shape: Mapping[str, Any]) -> float:
     from charrnn import speed
     from charrnn.device import choose_device, choose_precision
 
     assert config.minutes is not None
     device = choose_device(config.device)
     seconds = min(SPEED_SHARE * 60 * config.minutes, SPEED_SECONDS)
-    return speed.of_training(device, choose_precision(config.precision, device), seconds)
+    cell = shape.get("cell", recipe.FIXED["cell"])
+    return speed.of_training(device, choose_precision(config.precision, device), seconds, cell, config.workers)
 
 
 def command(asked: Asked, prepared: Prepared) -> str:

@@ -156,7 +156,8 @@ class Generation:
         for sample in self._candidates():
             group.append(sample)
             if len(group) == self.config.best_of:
-                yield min(group, key=lambda candidate: candidate.bits_per_char or 0.0)
+                # A text of no characters says nothing, so it is the last choice.
+                yield min(group, key=lambda one: math.inf if one.bits_per_char is None else one.bits_per_char)
                 group.clear()
 
     def _candidates(self) -> Iterator[Sample]:
@@ -187,7 +188,7 @@ class Generation:
         decoder = self.vocabulary.decoder(start.pending)
         text = decoder.text(completion.ids.tolist())
         bits = completion.bits
-        mean = None if bits is None else float(bits.mean()) if len(bits) else 0.0
+        mean = None if bits is None or not len(bits) else float(bits.mean())
         stop = None if completion.stop is None else self.stops[completion.stop]
         prompt = self.prompts[index // self.config.num_samples]
         return Sample(index, prompt, text, completion.reason, stop, len(completion.ids), mean)
@@ -289,7 +290,7 @@ class Stream:
         """The finished text."""
         generation, bits = self._generation, self.bits
         stop = None if self._text.stop is None else generation.stops[self._text.stop]
-        mean = (sum(bits) / max(len(bits), 1)) if generation.asked.measured else None
+        mean = sum(bits) / len(bits) if bits else None
         reason = "interrupted" if self._interrupted else self._text.reason
         return Sample(self.index, self.prompt, text, reason, stop, self.characters, mean)
 
@@ -342,10 +343,10 @@ def _can_occur(stop: str, vocabulary: Vocabulary, warn: Say) -> bool:
 
 def _ending(config: SampleConfig, stops: list[str], vocabulary: Vocabulary, *, keep_stop: bool, warn: Say) -> Ending:
     if config.lines is not None and _unknown("\n", vocabulary):
-        warn("--lines: the network knows no newline; --length alone ends the text")
+        warn("--lines ends nothing: the network knows no newline")
     newline = None if _unknown("\n", vocabulary) else int(vocabulary.encode("\n")[0])
     watched = Stops([vocabulary.encode(text) for text in stops], vocabulary.size) if stops else None
-    return Ending(config.limit, watched, config.lines, newline, keep_stop)
+    return Ending(config.limit, watched, config.lines if newline is not None else None, newline, keep_stop)
 
 
 def _bias(text: str) -> tuple[str, float]:

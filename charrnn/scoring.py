@@ -193,17 +193,17 @@ class Scorer:
         """
         unknown, symbols = self.vocabulary.unknown, [symbol(self.vocabulary, index) for index in range(self.vocabulary.size)]
         byte = self.vocabulary.level == "byte"
-        characters = (symbols[code] for code in piece.codes.tolist()) if byte else map(chr, piece.codes.tolist())
-        bits = (piece.nats / _LN2).tolist()
-        rows = zip(characters, piece.ids.tolist(), bits, piece.ranks.tolist(), piece.likeliest.tolist(), strict=True)
-        for character, index, cost, rank, likeliest in rows:
-            known = index != unknown
-            yield {
-                "char": character,
-                "bits": cost if known else None,
-                "rank": rank if known else None,
-                "likeliest": [symbols[first] for first in likeliest],
-            }
+        columns = piece.codes, piece.ids, piece.nats, piece.ranks, piece.likeliest
+        for start in range(0, len(piece.ids), COLUMN):  # As Python's objects a whole piece may take a gigabyte.
+            rows = zip(*(column[start : start + COLUMN].tolist() for column in columns), strict=True)
+            for code, index, nats, rank, likeliest in rows:
+                known = index != unknown
+                yield {
+                    "char": symbols[code] if byte else chr(code),
+                    "bits": nats / _LN2 if known else None,
+                    "rank": rank if known else None,
+                    "likeliest": [symbols[first] for first in likeliest],
+                }
 
     @property
     def reading(self) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def check(shown: Shown, generation: Generation, *, interactive: bool) -> Corpus 
             "--json": shown.as_json,
             "--out-dir": shown.out_dir,
             "--copied-from": shown.copied_from,
+            "--device": config.device != "cpu",
         }
         if given := next((option for option, value in collected.items() if value), None):
             raise UsageError(f"--length -1 never ends and {given} waits for the end; give --stop, --lines or a length")
@@ -61,6 +62,8 @@ def check(shown: Shown, generation: Generation, *, interactive: bool) -> Corpus 
             raise UsageError(f"--interactive is a conversation; it goes without {given}")
     if many and shown.save_state is not None:
         raise UsageError("--save-state keeps the place in one text; ask for one sample")
+    if config.device != "cpu" and shown.save_state is not None:
+        raise UsageError("--save-state works with --device cpu only")
     if config.color != "never" and (config.best_of > 1 or config.device != "cpu"):
         raise UsageError("--color shows a text while it is drawn; not with --best-of or --device")
     if generation.asked.clamp and config.device != "cpu":
@@ -125,10 +128,14 @@ class _Output:
         last = self._write(prompt)
         piecewise = stream.pieces(1 if self._console.stdout_is_terminal else PIECE)
         pieces = _colors(stream.measured(), self._plain) if colored else piecewise
-        for piece in pieces:
-            if kept is not None:
-                kept.append(piece)
-            last = self._write(piece, plain=colored) or last
+        try:
+            for piece in pieces:
+                if kept is not None:
+                    kept.append(piece)
+                last = self._write(piece, plain=colored) or last
+        finally:
+            if colored:
+                self._write("\x1b[0m", plain=True)
         self._end(last)
         sample = stream.sample("")
         if kept is not None:
@@ -210,15 +217,12 @@ class _Names:
 
 
 def _colors(pieces: Iterator[tuple[str, float]], raw: bool) -> Iterator[str]:
-    """The pieces with terminal colours that tell their bits; the terminal is left plain, whatever happens."""
+    """The pieces with terminal colours that tell their bits; the last one stays."""
     style = ""
-    try:
-        for piece, bits in pieces:
-            now = surprise_style(bits)
-            yield (f"\x1b[{now}m" if now != style else "") + (piece if raw else visible(piece))
-            style = now
-    finally:
-        yield "\x1b[0m"
+    for piece, bits in pieces:
+        now = surprise_style(bits)
+        yield (f"\x1b[{now}m" if now != style else "") + (piece if raw else visible(piece))
+        style = now
 
 
 def _save(path: Path, place: Start, generation: Generation) -> None:
@@ -280,6 +284,8 @@ def _obey(line: str, place: Start, generation: Generation) -> Start:
     command, _, value = line.partition(" ")
     if command == "/temp" and value.strip():
         first, last = temperatures("/temp", value.strip())
+        if last is not None and generation.config.limit is None:
+            raise UsageError("/temp: texts without end have no end for the temperature to go to; give one number")
         generation.drawing |= {"temperature": first, "temperature_end": last}
     elif command == "/reset" and not value.strip():
         return generation.beginning()

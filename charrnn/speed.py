@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -29,12 +29,15 @@ class Exercise:
     columns: int = COLUMNS
     characters: int = CHARACTERS
     optimizer: str = "adamw"
+    asked_workers: int | None = None
     workers: Workers = field(init=False)
 
     def __post_init__(self) -> None:
         if self.precision == "fp32":
             hold_to_fp32(self.device)
-        keep_freed_memory()
+        if self.device.type == "cpu":
+            torch.set_flush_denormal(True)
+            keep_freed_memory()
         generator = torch.Generator().manual_seed(0)
         self._model = CharRNN(self.model_config, generator).to(self.device)
         config = TrainConfig(optimizer=self.optimizer)
@@ -43,7 +46,7 @@ class Exercise:
         self._inputs, self._targets = ids[:, :-1].to(self.device), ids[:, 1:].to(self.device)
         self._state = self._model.initial_state(self.columns)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=False)
-        self.workers = Workers(choose_workers(None, self.device, self.model_config.cell, self.columns))
+        self.workers = Workers(choose_workers(self.asked_workers, self.device, self.model_config.cell, self.columns))
 
     def step(self) -> Tensor:
         """One update; the loss."""
@@ -69,9 +72,13 @@ class Exercise:
         return steps * self.columns * self.characters / (time.perf_counter() - begun)
 
 
-def of_training(device: torch.device, precision: str, seconds: float) -> float:
-    """Characters per second at which the reference network trains, measured for about ``seconds``, the warm-up included."""
-    exercise = Exercise(REFERENCE, device, precision)
+def of_training(
+    device: torch.device, precision: str, seconds: float, cell: str = REFERENCE.cell, workers: int | None = None
+) -> float:
+    """Characters per second at which a ``cell`` of the reference network's size trains on so many ``workers`` (None: as many as
+    training itself would choose), measured for about ``seconds``, the warm-up included; at least two steps are made.
+    """
+    exercise = Exercise(replace(REFERENCE, cell=cell), device, precision, asked_workers=workers)
     with exercise.workers.working():
         exercise.rate(seconds / 4)  # Kernels are chosen and memory is taken.
         return exercise.rate(3 * seconds / 4)

@@ -216,7 +216,11 @@ class Trainer:
         self.streams = Streams(corpus.ids[: corpus.train_characters], config.batch_size, config.bptt, config.seed)
         self.progress = Progress()
         self.state = self.model.initial_state(self.streams.batch_size)
-        self._workers = Workers(choose_workers(config.workers, self.device, model_config.cell, self.streams.batch_size))
+        count = choose_workers(config.workers, self.device, model_config.cell, self.streams.batch_size)
+        self._workers = Workers(count)
+        if self.device.type == "cpu":
+            # Whoever goes on with the run adds up in the same order, whatever cores there are then.
+            self.config = replace(config, workers=count)
         self.total_steps = config.steps or (
             max(1, round(config.epochs * self.streams.chunks_per_epoch)) if config.epochs is not None else None
         )

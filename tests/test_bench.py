@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import statistics
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,7 @@ from charrnn import bench
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
 from charrnn.device import choose_precision
-from charrnn.report import bench_table, three_digits
+from charrnn.report import bench_heading, bench_table, three_digits
 
 Invoke = Callable[..., Any]
 PRECISIONS = ["fp32"] + ["bf16"] * (choose_precision("auto", torch.device("cpu")) == "bf16")
@@ -41,7 +42,10 @@ def test_the_command_measures_everything_there_is(invoke: Invoke, monkeypatch: p
     monkeypatch.setattr(bench, "ModelConfig", functools.partial(ModelConfig, hidden_size=16))
     result = invoke("bench", "--seconds", "1", "--rounds", "1", "--json")
     assert result.code == 0, result
-    figures = [json.loads(line) for line in result.stdout.splitlines()]
+    machine, *figures = [json.loads(line) for line in result.stdout.splitlines()]
+    assert machine["group"] == "machine"
+    assert machine["cores"] == os.cpu_count()
+    assert all(str(machine[name]) in bench_heading(machine) for name in ("processor", "cores", "threads", "torch", "numpy"))
     assert {(figure["group"], figure["name"]) for figure in figures} == EXPECTED
     assert len(figures) == len(EXPECTED)
     for figure in figures:
@@ -50,13 +54,57 @@ def test_the_command_measures_everything_there_is(invoke: Invoke, monkeypatch: p
         compared = figure["group"] in ("training", "sampling") and "torch.nn" not in figure["name"]
         assert (figure["ratio"] is not None) is (figure["beside"] is not None) is compared
         assert (figure["ceiling"] is not None) is (compared and figure["group"] == "training")
+        assert figure["beside"] is None or (figure["group"], figure["beside"]) in EXPECTED
     by_name = {figure["name"]: figure for figure in figures}
     for cell in CELLS:
+        config, trained = ModelConfig(vocab_size=64, cell=cell, hidden_size=16), by_name[f"{cell} {PRECISIONS[-1]}"]
+        products = by_name[PRECISIONS[-1]]
+        share = bench.training_flops(config) * trained["median"] / 1e9
+        # Each cell's round has a measure of its own.
+        assert share / products["high"] <= trained["ceiling"] * 1.0001
+        assert trained["ceiling"] <= share / products["low"] * 1.0001
         for name, beside in ((f"{cell} fp32", f"{cell} torch.nn fp32"), (f"{cell} 1 stream", f"{cell} 1 stream torch.nn")):
             ratio = by_name[name]["median"] / by_name[beside]["median"]
             assert by_name[name]["ratio"] == pytest.approx(ratio)  # of one round
     table = bench_table(figures, framed=False)
     assert table.row_count == len(figures)
+
+
+def test_contenders_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def rate(step: Callable[[], object], seconds: float) -> float:
+        made.append(getattr(step, "__qualname__", ""))
+        return 1.0
+
+    monkeypatch.setattr(bench, "rate", rate)
+    monkeypatch.setattr(bench, "ModelConfig", functools.partial(ModelConfig, hidden_size=16))
+    list(bench.training(1.0, 3))
+    a_round = len(made) // (3 * len(CELLS))
+    assert a_round == 1 + 3 * len(PRECISIONS)
+    for cell in range(len(CELLS)):
+        rounds = made[3 * a_round * cell :][: 3 * a_round]
+        assert rounds == rounds[:a_round] * 3
+
+
+def test_the_bench_leaves_torch_its_threads(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    monkeypatch.setattr(bench, "measure", lambda *_: iter(()))
+    assert invoke("bench").stdout.splitlines()[0] == bench_heading(bench.machine()).rstrip()
+    assert "MKL_NUM_THREADS" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, "A Processor, 4 cores, torch 2.9, NumPy 2.1\n"),
+        ({"threads": 2}, "A Processor, 2 of 4 cores, torch 2.9, NumPy 2.1\n"),
+        ({"environment": {"OMP_X": "1"}}, "A Processor, 4 cores, torch 2.9, NumPy 2.1, OMP_X=1\n"),
+    ],
+)
+def test_the_heading_names_the_machine(changed: dict[str, Any], expected: str) -> None:
+    machine = {"processor": "A Processor", "cores": 4, "threads": 4, "torch": "2.9", "numpy": "2.1", "environment": {}}
+    assert bench_heading(machine | changed) == expected
 
 
 def test_a_figure_is_the_median_with_its_range_and_its_ratio_the_median_of_the_rounds() -> None:

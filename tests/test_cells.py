@@ -201,15 +201,32 @@ def test_only_products_a_little_too_small_for_threads_get_more_rows(rows, column
     assert cells._rows_for_threads(rows, columns) == expected
 
 
-@pytest.mark.parametrize("variable", ["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"])
-def test_one_thread_gets_no_rows_to_share(variable, monkeypatch):
-    monkeypatch.setattr(cells.os, "cpu_count", lambda: 2)
-    monkeypatch.setenv(variable, "1")
-    cells._multiplies_in_threads.cache_clear()
-    try:
-        assert not cells._multiplies_in_threads()
-    finally:
-        cells._multiplies_in_threads.cache_clear()
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, True),
+        ({"threads": {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "1"}}, True),
+        ({"threads": {"OPENBLAS_NUM_THREADS": "1"}}, False),
+        ({"threads": {"OMP_NUM_THREADS": "1"}}, False),
+        ({"name": "mkl"}, False),
+        ({"name": "accelerate", "version": "unknown"}, False),
+        ({"version": "0.3.26"}, False),
+        ({"version": "0.4"}, True),
+        ({"machine": "aarch64"}, False),
+        ({"cores": 1}, False),
+    ],
+)
+def test_only_openblas_with_threads_gets_rows_to_share(changed, expected, monkeypatch):
+    here = {"name": "scipy-openblas", "version": "0.3.31.188.0", "machine": "x86_64", "cores": 2, "threads": {}} | changed
+    blas = {"name": here["name"], "version": here["version"]}
+    monkeypatch.setattr(cells.np, "show_config", lambda mode: {"Build Dependencies": {"blas": blas}})
+    monkeypatch.setattr(cells.platform, "machine", lambda: here["machine"])
+    monkeypatch.setattr(cells.os, "cpu_count", lambda: here["cores"])
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in here["threads"].items():
+        monkeypatch.setenv(name, value)
+    assert cells._multiplies_in_threads.__wrapped__() is expected
 
 
 @every_cell

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from charrnn import __version__, checkpoint, cli
+from charrnn import __version__, checkpoint, cli, training
 
 Invoke = Callable[..., Any]
 
@@ -210,6 +210,24 @@ def test_a_run_goes_on_where_it_stopped_and_its_log_grows(invoke: Invoke, run: P
     assert result.code == 0
     assert [event["step"] for event in lines(result.stdout) if event["event"] == "step"] == [11, 12, 13, 14, 15]
     assert (run / "log.jsonl").read_text() == before + result.stdout
+
+
+def test_workers_auto_is_the_default_and_on_resume_chooses_anew(
+    invoke: Invoke, tale: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int | None] = []
+
+    def choose(number: int | None, *_: object) -> int:
+        asked.append(number)
+        return number or 2
+
+    monkeypatch.setattr(training, "choose_workers", choose)
+    begin = ("train", "tale.txt", "--steps", "1", "--hidden-size", "8")
+    for words in ((), ("--workers", "auto"), ("--workers", "3")):
+        assert invoke(*begin, "--out", f"run{len(asked)}", *words).code == 0
+    for number, words in enumerate(((), ("--workers", "auto"), ("--workers", "4")), 2):
+        assert invoke("train", "--resume", "run2", "--steps", str(number), *words).code == 0
+    assert asked == [None, None, 3, 3, None, 4]
 
 
 def test_resume_latest_means_the_run_saved_last_by_its_own_header(
@@ -627,7 +645,7 @@ def test_a_request_that_cannot_work_is_one_line_and_leaves_nothing(
     assert os.listdir(tmp_path) == ["tale.txt"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["train"]])
+@pytest.mark.parametrize("arguments", [[]])
 def test_nothing_to_do_shows_the_help_and_no_empty_complaint(invoke: Invoke, arguments: list[str]) -> None:
     result = invoke(*arguments)
     assert result.code in (0, 2)

@@ -78,8 +78,10 @@ def test_commands_options_and_checkpoints_are_completed(tree: Path, shell: str) 
     assert {"sample", "score"} <= set(offered_by(shell, "charrnn", "s", cwd=tree))
     assert offered_by(shell, "charrnn", "score", "--per", cwd=tree) == ["--per-char"]
     assert offered_by(shell, "charrnn", "score", "--checkpoint", "checkpoints/n", cwd=tree) == ["checkpoints/novel"]
-    for command in ("sample", "score", "next"):
+    for command in ("sample", "score", "next", "inspect"):
         assert offered_by(shell, "charrnn", command, "-c", "mod", cwd=tree) == ["model.safetensors"]
+    for words in (["train", "--resume"], ["train", "--init-from"], ["info"]):
+        assert offered_by(shell, "charrnn", *words, "checkpoints/n", cwd=tree) == ["checkpoints/novel"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -192,7 +192,7 @@ def test_a_worker_that_fails_ends_all_in_good_order():
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_freed_memory_is_kept_for_the_next_chunk():
-    """Six pieces of 8 MB, freed and taken anew ten times: 12,288 pages each time, unless they stay with the process."""
+    """Six pieces of 8 MB, freed and taken anew ten times, page by page, unless they stay with the process."""
     code = """
 import resource, sys, numpy
 if "keep" in sys.argv:
@@ -208,7 +208,7 @@ print(min([faults() for _ in range(10)][2:]))
         int(subprocess.run([sys.executable, "-c", code, word], check=True, capture_output=True, text=True).stdout)
         for word in ("keep", "return")
     )
-    assert kept < 100 < 1000 < returned
+    assert kept * 20 < returned > 400
 
 
 def test_without_glibc_there_is_nothing_to_set(monkeypatch):

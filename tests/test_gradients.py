@@ -63,7 +63,27 @@ def test_the_shares_add_up_to_the_whole(cell, count, dropouts):
 
 
 @every_cell
-def test_the_same_number_of_workers_gives_the_same_bits_whichever_is_first(cell):
+def test_the_softmax_is_in_fp32_whatever_the_products_are_in(cell):
+    model, inputs, targets, state, _ = chunk(cell)
+    seen = []
+
+    def scale(loss):
+        seen.append(loss)
+        return loss
+
+    loss, _, found = sharded(1, model, inputs, targets, state, None, precision="bf16", scale=scale)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, _ = model(inputs, state)
+    expected = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+    assert logits.dtype == torch.bfloat16
+    assert seen[0].dtype == loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert all(gradient.dtype == torch.float32 for gradient in found)
+
+
+@every_cell
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_same_number_of_workers_gives_the_same_bits_whichever_is_first(cell, precision):
     given, moods = chunk(cell), ([0.0, 0.02, 0.04], [0.04, 0.02, 0.0], [0.02, 0.04, 0.0])
     results = []
     for delays in moods:
@@ -75,7 +95,7 @@ def test_the_same_number_of_workers_gives_the_same_bits_whichever_is_first(cell)
             time.sleep(delay)
             return loss
 
-        results.append(sharded(3, *given, scale=late))
+        results.append(sharded(3, *given, scale=late, precision=precision))
     for other in results[1:]:
         assert_same_bits(results[0], other)
 

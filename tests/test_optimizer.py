@@ -139,7 +139,10 @@ def soap_by_hand(weight, gradients, rate, decay):
 
 
 @every_cell
-def test_soap_is_adam_in_the_eigenbasis_of_the_columns(cell):
+@pytest.mark.parametrize("smallest", [1, 1 << 16])
+def test_soap_is_adam_in_the_eigenbasis_of_the_columns(cell, smallest, monkeypatch):
+    """In however many blocks of rows."""
+    monkeypatch.setattr(optimizers, "SMALLEST_BLOCK", smallest)
     weights, optimizer = made(cell, layers=2, hidden=5, optimizer="soap", weight_decay=0.3)
     before = {name: weight.detach().double().numpy().copy() for name, weight in weights.items()}
     drawn = {name: [] for name in weights}
@@ -241,6 +244,27 @@ def test_an_update_by_muon_is_as_large_as_one_by_adamw(cell):
         if name.startswith("rnn.weight"):
             for block in torch.split(change, 32):
                 assert block.square().mean().sqrt().item() == pytest.approx(0.2, rel=0.3)
+
+
+def test_on_a_matrix_of_one_block_muon_is_torchs_with_so_many_steps():
+    weights, optimizer = made("rnn", hidden=16, optimizer="muon", weight_decay=0.2)
+    name = "rnn.weight_hh_l0"
+    theirs = torch.nn.Parameter(weights[name].detach().clone())
+    muon = torch.optim.Muon(
+        [theirs],
+        lr=LR,
+        weight_decay=0.2,
+        momentum=optimizers.MOMENTUM,
+        ns_coefficients=optimizers.NEWTON_SCHULZ,
+        ns_steps=optimizers.NEWTON_SCHULZ_STEPS,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    for number in range(5):
+        draw(weights, number)
+        theirs.grad = weights[name].grad.clone()
+        step(weights, optimizer)
+        muon.step()
+        torch.testing.assert_close(weights[name].detach(), theirs.detach(), rtol=1e-3, atol=2e-4)
 
 
 def test_muon_remembers_the_gradients_before():
@@ -345,7 +369,8 @@ def test_clipping_between_taking_and_stepping_counts(cell, optimizer):
 
 
 @each_kind
-def test_the_number_of_workers_changes_nothing(optimizer):
+def test_the_number_of_workers_changes_nothing(optimizer, monkeypatch):
+    monkeypatch.setattr(optimizers, "SMALLEST_BLOCK", 1)  # so that matrices as small as these are shared out
     results = []
     for count in (1, 3):
         weights, made_one = made(layers=2, hidden=24, optimizer=optimizer, weight_decay=0.1)

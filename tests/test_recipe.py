@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.config import ModelConfig, TrainConfig, limits, option_name
-from charrnn.recipe import CHOSEN, FIXED, PLANNED, plan, rounded_speed
+from charrnn.recipe import CHOSEN, FIXED, PLANNED, SOAP_CHARACTERS, plan, rounded_speed
 
 SIZES = [10_000, 30_000, 100_000, 220_000, 1_000_000, 3_000_000, 10_000_000, 100_000_000]
 MINUTES = [0.5, 1, 3, 10, 30, 100, 600]
@@ -123,6 +123,16 @@ def test_more_text_is_never_a_smaller_network_nor_more_regularisation(minutes, s
 
 
 @settings(max_examples=500, deadline=None)
+@given(st.integers(5000, 10**8), st.integers(5000, 10**8), st.integers(100, 10**6), st.integers(100, 10**6))
+def test_with_steps_the_choice_is_monotone_too(one, other, steps, more):
+    few, many = sorted((one, other))
+    short, long = sorted((steps, more))
+    assert hidden(planned(few, steps=short)) <= hidden(planned(many, steps=long))
+    at_few, at_many = planned(few, steps=long), planned(many, steps=short)
+    assert all(at_few.training[name] >= at_many.training[name] for name in DROPOUTS)
+
+
+@settings(max_examples=500, deadline=None)
 @given(st.integers(5000, 10**8), st.integers(5000, 10**8), st.sampled_from(MINUTES), st.sampled_from(MINUTES))
 def test_the_choice_is_monotone_between_any_two_texts_and_times(one, other, minutes, longer):
     few, many = sorted((one, other))
@@ -166,12 +176,12 @@ def test_with_steps_or_epochs_the_machines_speed_is_neither_here_nor_there(lengt
     assert plans[0].speed is None
 
 
-def assert_no_jump(one, other):
+def assert_no_jump(one, other, *, border=False):
     a, b = one.model | one.training, other.model | other.training
     assert abs(a["hidden_size"] - b["hidden_size"]) <= 32 + 0.07 * max(a["hidden_size"], b["hidden_size"])
     assert all(abs(a[name] - b[name]) <= 0.095 for name in DROPOUTS)
-    if a["optimizer"] == b["optimizer"]:  # the one choice that can't be gradual
-        assert abs(math.log(a["lr"] / b["lr"])) <= 0.25
+    assert (a["optimizer"] == b["optimizer"]) is not border  # the one choice that can't be gradual, and the rate with it
+    assert border or abs(math.log(a["lr"] / b["lr"])) <= 0.25
     assert abs(a["batch_size"] - b["batch_size"]) <= 1 + 0.2 * max(a["batch_size"], b["batch_size"])
     assert a["embedding_size"] == b["embedding_size"]
     assert FIXED.items() <= a.items() & b.items()
@@ -189,8 +199,9 @@ def assert_no_jump(one, other):
     st.sampled_from(SPEEDS),
 )
 def test_a_text_a_fifth_longer_or_shorter_makes_no_jump(characters, factor, length, speed):
-    one, other = (plan(round(size), 64, {}, length, speed) for size in (characters, characters * factor))
-    assert_no_jump(one, other)
+    sizes = round(characters), round(characters * factor)
+    one, other = (plan(size, 64, {}, length, speed) for size in sizes)
+    assert_no_jump(one, other, border=min(sizes) < SOAP_CHARACTERS <= max(sizes))
 
 
 @settings(max_examples=500, deadline=None)
@@ -217,7 +228,13 @@ def test_a_long_text_is_read_in_more_columns_at_a_rate_that_grows_with_them():
 
 
 def test_a_short_text_which_is_soon_learnt_by_heart_gets_the_slower_optimizer():
-    assert [planned(characters).training["optimizer"] for characters in (50_000, 200_000)] == ["adamw", "soap"]
+    sizes = (200_000, SOAP_CHARACTERS - 1, SOAP_CHARACTERS, 1_000_000)
+    assert [planned(characters).training["optimizer"] for characters in sizes] == ["adamw", "adamw", "soap", "soap"]
+
+
+@pytest.mark.parametrize(("vocab_size", "expected"), [(2, 64), (256, 64), (257, 128), (5000, 128)])
+def test_many_symbols_get_larger_embeddings(vocab_size, expected):
+    assert plan(1_000_000, vocab_size, {}, {}).model["embedding_size"] == expected
 
 
 def test_a_text_read_less_than_once_is_learnt_without_dropout():

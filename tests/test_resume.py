@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from small_runs import DROPOUT, Clock, corpus_of, random_text, trainer_of
 
-from charrnn import CharrnnError, UsageError, checkpoint, training
+from charrnn import CharrnnError, UsageError, checkpoint, runs, training
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.training import Trainer
 
@@ -91,14 +92,28 @@ def test_a_run_stopped_halfway_and_resumed_equals_one_never_stopped(cell, precis
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("optimizer", ["soap", "muon", "adamw"])
-def test_a_run_of_two_workers_resumes_exactly(cell, optimizer, tmp_path):
-    settings = {"cell": cell, "optimizer": optimizer, "workers": 2, "eval_every": 5}
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_of_two_workers_resumes_exactly(cell, optimizer, precision, tmp_path):
+    settings = {"cell": cell, "optimizer": optimizer, "precision": precision, "workers": 2, "eval_every": 5}
     whole, store = run(tmp_path / "whole", **settings)
     _, half = run(tmp_path / "half", stop_after=N, **settings)
     second, rest = run(tmp_path / "rest", resume=half.latest("last"), **settings)
     assert_same(store.latest("last").weights, rest.latest("last").weights)
     assert_same(store.latest("last").extra, rest.latest("last").extra)
     assert evaluations(second) == evaluations(whole, after=N) != []
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, 4), ({"workers": 3}, 3)])
+def test_a_resumed_run_keeps_its_workers_whatever_cores_there_are(given, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    begun = trainer_of(cell="lstm", batch_size=32, bptt=2, corpus=corpus_of(random_text(2000), 100))
+    assert begun.describe()["workers"] == 4
+    checkpoint.write(tmp_path / "last", begun.snapshot())
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    stored = checkpoint.read(tmp_path / "last")
+    config = runs._resumed_config(stored, given, {})
+    resumed = Trainer(stored.model, config, begun.corpus, clock=lambda: 0.0, resume=stored)
+    assert resumed.describe()["workers"] == expected
 
 
 @pytest.mark.parametrize("stop_after", range(0, 2 * N + 1, 3))

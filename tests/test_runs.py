@@ -34,7 +34,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """For how many seconds the machine's speed was measured, each time that it was."""
     seconds: list[float] = []
 
-    def measure(device: Any, precision: str, allowed: float) -> float:
+    def measure(device: Any, precision: str, allowed: float, cell: str, workers: int | None) -> float:
         seconds.append(allowed)
         return 50_000.0
 
@@ -110,6 +110,21 @@ def test_with_minutes_the_machine_is_timed_within_3_percent_of_them(
     assert made.plan.speed == recipe.rounded_speed(50_000.0)
 
 
+@pytest.mark.parametrize(("given", "expected"), [({}, ("lstm", None)), ({"cell": "rnn", "workers": 3}, ("rnn", 3))])
+def test_the_machine_is_timed_with_the_cell_and_the_workers_that_were_given(
+    given: dict[str, Any], expected: tuple[str, int | None], tale: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def measure(device: Any, precision: str, allowed: float, *more: Any) -> float:
+        asked.append(more)
+        return 50_000.0
+
+    monkeypatch.setattr(speed, "of_training", measure)
+    runs.prepare(Asked([tale], {"minutes": 1.0, **given}))
+    assert asked == [expected]
+
+
 def test_where_all_is_given_nothing_is_timed(tale: str, timed: list[float]) -> None:
     made = runs.prepare(Asked([tale], {"minutes": 1.0}))
     timed.clear()
@@ -175,7 +190,9 @@ def test_the_command_of_a_dry_run_trains_as_the_plan_says(tale: str, invoke: Inv
     start = json.loads(result.stdout.splitlines()[0])
     config = start["config"]
     trained = {**config["model"], **{name: value for name, value in config.items() if name != "model"}}
-    assert {name: trained[name] for name in planned["settings"]} == planned["settings"]
+    # How many workers there are is settled when the run begins.
+    expected = planned["settings"] | {"workers": start["workers"]}
+    assert {name: trained[name] for name in expected} == expected
 
 
 def test_a_text_whose_name_begins_with_a_dash_is_a_text_in_the_command(tale: str, invoke: Invoke) -> None:
@@ -191,8 +208,11 @@ def test_a_dry_run_leaves_nothing_and_its_last_line_is_the_command(tale: str, tm
     assert result.code == 0
     *table, command = result.stdout.splitlines()
     assert shlex.split(command)[:2] == ["charrnn", "train"]
+    plan = plan_of(invoke("train", tale, "--steps", "5", "--dry-run", "--json"))
     for name in recipe.CHOSEN:
-        assert any(name.replace("_", " ") in line for line in table), name
+        (line,) = (line for line in table if line.startswith(name.replace("_", " ")))
+        assert recipe.as_option(plan["settings"][name]) in line.split(), name
+        assert plan["plan"]["reasons"][name] in line, name
     assert [path.name for path in tmp_path.iterdir()] == [tale]
 
 

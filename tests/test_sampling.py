@@ -289,10 +289,24 @@ def test_the_random_numbers_of_two_samples_differ_and_skipping_is_drawing():
         ({"temperature": 1.0, "top_k": 3, "typical": 0.2}, [0, 0, 1, 0]),
         # Typical before top-p: 1 and 2 stay, 2/3 reaches 0.6; before it, 1/2 would not.
         ({"temperature": 1.0, "typical": 0.5, "top_p": 0.6}, [0, 1, 0, 0]),
+        # Top-p before min-p: 1 and 2 reach 0.6; after it, 1 with its 2/3 would by itself.
+        ({"temperature": 1.0, "top_p": 0.6, "min_p": 0.3}, [0, 2 / 3, 1 / 3, 0]),
     ],
 )
 def test_the_other_filters_compose_in_the_stated_order(options, probabilities):
     assert_drawn_from(probabilities, Sampler(np.random.default_rng(2), **options), HALVES)
+
+
+def test_the_repetition_penalty_comes_before_the_bias():
+    """Halved, 2 becomes 1 and with the bias 2, ahead of 1.8; after the bias it would become 1.5."""
+    drawing = Sampler(np.random.default_rng(0), temperature=0, repetition_penalty=2.0, bias=np.array([1.0, 0.0]))
+    drawing.read(np.array([0]))
+    assert drawing.draw(np.array([2.0, 1.8], dtype=np.float32)) == 0
+
+
+def test_the_random_numbers_of_a_seed_are_those_of_every_version():
+    """Seeds in scripts and saved states depend on them."""
+    assert generator(5, 3).random(3).tolist() == [0.7201956883590646, 0.6946643555619701, 0.6384116219089043]
 
 
 def test_a_temperature_schedule_is_a_straight_line():

@@ -297,6 +297,22 @@ def test_weights_that_give_no_numbers_are_an_expected_failure():
         next_characters(net, VOCABULARY, "ab")
 
 
+def test_characters_come_a_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(scoring, "COLUMN", 100)
+    scorer = Scorer(uniform(VOCABULARY), VOCABULARY, details=True)
+
+    def peak(count):
+        (piece,) = scorer.carried([np.tile(np.array([97, 98, 99, 10], dtype=np.uint32), count // 4)])
+        tracemalloc.start()
+        assert sum(record["rank"] >= 1 for record in scorer.characters(piece)) == count
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    peak(400)  # What is made once.
+    assert peak(8000) < 2 * peak(800)
+
+
 @pytest.mark.parametrize("way", ["carried", "windows", "lines"])
 def test_memory_does_not_grow_with_the_text(monkeypatch, way):
     small_columns(monkeypatch)

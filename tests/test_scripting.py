@@ -228,6 +228,23 @@ def test_several_texts_are_scored_each_by_itself_and_a_table_adds_them_up(invoke
     assert places[:2] == ["other.txt:1", "novel.txt:1"]
 
 
+@pytest.mark.parametrize("options", [(), ("--rank",), ("--json",), ("--lines",)])
+def test_what_was_scored_before_a_text_that_fails_is_told(invoke: Invoke, here: Path, options: tuple[str, ...]) -> None:
+    expected = invoke("score", "novel.txt", *options).stdout
+    result = invoke("score", "novel.txt", "gone.txt", "-q", *options)
+    assert result.code == 1
+    assert result.stderr.count("\n") == 1
+    assert "gone.txt" in result.stderr
+    assert "total" not in result.stdout
+    assert result.stdout.count("\n") == expected.count("\n") > 0
+
+
+@pytest.mark.parametrize("command", ["train", "score"])
+def test_no_text_is_a_usage_error_and_leaves_stdout_alone(invoke: Invoke, command: str) -> None:
+    result = invoke(command)
+    assert (result.code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+
+
 def test_rank_puts_the_most_surprising_line_first(invoke: Invoke, here: Path) -> None:
     (here / "log").write_text("The end\nggggTTTT\nThe fox\n\u4e2d\u6587")
     ranked = invoke("score", "--rank", "log", "-q")

@@ -17,6 +17,11 @@ import pytest
 import torch
 from conftest import ROOT
 
+from charrnn.config import SampleConfig
+from charrnn.console import Console
+from charrnn.notation import surprise_style
+from charrnn.samples import Asked, Generation
+
 Invoke = Callable[..., Any]
 FABLES = ROOT / "checkpoints" / "fables"
 
@@ -63,6 +68,112 @@ def test_endless_text_ends_with_its_stop_or_its_lines(sample: Invoke) -> None:
     for waits in (["-N", "2"], ["--json"], ["--out-dir", "x"], ["--best-of", "2"]):
         result = sample("-n", "-1", *waits)
         assert (result.code, result.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--device", "auto", "-n", "-1"],
+        ["--device", "auto", "--save-state", "s"],
+        ["-i", "--device", "auto"],
+        ["-n", "-1", "--temp", "0.5:1"],
+    ],
+)
+def test_what_would_never_end_or_be_lost_is_a_usage_error(sample: Invoke, options: list[str]) -> None:
+    result = sample(*options, stdin=b"")
+    assert (result.code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+
+
+def test_a_network_without_newlines_ends_no_text_by_lines(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "ab.txt").write_text("ab" * 500)
+    assert invoke("train", "ab.txt", "--steps", "1", "--hidden-size", "4", "--out", "ab", "-q").code == 0
+    found = invoke("sample", "-c", "ab", "-n", "-1", "--lines", "1", "-N", "2", "--json")
+    assert (found.code, found.stdout) == (2, "")
+    found = invoke("sample", "-c", "ab", "-n", "9", "--lines", "1", "--json")
+    assert records(found)[0]["finish_reason"] == "length"
+    assert "knows no newline" in found.stderr
+
+
+def test_the_best_of_many_says_something(sample: Invoke) -> None:
+    """Of candidates some of which stop at once: those have no bits, which are not the fewest."""
+    ask = ("-p", "The ", "--stop", "B", "--stop", "M", "--stop", "T", "-n", "30", "--temp", "1")
+    candidates = records(sample(*ask, "-N", "40", "--json"))
+    assert {record["bits_per_char"] is None for record in candidates} == {True, False}
+    assert all((record["bits_per_char"] is None) == (record["text"] == "") for record in candidates)
+    (best,) = records(sample(*ask, "--best-of", "40", "--json"))
+    assert best["text"]
+    assert best["bits_per_char"] == min(r["bits_per_char"] for r in candidates if r["bits_per_char"] is not None)
+
+
+@pytest.mark.parametrize("options", [(), ("--prompts", "p.txt"), ("--best-of", "3"), ("--stop", "and", "--lines", "2")])
+def test_through_torch_the_texts_are_the_same(sample: Invoke, options: tuple[str, ...], tmp_path: Path) -> None:
+    """Where torch finds no GPU, --device auto computes them on the CPU."""
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        pytest.skip("other rounding")
+    (tmp_path / "p.txt").write_text("The fox\nA crow\n")
+    ask = ("-N", "3", "-n", "60", "--json", *options)
+    assert [{**r, "bits_per_char": 0} for r in records(sample(*ask, "--device", "auto"))] == [
+        {**r, "bits_per_char": 0} for r in records(sample(*ask))
+    ]
+
+
+def drawn(sample: Invoke, *options: str) -> str:
+    (record,) = records(sample("-n", "300", "--json", *options))
+    return str(record["text"])
+
+
+def test_every_option_of_drawing_reaches_the_draw(sample: Invoke) -> None:
+    greedy, wild = drawn(sample, "--temp", "0"), drawn(sample, "--temp", "3")
+    assert greedy != wild
+    assert drawn(sample, "--temp", "3", "--min-p", "1") == greedy
+    assert drawn(sample, "--temp", "3", "--top-k", "1") == greedy
+    assert drawn(sample, "--temp", "3", "--top-p", "1e-9") == greedy
+    assert drawn(sample, "--temp", "3", "--typical", "1e-9") not in (greedy, wild)
+    assert drawn(sample, "--temp", "0:0") == greedy
+    assert len({drawn(sample, "--temp", schedule) for schedule in ("0:3", "3:0", "3:3")} | {greedy}) == 4
+    assert drawn(sample, "--temp", "3:3") == wild
+    assert "e" in wild
+    assert "e" not in drawn(sample, "--temp", "3", "--bias", "e=-inf")
+    penalized = [drawn(sample, "--temp", "0", "--repetition-penalty", "2", "--repetition-window", w) for w in ("1", "9")]
+    assert len({greedy, *penalized}) == 3
+
+
+def test_the_bits_that_sample_tells_are_those_that_score_finds(sample: Invoke, invoke: Invoke) -> None:
+    (record,) = records(sample("--temp", "1", "-n", "500", "--json"))
+    (scored,) = records(invoke("score", "-c", FABLES, "-", "--json", stdin=record["text"].encode()))
+    assert scored["characters"] == 500
+    assert scored["bits_per_char"] == pytest.approx(record["bits_per_char"], rel=1e-4)
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_line_is_scored_as_soon_as_it_is_there(as_json: bool) -> None:
+    command = [sys.executable, "-m", "charrnn", "score", "-c", str(FABLES), "--lines", *["--json"] * as_json, "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for line in (b"A fox.\n", b"A crow.\n"):
+            process.stdin.write(line)
+            process.stdin.flush()
+            assert select.select([process.stdout], [], [], 60)[0], "no row while stdin is open"
+            assert line.strip() in process.stdout.readline()
+        process.stdin.close()
+        assert process.stdout.read() == b""
+        assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize("escapes", [True, False])
+def test_one_rule_for_escapes_in_every_text(sample: Invoke, escapes: bool, tmp_path: Path) -> None:
+    flag = ["-e"] * escapes
+    (tmp_path / "p.txt").write_text(r"The\nfox" + "\n")
+    for option, value in (("-p", r"The\nfox"), ("--prompts", "p.txt")):
+        (record,) = records(sample(option, value, *flag, "-n", "3", "--json"))
+        assert ("\n" in record["prompt"]) is escapes
+    (record,) = records(sample("--stop", r"\n", *flag, "-n", "400", "--json"))
+    assert (record["stop"] == "\n") is escapes
+    (record,) = records(sample("--bias", r"\n=-inf", "-e", "-n", "400", "--json"))
+    assert "\n" not in record["text"]
+    if not escapes:
+        assert sample("--bias", r"\n=-inf").code == 2
 
 
 def test_out_dir_holds_a_file_each_and_overwrites_none(sample: Invoke, tmp_path: Path) -> None:
@@ -132,7 +243,37 @@ def test_surprise_colours_a_terminal_and_never_a_pipe(sample: Invoke) -> None:
     colored = sample("-n", "200", "--color", "surprise", terminal=True)
     assert re.sub(r"\x1b\[[0-9;]*m", "", colored.stdout) == plain.stdout
     assert {"\x1b[0;2m", "\x1b[0;33m"} <= set(re.findall(r"\x1b\[[0-9;]*m", colored.stdout))
+    # Each character in the colour of its own bits.
+    shown, style = [], ""
+    for code, text in re.findall(r"\x1b\[([0-9;]*)m|([^\x1b])", colored.stdout):
+        style = code or style
+        shown += [(text, style)] * bool(text)
+    generation = Generation(Asked(SampleConfig(length=200, seed=1), FABLES, measured=True), str)
     assert colored.stdout.rstrip("\n").endswith("\x1b[0m")
+    assert shown[:200] == [(piece, surprise_style(bits)) for piece, bits in generation.stream().measured()]
+
+
+@pytest.mark.parametrize(
+    ("bits", "style"), [(0.99, 0), (1.01, 1), (1.99, 1), (2.01, 2), (3.99, 2), (4.01, 3), (5.99, 3), (6.01, 4)]
+)
+def test_more_bits_have_another_colour_from_1_2_4_and_6_on(bits: float, style: int) -> None:
+    assert [surprise_style(x) for x in (0.5, 1.5, 3.0, 5.0, 9.0)].index(surprise_style(bits)) == style
+
+
+def test_a_coloured_text_that_is_interrupted_leaves_the_terminal_plain(sample: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, written = Console.product, []
+
+    def interrupted(self: Console, text: str, *, flush: bool = False) -> None:
+        written.append(text)
+        if len(written) == 20:
+            raise KeyboardInterrupt
+        real(self, text, flush=flush)
+
+    monkeypatch.setattr(Console, "product", interrupted)
+    result = sample("-n", "200", "--color", "surprise", terminal=True)
+    assert result.code == 130
+    assert result.stdout.rstrip("\n").endswith("\x1b[0m")
+    assert "Traceback" not in result.stderr
 
 
 def test_the_same_text_through_torch_on_the_cpu_is_refused_only_where_it_cannot_be(sample: Invoke) -> None:

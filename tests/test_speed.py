@@ -46,6 +46,21 @@ def test_the_rate_is_characters_by_seconds(seconds, steps, clock):
     assert clock[0] == pytest.approx(100 + 0.1 * steps)
 
 
+@pytest.mark.parametrize(("cell", "asked", "expected"), [("lstm", None, 4), ("lstm", 2, 2), ("gru", None, 1), ("gru", 3, 3)])
+def test_an_exercise_has_the_workers_that_training_has(cell, asked, expected, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    config = ModelConfig(vocab_size=9, cell=cell, embedding_size=4, hidden_size=8)
+    assert speed.Exercise(config, CPU, "fp32", asked_workers=asked).workers.count == expected
+
+
+def test_the_cell_and_the_workers_that_were_given_are_measured(monkeypatch):
+    made = []
+    monkeypatch.setattr(speed, "REFERENCE", SMALL)
+    monkeypatch.setattr(speed.Exercise, "rate", lambda self, seconds: made.append((self.model_config.cell, self.workers.count)))
+    speed.of_training(CPU, "fp32", 0.0, "gru", 2)
+    assert made == [("gru", 2)] * 2
+
+
 def test_training_is_measured_for_about_the_seconds_given_on_all_the_workers(clock, monkeypatch):
     monkeypatch.setattr(speed, "REFERENCE", SMALL)
     threads = torch.get_num_threads()

@@ -630,11 +630,30 @@ def test_the_end_event_of_a_diverged_run_is_of_one_piece():
 def test_bf16_trains_near_fp32_and_stores_fp32(cell):
     finals = {}
     for precision in ("fp32", "bf16"):
-        events, store = run(trainer_of(cell=cell, steps=10, log_every=1, precision=precision))
+        trainer = trainer_of(cell=cell, steps=10, log_every=1, precision=precision)
+        events, store = run(trainer)
+        assert all(weight.dtype == torch.float32 for weight in trainer.model.parameters())
+        assert all(moment.dtype == torch.float32 for moment in trainer._optimizer.state()[0].values())
         finals[precision] = [event["bits_per_char"] for event in only(events, "step")]
         assert all(value.dtype == np.float32 for value in store.latest("last").weights.values())
     assert finals["bf16"] == pytest.approx(finals["fp32"], rel=0.03)
     assert finals["bf16"] != finals["fp32"]
+
+
+def test_denormals_count_as_zero_in_the_thread_that_trains():
+    """The worker threads' own setting is tested with them."""
+    torch.set_flush_denormal(False)
+    tiny = torch.tensor(1e-38)
+    assert (tiny * 0.1).item() > 0
+    trainer_of(cell="gru")
+    assert (tiny * 0.1).item() == 0
+
+
+def test_freed_memory_is_kept_while_training(monkeypatch):
+    called = []
+    monkeypatch.setattr(training, "keep_freed_memory", lambda: called.append(1))
+    trainer_of()
+    assert called == [1]
 
 
 # -- loss scaling, emulated on the CPU (whose GRU kernel, unlike its LSTM's, knows fp16) ---------------------------------

@@ -61,12 +61,14 @@ class Clock:
 
         @functools.wraps(function)
         def timed(*args: Any, **options: Any) -> Any:
+            # Whatever comes before the first step is the start.
+            if self._now == "start" and name != "_train_step":
+                return function(*args, **options)
             before = self.enter(part)
             try:
                 return function(*args, **options)
             finally:
-                # What comes before the first step is the start, whatever it calls.
-                self.enter("the rest" if before == "start" and part == "gradients" else before)
+                self.enter("the rest" if before == "start" else before)
 
         setattr(owner, name, timed)
 
@@ -80,6 +82,7 @@ def run(arguments: list[str], results: Path) -> None:
     from charrnn.checkpoint import RunDirectory
 
     for owner, name, part in (
+        (training.Trainer, "_train_step", "the rest"),
         (training.gradients, "of_chunk", "gradients"),
         (optimizer.Optimizer, "take_gradients", "optimizer"),
         (optimizer.Optimizer, "step", "optimizer"),

@@ -3,17 +3,18 @@
     python tests/bench/recipe_study.py TEXT... [--minutes 1 3 10] [--settings plan 384 512:in=.1,out=.4,wd=.05]
 
 A setting is a hidden size with dropouts (``in``, ``out``), weight decay (``wd``), chunk length (``bptt``), columns (``n``),
-optimizer (``opt``), learning rate (``lr``), ``cell`` or ``layers``; ``plan`` is whatever the recipe chooses. By default a
-minute stands for as many steps as a quiet machine of ``--speed`` would make, so that a busy machine changes nothing;
-``--wall`` measures real minutes. Each line also says what ``xz -9`` needs for the whole text, in bits per UTF-8 byte.
-The large text is made from the interpreter's own sources:
+optimizer (``opt``), learning rate (``lr``), ``cell`` or ``layers``; ``plan`` is whatever the recipe chooses, in real minutes.
+Other settings have fixed steps: a minute stands for as many as a quiet machine of ``--speed`` would make, so that a busy
+machine changes nothing; with ``--wall`` they have real minutes too. Each line also says what ``xz -9`` needs for the whole
+text, in bits per UTF-8 byte. Two texts come from the interpreter: its modules, and the topics of its documentation.
 
-    python tests/bench/recipe_study.py --write-stdlib stdlib.txt
+    python tests/bench/recipe_study.py --write-stdlib stdlib.txt --write-topics topics.txt
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import lzma
 import math
@@ -95,12 +96,15 @@ def main() -> None:
     parser.add_argument("--speed", type=float, default=50_000, help="characters/s of the reference network")
     parser.add_argument("--wall", action="store_true", help="real minutes")
     parser.add_argument("--write-stdlib", type=Path, metavar="FILE")
+    parser.add_argument("--write-topics", type=Path, metavar="FILE")
     given = parser.parse_args()
     if given.write_stdlib:
         sources = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
         given.write_stdlib.write_text(
             "".join(path.read_text(encoding="utf-8", errors="replace") for path in sources), encoding="utf-8"
         )
+    if given.write_topics:
+        given.write_topics.write_text("\n".join(importlib.import_module("pydoc_data.topics").topics.values()), encoding="utf-8")
     for path in given.texts:
         for minutes in given.minutes:
             for setting in given.settings:
@@ -112,7 +116,8 @@ def main() -> None:
                     bits = end["best_val_bits_per_char"]
                     score, xz = bits_per_byte(path, bits)
                     under = "" if end["under"] is None else f"  2.721 at {end['under']:.1f} s"
-                    shape = f"H {end['hidden_size']:4} {end['batch_size']:2} x {end['bptt']:3} lr {end['lr']:.2g}"
+                    network = f"{end['cell']} {end['num_layers']} x {end['hidden_size']:4}"
+                    shape = f"{network}  {end['batch_size']:2} x {end['bptt']:3} {end['optimizer']} lr {end['lr']:.2g}"
                     kept = f"dropout {end['dropout_input']:.2f}/{end['dropout_output']:.2f} wd {end['weight_decay']:.2g}"
                     pace = f"{end['step']:5} steps {end['chars_per_second'] / 1000:4.0f}k/s"
                     found = f"{bits:.4f} bits {bits * math.log(2):.4f} nats  {score:.3f} bits/byte (xz {xz:.3f})"

@@ -63,7 +63,7 @@ def measure(contender: str, config: ModelConfig) -> float:
         sampler = sampling.Sampler(np.random.default_rng(0), temperature=0.8)
         return rate(characters(sampling.generate(network, *sampling.prime(network, np.array([0])), sampler)), 500, 8000)
     laid_out = [matrix for layer in network._layers for matrix in (layer.hh, layer.ih) if matrix is not None]
-    matrices = [*(matrix._padded[: matrix._M] for matrix in laid_out), weights["head.weight"]]
+    matrices = [*(matrix._padded for matrix in laid_out), weights["head.weight"]]
     work = [
         (matrix, np.ones(matrix.shape[1], dtype=np.float32), np.empty(len(matrix), dtype=np.float32)) for matrix in matrices
     ]
