@@ -129,7 +129,7 @@ def plan(
         assert length.minutes is not None
         work = 60 * length.minutes * (speed or ASSUMED_SPEED)
 
-    cell = choose(model, "cell", FIXED["cell"], "remembers longest")
+    cell = choose(model, "cell", FIXED["cell"], "learns most per minute")
     layers = choose(model, "num_layers", FIXED["num_layers"], "one wide layer learns more per second than two narrow ones")
     paid = f"{_short(work)} characters of work, {_short(characters)} of text"
     fitting = _fitting_size(characters, work / layers)
