@@ -208,7 +208,8 @@ print(min([faults() for _ in range(10)][2:]))
         int(subprocess.run([sys.executable, "-c", code, word], check=True, capture_output=True, text=True).stdout)
         for word in ("keep", "return")
     )
-    assert kept * 20 < returned > 400
+    assert returned > 400  # 48 MB are at least 768 pages.
+    assert kept * 20 < returned
 
 
 def test_without_glibc_there_is_nothing_to_set(monkeypatch):

@@ -37,7 +37,7 @@ def measure() -> tuple[float, float]:
     for _ in islice(ids, CHARACTERS):
         pass
     middle = time.process_time()
-    showing.show(generation, console, showing.Shown())
+    showing.show(generation, console, showing.Shown(), None)
     console.finish()
     return middle - begun, time.process_time() - middle
 
