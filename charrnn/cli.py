@@ -95,6 +95,16 @@ def _complete_checkpoint(incomplete: str) -> list[str]:
     return completion.checkpoints(incomplete)
 
 
+def _from_variable(context: typer.Context, parameter: typer.CallbackParam, value: Any) -> Any:
+    """Say where a checkpoint that isn't there comes from, if nobody typed it."""
+    source = context.get_parameter_source(str(parameter.name))
+    if not context.resilient_parsing and source is not None and source.name == "ENVIRONMENT":
+        for path in value if isinstance(value, (list, tuple)) else [value]:
+            if not path.exists():
+                raise CharrnnError(f"{path}: no such file or directory; it is what CHARRNN_CHECKPOINT says")
+    return value
+
+
 _Checkpoint = Annotated[
     Path | None,
     typer.Option(
@@ -104,6 +114,7 @@ _Checkpoint = Annotated[
         envvar="CHARRNN_CHECKPOINT",
         help="A checkpoint file or a run directory (default: the most recent best.safetensors under checkpoints/).",
         autocompletion=_complete_checkpoint,
+        callback=_from_variable,
     ),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Machine-readable JSON on stdout, one object per line.")]
@@ -174,6 +185,16 @@ def train(
     ] = None,
     bptt: Annotated[
         int | None, _setting(TrainConfig, "bptt", "Characters that gradients flow back through.", panel=_OPTIMIZATION)
+    ] = None,
+    groups: Annotated[
+        int | None,
+        _setting(
+            TrainConfig,
+            "groups",
+            "Groups of columns that take turns, a step each.",
+            default="16 for one pass over the text, 1 from three on",
+            panel=_OPTIMIZATION,
+        ),
     ] = None,
     lr: Annotated[float | None, _setting(TrainConfig, "lr", "Peak learning rate.", panel=_OPTIMIZATION)] = None,
     weight_decay: Annotated[
@@ -828,6 +849,7 @@ def inspect(
             " several for --memory and --contribution.",
             envvar="CHARRNN_CHECKPOINT",
             autocompletion=_complete_checkpoint,
+            callback=_from_variable,
         ),
     ] = None,
     units: Annotated[bool, typer.Option("--units", help="Only which unit follows which feature of the text.")] = False,

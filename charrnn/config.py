@@ -166,6 +166,7 @@ class TrainConfig(_Config):
 
     batch_size: int = _integer(32, 1, 1 << 20)
     bptt: int = _integer(64, 1, 1 << 20)
+    groups: int = _integer(1, 1, 1 << 20)
     steps: int | None = _integer(None, 1, MANY)
     epochs: float | None = _number(None, 0, 1e9, low_open=True)
     minutes: float | None = _number(None, 0, 1e9, low_open=True)

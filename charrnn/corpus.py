@@ -347,38 +347,49 @@ class _BlockStore:
 
 @dataclass(frozen=True)
 class Batch:
-    """One chunk of every column: ``inputs`` and ``targets`` (N, T), the targets one character ahead.
+    """One chunk of every column of a group: ``inputs`` and ``targets`` (N, T), the targets one character ahead.
 
-    ``first`` says that the chunk opens an epoch, where the hidden state is zero again.
+    ``columns`` says which N of all columns these are, ``first`` that the chunk opens an epoch, where all hidden states are
+    zero again.
     """
 
     inputs: NDArray[Any]
     targets: NDArray[Any]
+    columns: slice
     epoch: int
     first: bool
 
 
 class Streams:
-    """The training text as N parallel columns, cut into chunks of T characters: a pure function of the step.
+    """The training text as G groups of N parallel columns, cut into chunks of T characters: a pure function of the step.
+
+    The groups take turns, a step each: step s reads a chunk of every column of group s mod G. Neighbours in the text are in
+    different groups, so each group reads from all over it, and a few steps in a row read G times as many places as one.
 
     Epoch e begins at an offset drawn from (seed, e), so that chunk borders fall elsewhere each time; chunk k of
-    column n continues chunk k - 1 of column n. A text too short for ``batch_size`` columns of at least four chunks
-    gets fewer columns, then shorter chunks.
+    a column continues its chunk k - 1. A text too short for ``batch_size`` columns of at least four chunks
+    gets fewer groups, then fewer columns, then shorter chunks.
     """
 
-    def __init__(self, ids: NDArray[Any], batch_size: int, bptt: int, seed: int) -> None:
-        """``ids`` (C,) with C >= 2; ``batch_size`` and ``bptt`` are upper bounds."""
+    def __init__(self, ids: NDArray[Any], batch_size: int, bptt: int, seed: int, groups: int = 1) -> None:
+        """``ids`` (C,) with C >= 2; ``batch_size``, ``bptt`` and ``groups`` are upper bounds."""
         transitions = len(ids) - 1
         if transitions < 1:
             raise CharrnnError("a text of at least 2 characters is needed")
         self.bptt = min(bptt, max(1, transitions // 4))
         self.batch_size = min(batch_size, max(1, transitions // (4 * self.bptt)))
+        self.groups = min(groups, max(1, transitions // (4 * self.bptt * self.batch_size)))
         self._ids, self._seed = ids, seed
-        per_step = self.batch_size * self.bptt
         # Up to T - 1 characters are set aside, so that there is room for an offset.
-        self.chunks_per_epoch = max(1, (transitions - self.bptt + 1) // per_step)
-        self._column = self.chunks_per_epoch * self.bptt
-        self._slack = transitions - self.batch_size * self._column
+        per_column = max(1, (transitions - self.bptt + 1) // (self.columns * self.bptt))
+        self.chunks_per_epoch = per_column * self.groups
+        self._column = per_column * self.bptt
+        self._slack = transitions - self.columns * self._column
+
+    @property
+    def columns(self) -> int:
+        """How many there are in all groups, G x N."""
+        return self.groups * self.batch_size
 
     @property
     def characters_per_step(self) -> int:
@@ -391,13 +402,15 @@ class Streams:
 
     def batch(self, step: int) -> Batch:
         """The batch of ``step`` = 0, 1, 2, ..."""
-        epoch, chunk = divmod(step, self.chunks_per_epoch)
-        start = self.offset(epoch) + chunk * self.bptt
-        end = start + (self.batch_size - 1) * self._column + self.bptt
-        columns = np.lib.stride_tricks.as_strided(
+        epoch, within = divmod(step, self.chunks_per_epoch)
+        chunk, group = divmod(within, self.groups)
+        start = self.offset(epoch) + group * self._column + chunk * self.bptt
+        apart = self.groups * self._column
+        end = start + (self.batch_size - 1) * apart + self.bptt
+        texts = np.lib.stride_tricks.as_strided(
             self._ids[start : end + 1],
             shape=(self.batch_size, self.bptt + 1),
-            strides=(self._column * self._ids.itemsize, self._ids.itemsize),
+            strides=(apart * self._ids.itemsize, self._ids.itemsize),
             writeable=False,
         )
-        return Batch(columns[:, :-1], columns[:, 1:], epoch, chunk == 0)
+        return Batch(texts[:, :-1], texts[:, 1:], slice(group, None, self.groups), epoch, within == 0)

@@ -37,6 +37,7 @@ PLANNED = {
     "training": (
         "batch_size",
         "bptt",
+        "groups",
         "optimizer",
         "lr",
         "dropout_input",
@@ -143,10 +144,12 @@ def plan(
     often = f"{_short(characters)} characters of text, read about {passes:.{1 if passes < 10 else 0}f} times"
     optimizer = choose(training, "optimizer", _optimizer(characters), f"{_short(characters)} characters of text")
     at_output = _output_dropout(passes, characters)
+    groups = choose(training, "groups", _fitting_groups(passes), often)
     chosen_model = {"cell": cell, "num_layers": layers, "hidden_size": hidden, "embedding_size": embedding}
     chosen_training = {
         "batch_size": columns,
         "bptt": bptt,
+        "groups": groups,
         "optimizer": optimizer,
         "lr": choose(training, "lr", _learning_rate(optimizer, hidden, columns), f"for {hidden} units, {columns} columns"),
         "dropout_input": choose(training, "dropout_input", round(1.35 * at_output**3, 3), often),
@@ -171,6 +174,13 @@ def _fitting_columns(characters: int) -> float:
     if characters > 1.2e6:
         return min(32 * math.sqrt(characters / 1.2e6), 64.0)
     return float(max(4, min(8, characters / 1024), min(32, characters / 12288)))
+
+
+def _fitting_groups(passes: float) -> int:
+    """Many where a text is read but once: the last updates, at the lowest rates, then see parts of all of it instead of a
+    stretch of each column. Few passes later they bring nothing, or less.
+    """
+    return round(min(max(20 / max(passes, 1e-9) ** 3, 1.0), 16.0))
 
 
 def _fitting_size(characters: int, work: float) -> float:

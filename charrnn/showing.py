@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 CHUNK = 256
 """So many samples are compared with a corpus at once."""
+FLUSH_SECONDS = 0.1
+"""Whoever reads a pipe waits this much longer for a slow network's text at most."""
 
 
 @dataclass(frozen=True)
@@ -128,11 +131,14 @@ class _Output:
         last = self._write(prompt)
         piecewise = stream.pieces(1 if self._console.stdout_is_terminal else PIECE)
         pieces = _colors(stream.measured(), self._plain) if colored else piecewise
+        flushed = time.monotonic()
         try:
             for piece in pieces:
                 if kept is not None:
                     kept.append(piece)
-                last = self._write(piece, plain=colored) or last
+                due = (now := time.monotonic()) >= flushed + FLUSH_SECONDS
+                flushed = now if due else flushed
+                last = self._write(piece, plain=colored, flush=due) or last
         finally:
             if colored:
                 self._write("\x1b[0m", plain=True)
@@ -164,9 +170,9 @@ class _Output:
             self._write(self._separator)
         self._first = False
 
-    def _write(self, text: str, *, plain: bool = False) -> str:
-        if text:
-            self._console.product(text if plain or self._plain else visible(text))
+    def _write(self, text: str, *, plain: bool = False, flush: bool = False) -> str:
+        if text or flush:
+            self._console.product(text if plain or self._plain else visible(text), flush=flush)
         return text
 
     def _end(self, last: str) -> None:

@@ -213,9 +213,11 @@ class Trainer:
         self._optimizer = Optimizer(self.model.weights(), model_config, config, self.precision)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self._mask_generator = torch.Generator(self.device)
-        self.streams = Streams(corpus.ids[: corpus.train_characters], config.batch_size, config.bptt, config.seed)
+        self.streams = Streams(
+            corpus.ids[: corpus.train_characters], config.batch_size, config.bptt, config.seed, config.groups
+        )
         self.progress = Progress()
-        self.state = self.model.initial_state(self.streams.batch_size)
+        self.state = self.model.initial_state(self.streams.columns)
         count = choose_workers(config.workers, self.device, model_config.cell, self.streams.batch_size)
         self._workers = Workers(count)
         if self.device.type == "cpu":
@@ -385,19 +387,18 @@ class Trainer:
         """One update: the loss, and (3,) a one, the gradient's norm before clipping, and whether it was clipped."""
         batch, N = self.streams.batch(self.progress.step), self.streams.batch_size
         if batch.first:
-            self.state = torch.zeros_like(self.state)
+            self.state.zero_()
         inputs, targets = (torch.from_numpy(part.astype(np.int64)).to(self.device) for part in (batch.inputs, batch.targets))
         self._mask_generator.manual_seed(_key(self.config.seed, self.progress.step))
         fresh = torch.rand(N, 1, generator=self._mask_generator, device=self.device) < RESET_SHARE
-        self.state = self.state.masked_fill(fresh, 0.0)
         # Drawn for all columns, however they are shared out.
         masks = self.model.dropout_masks(N, self.config.dropouts, self._mask_generator)
 
-        loss, self.state, found = gradients.of_chunk(
+        loss, self.state[:, :, batch.columns], found = gradients.of_chunk(
             self.model,
             inputs,
             targets,
-            self.state,
+            self.state[:, :, batch.columns].masked_fill(fresh, 0.0),
             masks,
             precision=self.precision,
             workers=self._workers,

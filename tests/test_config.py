@@ -41,6 +41,7 @@ SETTINGS: list[tuple[Any, str, str, str, list[Any], list[Any]]] = [
         [1, 2**20],
         [0, 2**20 + 1],
     ),
+    (TrainConfig, "groups", "--groups", "a whole number of at least 1 and at most 1,048,576", [1, 2**20], [0, 2**20 + 1]),
     (TrainConfig, "bptt", "--bptt", "a whole number of at least 1 and at most 1,048,576", [1, 2**20], [0, 2**20 + 1]),
     (TrainConfig, "steps", "--steps", FROM_1, [1, 10**12], [0, -5, 0.5]),
     (TrainConfig, "epochs", "--epochs", ABOVE_0, [1e-9, 1000], [0, -1]),

@@ -54,6 +54,7 @@ GIVEN = {
     "embedding_size": 5,
     "batch_size": 7,
     "bptt": 33,
+    "groups": 5,
     "optimizer": "adamw",
     "lr": 0.123,
     "dropout_input": 0.11,
@@ -181,6 +182,7 @@ def assert_no_jump(one, other, *, border=False):
     assert (a["optimizer"] == b["optimizer"]) is not border  # the one choice that can't be gradual, and the rate with it
     assert border or abs(math.log(a["lr"] / b["lr"])) <= 0.25
     assert abs(a["batch_size"] - b["batch_size"]) <= 1 + 0.2 * max(a["batch_size"], b["batch_size"])
+    assert abs(a["groups"] - b["groups"]) <= 1 + 0.45 * max(a["groups"], b["groups"])
     assert a["embedding_size"] == b["embedding_size"]
     assert FIXED.items() <= a.items() & b.items()
 
@@ -239,6 +241,17 @@ def test_a_text_read_less_than_once_is_learnt_without_dropout():
     made = planned(10**9, minutes=1)
     assert made.passes < 1
     assert made.training["dropout_input"] == made.training["dropout_between"] == made.training["dropout_output"] == 0
+
+
+def test_a_text_read_less_than_once_is_read_in_groups_of_columns_and_one_read_often_is_not():
+    by_text = [planned(characters, minutes=3) for characters in (10**9, 10**7, 5 * 10**6, 10**6)]
+    by_time = [planned(5 * 10**6, minutes=minutes) for minutes in (0.5, 1, 2, 10)]
+    for plans in by_text, by_time:
+        groups = [made.training["groups"] for made in plans]
+        assert groups == sorted(groups, reverse=True)
+        assert (groups[0], groups[-1]) == (16, 1)
+        assert 1 < groups[2] < 16
+        assert all((made.training["groups"] == 1) == (made.passes > 2.4) for made in plans)
 
 
 @pytest.mark.parametrize("minutes", MINUTES)

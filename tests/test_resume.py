@@ -117,12 +117,14 @@ def test_a_resumed_run_keeps_its_workers_whatever_cores_there_are(given, expecte
 
 
 @pytest.mark.parametrize("stop_after", range(0, 2 * N + 1, 3))
-def test_it_does_not_matter_where_a_run_was_stopped(stop_after, tmp_path):
-    """Also before the first step, at the last, and on either side of an epoch's border."""
-    whole, store = run(tmp_path / "whole", "gru", 1, eval_every=4)
+@pytest.mark.parametrize("groups", [1, 3])
+def test_it_does_not_matter_where_a_run_was_stopped(groups, stop_after, tmp_path):
+    """Also before the first step, at the last, between two groups, and on either side of an epoch's border."""
+    whole, store = run(tmp_path / "whole", "gru", 1, eval_every=4, groups=groups)
     assert whole[-1]["epochs"] > 1.2
-    _, half = run(tmp_path / "half", "gru", 1, stop_after=stop_after, eval_every=4)
-    second, rest = run(tmp_path / "rest", "gru", 1, resume=half.latest("last"), eval_every=4)
+    assert store.latest("last").extra["state"].shape[2] == 4 * groups
+    _, half = run(tmp_path / "half", "gru", 1, stop_after=stop_after, eval_every=4, groups=groups)
+    second, rest = run(tmp_path / "rest", "gru", 1, resume=half.latest("last"), eval_every=4, groups=groups)
     assert_same(store.latest("last").weights, rest.latest("last").weights)
     assert second[-1]["best_val_bits_per_char"] == whole[-1]["best_val_bits_per_char"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -11,12 +12,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from conftest import ROOT
 
+from charrnn import showing
 from charrnn.config import SampleConfig
 from charrnn.console import Console
 from charrnn.notation import surprise_style
@@ -61,6 +64,23 @@ def test_a_stop_text_ends_a_sample_and_is_printed_only_if_kept(sample: Invoke, m
         assert without["stop"] in ("the", "and")
         assert without["text"] + without["stop"] == kept["text"]
         assert not re.search("the|and", without["text"])
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0.06, [False, True] * 4), (0.001, [False] * 8)])
+def test_a_slow_networks_text_reaches_a_pipe_while_it_is_written(
+    sample: Invoke, monkeypatch: pytest.MonkeyPatch, seconds: float, expected: list[bool]
+) -> None:
+    """A piece of 64 characters takes so many seconds."""
+    ticks, flushed = itertools.count(), []
+
+    def product(console: Console, text: str, *, flush: bool = False) -> None:
+        flushed.append(flush)
+        console.stdout.write(text)
+
+    monkeypatch.setattr(showing, "time", SimpleNamespace(monotonic=lambda: next(ticks) * seconds))
+    monkeypatch.setattr(Console, "product", product)
+    sample("-n", "512")
+    assert flushed[:8] == expected
 
 
 def test_endless_text_ends_with_its_stop_or_its_lines(sample: Invoke) -> None:

@@ -145,6 +145,39 @@ def test_a_sample_whose_reader_went_away_ends_silently(start: Any, tmp_path: Pat
     assert process.after_closed_stdout() == (141, "")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sample", "-n", "-1", "--seed", "1"),
+        ("sample", "-N", "1000000", "--seed", "1"),
+        ("score", "--per-char", "long.txt", "-q"),
+        ("score", "--lines", "long.txt", "-q"),
+    ],
+)
+def test_ctrl_c_ends_what_is_being_written_without_a_word(
+    start: Any, tmp_path: Path, run: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "long.txt").write_text(TEXT * 2000)
+    process = start(*arguments, "-c", str(run))
+    assert len(process.popen.stdout.read(10)) == 10
+    process.popen.send_signal(signal.SIGINT)
+    _, said = process.popen.communicate(timeout=60)
+    assert (process.popen.returncode, said) == (130, b"")
+
+
+def test_ctrl_c_keeps_the_state_of_an_endless_text(start: Any, tmp_path: Path, run: Path) -> None:
+    """What comes out of the saved state goes on as the text itself would have."""
+    process = start("sample", "-n", "-1", "--seed", "1", "-c", str(run), "--no-echo", "--raw", "--save-state", "kept")
+    process.popen.stdout.read(10)
+    process.popen.send_signal(signal.SIGINT)
+    code, out, said = process.popen.wait(60), process.popen.stdout.read(), process.popen.stderr.read()
+    assert (code, said) == (130, b"")
+    drawn = 10 + len(out.decode())  # The newline at its end may be the text's own.
+    rest = start("sample", "-n", "40", "-c", str(run), "--no-echo", "--load-state", "kept").popen.communicate(timeout=60)[0]
+    whole = start("sample", "-n", str(drawn + 40), "--seed", "1", "-c", str(run), "--no-echo").popen.communicate(timeout=60)[0]
+    assert rest.decode()[:39] in whole.decode()[-43:]
+
+
 def test_training_whose_reader_went_away_ends_without_a_traceback(start: Any) -> None:
     process = start(*ENDLESS, "--log-every", "1", "-q")
     process.until("start")
@@ -152,7 +185,17 @@ def test_training_whose_reader_went_away_ends_without_a_traceback(start: Any) ->
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--version",), ("info",), ("info", "--json"), ("sample", "-n", "3", "--seed", "1", "-c")]
+    "arguments",
+    [
+        ("--version",),
+        ("info",),
+        ("info", "--json"),
+        ("sample", "-n", "3", "--seed", "1", "-c"),
+        ("score", "tale.txt", "-c"),
+        ("score", "--lines", "tale.txt", "-c"),
+        ("next", "The", "-c"),
+        ("inspect", "--json", "--file", "tale.txt", "-q", "-c"),
+    ],
 )
 def test_a_product_whose_reader_left_before_it_was_written_ends_silently(
     start: Any, run: Path, arguments: tuple[str, ...]

@@ -164,10 +164,12 @@ def test_the_first_steps_loss_is_the_loss_of_the_first_chunk_by_the_equations():
 
 
 @every_cell
-def test_the_state_flows_into_the_next_chunk_and_the_gradient_does_not(cell, monkeypatch):
-    """By torch.nn and autograd, with weights that (almost) do not move."""
+@pytest.mark.parametrize("groups", [1, 3])
+def test_the_state_flows_into_the_next_chunk_and_the_gradient_does_not(cell, groups, monkeypatch):
+    """By torch.nn and autograd, with weights that (almost) do not move; the next chunk is a turn of all groups later."""
     monkeypatch.setattr(training, "RESET_SHARE", 0.0)
-    trainer = trainer_of(cell=cell, steps=2, log_every=1, lr=1e-12, weight_decay=0.0)
+    trainer = trainer_of(cell=cell, steps=1 + groups, groups=groups, log_every=1, lr=1e-12, weight_decay=0.0)
+    assert trainer.streams.groups == groups
     w = {name: torch.from_numpy(value).requires_grad_() for name, value in trainer.model.export().items()}
 
     def chunk(step, state):
@@ -184,21 +186,24 @@ def test_the_state_flows_into_the_next_chunk_and_the_gradient_does_not(cell, mon
         return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(w.values()), retain_graph=True)]).norm().item()
 
     _, state = chunk(0, None)
-    cut, _ = chunk(1, tuple(s.detach() for s in state) if cell == "lstm" else state.detach())
-    uncut, _ = chunk(1, state)
-    fresh, _ = chunk(1, None)
+    cut, _ = chunk(groups, tuple(s.detach() for s in state) if cell == "lstm" else state.detach())
+    uncut, _ = chunk(groups, state)
+    fresh, _ = chunk(groups, None)
     events, _ = run(trainer)
-    got = only(events, "step")[1]
+    got = only(events, "step")[groups]
     assert got["bits_per_char"] == pytest.approx(cut.item() / math.log(2), rel=1e-5)
     assert got["bits_per_char"] != pytest.approx(fresh.item() / math.log(2), rel=1e-4)
     assert got["grad_norm"] == pytest.approx(norm_of(cut), rel=1e-4)
     assert got["grad_norm"] != pytest.approx(norm_of(uncut), rel=1e-3)
 
 
-def test_the_state_is_zero_again_where_an_epoch_begins(monkeypatch):
+@pytest.mark.parametrize(("groups", "later"), [(1, 0), (3, 0), (3, 2)])
+def test_the_state_is_zero_again_where_an_epoch_begins(groups, later, monkeypatch):
+    """In every group."""
     monkeypatch.setattr(training, "RESET_SHARE", 0.0)
-    trainer = trainer_of(lr=1e-12, weight_decay=0.0, steps=40, log_every=1)
-    step = trainer.streams.chunks_per_epoch
+    trainer = trainer_of(lr=1e-12, weight_decay=0.0, steps=40, log_every=1, groups=groups)
+    assert trainer.streams.groups == groups
+    step = trainer.streams.chunks_per_epoch + later
     assert 2 < step < 40
     batch = trainer.streams.batch(step)
     logits = Network(trainer.model.config, trainer.model.export()).unroll(batch.inputs.T)[0].astype(np.float64)

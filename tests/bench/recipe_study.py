@@ -2,11 +2,12 @@
 
     python tests/bench/recipe_study.py TEXT... [--minutes 1 3 10] [--settings plan 384 512:in=.1,out=.4,wd=.05]
 
-A setting is a hidden size with dropouts (``in``, ``out``), weight decay (``wd``), chunk length (``bptt``), columns (``n``),
-optimizer (``opt``), learning rate (``lr``), ``cell`` or ``layers``; ``plan`` is whatever the recipe chooses, in real minutes.
-Other settings have fixed steps: a minute stands for as many as a quiet machine of ``--speed`` would make, so that a busy
-machine changes nothing; with ``--wall`` they have real minutes too. Each line also says what ``xz -9`` needs for the whole
-text, in bits per UTF-8 byte. Two texts come from the interpreter: its modules, and the topics of its documentation.
+A setting is a hidden size with dropouts (``in``, ``out``), weight decay (``wd``), chunk length (``bptt``), columns (``n``)
+and their groups (``g``), optimizer (``opt``), learning rate (``lr``), ``cell`` or ``layers``; ``plan`` is whatever the recipe
+chooses, in real minutes. Other settings have fixed steps: a minute stands for as many as a quiet machine of ``--speed`` would
+make, so that a busy machine changes nothing; with ``--wall`` they have real minutes too. Each line also says what ``xz -9``
+needs for the whole text, in bits per UTF-8 byte. Two texts come from the interpreter: its modules, and the topics of its
+documentation.
 
     python tests/bench/recipe_study.py --write-stdlib stdlib.txt --write-topics topics.txt
 """
@@ -34,6 +35,7 @@ OPTIONS = {
     "wd": "--weight-decay",
     "bptt": "--bptt",
     "n": "--batch-size",
+    "g": "--groups",
     "lr": "--lr",
     "opt": "--optimizer",
     "cell": "--cell",
@@ -51,6 +53,7 @@ def options(setting: str) -> list[str]:
         "wd": ".01",
         "bptt": "64",
         "n": "32",
+        "g": "1",
         "opt": "muon",
         "lr": f"{0.01 * (384 / int(size)) ** 0.5:.2g}",
     }
