@@ -144,7 +144,9 @@ def plan(
     often = f"{_short(characters)} characters of text, read about {passes:.{1 if passes < 10 else 0}f} times"
     optimizer = choose(training, "optimizer", _optimizer(characters), f"{_short(characters)} characters of text")
     at_output = _output_dropout(passes, characters)
-    groups = choose(training, "groups", _fitting_groups(passes), often)
+    # Not the rounded columns either.
+    chunks = characters / bptt / float(columns if "batch_size" in training else fitting_columns)
+    groups = choose(training, "groups", _fitting_groups(passes, chunks), often)
     chosen_model = {"cell": cell, "num_layers": layers, "hidden_size": hidden, "embedding_size": embedding}
     chosen_training = {
         "batch_size": columns,
@@ -176,11 +178,12 @@ def _fitting_columns(characters: int) -> float:
     return float(max(4, min(8, characters / 1024), min(32, characters / 12288)))
 
 
-def _fitting_groups(passes: float) -> int:
+def _fitting_groups(passes: float, chunks: float) -> int:
     """Many where a text is read but once: the last updates, at the lowest rates, then see parts of all of it instead of a
-    stretch of each column. Few passes later they bring nothing, or less.
+    stretch of each column. Few passes later they bring nothing, or less. A column keeps 32 chunks of the ``chunks`` that one
+    of a single group would have.
     """
-    return round(min(max(20 / max(passes, 1e-9) ** 3, 1.0), 16.0))
+    return round(max(min(20 / max(passes, 1e-9) ** 3, 16.0, chunks / 32), 1.0))
 
 
 def _fitting_size(characters: int, work: float) -> float:
