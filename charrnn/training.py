@@ -259,11 +259,11 @@ class Trainer:
     def warnings(self) -> Iterator[Event]:
         """What the user should know before the run."""
         asked, got = (self.config.batch_size, self.config.bptt), (self.streams.batch_size, self.streams.bptt)
+        short = f"a short text ({self.corpus.train_characters:,} characters to train on):"
         if asked != got:
-            yield _warning(
-                f"a short text ({self.corpus.train_characters:,} characters to train on):"
-                f" {got[0]} columns x {got[1]} characters per step instead of {asked[0]} x {asked[1]}"
-            )
+            yield _warning(f"{short} {got[0]} columns x {got[1]} characters per step instead of {asked[0]} x {asked[1]}")
+        if self.config.groups != self.streams.groups:
+            yield _warning(f"{short} {self.streams.groups} groups of columns instead of {self.config.groups}")
         if not self.corpus.val_characters:
             yield _warning("no validation text: best.safetensors is whatever was saved last")
 

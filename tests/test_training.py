@@ -551,6 +551,12 @@ def test_any_text_of_2_characters_trains_and_a_warning_tells_what_shrank(length)
     assert math.isfinite(events[0]["bits_per_char"])
 
 
+def test_a_text_too_short_for_the_groups_asked_for_is_said():
+    told = [warning["text"] for warning in trainer_of(groups=7).warnings()]
+    assert told == ["a short text (500 characters to train on): 3 groups of columns instead of 7"]
+    assert list(trainer_of(groups=3).warnings()) == []
+
+
 # -- divergence ------------------------------------------------------------------------------------------------------
 
 
