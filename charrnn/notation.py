@@ -77,8 +77,13 @@ def bar(share: float, width: int = 6) -> str:
 
 
 def json_line(record: Mapping[str, Any]) -> str:
-    """A record as one line of JSON."""
-    return json.dumps(record, ensure_ascii=False) + "\n"
+    """A record as one line of JSON; what is no UTF-8 in a file's name stands in it as Python's escapes (udcff for byte ff)."""
+    line = json.dumps(record, ensure_ascii=False)
+    try:
+        line.encode("utf-8")
+    except UnicodeEncodeError:
+        line = json.dumps(record)
+    return line + "\n"
 
 
 def gradient_line(event: Mapping[str, Any]) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+
 import pytest
 
 from charrnn import notation
@@ -103,3 +106,10 @@ def test_a_character_in_a_column_is_one_visible_word_without_tabs(character: str
 )
 def test_a_bar_is_drawn_in_eighths(share: float, drawn: str) -> None:
     assert notation.bar(share, 4).rstrip() == drawn
+
+
+def test_json_is_utf8_whatever_files_are_called() -> None:
+    assert notation.json_line({"file": "é.txt"}) == '{"file": "é.txt"}\n'
+    record = {"file": os.fsdecode(b"a\xff.txt")}
+    assert notation.json_line(record) == '{"file": "a\\udcff.txt"}\n'
+    assert json.loads(notation.json_line(record)) == record
