@@ -394,7 +394,8 @@ class RunDirectory:
             data = file.read()
             if data and not data.endswith(b"\n"):
                 file.truncate(data.rfind(b"\n") + 1)
-        return open(path, "a", encoding="utf-8", errors="surrogateescape")
+        # What is no UTF-8 in a file's name is written as JSON's own escape.
+        return open(path, "a", encoding="utf-8", errors="backslashreplace")
 
     def close(self) -> None:
         """Close the log and let others use the directory."""

@@ -95,16 +95,6 @@ def _complete_checkpoint(incomplete: str) -> list[str]:
     return completion.checkpoints(incomplete)
 
 
-def _from_variable(context: typer.Context, parameter: typer.CallbackParam, value: Any) -> Any:
-    """Say where a checkpoint that isn't there comes from, if nobody typed it."""
-    source = context.get_parameter_source(str(parameter.name))
-    if not context.resilient_parsing and source is not None and source.name == "ENVIRONMENT":
-        for path in value if isinstance(value, (list, tuple)) else [value]:
-            if not path.exists():
-                raise CharrnnError(f"{path}: no such file or directory; it is what CHARRNN_CHECKPOINT says")
-    return value
-
-
 _Checkpoint = Annotated[
     Path | None,
     typer.Option(
@@ -114,7 +104,6 @@ _Checkpoint = Annotated[
         envvar="CHARRNN_CHECKPOINT",
         help="A checkpoint file or a run directory (default: the most recent best.safetensors under checkpoints/).",
         autocompletion=_complete_checkpoint,
-        callback=_from_variable,
     ),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Machine-readable JSON on stdout, one object per line.")]
@@ -192,13 +181,20 @@ def train(
             TrainConfig,
             "groups",
             "Groups of columns that take turns, a step each.",
-            default="16 for one pass over the text, 1 from three on",
+            default="up to 16 for one pass over the text, 1 from 2.4 on",
             panel=_OPTIMIZATION,
         ),
     ] = None,
     lr: Annotated[float | None, _setting(TrainConfig, "lr", "Peak learning rate.", panel=_OPTIMIZATION)] = None,
     weight_decay: Annotated[
-        float | None, _setting(TrainConfig, "weight_decay", "Decay of the weight matrices.", panel=_OPTIMIZATION)
+        float | None,
+        _setting(
+            TrainConfig,
+            "weight_decay",
+            "Decay of the weight matrices.",
+            default="0.1, with adamw less in long runs",
+            panel=_OPTIMIZATION,
+        ),
     ] = None,
     grad_clip: Annotated[
         float | None, _setting(TrainConfig, "grad_clip", "Largest global norm of the gradient.", panel=_OPTIMIZATION)
@@ -849,7 +845,6 @@ def inspect(
             " several for --memory and --contribution.",
             envvar="CHARRNN_CHECKPOINT",
             autocompletion=_complete_checkpoint,
-            callback=_from_variable,
         ),
     ] = None,
     units: Annotated[bool, typer.Option("--units", help="Only which unit follows which feature of the text.")] = False,
@@ -1011,10 +1006,18 @@ def _command(arguments: list[str]) -> str:
     return next((f"charrnn {argument}" for argument in arguments if not argument.startswith("-")), "charrnn")
 
 
+def _explained(message: str, arguments: list[str]) -> str:
+    """The message about a checkpoint that nobody typed says where its name comes from."""
+    named = os.environ.get("CHARRNN_CHECKPOINT")
+    typed = any(re.match("-c|--checkpoint", argument) for argument in arguments)
+    return f"{message} (CHARRNN_CHECKPOINT names it)" if named and not typed and message.startswith(named) else message
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; every expected failure is one line on stderr."""
     from charrnn.console import Console, StdoutClosedError
 
+    typed = sys.argv[1:] if arguments is None else arguments
     try:
         code = app(args=arguments, prog_name="charrnn", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -1027,20 +1030,20 @@ def run(arguments: list[str] | None = None) -> int:
             return 141
         raise
     except UsageError as error:
-        Console().error(f"{error} (see {_command(sys.argv[1:] if arguments is None else arguments)} --help)")
+        Console().error(f"{error} (see {_command(typed)} --help)")
         return error.exit_code
     except CharrnnError as error:
-        Console().error(str(error))
+        Console().error(_explained(str(error), typed))
         return error.exit_code
     except (MemoryError, RuntimeError) as error:
         # torch tells it by its own errors, in these words; an illegal access to memory is another matter.
         if not isinstance(error, MemoryError) and not re.search("(allocate|out of|not enough) memory", str(error)):
             raise
-        command = _command(sys.argv[1:] if arguments is None else arguments)
-        Console().error(f"not enough memory{_SMALLER.get(command, '')}")
+        Console().error(f"not enough memory{_SMALLER.get(_command(typed), '')}")
         return 1
     except OSError as error:
-        Console().error(f"{os.fsdecode(error.filename) + ': ' if error.filename else ''}{error.strerror or error}")
+        message = f"{os.fsdecode(error.filename) + ': ' if error.filename else ''}{error.strerror or error}"
+        Console().error(_explained(message, typed))
         return 1
     except typer.TyperException as error:
         if not error.format_message():  # No arguments at all: the help was shown.

@@ -349,13 +349,13 @@ class _BlockStore:
 class Batch:
     """One chunk of every column of a group: ``inputs`` and ``targets`` (N, T), the targets one character ahead.
 
-    ``columns`` says which N of all columns these are, ``first`` that the chunk opens an epoch, where all hidden states are
-    zero again.
+    ``rows`` says where in a state of all columns these N are, ``first`` that the chunk opens an epoch, where all hidden states
+    are zero again.
     """
 
     inputs: NDArray[Any]
     targets: NDArray[Any]
-    columns: slice
+    rows: slice
     epoch: int
     first: bool
 
@@ -368,7 +368,8 @@ class Streams:
 
     Epoch e begins at an offset drawn from (seed, e), so that chunk borders fall elsewhere each time; chunk k of
     a column continues its chunk k - 1. A text too short for ``batch_size`` columns of at least four chunks
-    gets fewer groups, then fewer columns, then shorter chunks.
+    gets fewer groups, then fewer columns, then shorter chunks. All columns are of the same whole number of chunks; what is
+    left of the text stays unread in that epoch, which with many short columns may be a tenth of it.
     """
 
     def __init__(self, ids: NDArray[Any], batch_size: int, bptt: int, seed: int, groups: int = 1) -> None:

@@ -77,7 +77,7 @@ def bar(share: float, width: int = 6) -> str:
 
 
 def json_line(record: Mapping[str, Any]) -> str:
-    """A record as one line of JSON; what is no UTF-8 in a file's name stands in it as Python's escapes (udcff for byte ff)."""
+    """A record as one line of JSON. A file's name that is no UTF-8 keeps its odd bytes as lone surrogates, as in Python."""
     line = json.dumps(record, ensure_ascii=False)
     try:
         line.encode("utf-8")

@@ -28,10 +28,8 @@ PACE = 0.75
 UNIT = 32
 """Hidden sizes are multiples of this, which suits the kernels."""
 
-FIXED = {"cell": "lstm", "num_layers": 1, "bptt": 64, "weight_decay": 0.1}
-"""What suits every text and budget. With SOAP weight decay is the best regulariser, and on new text too it pays; the study's
-best runs with AdamW had as much.
-"""
+FIXED = {"cell": "lstm", "num_layers": 1, "bptt": 64}
+"""What suits every text and budget."""
 PLANNED = {
     "model": ("cell", "num_layers", "hidden_size", "embedding_size"),
     "training": (
@@ -144,8 +142,10 @@ def plan(
     often = f"{_short(characters)} characters of text, read about {passes:.{1 if passes < 10 else 0}f} times"
     optimizer = choose(training, "optimizer", _optimizer(characters), f"{_short(characters)} characters of text")
     at_output = _output_dropout(passes, characters)
-    # Not the rounded columns either.
+    # A step reads a chunk of each column. Not the rounded columns either.
     chunks = characters / bptt / float(columns if "batch_size" in training else fitting_columns)
+    rate = choose(training, "lr", _learning_rate(optimizer, hidden, columns), f"for {hidden} units, {columns} columns")
+    decay = _weight_decay(optimizer, rate, passes * chunks, characters)
     groups = choose(training, "groups", _fitting_groups(passes, chunks), often)
     chosen_model = {"cell": cell, "num_layers": layers, "hidden_size": hidden, "embedding_size": embedding}
     chosen_training = {
@@ -153,11 +153,11 @@ def plan(
         "bptt": bptt,
         "groups": groups,
         "optimizer": optimizer,
-        "lr": choose(training, "lr", _learning_rate(optimizer, hidden, columns), f"for {hidden} units, {columns} columns"),
+        "lr": rate,
         "dropout_input": choose(training, "dropout_input", round(1.35 * at_output**3, 3), often),
         "dropout_between": choose(training, "dropout_between", round(at_output / 2, 3), often),
         "dropout_output": choose(training, "dropout_output", at_output, often),
-        "weight_decay": choose(training, "weight_decay", FIXED["weight_decay"], "keeps the weights small"),
+        "weight_decay": choose(training, "weight_decay", decay, "keeps the weights small"),
     }
     return Plan(
         chosen_model,
@@ -180,8 +180,9 @@ def _fitting_columns(characters: int) -> float:
 
 def _fitting_groups(passes: float, chunks: float) -> int:
     """Many where a text is read but once: the last updates, at the lowest rates, then see parts of all of it instead of a
-    stretch of each column. Few passes later they bring nothing, or less. A column keeps 32 chunks of the ``chunks`` that one
-    of a single group would have.
+    stretch of each column. A text that is read three times is covered by them in any case.
+
+    Columns keep a length of at least 32 chunks; in a single group each would have ``chunks``.
     """
     return round(max(min(20 / max(passes, 1e-9) ** 3, 16.0, chunks / 32), 1.0))
 
@@ -209,6 +210,17 @@ def _learning_rate(optimizer: str, hidden: int, columns: int) -> float:
     batches = columns / 32
     by_columns = batches if optimizer == "soap" and batches > 1 else batches**0.5
     return float(f"{min(max(peak * (REFERENCE_SIZE / hidden) ** 0.5 * by_columns, 0.001), 0.03):.2g}")
+
+
+def _weight_decay(optimizer: str, rate: float, steps: float, characters: int) -> float:
+    """With SOAP weight decay is the best regulariser, in long runs as well, and on new text too it pays. With AdamW weights
+    shall forget over the same share of every run, whatever its length (Wang and Aitchison 2024): it falls in long runs, but
+    not on very short texts, which are known by heart long before the end.
+    """
+    if optimizer != "adamw":
+        return 0.1
+    lowest = max(3000 / max(characters, 1), 0.01)
+    return float(f"{min(max(2.3 / max(rate * steps, 1e-9), lowest), 0.1):.2g}")
 
 
 def _output_dropout(passes: float, characters: int) -> float:

@@ -117,6 +117,7 @@ class _Output:
         self._separator = shown.separator if shown.separator is not None else "" if one_line else "\n"
         self._first = True
         self._names = _Names(generation.count)
+        self._flushed = time.monotonic()
 
     def live(self, stream: Stream, *, colored: bool) -> Sample:
         """Write a sample as it comes, if it goes to stdout as text."""
@@ -131,14 +132,11 @@ class _Output:
         last = self._write(prompt)
         piecewise = stream.pieces(1 if self._console.stdout_is_terminal else PIECE)
         pieces = _colors(stream.measured(), self._plain) if colored else piecewise
-        flushed = time.monotonic()
         try:
             for piece in pieces:
                 if kept is not None:
                     kept.append(piece)
-                due = (now := time.monotonic()) >= flushed + FLUSH_SECONDS
-                flushed = now if due else flushed
-                last = self._write(piece, plain=colored, flush=due) or last
+                last = self._write(piece, plain=colored) or last
         finally:
             if colored:
                 self._write("\x1b[0m", plain=True)
@@ -158,9 +156,9 @@ class _Output:
                 path = self._file(shown.out_dir / self._names[sample.index], text)
                 record["path"] = str(path)
             if shown.as_json:
-                self._console.product(json_line(record))
+                self._put(json_line(record))
             elif shown.out_dir is not None:
-                self._console.product(f"{path}\n")
+                self._put(f"{path}\n")
             else:
                 self._separate()
                 self._end(self._write(text))
@@ -170,14 +168,19 @@ class _Output:
             self._write(self._separator)
         self._first = False
 
-    def _write(self, text: str, *, plain: bool = False, flush: bool = False) -> str:
-        if text or flush:
-            self._console.product(text if plain or self._plain else visible(text), flush=flush)
+    def _write(self, text: str, *, plain: bool = False) -> str:
+        if text:
+            self._put(text if plain or self._plain else visible(text))
         return text
 
     def _end(self, last: str) -> None:
         if not last.endswith("\n"):
-            self._console.product("\n")
+            self._put("\n")
+
+    def _put(self, text: str) -> None:
+        due = (now := time.monotonic()) >= self._flushed + FLUSH_SECONDS
+        self._flushed = now if due else self._flushed
+        self._console.product(text, flush=due)
 
     def _file(self, path: Path, text: str) -> Path:
         try:

@@ -1,6 +1,6 @@
 """Truncated back-propagation through time as an iterator of events, and what a resumable snapshot of it holds.
 
-The text is read in N parallel columns, T characters at a time; the hidden state is carried from chunk to chunk and
+The text is read in columns, N of them at a time, T characters each; their hidden state is carried from chunk to chunk and
 cut from the graph in between (Williams and Peng 1990). Everything random is keyed by (seed, step), so a snapshot is
 weights, optimizer moments, carried state and a few numbers.
 """
@@ -259,11 +259,13 @@ class Trainer:
     def warnings(self) -> Iterator[Event]:
         """What the user should know before the run."""
         asked, got = (self.config.batch_size, self.config.bptt), (self.streams.batch_size, self.streams.bptt)
-        short = f"a short text ({self.corpus.train_characters:,} characters to train on):"
+        less = []
         if asked != got:
-            yield _warning(f"{short} {got[0]} columns x {got[1]} characters per step instead of {asked[0]} x {asked[1]}")
-        if self.config.groups != self.streams.groups:
-            yield _warning(f"{short} {self.streams.groups} groups of columns instead of {self.config.groups}")
+            less.append(f"{got[0]} columns x {got[1]} characters per step instead of {asked[0]} x {asked[1]}")
+        if (groups := self.streams.groups) != self.config.groups:
+            less.append(f"{groups} {'group' if groups == 1 else 'groups'} of columns instead of {self.config.groups}")
+        if less:
+            yield _warning(f"a short text ({self.corpus.train_characters:,} characters to train on): {' and '.join(less)}")
         if not self.corpus.val_characters:
             yield _warning("no validation text: best.safetensors is whatever was saved last")
 
@@ -394,11 +396,11 @@ class Trainer:
         # Drawn for all columns, however they are shared out.
         masks = self.model.dropout_masks(N, self.config.dropouts, self._mask_generator)
 
-        loss, self.state[:, :, batch.columns], found = gradients.of_chunk(
+        loss, self.state[:, :, batch.rows], found = gradients.of_chunk(
             self.model,
             inputs,
             targets,
-            self.state[:, :, batch.columns].masked_fill(fresh, 0.0),
+            self.state[:, :, batch.rows].masked_fill(fresh, 0.0),
             masks,
             precision=self.precision,
             workers=self._workers,
@@ -600,12 +602,16 @@ class Trainer:
         p.eval_characters = min(p.eval_characters, self.corpus.val_characters)
         self.progress = p
         self._watched = torch.tensor([p.watched_steps, p.watched_norms, p.watched_clips], device=self.device)
+        tensors: dict[str, Tensor] = {}
         for name, shape in shapes.items():
             found = snapshot.extra.get(name)
+            if name == "state" and found is not None and self._reads_other_columns(snapshot, found.shape):
+                tensors[name] = self.state
+                continue
             if found is None or found.shape != shape or found.dtype != np.float32:
                 raise CharrnnError(f"{snapshot.path}: its training state ({name}) doesn't fit this network and text")
+            tensors[name] = torch.from_numpy(np.array(found))
         self.model.load(snapshot.weights)
-        tensors = {name: torch.from_numpy(np.array(snapshot.extra[name])) for name in shapes}
         self.state = tensors.pop("state").to(self.device)
         self._optimizer.restore(tensors, p.optimizer_steps)
         if self._scaler.is_enabled():
@@ -622,6 +628,12 @@ class Trainer:
             # A run made longer warms up again and decays over the part that was added.
             p.schedule_from, p.next_mark = self._position(p.seconds), 0
             self.made_longer = True
+
+    def _reads_other_columns(self, snapshot: Checkpoint, shape: tuple[int, ...]) -> bool:
+        """Whether the text has grown or shrunk to another number of columns, whose states then begin at zero."""
+        own = tuple(self.state.shape)
+        changed = snapshot.training.get("corpus_sha256") != self.corpus.sha256
+        return changed and shape != own and (*shape[:2], *shape[3:]) == (*own[:2], *own[3:])
 
     def _save(self, store: Store) -> Iterator[Event]:
         if "best" in self._unsaved:

@@ -418,7 +418,7 @@ def together(streams: Streams, parts: list[tuple[slice, NDArray[Any]]]) -> NDArr
 def test_groups_take_turns_and_each_reads_from_all_over_the_text() -> None:
     streams = Streams(np.arange(100_000), 4, 64, 0, groups=3)
     batches = [streams.batch(step) for step in range(7)]
-    assert [batch.columns for batch in batches] == [slice(turn % 3, None, 3) for turn in range(7)]
+    assert [batch.rows for batch in batches] == [slice(turn % 3, None, 3) for turn in range(7)]
     for before, after in zip(batches, batches[3:], strict=False):
         assert (after.inputs[:, 0] == before.inputs[:, -1] + 1).all()
     starts = np.array([batch.inputs[:, 0] for batch in batches[:3]])
@@ -441,14 +441,14 @@ def test_any_text_of_2_characters_or_more_gives_sound_batches() -> None:
             batches = [streams.batch(epoch * chunks + chunk) for chunk in range(chunks)]
             assert [batch.first for batch in batches] == [True] + [False] * (chunks - 1)
             assert {batch.epoch for batch in batches} == {epoch}
-            columns = together(streams, [(batch.columns, batch.inputs) for batch in batches])
+            columns = together(streams, [(batch.rows, batch.inputs) for batch in batches])
             assert columns.shape == (streams.columns, chunks // streams.groups * streams.bptt)
             assert (np.diff(columns, axis=1) == 1).all(), "chunk k + 1 of a column continues chunk k"
             assert len(np.unique(columns)) == columns.size, "columns are disjoint"
             assert columns[0, 0] == streams.offset(epoch)
             assert columns.min() >= 0
             assert columns.max() <= characters - 2, "the last character is only ever a target"
-            assert (together(streams, [(batch.columns, batch.targets) for batch in batches]) == columns + 1).all()
+            assert (together(streams, [(batch.rows, batch.targets) for batch in batches]) == columns + 1).all()
             unseen = characters - 1 - columns.size
             assert unseen < (streams.columns + 1) * streams.bptt, "less than a row of chunks and the offset's room is left out"
 
@@ -496,10 +496,10 @@ def test_a_batch_is_a_pure_function_of_the_step(
         again = other.batch(step)
         assert np.array_equal(again.inputs, forwards[step].inputs)
         assert np.array_equal(again.targets, forwards[step].targets)
-        assert (again.epoch, again.first, again.columns) == (
+        assert (again.epoch, again.first, again.rows) == (
             forwards[step].epoch,
             forwards[step].first,
-            forwards[step].columns,
+            forwards[step].rows,
         )
     assert np.array_equal(ids, before)
 

@@ -345,6 +345,19 @@ def test_a_changed_text_is_gone_on_with_only_when_that_is_allowed(run: Path, inv
     assert invoke("train", "--resume", "run", "--steps", "10").code == 0, "the new text is the run's own now"
 
 
+def test_a_text_that_grew_may_be_read_in_more_columns_from_then_on(invoke: Invoke, tmp_path: Path) -> None:
+    Path("tale.txt").write_text(TEXT)
+    small = ("--steps", "3", "--hidden-size", "8", "--batch-size", "2", "--bptt", "8", "--out", "run")
+    assert invoke("train", "tale.txt", *small, "--groups", "1000").code == 0
+    columns = checkpoint.read(Path("run/last.safetensors")).extra["state"].shape[2]
+    Path("tale.txt").write_text(TEXT + TEXT)
+    longer = ("train", "tale.txt", "--resume", "run", "--steps", "5")
+    result = invoke(*longer, "--allow-changed-corpus", "--json")
+    assert result.code == 0, result.stderr
+    assert events_of(result, "end")[0]["step"] == 5
+    assert checkpoint.read(Path("run/last.safetensors")).extra["state"].shape[2] > 1.5 * columns > 1.5 * 2
+
+
 def test_a_changed_text_with_unknown_characters_is_refused_all_the_same(run: Path, invoke: Invoke) -> None:
     before = (run / "last.safetensors").read_bytes()
     Path("tale.txt").write_text(TEXT + "Ωμέγα" * 2)

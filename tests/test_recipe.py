@@ -181,6 +181,7 @@ def assert_no_jump(one, other, *, border=False):
     assert all(abs(a[name] - b[name]) <= 0.095 for name in DROPOUTS)
     assert (a["optimizer"] == b["optimizer"]) is not border  # the one choice that can't be gradual, and the rate with it
     assert border or abs(math.log(a["lr"] / b["lr"])) <= 0.25
+    assert border or abs(math.log(a["weight_decay"] / b["weight_decay"])) <= 0.45
     assert abs(a["batch_size"] - b["batch_size"]) <= 1 + 0.2 * max(a["batch_size"], b["batch_size"])
     assert abs(a["groups"] - b["groups"]) <= 1 + 0.45 * max(a["groups"], b["groups"])
     assert a["embedding_size"] == b["embedding_size"]
@@ -230,6 +231,21 @@ def test_a_long_text_is_read_in_more_columns_at_a_rate_that_grows_with_them():
 def test_a_short_text_which_is_soon_learnt_by_heart_gets_the_slower_optimizer():
     sizes = (200_000, SOAP_CHARACTERS - 1, SOAP_CHARACTERS, 1_000_000)
     assert [planned(characters).training["optimizer"] for characters in sizes] == ["adamw", "adamw", "soap", "soap"]
+
+
+def test_weight_decay_falls_as_a_run_with_adamw_gets_longer_and_stays_with_the_others():
+    small, large = ([planned(characters, minutes=minutes) for minutes in (1, 3, 10, 1000)] for characters in (200_000, 10**6))
+    decays = [made.training["weight_decay"] for made in small]
+    assert decays == sorted(decays, reverse=True)
+    assert decays[0] > 0.08
+    assert 0.03 < decays[1] < 0.06
+    assert decays[2] == pytest.approx(decays[1] * 3 / 10, rel=0.35)
+    assert decays[-1] == 0.015
+    assert planned(370_000, minutes=1000).training["weight_decay"] == 0.01
+    assert planned(10_000, minutes=10).training["weight_decay"] == 0.1
+    assert {made.training["weight_decay"] for made in large} == {0.1}
+    assert planned(200_000, minutes=10, optimizer="muon").training["weight_decay"] == 0.1
+    assert planned(200_000, minutes=10, lr=0.001).training["weight_decay"] > 2 * decays[2]
 
 
 @pytest.mark.parametrize(("vocab_size", "expected"), [(2, 64), (256, 64), (257, 128), (5000, 128)])

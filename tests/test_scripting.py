@@ -341,9 +341,12 @@ def test_the_checkpoint_may_come_from_a_variable_and_the_option_wins(
     for command in (["sample"], ["score", "text.txt"], ["next"], ["inspect"]):
         result = invoke(*command)
         assert result.code == 1
-        assert result.stderr == "charrnn: nowhere: no such file or directory; it is what CHARRNN_CHECKPOINT says\n"
+        assert result.stderr == "charrnn: nowhere: No such file or directory (CHARRNN_CHECKPOINT names it)\n"
     assert "CHARRNN_CHECKPOINT" not in invoke("sample", "-c", "nowhere").stderr
     assert invoke("next", "x", "-c", "checkpoints/novel").code == 0
+    (here / "empty").mkdir()
+    monkeypatch.setenv("CHARRNN_CHECKPOINT", "empty")
+    assert invoke("next", "x").stderr.endswith("name a run directory or a checkpoint file (CHARRNN_CHECKPOINT names it)\n")
     monkeypatch.setenv("CHARRNN_CHECKPOINT", "")
     assert invoke("sample", "-n", "1").code == 0
 

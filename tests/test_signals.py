@@ -44,7 +44,8 @@ class Process:
     def __init__(self, folder: Path, *arguments: str, prefix: tuple[str, ...] = ()) -> None:
         (folder / "tale.txt").write_text(TEXT)
         command = [*prefix, sys.executable, "-m", "charrnn", *arguments]
-        self.popen = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        self.popen = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def until(self, name: str) -> dict[str, Any]:
         """The next event called ``name``: from then on the program is known to have come that far."""
@@ -170,8 +171,8 @@ def test_ctrl_c_keeps_the_state_of_an_endless_text(start: Any, tmp_path: Path, r
     process = start("sample", "-n", "-1", "--seed", "1", "-c", str(run), "--no-echo", "--raw", "--save-state", "kept")
     process.popen.stdout.read(10)
     process.popen.send_signal(signal.SIGINT)
-    code, out, said = process.popen.wait(60), process.popen.stdout.read(), process.popen.stderr.read()
-    assert (code, said) == (130, b"")
+    out, said = process.popen.communicate(timeout=60)
+    assert (process.popen.returncode, said) == (130, b"")
     drawn = 10 + len(out.decode())  # The newline at its end may be the text's own.
     rest = start("sample", "-n", "40", "-c", str(run), "--no-echo", "--load-state", "kept").popen.communicate(timeout=60)[0]
     whole = start("sample", "-n", str(drawn + 40), "--seed", "1", "-c", str(run), "--no-echo").popen.communicate(timeout=60)[0]

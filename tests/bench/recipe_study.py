@@ -120,7 +120,8 @@ def main() -> None:
                     score, xz = bits_per_byte(path, bits)
                     under = "" if end["under"] is None else f"  2.721 at {end['under']:.1f} s"
                     network = f"{end['cell']} {end['num_layers']} x {end['hidden_size']:4}"
-                    shape = f"{network}  {end['batch_size']:2} x {end['bptt']:3} {end['optimizer']} lr {end['lr']:.2g}"
+                    read = f"{end['groups']:2} x {end['batch_size']:2} x {end['bptt']:3}"
+                    shape = f"{network}  {read} {end['optimizer']} lr {end['lr']:.2g}"
                     kept = f"dropout {end['dropout_input']:.2f}/{end['dropout_output']:.2f} wd {end['weight_decay']:.2g}"
                     pace = f"{end['step']:5} steps {end['chars_per_second'] / 1000:4.0f}k/s"
                     found = f"{bits:.4f} bits {bits * math.log(2):.4f} nats  {score:.3f} bits/byte (xz {xz:.3f})"
