@@ -73,8 +73,10 @@ class Console:
         self.stderr = cast("IO[str]", _Conversation(stderr or sys.stderr or io.StringIO()))
         self.quiet = quiet
         if hasattr(self.stdout, "reconfigure"):
-            # stdout is UTF-8 whatever the locale; surrogateescape lets a path that isn't pass through unchanged.
-            self.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+            # stdout is UTF-8 whatever the locale; surrogateescape lets a path that isn't pass through unchanged. It is flushed
+            # on the way, which fails where the disk is full: then this console is there to say so.
+            with contextlib.suppress(OSError):
+                self.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
         self.stdout_is_terminal = self.stdout.isatty()
         self.stderr_is_terminal = self.stderr.isatty()
 

@@ -15,6 +15,7 @@ import pytest
 # Tiny networks gain nothing from threads, and spinning ones make tests crawl beside other processes. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+os.environ.pop("PYTHONUNBUFFERED", None)  # Processes that tests start write as users' do.
 ROOT = Path(__file__).parent.parent
 
 
