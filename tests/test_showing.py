@@ -81,6 +81,9 @@ def test_a_slow_networks_text_reaches_a_pipe_while_it_is_written(
     monkeypatch.setattr(Console, "product", product)
     sample("-n", "512")
     assert flushed[:8] == expected
+    flushed.clear()
+    sample("-N", "8", "-n", "5", "--json")
+    assert flushed == expected
 
 
 def test_endless_text_ends_with_its_stop_or_its_lines(sample: Invoke) -> None:
