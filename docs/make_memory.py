@@ -3,8 +3,8 @@
     python docs/make_memory.py              # a few minutes on two CPU cores
     python docs/make_memory.py --runs DIR   # keep the networks in DIR; those that are there already are not trained again
 
-All settings but the cell, the number of units and the weight decay (0.1) are what ``charrnn train`` chooses for this text and 3000 steps; one worker,
-because several add up in another order. The networks read the text's last 20,000 characters, which training holds out.
+All settings but the cell, the number of units and the weight decay (0.1) are what ``charrnn train`` chooses for this text and
+3000 steps; one worker, because several add up in another order. The networks read the text's last 20,000 characters, which training holds out.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def main() -> None:
         runs = [(given.runs or Path(scratch)) / cell for cell in CELLS]
         for run in runs:
             if not (run / checkpoint.BEST).exists():
-                size = ("--hidden-size", given.hidden_size, "--steps", given.steps)
-                call("train", TEXT, "--cell", run.name, *size, "--weight-decay", 0.1, "--device", "cpu", "--workers", 1, "--out", run)
+                size = ("--hidden-size", given.hidden_size, "--steps", given.steps, "--weight-decay", 0.1)
+                call("train", TEXT, "--cell", run.name, *size, "--device", "cpu", "--workers", 1, "--out", run)
         compared = [word for run in runs for word in ("-c", run)]
         call("inspect", "--memory", "--file", TEXT, "--contribution", QUESTION, *compared, "--svg", given.svg)
 
