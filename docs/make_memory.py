@@ -4,7 +4,8 @@
     python docs/make_memory.py --runs DIR   # keep the networks in DIR; those that are there already are not trained again
 
 All settings but the cell, the number of units and the weight decay (0.1) are what ``charrnn train`` chooses for this text and
-3000 steps; one worker, because several add up in another order. The networks read the text's last 20,000 characters, which training holds out.
+3000 steps; one worker, because several add up in another order. The networks read the text's last
+20,000 characters, which training holds out.
 """
 
 from __future__ import annotations
