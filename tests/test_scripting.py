@@ -81,7 +81,8 @@ def test_the_examples_of_the_readme_do_what_they_say(place: Path, example: str) 
     # A reader that has enough is one of the examples; elsewhere no part of a pipe fails.
     done = shell(place, short if "head -" in example else f"set -o pipefail\n{short}")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
+    # A network with random weights may well begin with empty lines.
+    assert done.stdout
     assert not re.search("Traceback|not found|Error|No such", done.stderr), done.stderr
 
 
