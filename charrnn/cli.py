@@ -192,7 +192,7 @@ def train(
             TrainConfig,
             "weight_decay",
             "Decay of the weight matrices.",
-            default="0.1, with adamw less in long runs",
+            default="0.1, less in long runs",
             panel=_OPTIMIZATION,
         ),
     ] = None,

@@ -47,6 +47,7 @@ def test_every_text_and_length_gets_settings_that_are_legal_and_each_a_reason(ch
     assert json.loads(json.dumps(made.to_json(), allow_nan=False)) == made.to_json()
 
 
+CELLS = ("lstm", "gru", "rnn")
 GIVEN = {
     "cell": "gru",
     "num_layers": 3,
@@ -233,8 +234,8 @@ def test_a_short_text_which_is_soon_learnt_by_heart_gets_the_slower_optimizer():
     assert [planned(characters).training["optimizer"] for characters in sizes] == ["adamw", "adamw", "soap", "soap"]
 
 
-def test_weight_decay_falls_as_a_run_with_adamw_gets_longer_and_stays_with_the_others():
-    small, large = ([planned(characters, minutes=minutes) for minutes in (1, 3, 10, 1000)] for characters in (200_000, 10**6))
+def test_weight_decay_falls_as_a_run_with_adamw_gets_longer():
+    small = [planned(200_000, minutes=minutes) for minutes in (1, 3, 10, 1000)]
     decays = [made.training["weight_decay"] for made in small]
     assert decays == sorted(decays, reverse=True)
     assert decays[0] > 0.08
@@ -243,9 +244,21 @@ def test_weight_decay_falls_as_a_run_with_adamw_gets_longer_and_stays_with_the_o
     assert decays[-1] == 0.015
     assert planned(370_000, minutes=1000).training["weight_decay"] == 0.01
     assert planned(10_000, minutes=10).training["weight_decay"] == 0.1
-    assert {made.training["weight_decay"] for made in large} == {0.1}
-    assert planned(200_000, minutes=10, optimizer="muon").training["weight_decay"] == 0.1
     assert planned(200_000, minutes=10, lr=0.001).training["weight_decay"] > 2 * decays[2]
+
+
+def test_soaps_rate_is_higher_for_the_lstm_and_in_long_runs_its_weight_decay_is_lower():
+    lstm, gru, rnn = (
+        [planned(10**6, model={"cell": cell}, minutes=minutes) for minutes in (0.5, 3, 10, 1000)] for cell in CELLS
+    )
+    rates, decays = ([made.training[name] for made in lstm] for name in ("lr", "weight_decay"))
+    assert decays == sorted(decays, reverse=True)
+    assert decays[0] == 0.1
+    assert decays[0] > decays[1] > decays[2] == decays[3] == 0.06
+    for others in gru, rnn:
+        assert {made.training["weight_decay"] for made in others} == {0.1}
+        assert rates == [pytest.approx(2 * other.training["lr"], rel=0.07) for other in others]
+    assert planned(200_000, minutes=10, optimizer="muon").training["weight_decay"] == 0.1
 
 
 @pytest.mark.parametrize(("vocab_size", "expected"), [(2, 64), (256, 64), (257, 128), (5000, 128)])

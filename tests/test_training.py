@@ -20,6 +20,7 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.corpus import Streams
 from charrnn.device import Workers
 from charrnn.model import CharRNN
+from charrnn.optimizer import SOAP_BETAS
 from charrnn.training import Trainer, evaluate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -215,14 +216,14 @@ def test_the_state_is_zero_again_where_an_epoch_begins(groups, later, monkeypatc
 @pytest.mark.parametrize("optimizer", ["soap", "muon", "adamw"])
 @pytest.mark.parametrize("share", [0.01, 1000.0])
 def test_gradients_are_clipped_by_their_global_norm_and_reported_unclipped(share, optimizer):
-    """After one step AdamW's first moment is a tenth of the gradient that it was given, SOAP's three tenths of it in another
+    """After one step AdamW's first moment is a tenth of the gradient that it was given, SOAP's a share of it in another
     basis, and Muon's momentum a twentieth.
     """
     norm = run(trainer_of(steps=1, optimizer=optimizer))[0][0]["grad_norm"]
     events, store = run(trainer_of(steps=1, optimizer=optimizer, grad_clip=norm * share))
     moments = store.latest("last").extra
     given = [10 * value for name, value in moments.items() if ".exp_avg." in name]
-    given += [value / 0.3 for name, value in moments.items() if ".rotated_avg." in name]
+    given += [value / (1 - SOAP_BETAS[0]) for name, value in moments.items() if ".rotated_avg." in name]
     given += [20 * value for name, value in moments.items() if ".momentum_buffer." in name]
     assert len(given) == len(trainer_of().model.weights())
     total = math.sqrt(sum((value.astype(np.float64) ** 2).sum() for value in given))
