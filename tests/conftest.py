@@ -15,7 +15,9 @@ import pytest
 # Tiny networks gain nothing from threads, and spinning ones make tests crawl beside other processes. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-os.environ.pop("PYTHONUNBUFFERED", None)  # Processes that tests start write as users' do.
+# What a shell may have set changes neither colours nor which network is meant; processes that tests start write as users' do.
+for variable in ("PYTHONUNBUFFERED", "NO_COLOR", "FORCE_COLOR", "CHARRNN_CHECKPOINT", "CHARRNN_DEVICE"):
+    os.environ.pop(variable, None)
 ROOT = Path(__file__).parent.parent
 
 
