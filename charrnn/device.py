@@ -51,15 +51,19 @@ def hold_to_fp32(device: torch.device) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep what is freed, in pieces below 32 MB, for the next chunk; in the whole process.
+    """Have the C library keep what is freed for the next chunk; in the whole process.
 
-    By itself glibc gives large pieces back to the system now and then, as its thresholds happen to stand, and takes them
-    anew at a page fault per 4 KB: up to a third of a GRU's step. Without glibc nothing happens.
+    By itself glibc gives large pieces back to the system, as its thresholds happen to stand, and takes them anew at a page
+    fault per 4 KB: up to a third of a GRU's step. Three ways lead back to the system: the end of the heap is cut off; pieces
+    beyond a size, at most 32 MB, are mapped each for itself; and a thread's heap of 64 MB is given up where the one before it
+    has the padding left. Without glibc nothing happens.
     """
-    trim_threshold, mmap_threshold = -1, -3  # as malloc.h numbers them
+    trim_threshold, top_pad, mmap_threshold, mmap_max = -1, -2, -3, -4  # as malloc.h numbers them
     with contextlib.suppress(AttributeError, OSError, TypeError):
         libc = ctypes.CDLL(None)
         libc.mallopt(mmap_threshold, 32 << 20)  # the largest that glibc takes
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(top_pad, 64 << 20)
         libc.mallopt(trim_threshold, 2**31 - 1)
 
 
