@@ -1,13 +1,15 @@
 """What this machine does with charrnn, each figure beside a plain ``torch.nn`` loop in the same run.
 
 The contenders of a comparison take turns, round after round, because a shared machine's speed drifts; a figure is the median of
-its rounds. The loops are what one would write in five minutes: the same network, fp32, torch's own threads.
+its rounds. The loops are what one would write in five minutes: the same network, fp32, torch's own threads. The one that trains
+does so in another process, which runs this module: what training asks of the C library would speed it up as well.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import platform
 import statistics
@@ -15,10 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -26,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from charrnn import kernels, sampling
+from charrnn import CharrnnError, kernels, sampling
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
 from charrnn.corpus import read_corpus
@@ -101,6 +103,46 @@ class TorchLoop(nn.Module):
         return step
 
 
+class PlainTraining:
+    """`TorchLoop.trainer` in a process of its own, which ends with the context."""
+
+    def __enter__(self) -> PlainTraining:
+        # In a session of its own: Ctrl-C is for the one who waits.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "charrnn.bench"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def rate(self, config: ModelConfig, seconds: float) -> float:
+        """Updates per second of the loop of ``config``, measured for about ``seconds``; `CharrnnError` if the process ends."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            print(json.dumps([config.to_json(), seconds]), file=self._process.stdin, flush=True)
+            return float(self._process.stdout.readline())
+        except (BrokenPipeError, ValueError):
+            raise CharrnnError("the process of the torch.nn loop ended before it was measured; is memory short?") from None
+
+
+def answer(questions: Iterable[str], out: TextIO) -> None:
+    """The other side of `PlainTraining.rate`: a line with a rate for each with a network and seconds."""
+    loops: dict[ModelConfig, Callable[[], object]] = {}
+    for question in questions:
+        shape, seconds = json.loads(question)
+        config = ModelConfig.from_json(shape)
+        if config not in loops:
+            loops[config] = TorchLoop(config, random_weights(config)).trainer(COLUMNS, CHARACTERS)
+        print(rate(loops[config], seconds), file=out, flush=True)
+
+
 def random_weights(config: ModelConfig) -> dict[str, NDArray[np.float32]]:
     """Weights of every shape of ``config``, for whoever only measures time."""
     rng = np.random.default_rng(0)
@@ -156,25 +198,25 @@ def training(seconds: float, rounds: int) -> Iterator[Figure]:
     precisions = ["fp32"] + (["bf16"] if choose_precision("auto", cpu) == "bf16" else [])
     each = seconds / rounds / (3 * (2 * len(precisions) + 1))
     ceilings: dict[str, list[float]] = {precision: [] for precision in precisions}
-    for cell in KERNELS:
-        config = ModelConfig(vocab_size=64, cell=cell)
-        loop = TorchLoop(config, random_weights(config)).trainer(COLUMNS, CHARACTERS)
-        exercises = {precision: Exercise(config, cpu, precision) for precision in precisions}
-        beside, rates = f"{cell} torch.nn fp32", dict[str, list[float]]()
-        for _ in range(rounds):
-            rates.setdefault(beside, []).append(rate(loop, each) * COLUMNS * CHARACTERS)
-            for precision, exercise in exercises.items():
-                ceilings[precision].append(matrix_flops(precision, each))
-                with exercise.workers.working():
-                    rates.setdefault(precision, []).append(rate(exercise.step, each) * COLUMNS * CHARACTERS)
-        yield _figure("training", beside, "chars/s", rates[beside])
-        for precision in precisions:
-            shares = [
-                training_flops(config) * reached / ceiling
-                for reached, ceiling in zip(rates[precision], ceilings[precision][-rounds:], strict=True)
-            ]
-            name = f"{cell} {precision}"
-            yield _figure("training", name, "chars/s", rates[precision], beside, rates[beside], statistics.median(shares))
+    with PlainTraining() as plain:
+        for cell in KERNELS:
+            config = ModelConfig(vocab_size=64, cell=cell)
+            exercises = {precision: Exercise(config, cpu, precision) for precision in precisions}
+            beside, rates = f"{cell} torch.nn fp32", dict[str, list[float]]()
+            for _ in range(rounds):
+                rates.setdefault(beside, []).append(plain.rate(config, each) * COLUMNS * CHARACTERS)
+                for precision, exercise in exercises.items():
+                    ceilings[precision].append(matrix_flops(precision, each))
+                    with exercise.workers.working():
+                        rates.setdefault(precision, []).append(rate(exercise.step, each) * COLUMNS * CHARACTERS)
+            yield _figure("training", beside, "chars/s", rates[beside])
+            for precision in precisions:
+                shares = [
+                    training_flops(config) * reached / ceiling
+                    for reached, ceiling in zip(rates[precision], ceilings[precision][-rounds:], strict=True)
+                ]
+                name = f"{cell} {precision}"
+                yield _figure("training", name, "chars/s", rates[precision], beside, rates[beside], statistics.median(shares))
     for precision, values in ceilings.items():
         yield _figure("matrix products", precision, "GFLOP/s", [value / 1e9 for value in values])
 
@@ -306,3 +348,7 @@ def _figure(
     # The median of the rounds' ratios: both contenders of a round met the same machine.
     ratio = statistics.median(a / b for a, b in zip(values, others, strict=True)) if others else None
     return Figure(group, name, unit, median, min(values), max(values), beside, ratio, ceiling)
+
+
+if __name__ == "__main__":
+    answer(sys.stdin, sys.stdout)

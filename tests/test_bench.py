@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import statistics
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from charrnn import bench
+from charrnn import CharrnnError, bench
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
 from charrnn.device import choose_precision
@@ -77,7 +78,15 @@ def test_contenders_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         made.append(getattr(step, "__qualname__", ""))
         return 1.0
 
+    class Plain:
+        __enter__ = __exit__ = lambda self, *_: self
+
+        def rate(self, config: ModelConfig, seconds: float) -> float:
+            made.append("plain")
+            return 1.0
+
     monkeypatch.setattr(bench, "rate", rate)
+    monkeypatch.setattr(bench, "PlainTraining", Plain)
     monkeypatch.setattr(bench, "ModelConfig", functools.partial(ModelConfig, hidden_size=16))
     list(bench.training(1.0, 3))
     a_round = len(made) // (3 * len(CELLS))
@@ -85,6 +94,33 @@ def test_contenders_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     for cell in range(len(CELLS)):
         rounds = made[3 * a_round * cell :][: 3 * a_round]
         assert rounds == rounds[:a_round] * 3
+        assert rounds.count("plain") == 3
+
+
+def test_the_plain_loop_trains_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ModelConfig(vocab_size=64, hidden_size=16)
+    with bench.PlainTraining() as plain:
+        assert plain._process.pid != os.getpid()
+        assert all(plain.rate(config, 0.01) > 0 for _ in range(2))
+        plain._process.kill()
+        with pytest.raises(CharrnnError, match="loop ended before"):
+            plain.rate(config, 0.01)
+    assert plain._process.returncode is not None
+
+
+def test_what_that_process_answers_is_the_rate_of_the_loop_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    known: list[Callable[[], object]] = []
+
+    def rate(step: Callable[[], object], seconds: float) -> float:
+        known.append(step)
+        return 100 * seconds
+
+    monkeypatch.setattr(bench, "rate", rate)
+    lstm, gru = (ModelConfig(vocab_size=64, cell=cell, hidden_size=16).to_json() for cell in ("lstm", "gru"))
+    out = io.StringIO()
+    bench.answer([json.dumps([shape, seconds]) for shape, seconds in ((lstm, 2), (gru, 3), (lstm, 4))], out)
+    assert out.getvalue().split() == ["200", "300", "400"]
+    assert known[0] is known[2] is not known[1]
 
 
 def test_the_bench_leaves_torch_its_threads(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
