@@ -129,7 +129,9 @@ class PlainTraining:
             print(json.dumps([config.to_json(), seconds]), file=self._process.stdin, flush=True)
             return float(self._process.stdout.readline())
         except (BrokenPipeError, ValueError):
-            raise CharrnnError("the process of the torch.nn loop ended before it was measured; is memory short?") from None
+            raise CharrnnError(
+                "the process of the torch.nn loop ended before it was measured; free some memory and try again"
+            ) from None
 
 
 def answer(questions: Iterable[str], out: TextIO) -> None:

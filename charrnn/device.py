@@ -58,10 +58,9 @@ def keep_freed_memory() -> None:
     beyond a size, at most 32 MB, are mapped each for itself; and a thread's heap of 64 MB is given up where the one before it
     has the padding left. Without glibc nothing happens.
     """
-    trim_threshold, top_pad, mmap_threshold, mmap_max = -1, -2, -3, -4  # as malloc.h numbers them
+    trim_threshold, top_pad, mmap_max = -1, -2, -4  # as malloc.h numbers them
     with contextlib.suppress(AttributeError, OSError, TypeError):
         libc = ctypes.CDLL(None)
-        libc.mallopt(mmap_threshold, 32 << 20)  # the largest that glibc takes
         libc.mallopt(mmap_max, 0)
         libc.mallopt(top_pad, 64 << 20)
         libc.mallopt(trim_threshold, 2**31 - 1)

@@ -97,7 +97,7 @@ def test_contenders_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         assert rounds.count("plain") == 3
 
 
-def test_the_plain_loop_trains_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plain_loop_trains_in_a_process_of_its_own() -> None:
     config = ModelConfig(vocab_size=64, hidden_size=16)
     with bench.PlainTraining() as plain:
         assert plain._process.pid != os.getpid()

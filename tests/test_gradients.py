@@ -162,7 +162,7 @@ def test_every_worker_multiplies_in_the_precision_asked_for(cell):
     exact, one, two = (sharded(count, *given, precision=p) for count, p in ((1, "fp32"), (1, "bf16"), (2, "bf16")))
     size = max(gradient.abs().max() for gradient in exact[2])
     for precise, single, double in zip(exact[2], one[2], two[2], strict=True):
-        assert (single - double).abs().max() < 0.02 * size
+        assert (single - double).abs().max() < 0.01 * size  # two roundings of the largest entry, 2^-8 each
         assert (precise - double).abs().max() < 0.05 * size
         assert double.dtype == torch.float32
     assert not all(map(torch.equal, exact[2], two[2]))
