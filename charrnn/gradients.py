@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from charrnn.device import Workers, autocast
+from charrnn.device import autocast
 from charrnn.model import CharRNN
+from charrnn.workers import Workers
 
 
 def of_chunk(

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from charrnn import gradients
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.device import Workers, choose_workers, hold_to_fp32, keep_freed_memory
+from charrnn.device import prepare
 from charrnn.model import CharRNN
 from charrnn.optimizer import Optimizer
+from charrnn.workers import Workers, choose_workers
 
 REFERENCE = ModelConfig(vocab_size=64, cell="lstm", embedding_size=64, hidden_size=384, num_layers=1)
 """The network that speeds are told of; it reads `COLUMNS` x `CHARACTERS` a step."""
@@ -33,11 +34,7 @@ class Exercise:
     workers: Workers = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.precision == "fp32":
-            hold_to_fp32(self.device)
-        if self.device.type == "cpu":
-            torch.set_flush_denormal(True)
-            keep_freed_memory()
+        prepare(self.device, self.precision)
         generator = torch.Generator().manual_seed(0)
         self._model = CharRNN(self.model_config, generator).to(self.device)
         config = TrainConfig(optimizer=self.optimizer)

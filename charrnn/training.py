@@ -25,10 +25,11 @@ from charrnn.cells import Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import MANY, ModelConfig, TrainConfig
 from charrnn.corpus import Corpus, Streams
-from charrnn.device import Workers, autocast, choose_device, choose_precision, choose_workers, hold_to_fp32, keep_freed_memory
+from charrnn.device import autocast, choose_device, choose_precision, prepare
 from charrnn.model import CharRNN
 from charrnn.optimizer import Optimizer
 from charrnn.vocabulary import Vocabulary
+from charrnn.workers import Workers, choose_workers
 
 Event = dict[str, Any]
 
@@ -203,11 +204,7 @@ class Trainer:
         self.precision = choose_precision(config.precision, self.device)
         self._clock, self._stop = clock, stop
         self._plan = plan if resume is None else resume.training.get("plan")
-        if self.precision == "fp32":
-            hold_to_fp32(self.device)
-        if self.device.type == "cpu":
-            torch.set_flush_denormal(True)  # Denormal gradients through saturated gates cost up to 100 times as much.
-            keep_freed_memory()
+        prepare(self.device, self.precision)
         self.model = CharRNN(model_config, torch.Generator().manual_seed(config.seed)).to(self.device)
         self._parameters = list(self.model.weights().values())
         self._optimizer = Optimizer(self.model.weights(), model_config, config, self.precision)

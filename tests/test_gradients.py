@@ -11,8 +11,8 @@ import torch
 from small_runs import KERNELS, random_model
 
 from charrnn import gradients
-from charrnn.device import Workers
 from charrnn.model import CharRNN
+from charrnn.workers import Workers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 N, T, V = 5, 9, 7

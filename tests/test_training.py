@@ -14,14 +14,14 @@ import pytest
 import torch
 from small_runs import DROPOUT, KERNELS, PLAIN, Clock, Store, corpus_of, only, random_model, random_text, run, trainer_of
 
-from charrnn import checkpoint, training
+from charrnn import checkpoint, device, training
 from charrnn.cells import Network
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.corpus import Streams
-from charrnn.device import Workers
 from charrnn.model import CharRNN
-from charrnn.optimizer import SOAP_BETAS
+from charrnn.soap import BETAS as SOAP_BETAS
 from charrnn.training import Trainer, evaluate
+from charrnn.workers import Workers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEP_KEYS = {"step", "steps", "epoch", "seconds", "bits_per_char", "learning_rate", "grad_norm", "clipped", "chars_per_second"}
@@ -663,7 +663,7 @@ def test_denormals_count_as_zero_in_the_thread_that_trains():
 
 def test_freed_memory_is_kept_while_training(monkeypatch):
     called = []
-    monkeypatch.setattr(training, "keep_freed_memory", lambda: called.append(1))
+    monkeypatch.setattr(device, "keep_freed_memory", lambda: called.append(1))
     trainer_of()
     assert called == [1]
 

@@ -19,9 +19,10 @@ import torch
 from charrnn import probe
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
-from charrnn.device import Workers, choose_precision, choose_workers
+from charrnn.device import choose_precision
 from charrnn.model import CharRNN
 from charrnn.training import EVALUATION_MARKS, PROBE_CHARACTERS, evaluate
+from charrnn.workers import Workers, choose_workers
 
 EVALUATIONS = len(EVALUATION_MARKS) + 2
 """In a run of one minute: at every mark, after the first seconds, and at the end."""

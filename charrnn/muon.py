@@ -1,0 +1,37 @@
+"""Muon (Jordan et al. 2024): momentum, orthogonalised, so that all directions of an update have the same size."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MOMENTUM = 0.95
+"""0.9 and 0.97 were worse."""
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+"""Coefficients of the quintic, which Jordan et al. chose for its steepness at zero."""
+NEWTON_SCHULZ_STEPS = 3
+"""The usual five end no measurably lower here, and each step costs as much as 100 characters."""
+
+
+@torch.no_grad()
+def update(weight: Tensor, gradient: Tensor, momentum_buffer: Tensor, lr: float, weight_decay: float) -> None:
+    """Make one step on a matrix (M, K), in place, with Nesterov's momentum, as `torch.optim.Muon` does.
+
+    The update is scaled to the root mean square of AdamW's (Liu et al. 2025).
+    """
+    momentum_buffer.lerp_(gradient, 1 - MOMENTUM)
+    change = orthogonalized(gradient.lerp(momentum_buffer, MOMENTUM))
+    weight.mul_(1 - lr * weight_decay)
+    weight.add_(change, alpha=-lr * 0.2 * max(weight.shape) ** 0.5)
+
+
+def orthogonalized(matrix: Tensor) -> Tensor:
+    """Nearly the semi-orthogonal matrix nearest to ``matrix`` (M, K), by Newton-Schulz steps in bf16."""
+    a, b, c = NEWTON_SCHULZ
+    tall = matrix.shape[0] > matrix.shape[1]
+    X = (matrix.mT if tall else matrix).bfloat16()
+    X = X / X.norm().clamp(min=1e-7)
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = X @ X.mT
+        X = torch.addmm(X, torch.addmm(gram, gram, gram, beta=b, alpha=c), X, beta=a)
+    return (X.mT if tall else X).to(matrix.dtype)
