@@ -302,7 +302,8 @@ def cold_starts(seconds: float, rounds: int) -> Iterator[Figure]:
 
     At most ``rounds`` are made, fewer where one more would take them beyond ``seconds``; at least one.
     """
-    from charrnn.checkpoint import Checkpoint, RunDirectory
+    from charrnn.checkpoint import Checkpoint
+    from charrnn.rundir import RunDirectory
     from charrnn.vocabulary import Vocabulary
 
     with tempfile.TemporaryDirectory() as folder:

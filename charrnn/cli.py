@@ -34,8 +34,9 @@ from charrnn.config import (
 )
 
 if TYPE_CHECKING:
-    from charrnn.checkpoint import Checkpoint, RunDirectory
+    from charrnn.checkpoint import Checkpoint
     from charrnn.console import Console, StdoutError
+    from charrnn.rundir import RunDirectory
     from charrnn.runs import Asked
     from charrnn.training import Trainer
 
@@ -690,11 +691,11 @@ def score(
     import numpy as np
 
     from charrnn import checkpoint as checkpoints
-    from charrnn import corpus, report, scoring
+    from charrnn import corpus, report, rundir, scoring
     from charrnn.cells import Network
 
     paths = corpus.text_files(files)
-    trained = checkpoints.read(checkpoints.resolve(checkpoint))
+    trained = checkpoints.read(rundir.resolve(checkpoint))
     with np.errstate(over="ignore", invalid="ignore"):
         network = Network(trained.model, trained.weights)
     scorer = scoring.Scorer(network, trained.vocabulary, details=per_char)
@@ -767,11 +768,11 @@ def next_character(
     import numpy as np
 
     from charrnn import checkpoint as checkpoints
-    from charrnn import prompts, report, scoring
+    from charrnn import prompts, report, rundir, scoring
     from charrnn.cells import Network
 
     text = prompts.given(prompt, None, "PROMPT")
-    trained = checkpoints.read(checkpoints.resolve(checkpoint))
+    trained = checkpoints.read(rundir.resolve(checkpoint))
     text = prompts.known(text, trained.vocabulary, console.warn)
     with np.errstate(over="ignore", invalid="ignore"):
         found = scoring.next_characters(Network(trained.model, trained.weights), trained.vocabulary, text)
@@ -801,12 +802,12 @@ def info(
 ) -> None:
     """Describe a checkpoint, or list every run under a directory."""
     from charrnn import checkpoint as checkpoints
-    from charrnn import report
+    from charrnn import report, rundir
 
     console = _console(False)
-    path = checkpoints.DEFAULT_ROOT if path is None else path
-    one = path if not path.is_dir() else path / checkpoints.BEST
-    if one.exists() or (path != checkpoints.DEFAULT_ROOT and not path.is_dir()):
+    path = rundir.DEFAULT_ROOT if path is None else path
+    one = path if not path.is_dir() else path / rundir.BEST
+    if one.exists() or (path != rundir.DEFAULT_ROOT and not path.is_dir()):
         facts = _facts(checkpoints.read_header(one))
         if as_json:
             console.product(_json(facts))
@@ -814,7 +815,7 @@ def info(
             console.table(report.fact_table(facts))
     else:
         rows = []
-        for found in checkpoints.checkpoints_under(path):
+        for found in rundir.checkpoints_under(path):
             try:
                 rows.append(_facts(checkpoints.read_header(found)))
             except CharrnnError as error:
@@ -882,9 +883,9 @@ def inspect(
     import numpy as np
 
     from charrnn import checkpoint as checkpoints
-    from charrnn import inspection, views
+    from charrnn import inspection, rundir, views
 
-    networks = [checkpoints.read(checkpoints.resolve(path)) for path in checkpoint or (None,)]
+    networks = [checkpoints.read(rundir.resolve(path)) for path in checkpoint or (None,)]
     if unit is not None:
         inspection.unit_of(unit, networks[0].model)
     asked = views.Asked(text, file, units, unit or color, svg, html, npz, as_json)

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import CharrnnError, UsageError, features, prompts, sampling
+from charrnn import CharrnnError, UsageError, features, files, prompts, sampling
 from charrnn.cells import Array, LayerTrace, Network
-from charrnn.checkpoint import LOG, Checkpoint, write_whole
+from charrnn.checkpoint import Checkpoint
 from charrnn.config import GATES, ModelConfig
 from charrnn.features import Finding
 from charrnn.hidden import Reading, Statistics
+from charrnn.rundir import LOG
 from charrnn.vocabulary import Vocabulary
 
 GENERATED = 2000
@@ -248,33 +249,25 @@ def write(path: Path, data: bytes) -> None:
     """Write a picture, a page or an archive of an inspection, whole or not at all.
 
     Raises:
-        CharrnnError: it can't be written, or something else of that name is there.
+        CharrnnError: it can't be written, or something that `charrnn inspect` did not write is there.
     """
-    try:
-        if path.exists():
-            with open(path, "rb") as file:
-                if not re.search(rb"charrnn.inspect", file.read(4096)):
-                    raise CharrnnError(f"{path}: is there already, and not by charrnn inspect; name another file")
-        write_whole(path, data)
-    except OSError as error:
-        raise CharrnnError(f"{path}: can't write: {error.strerror}") from error
+    with files.guard(path, "can't write"):
+        files.check_replaceable(path, "is there already, and not by charrnn inspect; name another file", ours=_is_inspection)
+        files.write_whole(path, data)
+
+
+def _is_inspection(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return re.search(rb"charrnn.inspect", file.read(4096)) is not None
 
 
 def history(path: Path) -> list[dict[str, Any]]:
-    """The ``step`` and ``eval`` events of the log beside the checkpoint ``path``; none where there is no sound one."""
-    events = []
-    try:
-        with open(path.parent / LOG, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                try:
-                    event = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue
-                if isinstance(event, dict) and event.get("event") in ("step", "eval") and isinstance(event.get("step"), int):
-                    events.append(event)
-    except OSError:
-        return []
-    return events
+    """The ``step`` and ``eval`` events of the log beside the checkpoint ``path``; none if there is no log."""
+    return [
+        event
+        for event in files.json_lines(path.parent / LOG)
+        if event.get("event") in ("step", "eval") and isinstance(event.get("step"), int)
+    ]
 
 
 def _digits(values: NDArray[Any]) -> list[float]:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn import CharrnnError, UsageError, checkpoint, corpus, recipe
-from charrnn.checkpoint import Checkpoint, RunDirectory
+from charrnn import CharrnnError, UsageError, checkpoint, corpus, recipe, rundir
+from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TrainConfig, option_name
 from charrnn.corpus import Corpus
+from charrnn.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from charrnn.training import Trainer
@@ -68,7 +69,7 @@ def prepare(asked: Asked) -> Prepared:
     """Read the text and plan the run; what was given is checked first, then the text, so that faults show at once."""
     training, shape, initial = asked.training, asked.model, None
     if asked.init_from is not None:
-        initial = checkpoint.read(checkpoint.resolve(asked.init_from))
+        initial = checkpoint.read(rundir.resolve(asked.init_from))
         shape = _same_shape(initial, shape)
         training.setdefault("level", initial.vocabulary.level)
         if training["level"] != initial.vocabulary.level:
@@ -185,14 +186,14 @@ def _start_event(run: RunDirectory, trainer: Trainer) -> dict[str, Any]:
 def _run_to_resume(name: str) -> Path:
     """The directory of the run that ``--resume`` names."""
     if name == "latest":
-        return checkpoint.latest(name=checkpoint.LAST).parent
+        return rundir.latest(name=rundir.LAST).parent
     path = Path(name)
-    if path.name == checkpoint.LAST:
+    if path.name == rundir.LAST:
         path = path.parent
     if not path.is_dir():
         raise CharrnnError(f"{path}: not a run's directory; charrnn info lists the runs")
-    if not (path / checkpoint.LAST).exists():
-        raise CharrnnError(f"{path}: holds no {checkpoint.LAST} to go on from; --init-from starts a new run from its weights")
+    if not (path / rundir.LAST).exists():
+        raise CharrnnError(f"{path}: holds no {rundir.LAST} to go on from; --init-from starts a new run from its weights")
     return path
 
 

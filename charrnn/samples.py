@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import CharrnnError, UsageError, checkpoint, escapes, prompts, sampling
+from charrnn import CharrnnError, UsageError, checkpoint, escapes, prompts, rundir, sampling
 from charrnn.cells import Array, Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import Interval, SampleConfig
@@ -113,7 +113,7 @@ class Generation:
         clamps = [_clamp(text) for text in asked.clamp]
         if "" in stops:
             raise UsageError("--stop must be at least one character")
-        self.trained = checkpoint.read(checkpoint.resolve(asked.checkpoint))
+        self.trained = checkpoint.read(rundir.resolve(asked.checkpoint))
         self.vocabulary = vocabulary = self.trained.vocabulary
         self.network = Network(self.trained.model, self.trained.weights)
         self.generating = self.network.holding(_within(clamps, self.trained)) if clamps else self.network

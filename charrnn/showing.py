@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn import CharrnnError, UsageError, bookmark, escapes
-from charrnn.checkpoint import write_whole
+from charrnn import CharrnnError, UsageError, bookmark, escapes, files
 from charrnn.config import temperatures
 from charrnn.console import Console
 from charrnn.notation import SURPRISE_LEGEND, json_line, surprise_style, visible
@@ -76,9 +75,9 @@ def check(shown: Shown, generation: Generation, *, interactive: bool) -> Corpus 
     if shown.out_dir is not None:
         # Looked for in what is there, because there may be millions to come.
         names = _Names(generation.count)
-        taken = (path for path in sorted(shown.out_dir.glob("*.txt")) if path.name in names)
-        if (path := next(taken, None)) is not None:
-            raise CharrnnError(f"{path}: already there; choose another --out-dir, or remove it")
+        for path in sorted(shown.out_dir.glob("*.txt")):
+            if path.name in names:
+                files.check_replaceable(path, "already there; choose another --out-dir, or remove it")
     if shown.copied_from is None:
         return None
     from charrnn.corpus import read_corpus
@@ -183,11 +182,9 @@ class _Output:
         self._console.product(text, flush=due)
 
     def _file(self, path: Path, text: str) -> Path:
-        try:
+        with files.guard(path, "can't write"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, (text if text.endswith("\n") else text + "\n").encode("utf-8", "surrogateescape"))
-        except OSError as error:
-            raise CharrnnError(f"{path}: can't write: {error.strerror}") from error
+            files.write_whole(path, (text if text.endswith("\n") else text + "\n").encode("utf-8", "surrogateescape"))
         return path
 
     def _report(self, samples: list[Sample]) -> list[dict[str, Any]]:

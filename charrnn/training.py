@@ -58,7 +58,7 @@ SNAPSHOT_SECONDS = 5.0
 
 
 class Store(Protocol):
-    """Where checkpoints go; `charrnn.checkpoint.RunDirectory` is one."""
+    """Where checkpoints go; `charrnn.rundir.RunDirectory` is one."""
 
     def save(self, kind: str, checkpoint: Checkpoint) -> Path:
         """Keep ``checkpoint`` as the run's ``best`` or ``last`` and say where; `CharrnnError` if that fails."""

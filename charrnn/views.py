@@ -11,10 +11,11 @@ from typing import Any
 
 from charrnn import charts, inspection, prompts, report
 from charrnn.cells import Network
-from charrnn.checkpoint import Checkpoint, labels
+from charrnn.checkpoint import Checkpoint
 from charrnn.console import Console
 from charrnn.inspection import Inspection
 from charrnn.notation import json_line
+from charrnn.rundir import labels
 
 
 @dataclass(frozen=True)

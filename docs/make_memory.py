@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from charrnn import checkpoint, cli
+from charrnn import cli, rundir
 
 ROOT = Path(__file__).parent.parent
 TEXT = ROOT / "corpora/fables.txt"
@@ -40,7 +40,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         runs = [(given.runs or Path(scratch)) / cell for cell in CELLS]
         for run in runs:
-            if not (run / checkpoint.BEST).exists():
+            if not (run / rundir.BEST).exists():
                 size = ("--hidden-size", given.hidden_size, "--steps", given.steps, "--weight-decay", 0.1)
                 call("train", TEXT, "--cell", run.name, *size, "--device", "cpu", "--workers", 1, "--out", run)
         compared = [word for run in runs for word in ("-c", run)]

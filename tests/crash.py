@@ -57,7 +57,7 @@ class _HalfWriter:
 
 def arm(point: str, nth: int) -> None:
     """Let this process die when it comes to ``point`` for the ``nth`` time."""
-    import charrnn.checkpoint as checkpoint
+    import charrnn.files as files
     import charrnn.training as training
 
     seen = 0
@@ -81,7 +81,7 @@ def arm(point: str, nth: int) -> None:
         training.evaluate = before(training.evaluate, "evaluation")
     else:
         assert point in SAVE_POINTS, point
-        write_whole = checkpoint.write_whole
+        write_whole = files.write_whole
         mkstemp, fdopen, fsync, replace = tempfile.mkstemp, os.fdopen, os.fsync, os.replace
 
         def wrapped(path: Path, data: bytes) -> None:
@@ -101,7 +101,7 @@ def arm(point: str, nth: int) -> None:
             write_whole(path, data)
             die()
 
-        checkpoint.write_whole = wrapped
+        files.write_whole = wrapped
 
 
 @dataclass

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn import checkpoint
+from charrnn import checkpoint, rundir
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig
 from charrnn.vocabulary import Vocabulary
@@ -21,8 +21,8 @@ PACKAGE = ROOT / "charrnn"
 
 # A module imports modules of lower floors, and those of its own floor that stand before it.
 FLOORS = [
-    ["__init__", "config", "recipe", "completion", "escapes"],
-    ["vocabulary", "corpus", "cells", "checkpoint", "bookmark", "prompts"],
+    ["__init__", "config", "recipe", "completion", "files", "escapes"],
+    ["vocabulary", "corpus", "cells", "tensorfile", "checkpoint", "rundir", "bookmark", "prompts"],
     ["filters", "stopping", "sampling", "copied", "scoring", "hidden", "probe", "features", "inspection"],
     [
         "device",
@@ -183,7 +183,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vocabulary = Vocabulary("char", "\nab")
     model = ModelConfig(vocabulary.size, embedding_size=2, hidden_size=3)
     weights = {name: np.zeros(shape, dtype=np.float32) for name, shape in model.parameter_shapes().items()}
-    path = tmp_path_factory.mktemp("runs") / "run" / checkpoint.BEST
+    path = tmp_path_factory.mktemp("runs") / "run" / rundir.BEST
     path.parent.mkdir()
     checkpoint.write(path, Checkpoint(model, vocabulary, {"corpus": "nothing"}, weights))
     return path

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import attacks
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -124,5 +125,40 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, data: bytes) -> 
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CharrnnError, match="none: no such file"):
+    with pytest.raises(CharrnnError, match="none: No such file or directory"):
         bookmark.read(tmp_path / "none", network())
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "BF16", "F16", "U8", "BOOL"])
+def test_a_state_of_a_dtype_that_numpy_lacks_or_that_we_never_write_is_refused(tmp_path: Path, dtype: str) -> None:
+    bookmark.write(tmp_path / "bad", mark(), network())
+    data = attacks.edited((tmp_path / "bad").read_bytes(), lambda header: header["state"].update(dtype=dtype))
+    (tmp_path / "bad").write_bytes(data)
+    with pytest.raises(CharrnnError, match=r"bad: not a usable state file: its header is damaged; name one that"):
+        bookmark.read(tmp_path / "bad", network())
+
+
+def test_no_damaged_state_file_crashes_the_reader(tmp_path: Path) -> None:
+    bookmark.write(tmp_path / "good", mark(), network())
+    data = (tmp_path / "good").read_bytes()
+    files = [*attacks.truncations(data), *attacks.header_lengths(data), *attacks.mutations(data, 200, seed=2)]
+    messages = []
+    for name, content in files:
+        (tmp_path / "bad").write_bytes(content)
+        try:
+            found = bookmark.read(tmp_path / "bad", network())
+        except CharrnnError as error:
+            messages.append(str(error))
+        else:
+            assert np.isfinite(found.state).all(), name
+            assert np.isfinite(found.logits).all(), name
+    assert len(messages) > 200
+    assert [
+        message for message in messages if not message.startswith(f"{tmp_path / 'bad'}: ") or not message.isprintable()
+    ] == []
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    for path in attacks.strange_places(tmp_path):
+        with pytest.raises(CharrnnError, match=path.name):
+            bookmark.read(path, network())

@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_runs import DROPOUT, Clock, corpus_of, random_text, trainer_of
 
-from charrnn import CharrnnError, UsageError, checkpoint, runs, training
+from charrnn import CharrnnError, UsageError, checkpoint, rundir, runs, training
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.training import Trainer
 
@@ -236,7 +236,7 @@ def test_a_resumed_run_directory_keeps_its_best_file_and_names_it(tmp_path, monk
     corpus = corpus_of(random_text(500), 100)
     model = ModelConfig(corpus.vocabulary.size, "gru", embedding_size=5, hidden_size=8)
     config = TrainConfig(batch_size=4, bptt=8, device="cpu", steps=2 * N, eval_every=4)
-    directory = checkpoint.RunDirectory.create("run", tmp_path / "run")
+    directory = rundir.RunDirectory.create("run", tmp_path / "run")
     trainer = Trainer(model, config, corpus, clock=Clock(), stop=lambda: "interrupted" if trainer.progress.step == N else None)
     assert list(trainer.run(directory))[-1]["best_path"] == str(directory.best)
     before = directory.best.read_bytes()
@@ -251,7 +251,7 @@ def test_a_resumed_run_directory_keeps_its_best_file_and_names_it(tmp_path, monk
 def test_a_resumed_run_that_finds_nothing_better_still_ends_with_the_whole_validation_text(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "MAX_EVALUATION_CHARACTERS", 60)
     corpus = corpus_of(random_text(700), 300)
-    directory = checkpoint.RunDirectory.create("run", tmp_path / "run")
+    directory = rundir.RunDirectory.create("run", tmp_path / "run")
     model = ModelConfig(corpus.vocabulary.size, "gru", embedding_size=5, hidden_size=8)
 
     def ending(stop_after, resume=None):

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from charrnn import checkpoint, cli
+from charrnn import checkpoint, cli, rundir
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig
 from charrnn.vocabulary import Vocabulary
@@ -35,7 +35,7 @@ def network(path: Path, characters: str = "".join(sorted(set(TEXT))), level: str
     weights = {name: rng.normal(0, 0.5, shape).astype(np.float32) for name, shape in model.parameter_shapes().items()}
     path.mkdir(parents=True)
     checkpoint.write(
-        path / checkpoint.BEST, Checkpoint(model, vocabulary, {"corpus": path.name, "val_bits_per_char": 4.2}, weights)
+        path / rundir.BEST, Checkpoint(model, vocabulary, {"corpus": path.name, "val_bits_per_char": 4.2}, weights)
     )
     return path
 

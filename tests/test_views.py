@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from charrnn import checkpoint, reach
+from charrnn import checkpoint, reach, rundir
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig
 from charrnn.model import CharRNN
@@ -24,7 +24,7 @@ def networks(tmp_path_factory):
     for cell in ("rnn", "gru", "lstm"):
         model = ModelConfig(vocabulary.size, cell=cell, embedding_size=4, hidden_size=5)
         (root / cell).mkdir()
-        checkpoint.write(root / cell / checkpoint.BEST, Checkpoint(model, vocabulary, {}, CharRNN(model).export()))
+        checkpoint.write(root / cell / rundir.BEST, Checkpoint(model, vocabulary, {}, CharRNN(model).export()))
     return root
 
 

@@ -79,7 +79,7 @@ def run(arguments: list[str], results: Path) -> None:
     import torch
 
     from charrnn import cli, console, corpus, model, optimizer, probe, training
-    from charrnn.checkpoint import RunDirectory
+    from charrnn.rundir import RunDirectory
 
     for owner, name, part in (
         (training.Trainer, "_train_step", "the rest"),

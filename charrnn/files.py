@@ -1,0 +1,83 @@
+"""Files: written whole or not at all, replaced only with leave, and every failure a line that names the file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from charrnn import CharrnnError
+
+
+@contextlib.contextmanager
+def guard(path: Path | str, failure: str = "") -> Iterator[None]:
+    """Turn an `OSError` into a `CharrnnError`: ``PATH: FAILURE: what the system says``, without the middle part if empty."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CharrnnError(f"{path}: {failure}: {reason}" if failure else f"{path}: {reason}") from error
+
+
+def check_replaceable(path: Path, refusal: str, ours: Callable[[Path], bool] | None = None) -> None:
+    """Raise `CharrnnError` (``PATH: REFUSAL``) if something is at ``path`` that must stay as it is.
+
+    Nothing of the user's is overwritten: a path is free if nothing is there, or if ``ours`` says that what is there was
+    written by this program for the same purpose.
+    """
+    with guard(path, "can't write"):
+        if path.exists() and not (ours is not None and ours(path)):
+            raise CharrnnError(f"{path}: {refusal}")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Make ``path`` hold ``data``: at every moment it is the old file or the new one, even after a power cut.
+
+    Raises `OSError`; the old file is then still there, and nothing is left beside it.
+    """
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(OSError):
+            os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    # Some file systems can't sync a directory; the file is in its place all the same.
+    with contextlib.suppress(OSError):
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def remove_left_overs(path: Path) -> None:
+    """Remove the temporary files of processes that were killed in `write_whole` of ``path``."""
+    for left_over in path.parent.glob(f".{path.name}.*.tmp"):
+        with contextlib.suppress(OSError):
+            left_over.unlink()
+
+
+def _umask() -> int:
+    current = os.umask(0o077)
+    os.umask(current)
+    return current
+
+
+def json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a file of JSON lines; skips lines that aren't one, and yields nothing if the file can't be read."""
+    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            with contextlib.suppress(ValueError, RecursionError):
+                if isinstance(value := json.loads(line), dict):
+                    yield value

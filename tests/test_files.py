@@ -1,0 +1,124 @@
+"""files: a file appears whole or not at all, nothing of the user's is replaced, and each failure is a line with its name."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from charrnn import CharrnnError, files
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_failed_write_leaves_the_old_file_and_no_other(
+    call: str, failure: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").write_bytes(b"old")
+
+    def fail(*_: object) -> None:
+        raise failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(type(failure)):
+            files.write_whole(tmp_path / "x", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x").read_bytes() == b"old"
+
+
+def test_a_file_is_synced_before_it_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (calls.append("fsync"), fsync(handle)))
+    monkeypatch.setattr(os, "replace", lambda old, new: (calls.append(Path(old).parent), replace(old, new)))
+    files.write_whole(tmp_path / "x", b"data")
+    assert calls[:2] == ["fsync", tmp_path], "the temporary file stands in the same directory"
+
+
+def test_while_a_file_is_replaced_a_reader_finds_a_whole_one(tmp_path: Path) -> None:
+    path, done = tmp_path / "x", threading.Event()
+    contents = [bytes([number]) * (1000 * number) for number in range(1, 10)]
+    files.write_whole(path, contents[0])
+
+    def rewrite() -> None:
+        for number in range(30):
+            files.write_whole(path, contents[number % 9])
+        done.set()
+
+    writer = threading.Thread(target=rewrite)
+    writer.start()
+    while not done.is_set():
+        assert path.read_bytes() in contents
+    writer.join()
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_file_gets_the_rights_that_the_user_gives_new_files(mask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        files.write_whole(tmp_path / "x", b"data")
+        assert os.umask(mask) == mask, "the mask itself is untouched"
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == mode
+
+
+def test_only_the_left_overs_of_the_named_file_are_removed(tmp_path: Path) -> None:
+    for name in (".x.abc.tmp", ".y.abc.tmp", "x", "x.tmp"):
+        (tmp_path / name).touch()
+    files.remove_left_overs(tmp_path / "x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".y.abc.tmp", "x", "x.tmp"]
+
+
+def test_a_failure_of_the_system_becomes_a_line_with_the_name() -> None:
+    error = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(CharrnnError) as caught, files.guard("a.txt", "can't write"):
+        raise error
+    assert str(caught.value) == "a.txt: can't write: No space left on device"
+    assert caught.value.__cause__ is error
+    with pytest.raises(CharrnnError, match=r"^a\.txt: No space left on device$"), files.guard(Path("a.txt")):
+        raise error
+    with pytest.raises(CharrnnError, match=r"^a\.gz: not a gzip file$"), files.guard("a.gz"):
+        raise OSError("not a gzip file")  # as some libraries do, without a number
+
+
+@pytest.mark.parametrize("failure", [ValueError("bad"), CharrnnError("told already"), KeyboardInterrupt()])
+def test_any_other_failure_passes_through_as_it_is(failure: BaseException) -> None:
+    with pytest.raises(type(failure)) as caught, files.guard("a.txt"):
+        raise failure
+    assert caught.value is failure
+
+
+def test_only_our_own_files_may_be_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    files.check_replaceable(path, "is taken")
+    path.write_text("mine")
+    for ours in (None, lambda _: False):
+        with pytest.raises(CharrnnError) as caught:
+            files.check_replaceable(path, "is taken; choose another", ours=ours)
+        assert str(caught.value) == f"{path}: is taken; choose another"
+    files.check_replaceable(path, "is taken", ours=lambda found: found == path)
+
+
+def test_what_cannot_be_looked_at_may_not_be_replaced(tmp_path: Path) -> None:
+    def fails(_: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with pytest.raises(CharrnnError, match=r"can't write: Permission denied$"):
+        files.check_replaceable(tmp_path, "is taken", ours=fails)
+
+
+def test_of_json_lines_the_sound_objects_are_read(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(
+        b'{"a": 1}\n\n[2]\n"x"\n{"b": \n' + b"[" * 100_000 + b'\n\xff\n{"c": "\xff"}\n{"d": null}\n{"unfinished": '
+    )
+    assert list(files.json_lines(tmp_path / "log")) == [{"a": 1}, {"c": "\ufffd"}, {"d": None}]
+
+
+def test_no_file_of_json_lines_has_no_lines(tmp_path: Path) -> None:
+    assert list(files.json_lines(tmp_path / "none")) == []
+    assert list(files.json_lines(tmp_path)) == []
