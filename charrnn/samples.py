@@ -165,7 +165,7 @@ class Generation:
         network: sampling.Steps = self.generating
         size = BATCH
         if device != "cpu":
-            from charrnn.bulk import TorchNetwork
+            from charrnn.torch_stepper import TorchNetwork
 
             network, size = TorchNetwork(self.trained.model, self.trained.weights, device), DEVICE_BATCH
         measured = self.asked.measured or best_of > 1

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from charrnn import CharrnnError, UsageError, gradients, probe, sampling
+from charrnn import CharrnnError, UsageError, advice, gradients, sampling
 from charrnn.cells import Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import MANY, ModelConfig, TrainConfig
@@ -484,7 +484,7 @@ class Trainer:
         improved = bits is not None and (p.best_val_bits_per_char is None or bits < p.best_val_bits_per_char)
         with np.errstate(over="ignore", invalid="ignore"):  # Huge weights are dealt with where losses are looked at.
             network = Network(self.model.config, self.model.export())
-            seen, text = probe.measure(network, self._probe()), self._sample(network)
+            seen, text = advice.measure(network, self._probe()), self._sample(network)
         steps, norms, clips = self._watched.tolist()
         self._watched = torch.zeros_like(self._watched)
         self._evaluation_seconds = self.seconds - begun
@@ -499,7 +499,7 @@ class Trainer:
             "grad_norm": norms / steps if steps else None,
             "clipped": clips / steps if steps else None,
         }
-        yield event | {"advice": probe.advice(event, self.model.config.cell)}
+        yield event | {"advice": advice.advise(event, self.model.config.cell)}
         yield {"event": "sample", "step": p.step, "text": text, "attempt": p.attempt}
         if improved:
             p.best_val_bits_per_char = bits

@@ -23,13 +23,13 @@ PACKAGE = ROOT / "charrnn"
 FLOORS = [
     ["__init__", "config", "recipe", "completion", "files", "escapes"],
     ["vocabulary", "corpus", "cells", "tensorfile", "checkpoint", "rundir", "bookmark", "prompts"],
-    ["filters", "stopping", "sampling", "copied", "scoring", "hidden", "probe", "features", "inspection"],
+    ["filters", "stopping", "sampling", "copied", "scoring", "hidden", "advice", "features", "inspection"],
     [
         "device",
         "workers",
         "kernels",
         "model",
-        "bulk",
+        "torch_stepper",
         "soap",
         "muon",
         "optimizer",

@@ -78,8 +78,13 @@ def run(arguments: list[str], results: Path) -> None:
     clock = Clock()
     import torch
 
+<<<<<<< HEAD
     from charrnn import cli, console, corpus, model, optimizer, probe, training
     from charrnn.rundir import RunDirectory
+=======
+    from charrnn import advice, cli, console, corpus, model, optimizer, training
+    from charrnn.checkpoint import RunDirectory
+>>>>>>> 9d6bde5 (The memory's statistics and advice are `advice`, the steps on a device `torch_stepper`)
 
     for owner, name, part in (
         (training.Trainer, "_train_step", "the rest"),
@@ -90,7 +95,7 @@ def run(arguments: list[str], results: Path) -> None:
         (corpus.Streams, "batch", "batches, dropout"),
         (model.CharRNN, "dropout_masks", "batches, dropout"),
         (training, "evaluate", "validation"),
-        (probe, "measure", "statistics"),
+        (advice, "measure", "statistics"),
         (training.Trainer, "_sample", "sample"),
         (training.Trainer, "snapshot", "saving"),
         (RunDirectory, "save", "saving"),

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from charrnn import probe
+from charrnn import advice
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
 from charrnn.device import choose_precision
@@ -54,7 +54,7 @@ def main() -> None:
             with workers.working():
                 for _ in range(asked.rounds + 1):
                     network = Network(config, model.export())
-                    panel.append(seconds(lambda n=network: probe.measure(n, ids[:PROBE_CHARACTERS])))
+                    panel.append(seconds(lambda n=network: advice.measure(n, ids[:PROBE_CHARACTERS])))
                     validation.append(
                         seconds(lambda m=model, w=workers: evaluate(m, ids, len(ids) // 2, len(ids) // 2, precision, w))
                     )

@@ -1,4 +1,4 @@
-"""bulk: torch's steps against NumPy's, on the CPU everywhere and on a GPU where there is one."""
+"""torch_stepper: torch's steps against NumPy's, on the CPU everywhere and on a GPU where there is one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from charrnn import CharrnnError
-from charrnn.bulk import TorchNetwork
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
 from charrnn.sampling import BatchSampler, complete, generator
 from charrnn.stopping import Ending, Stops
+from charrnn.torch_stepper import TorchNetwork
 
 DEVICES = [
     "cpu",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from charrnn import probe
+from charrnn import advice
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
 from charrnn.hidden import Reading, statistics
@@ -43,7 +43,7 @@ def norms_by_torchs_kernels(model, ids, pieces, length):
 def reach(model, ids):
     network = Network(model.config, model.export())
     logits, _, traces = network.unroll(ids[:, None])
-    return probe.gradient_reach(network, ids, logits[:, 0], traces)
+    return advice.gradient_reach(network, ids, logits[:, 0], traces)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
@@ -82,7 +82,7 @@ def test_too_short_a_text_tells_nothing(characters):
 def test_what_is_measured_is_what_the_rooms_give_one_by_one():
     model, ids = fresh("lstm"), symbols(256)
     network = Network(model.config, model.export())
-    found = probe.measure(network, ids)
+    found = advice.measure(network, ids)
     assert found["hidden"] == [layer.summary() for layer in statistics(Reading(network, ids))]
     assert found["gradient_reach"] == reach(model, ids)
 
@@ -109,11 +109,11 @@ def event(**changed):
     ],
 )
 def test_advice_names_the_number_that_shows_what_is_wrong(changed, cell, expected):
-    assert probe.advice(event(**changed), cell) == expected
+    assert advice.advise(event(**changed), cell) == expected
 
 
 def test_advice_about_clipping_names_both_numbers():
-    told = probe.advice(event(clipped=0.98, grad_norm=7.13), "lstm")
+    told = advice.advise(event(clipped=0.98, grad_norm=7.13), "lstm")
     assert told is not None
     assert "98%" in told
     assert "7.1" in told

@@ -63,7 +63,7 @@ def gradient_reach(network: Network, ids: NDArray[Any], logits: Array, traces: S
     return None
 
 
-def advice(event: dict[str, Any], cell: str) -> str | None:
+def advise(event: dict[str, Any], cell: str) -> str | None:
     """One line about what is wrong in an ``eval`` event, with the number that shows it; None if nothing is."""
     for number, layer in enumerate(event["hidden"]):
         if layer["saturated"] > (MOSTLY if cell == "rnn" else TOO_MUCH):
