@@ -78,13 +78,8 @@ def run(arguments: list[str], results: Path) -> None:
     clock = Clock()
     import torch
 
-<<<<<<< HEAD
-    from charrnn import cli, console, corpus, model, optimizer, probe, training
-    from charrnn.rundir import RunDirectory
-=======
     from charrnn import advice, cli, console, corpus, model, optimizer, training
-    from charrnn.checkpoint import RunDirectory
->>>>>>> 9d6bde5 (The memory's statistics and advice are `advice`, the steps on a device `torch_stepper`)
+    from charrnn.rundir import RunDirectory
 
     for owner, name, part in (
         (training.Trainer, "_train_step", "the rest"),
