@@ -28,11 +28,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from charrnn import CharrnnError, kernels, sampling
+from charrnn import CharrnnError, kernels
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
 from charrnn.corpus import read_corpus
 from charrnn.device import choose_precision
+from charrnn.drawing import BatchSampler, Drawing, Sampler, generator
+from charrnn.generate import generate, prime
 from charrnn.speed import CHARACTERS, COLUMNS, Exercise
 
 KERNELS: dict[str, Callable[..., nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
@@ -249,8 +251,8 @@ def generation(seconds: float, rounds: int) -> Iterator[Figure]:
         config = ModelConfig(vocab_size=64, cell=cell)
         weights = random_weights(config)
         network, loop = Network(config, weights), TorchLoop(config, weights).eval()
-        sampler = sampling.Sampler(np.random.default_rng(0), temperature=0.8)
-        own = sampling.generate(network, *sampling.prime(network, np.array([0])), sampler)
+        sampler = Sampler(np.random.default_rng(0), Drawing(temperature=0.8))
+        own = generate(network, *prime(network, np.array([0])), sampler)
         many = batch(network, STREAMS)
         contenders: dict[str, tuple[Iterator[Any], int]] = {
             "1 stream": (own, 1),
@@ -278,7 +280,7 @@ def batch(network: Network, streams: int) -> Iterator[NDArray[Any]]:
     """Ids (N,) of ``streams`` streams without end, each drawn at temperature 0.8."""
     state = network.initial_state(streams)
     step = network.stepper(state)
-    sampler = sampling.BatchSampler([sampling.generator(0, index) for index in range(streams)], temperature=0.8)
+    sampler = BatchSampler([generator(0, index) for index in range(streams)], Drawing(temperature=0.8))
     ids = np.zeros(streams, dtype=np.intp)
     while True:
         ids = sampler.draw(step(ids))

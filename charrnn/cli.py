@@ -626,9 +626,11 @@ def sample(
     _limit_threads()
     import numpy as np
 
-    from charrnn import samples, showing
+    from charrnn import conversation, sampled
+    from charrnn.request import SampleRequest
+    from charrnn.streaming import Generation
 
-    asked = samples.Asked(
+    request = SampleRequest(
         config=config,
         checkpoint=checkpoint,
         prompt=prompt,
@@ -642,14 +644,14 @@ def sample(
         load_state=load_state,
         measured=as_json or color == "surprise",
     )
-    between = None if separator is None else asked.typed(separator, "--separator")
-    shown = showing.Shown(as_json, not no_echo, raw, between, out_dir, copied_from, save_state)
+    between = None if separator is None else request.typed(separator, "--separator")
+    shown = sampled.Shown(as_json, not no_echo, raw, between, out_dir, copied_from, save_state)
     with np.errstate(over="ignore", invalid="ignore"):  # Absurd weights give absurd text, not warnings.
-        generation = samples.Generation(asked, console.warn)
-        corpus = showing.check(shown, generation, interactive=interactive)
+        generation = Generation(request, console.warn)
+        corpus = sampled.check(shown, generation, interactive=interactive)
         if config.seed is None and load_state is None:
             console.say(f"charrnn: seed {generation.seed}")
-        (showing.converse if interactive else showing.show)(generation, console, shown, corpus)
+        (conversation.converse if interactive else sampled.show)(generation, console, shown, corpus)
     console.finish()
 
 

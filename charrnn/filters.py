@@ -1,7 +1,7 @@
 """What turns logits into the distribution that is drawn from: one pure function per filter.
 
 Each takes logits (..., V), so one stream (V,) or many (N, V), leaves them alone and returns new ones; what may not be drawn is
--inf. `charrnn.sampling` composes them in the order in which they stand here.
+-inf. `charrnn.drawing` composes them in the order in which they stand here.
 """
 
 from __future__ import annotations

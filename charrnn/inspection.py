@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import CharrnnError, UsageError, features, files, prompts, sampling
+from charrnn import CharrnnError, UsageError, features, files, prompts
 from charrnn.cells import Array, LayerTrace, Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import GATES, ModelConfig
+from charrnn.drawing import Drawing, Sampler
 from charrnn.features import Finding
+from charrnn.generate import generate, opening, prime
 from charrnn.hidden import Reading, Statistics
 from charrnn.rundir import LOG
 from charrnn.vocabulary import Vocabulary
@@ -166,8 +168,8 @@ def given(data: bytes, trained: Checkpoint, network: Network, name: str = "the t
 def generated(trained: Checkpoint, network: Network, length: int = GENERATED) -> Text:
     """What the network writes with seed 0 at temperature 0.8."""
     logits, state = _opened(network, trained.vocabulary)
-    sampler = sampling.Sampler(np.random.default_rng(0), banned=trained.vocabulary.unknown)
-    drawn = itertools.islice(sampling.generate(network, logits, state.copy(), sampler), length)
+    sampler = Sampler(np.random.default_rng(0), Drawing(banned=trained.vocabulary.unknown))
+    drawn = itertools.islice(generate(network, logits, state.copy(), sampler), length)
     ids = np.fromiter(drawn, dtype=np.intp, count=length)
     byte = trained.vocabulary.level == "byte"
     characters = bytes(ids.tolist()).decode("latin-1") if byte else trained.vocabulary.decode(ids)
@@ -176,7 +178,7 @@ def generated(trained: Checkpoint, network: Network, length: int = GENERATED) ->
 
 def _opened(network: Network, vocabulary: Vocabulary) -> tuple[Array, Array]:
     """Logits (V,) and state in which every text begins: as a line does."""
-    return sampling.prime(network, sampling.opening(vocabulary))
+    return prime(network, opening(vocabulary))
 
 
 def inspect(trained: Checkpoint, network: Network, text: Text, *, search: bool = True) -> Inspection:

@@ -25,9 +25,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from charrnn import CharrnnError, UsageError, sampling
+from charrnn import CharrnnError, UsageError
 from charrnn.cells import Network
 from charrnn.checkpoint import Checkpoint
+from charrnn.drawing import Drawing, Sampler
+from charrnn.generate import generate, opening, prime
 from charrnn.model import CharRNN
 
 LAGS = 200
@@ -263,7 +265,7 @@ def _network(trained: Checkpoint) -> CharRNN:
 def generated(trained: Checkpoint, characters: int = GENERATED) -> str:
     """Text that a network generates at temperature 1, always the same: what it takes the language to be."""
     network, vocabulary = Network(trained.model, trained.weights), trained.vocabulary
-    sampler = sampling.Sampler(np.random.default_rng(0), temperature=1.0, banned=vocabulary.unknown)
+    sampler = Sampler(np.random.default_rng(0), Drawing(temperature=1.0, banned=vocabulary.unknown))
     with np.errstate(over="ignore", invalid="ignore"):
-        ids = sampling.generate(network, *sampling.prime(network, sampling.opening(vocabulary)), sampler)
+        ids = generate(network, *prime(network, opening(vocabulary)), sampler)
         return vocabulary.decode(itertools.islice(ids, characters))

@@ -1,6 +1,6 @@
 """How well a network foresees a text: the nats of every character, summed to bits per character.
 
-Every text, window or line is read as `sampling.generate` without a prompt writes one: from the zero state, the opening symbol
+Every text, window or line is read as `generate.generate` without a prompt writes one: from the zero state, the opening symbol
 first, so that its first character is foreseen too.
 
 One stream of characters is sequential: each state needs the one before. A long text is therefore cut into columns that are
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from charrnn import CharrnnError
 from charrnn.cells import Array, Network
 from charrnn.filters import softmax
-from charrnn.sampling import opening, prime
+from charrnn.generate import opening, prime
 from charrnn.vocabulary import Vocabulary
 
 OVERLAP = 1024

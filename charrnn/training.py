@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from charrnn import CharrnnError, UsageError, advice, gradients, sampling
+from charrnn import CharrnnError, UsageError, advice, gradients
 from charrnn.cells import Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import MANY, ModelConfig, TrainConfig
 from charrnn.corpus import Corpus, Streams
 from charrnn.device import autocast, choose_device, choose_precision, prepare
+from charrnn.drawing import Drawing, Sampler
+from charrnn.generate import generate, opening, prime
 from charrnn.model import CharRNN
 from charrnn.optimizer import Optimizer
 from charrnn.vocabulary import Vocabulary
@@ -555,9 +557,9 @@ class Trainer:
 
     def _sample(self, network: Network) -> str:
         rng = np.random.default_rng((self.config.seed, self.progress.step))
-        sampler = sampling.Sampler(rng, temperature=0.8, banned=self.vocabulary.unknown)
-        logits, state = sampling.prime(network, sampling.opening(self.vocabulary))
-        return self.vocabulary.decode(itertools.islice(sampling.generate(network, logits, state, sampler), SAMPLE_CHARACTERS))
+        sampler = Sampler(rng, Drawing(temperature=0.8, banned=self.vocabulary.unknown))
+        logits, state = prime(network, opening(self.vocabulary))
+        return self.vocabulary.decode(itertools.islice(generate(network, logits, state, sampler), SAMPLE_CHARACTERS))
 
     # -- snapshots ------------------------------------------------------------------------------------------------
 

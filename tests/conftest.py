@@ -19,6 +19,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 for variable in ("PYTHONUNBUFFERED", "NO_COLOR", "FORCE_COLOR", "CHARRNN_CHECKPOINT", "CHARRNN_DEVICE"):
     os.environ.pop(variable, None)
 ROOT = Path(__file__).parent.parent
+FABLES = ROOT / "checkpoints" / "fables"
+"""The network that comes along."""
 
 
 class Stream(io.StringIO):
@@ -69,6 +71,12 @@ def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Res
         return Result(code, out.getvalue(), err.getvalue())
 
     return run
+
+
+@pytest.fixture
+def sample(invoke: Callable[..., Result]) -> Callable[..., Result]:
+    """Run ``charrnn sample`` with the network that comes along and seed 1."""
+    return lambda *arguments, **others: invoke("sample", "-c", FABLES, "--seed", "1", *arguments, **others)
 
 
 @pytest.fixture

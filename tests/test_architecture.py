@@ -23,7 +23,10 @@ PACKAGE = ROOT / "charrnn"
 FLOORS = [
     ["__init__", "config", "recipe", "completion", "files", "escapes"],
     ["vocabulary", "corpus", "cells", "tensorfile", "checkpoint", "rundir", "bookmark", "prompts"],
-    ["filters", "stopping", "sampling", "copied", "scoring", "hidden", "advice", "features", "inspection"],
+    [
+        *["filters", "stopping", "drawing", "generate", "request", "streaming", "copied"],
+        *["scoring", "hidden", "advice", "features", "inspection"],
+    ],
     [
         "device",
         "workers",
@@ -40,8 +43,8 @@ FLOORS = [
         "bench",
         "reach",
     ],
-    ["notation", "report", "charts", "page", "console"],
-    ["samples", "showing", "views", "cli", "__main__"],
+    ["notation", "report", "charts", "page", "console", "sampled", "conversation"],
+    ["views", "cli", "__main__"],
 ]
 THIRD_PARTY = [
     set(),

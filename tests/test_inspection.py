@@ -14,11 +14,13 @@ import torch
 from conftest import ROOT, Result
 from torch.nn import functional
 
-from charrnn import CharrnnError, UsageError, checkpoint, inspection, sampling
+from charrnn import CharrnnError, UsageError, checkpoint, inspection
 from charrnn.cells import Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig
+from charrnn.drawing import Drawing, Sampler
 from charrnn.features import random_network
+from charrnn.generate import generate, opening, prime
 from charrnn.hidden import Reading
 from charrnn.model import CharRNN
 from charrnn.vocabulary import Vocabulary
@@ -96,9 +98,9 @@ def test_the_archive_holds_what_its_documentation_says(cell: str, arrays: str) -
 def test_a_generated_text_is_the_one_that_sampling_with_seed_0_gives() -> None:
     trained, network = trained_on(TEXT)
     text = inspection.generated(trained, network, 50)
-    logits, state = sampling.prime(network, sampling.opening(trained.vocabulary))
-    sampler = sampling.Sampler(np.random.default_rng(0), banned=trained.vocabulary.unknown)
-    drawn = sampling.generate(network, logits, state, sampler)
+    logits, state = prime(network, opening(trained.vocabulary))
+    sampler = Sampler(np.random.default_rng(0), Drawing(banned=trained.vocabulary.unknown))
+    drawn = generate(network, logits, state, sampler)
     assert text.characters == trained.vocabulary.decode(next(drawn) for _ in range(50))
     assert text.generated
     np.testing.assert_array_equal(trained.vocabulary.encode(text.characters), text.ids)

@@ -12,8 +12,9 @@ import pytest
 from charrnn import CharrnnError, scoring
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
+from charrnn.drawing import Drawing, Sampler
 from charrnn.filters import softmax
-from charrnn.sampling import Sampler, generate, opening, prime
+from charrnn.generate import generate, opening, prime
 from charrnn.scoring import Scorer, Tally, entropy, next_characters
 from charrnn.vocabulary import Vocabulary
 
@@ -130,7 +131,7 @@ class Paying:
     """A sampler that adds up what its draws cost at temperature 1."""
 
     def __init__(self):
-        self._sampler, self.bits = Sampler(np.random.default_rng(5), temperature=1.0), 0.0
+        self._sampler, self.bits = Sampler(np.random.default_rng(5), Drawing(temperature=1.0)), 0.0
 
     def draw(self, logits):
         drawn = self._sampler.draw(logits)

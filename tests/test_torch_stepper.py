@@ -11,7 +11,8 @@ import torch
 from charrnn import CharrnnError
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
-from charrnn.sampling import BatchSampler, complete, generator
+from charrnn.drawing import BatchSampler, Drawing, generator
+from charrnn.generate import complete
 from charrnn.stopping import Ending, Stops
 from charrnn.torch_stepper import TorchNetwork
 
@@ -49,7 +50,7 @@ def test_logits_along_a_text_are_those_of_numpy(cell, layers, hidden, device):
 def test_texts_through_torch_are_those_through_numpy(device):
     texts = []
     for network in networks("lstm", 1, 64, device):
-        sampler = BatchSampler([generator(2, index) for index in range(20)], temperature=0.8, top_p=0.9)
+        sampler = BatchSampler([generator(2, index) for index in range(20)], Drawing(temperature=0.8, top_p=0.9))
         state, logits = np.zeros((1, 2, 20, 64), dtype=np.float32), np.zeros((20, 40), dtype=np.float32)
         found = complete(network, logits, state, sampler, Ending(80, Stops([np.array([3, 3])], 40)), shrink=False)
         texts.append([completion.ids.tolist() for completion in found])

@@ -55,13 +55,14 @@ def measure(contender: str, config: ModelConfig) -> float:
             torch.set_num_threads(1)
         return rate(characters(TorchLoop(config, weights).eval().generate(1, 0.8, 0)), 30, 500)
 
-    from charrnn import sampling
     from charrnn.cells import Network
+    from charrnn.drawing import Drawing, Sampler
+    from charrnn.generate import generate, prime
 
     network = Network(config, weights)
     if contender == "charrnn":
-        sampler = sampling.Sampler(np.random.default_rng(0), temperature=0.8)
-        return rate(characters(sampling.generate(network, *sampling.prime(network, np.array([0])), sampler)), 500, 8000)
+        sampler = Sampler(np.random.default_rng(0), Drawing(temperature=0.8))
+        return rate(characters(generate(network, *prime(network, np.array([0])), sampler)), 500, 8000)
     laid_out = [matrix for layer in network._layers for matrix in (layer.hh, layer.ih) if matrix is not None]
     matrices = [*(matrix._padded for matrix in laid_out), weights["head.weight"]]
     work = [

@@ -22,22 +22,26 @@ CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "fables"
 
 def measure() -> tuple[float, float]:
     """Seconds for the ids alone, and for the text into stdout."""
-    from charrnn import samples, sampling, showing
+    from charrnn import sampled
     from charrnn.config import SampleConfig
     from charrnn.console import Console
+    from charrnn.drawing import Sampler, generator
+    from charrnn.generate import generate
+    from charrnn.request import SampleRequest
+    from charrnn.streaming import Generation
 
-    asked = samples.Asked(SampleConfig(length=CHARACTERS, seed=0), CHECKPOINT)
-    generation, console = samples.Generation(asked, print), Console(quiet=True)
+    request = SampleRequest(SampleConfig(length=CHARACTERS, seed=0), CHECKPOINT)
+    generation, console = Generation(request, print), Console(quiet=True)
     start = generation.start(0)
-    sampler = sampling.Sampler(sampling.generator(0), **generation.drawing)
-    ids = sampling.generate(generation.network, start.logits, start.state.copy(), sampler)
+    sampler = Sampler(generator(0), generation.drawing)
+    ids = generate(generation.network, start.logits, start.state.copy(), sampler)
     for _ in islice(ids, 1000):
         pass
     begun = time.process_time()
     for _ in islice(ids, CHARACTERS):
         pass
     middle = time.process_time()
-    showing.show(generation, console, showing.Shown(), None)
+    sampled.show(generation, console, sampled.Shown(), None)
     console.finish()
     return middle - begun, time.process_time() - middle
 

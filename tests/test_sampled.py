@@ -1,15 +1,13 @@
-"""showing: samples in pipes, on terminals, in files, in JSON, in colour and in conversation."""
+"""sampled: samples in pipes, on terminals, in files, in JSON and in colour."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
 import select
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,21 +15,16 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import FABLES
 
-from charrnn import showing
+from charrnn import sampled
 from charrnn.config import SampleConfig
 from charrnn.console import Console
 from charrnn.notation import surprise_style
-from charrnn.samples import Asked, Generation
+from charrnn.request import SampleRequest
+from charrnn.streaming import Generation
 
 Invoke = Callable[..., Any]
-FABLES = ROOT / "checkpoints" / "fables"
-
-
-@pytest.fixture
-def sample(invoke: Invoke) -> Invoke:
-    return lambda *arguments, **others: invoke("sample", "-c", FABLES, "--seed", "1", *arguments, **others)
 
 
 def records(result: Any) -> list[Any]:
@@ -77,7 +70,7 @@ def test_a_slow_networks_text_reaches_a_pipe_while_it_is_written(
         flushed.append(flush)
         console.stdout.write(text)
 
-    monkeypatch.setattr(showing, "time", SimpleNamespace(monotonic=lambda: next(ticks) * seconds))
+    monkeypatch.setattr(sampled, "time", SimpleNamespace(monotonic=lambda: next(ticks) * seconds))
     monkeypatch.setattr(Console, "product", product)
     sample("-n", "512")
     assert flushed[:8] == expected
@@ -271,7 +264,7 @@ def test_surprise_colours_a_terminal_and_never_a_pipe(sample: Invoke) -> None:
     for code, text in re.findall(r"\x1b\[([0-9;]*)m|([^\x1b])", colored.stdout):
         style = code or style
         shown += [(text, style)] * bool(text)
-    generation = Generation(Asked(SampleConfig(length=200, seed=1), FABLES, measured=True), str)
+    generation = Generation(SampleRequest(SampleConfig(length=200, seed=1), FABLES, measured=True), str)
     assert colored.stdout.rstrip("\n").endswith("\x1b[0m")
     assert shown[:200] == [(piece, surprise_style(bits)) for piece, bits in generation.stream().measured()]
 
@@ -318,26 +311,6 @@ def test_a_device_that_is_not_there_is_told_however_few_texts_there_are(sample: 
     assert "finds no such device" in result.stderr
 
 
-# -- a conversation ---------------------------------------------------------------------------------------------------
-
-
-def test_a_conversation_goes_on_from_all_that_went_before(sample: Invoke) -> None:
-    talk = sample("-i", "-n", "50", "-q", stdin=b"The fox\n\n")
-    whole = sample("-p", "The fox", "-n", "100", "--no-echo").stdout
-    first, second = whole[:50], whole[50:]
-    assert talk.stdout == "".join(part if part.endswith("\n") else part + "\n" for part in (first, second))
-
-
-def test_its_commands(sample: Invoke, tmp_path: Path) -> None:
-    talk = sample("-i", "-n", "30", stdin=b"/temp 0\nThe\n/save s\n/reset\nThe\n/nonsense\n/temp x\n//\n/quit\nnever read\n")
-    assert talk.code == 0
-    greedy = sample("-p", "The", "--temp", "0", "-n", "30", "--no-echo").stdout
-    assert talk.stdout.startswith(greedy * 2)
-    assert (tmp_path / "s").exists()
-    assert "/nonsense: there are" in talk.stderr
-    assert "/temp must be a number of at least 0" in talk.stderr
-
-
 def test_a_state_that_has_no_place_is_told_before_anything_is_generated(sample: Invoke, tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("mine")
     for place, why in (
@@ -357,46 +330,3 @@ def test_a_file_without_prompts_gives_no_text(sample: Invoke, tmp_path: Path) ->
     assert "none: holds no prompt" in result.stderr
     (tmp_path / "one").write_text("\n")
     assert len(records(sample("--prompts", tmp_path / "one", "-n", "3", "--json"))) == 1
-
-
-@pytest.mark.parametrize("options", [["-N", "2"], ["--json"], ["--save-state", "s"], ["--out-dir", "d"]])
-def test_what_a_conversation_goes_without(sample: Invoke, options: list[str]) -> None:
-    result = sample("-i", *options)
-    assert (result.code, result.stdout) == (2, "")
-
-
-def test_on_a_terminal_ctrl_c_stops_the_current_text_only() -> None:
-    pty = pytest.importorskip("pty")
-    leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "charrnn", "sample", "-i", "-n", "-1", "--seed", "1", "-c", str(FABLES)]
-    with subprocess.Popen(
-        command, stdin=follower, stdout=follower, stderr=follower, start_new_session=True, preexec_fn=_own_terminal
-    ) as child:
-        os.close(follower)
-        seen = _until(leader, b"> ", b"")
-        os.write(leader, b"The fox\n")
-        seen = _until(leader, b"", seen, longer=len(seen) + 200)
-        os.write(leader, b"\x03")
-        seen = _until(leader, b"\n> ", b"")
-        os.write(leader, b"/temp 0\n")
-        seen = _until(leader, b"> ", b"")
-        os.write(leader, b"\x04")
-        assert child.wait(30) == 0
-        os.close(leader)
-    assert b"Traceback" not in seen
-
-
-def _own_terminal() -> None:
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-
-def _until(leader: int, wanted: bytes, seen: bytes, longer: int = 0) -> bytes:
-    deadline = time.monotonic() + 60
-    while wanted not in seen.replace(b"\r\n", b"\n") or len(seen) < longer:
-        assert time.monotonic() < deadline, seen
-        if select.select([leader], [], [], 1)[0]:
-            seen += os.read(leader, 4096)
-    return seen
