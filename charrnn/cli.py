@@ -336,14 +336,14 @@ def train(
         if resume is not None:
             settings["workers"] = None  # A resumed run keeps its number unless it is told to choose anew.
     console, stop = _console(quiet), _Stop()
-    from charrnn import runs
+    from charrnn import live, runs
 
     asked = runs.Asked(corpus or [], settings, out, resume, allow_changed_corpus, init_from)
     if dry_run:
         _show_plan(asked, console, as_json=as_json)
         return
     run, trainer, start = runs.begin(asked, _seconds_since_start, stop, console.say)
-    with console.training(as_json=as_json) as view, _stop_on_signals(stop):
+    with live.training_view(console, as_json=as_json) as view, _stop_on_signals(stop):
         for event in _logged(run, trainer, start):
             if stop.unheard is None:
                 with _noticing_failing_stdout(stop):
@@ -366,7 +366,7 @@ def train(
 
 
 def _show_plan(asked: Asked, console: Console, *, as_json: bool) -> None:
-    from charrnn import report, runs
+    from charrnn import runs, tables
 
     if asked.resume is not None:
         raise UsageError("--dry-run plans a new run; a resumed one keeps its plan")
@@ -376,7 +376,7 @@ def _show_plan(asked: Asked, console: Console, *, as_json: bool) -> None:
         settings = {**prepared.plan.model, **prepared.config.to_json()}
         console.product(_json({"settings": settings, "plan": prepared.plan.to_json(), "command": repeat}))
     else:
-        console.table(report.plan_table(prepared.plan.model | prepared.plan.training, prepared.plan.reasons))
+        console.table(tables.plan_table(prepared.plan.model | prepared.plan.training, prepared.plan.reasons))
         console.product(f"{repeat}\n")
     console.finish()
 
@@ -693,7 +693,7 @@ def score(
     import numpy as np
 
     from charrnn import checkpoint as checkpoints
-    from charrnn import corpus, report, rundir, scoring
+    from charrnn import corpus, notation, rundir, scoring, tables
     from charrnn.cells import Network
 
     paths = corpus.text_files(files)
@@ -711,7 +711,7 @@ def score(
                 console.product(show(record))
         elif records:
             together = [{"file": "total", **total.to_json()}] if whole and len(records) > 1 else []
-            console.table(report.score_table([*records, *together], framed=console.stdout_is_terminal))
+            console.table(tables.score_table([*records, *together], framed=console.stdout_is_terminal))
 
     try:
         for path in paths:
@@ -733,13 +733,13 @@ def score(
                     console.product(show(name | scorer.line(piece, number)), flush=piece.last)
             summary = {"file": path, **tally.to_json()}
             if per_char or by_line or rank:
-                console.say(report.score_sentence(summary))
+                console.say(notation.score_sentence(summary))
             elif as_json:
                 console.product(_json(summary | scorer.reading), flush=True)
             else:
                 records.append(summary)
             if tally.unknown:
-                console.warn(f"{path}: {report.unknown_sentence(tally.unknown, tally.strangers)}")
+                console.warn(f"{path}: {notation.unknown_sentence(tally.unknown, tally.strangers)}")
             total.merge(tally)
     except CharrnnError:
         tell(whole=False)  # What was scored before one of the texts failed is not lost.
@@ -749,11 +749,11 @@ def score(
 
 
 def _score_row(record: Mapping[str, Any], *, as_json: bool, raw: bool) -> str:
-    from charrnn import report
+    from charrnn import notation
 
     if as_json:
         return _json(record)
-    return report.character_row(record) if "char" in record else report.line_row(record, raw=raw)
+    return notation.character_row(record) if "char" in record else notation.line_row(record, raw=raw)
 
 
 @app.command("next")
@@ -770,7 +770,7 @@ def next_character(
     import numpy as np
 
     from charrnn import checkpoint as checkpoints
-    from charrnn import prompts, report, rundir, scoring
+    from charrnn import notation, prompts, rundir, scoring, tables
     from charrnn.cells import Network
 
     text = prompts.given(prompt, None, "PROMPT")
@@ -784,9 +784,9 @@ def next_character(
         console.product(_json({"prompt": text, "entropy_bits": entropy, "next": shown}))
     elif console.stdout_is_terminal:
         pairs = [(record["char"], record["probability"]) for record in shown]
-        console.table(report.next_table(pairs, len(found) - len(shown), console.width))
+        console.table(tables.next_table(pairs, len(found) - len(shown), console.width))
     else:
-        console.product("".join(report.next_row(record) for record in shown))
+        console.product("".join(notation.next_row(record) for record in shown))
     console.finish()
 
 
@@ -804,7 +804,7 @@ def info(
 ) -> None:
     """Describe a checkpoint, or list every run under a directory."""
     from charrnn import checkpoint as checkpoints
-    from charrnn import report, rundir
+    from charrnn import rundir, tables
 
     console = _console(False)
     path = rundir.DEFAULT_ROOT if path is None else path
@@ -814,7 +814,7 @@ def info(
         if as_json:
             console.product(_json(facts))
         else:
-            console.table(report.fact_table(facts))
+            console.table(tables.fact_table(facts))
     else:
         rows = []
         for found in rundir.checkpoints_under(path):
@@ -826,7 +826,7 @@ def info(
             console.product("".join(_json(facts) for facts in rows))
         elif rows:
             framed = console.stdout_is_terminal
-            console.table(report.info_table([report.info_row(facts["path"], facts) for facts in rows], framed=framed))
+            console.table(tables.info_table(rows, framed=framed))
         else:
             console.say(f"{path}: no runs here yet; train one by charrnn train FILE")
     console.finish()
@@ -909,7 +909,7 @@ def bench(
     import dataclasses
 
     from charrnn import bench as benchmarks
-    from charrnn import report
+    from charrnn import notation, tables
 
     console, figures = _console(False), []
     given: dict[str, Any] = {"seconds": seconds, "rounds": rounds}
@@ -922,10 +922,10 @@ def bench(
         if as_json:
             console.product(_json(figures[-1]), flush=True)
         else:
-            console.say(f"charrnn: {figure.group}: {figure.name} {report.three_digits(figure.median)} {figure.unit}")
+            console.say(f"charrnn: {figure.group}: {figure.name} {notation.three_digits(figure.median)} {figure.unit}")
     if not as_json:
-        console.product(report.bench_heading(about))
-        console.table(report.bench_table(figures, framed=console.stdout_is_terminal))
+        console.product(notation.bench_heading(about))
+        console.table(tables.bench_table(figures, framed=console.stdout_is_terminal))
     console.finish()
 
 

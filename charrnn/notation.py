@@ -1,12 +1,12 @@
-"""Numbers and characters as people read them, in plain text: what stderr's lines and the live display are made of.
+"""Numbers, characters and records as plain text.
 
-Apart from `charrnn.report`, because rich's tables take a twentieth of a short command's time to import.
+No rich here: importing it takes a twentieth of a short command's time.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -48,26 +48,15 @@ def visible(text: str) -> str:
 
 
 def escaped(character: str) -> str:
-    """One character for a column of a table: what has no shape of its own, and the backslash, as an escape of Python's.
+    """One character for a column of a table: a backslash, and whatever has no shape of its own, as Python's escape.
 
-    A name of several characters, which stands for a byte that is none, stays as it is.
+    A name of several characters stands for a byte that is no character; it stays as it is.
     """
     if len(character) > 1:
         return character
     if character == "\\" or not (character.isprintable() or character.isspace()):
         return character.encode("unicode_escape").decode("ascii")
     return character if character == " " or not character.isspace() else repr(character)[1:-1]
-
-
-SURPRISE_STYLES = ((1.0, "2", "dim"), (2.0, "0", "plain"), (4.0, "33", "yellow"), (6.0, "31", "red"))
-"""Below so many bits a character has this SGR code; the colours are the terminal's own, legible on dark and light."""
-SURPRISE_LEGEND = ", ".join(f"{name} below {bits:g}" for bits, _, name in SURPRISE_STYLES) + ", magenta above"
-
-
-def surprise_style(bits: float) -> str:
-    """The terminal's SGR code for a character that had so many bits of information, nothing of earlier codes left."""
-    code = next((code for limit, code, _ in SURPRISE_STYLES if bits < limit), "1;35")
-    return code if code == "0" else f"0;{code}"
 
 
 def bar(share: float, width: int = 6) -> str:
@@ -77,7 +66,7 @@ def bar(share: float, width: int = 6) -> str:
 
 
 def json_line(record: Mapping[str, Any]) -> str:
-    """A record as one line of JSON. A file's name that is no UTF-8 keeps its odd bytes as lone surrogates, as in Python."""
+    """A record as one line of JSON. Bytes of a file's name that aren't UTF-8 become lone surrogates, as in Python."""
     line = json.dumps(record, ensure_ascii=False)
     try:
         line.encode("utf-8")
@@ -87,9 +76,64 @@ def json_line(record: Mapping[str, Any]) -> str:
 
 
 def gradient_line(event: Mapping[str, Any]) -> str:
-    """What an ``eval`` event tells about gradients."""
+    """What an ``eval`` event says about gradients; empty where it says nothing."""
     if event.get("grad_norm") is None:
         return ""
     reach = event.get("gradient_reach")
     far = "not vanishing in the text watched" if reach is None else f"vanishing within {reach} characters"
     return f"gradient norm {event['grad_norm']:.2f} before clipping, {event['clipped']:.0%} of steps clipped, {far}"
+
+
+def three_digits(value: float) -> str:
+    """A measured figure with three significant digits; the others would mean nothing."""
+    digits = 3 - len(str(int(abs(value))))
+    return f"{round(value, digits):,.0f}" if digits <= 0 else f"{value:.{digits}f}"
+
+
+def bench_heading(machine: Mapping[str, Any]) -> str:
+    """The machine and the libraries that the figures of `charrnn bench` belong to, in a line."""
+    used = "" if machine["threads"] == machine["cores"] else f"{machine['threads']} of "
+    cores = f"{used}{machine['cores']} cores"
+    variables = "".join(f", {name}={value}" for name, value in machine["environment"].items())
+    return f"{machine['processor']}, {cores}, torch {machine['torch']}, NumPy {machine['numpy']}{variables}\n"
+
+
+# -- scores ------------------------------------------------------------------------------------------------------------
+
+
+def score_sentence(record: Mapping[str, Any]) -> str:
+    """A text's score as one line."""
+    return f"charrnn: {record['file']}: {_bits(record['bits_per_char'])} bits/char over {record['characters']:,} characters"
+
+
+def unknown_sentence(count: int, strangers: Iterable[str]) -> str:
+    """How the characters were counted that the network doesn't know."""
+    named = " ".join(map(repr, sorted(strangers)[:8]))
+    what, were, are = ("character", "was", "is") if count == 1 else ("characters", "were", "are")
+    return f"{count:,} {what} that the network doesn't know ({named}) {were} read as its unknown character and {are} in no sum"
+
+
+def line_row(record: Mapping[str, Any], *, raw: bool) -> str:
+    """The score of a line, tab-separated: bits per character, bits, characters, unknown ones, where it stands, its text."""
+    fields = (_bits(record["bits_per_char"]), f"{record['bits']:.3f}", record["characters"], record["unknown"], place(record))
+    return "\t".join(map(str, fields)) + f"\t{record['text'] if raw else visible(record['text'])}\n"
+
+
+def place(record: Mapping[str, Any]) -> str:
+    """Where a line stands: its number, after the file's name where there are several files."""
+    return f"{record['file']}:{record['line']}" if "file" in record else f"{record['line']}"
+
+
+def character_row(record: Mapping[str, Any]) -> str:
+    """The score of a character, tab-separated: the character, its bits, its rank, the likeliest in its place."""
+    rank = "-" if record["bits"] is None else str(record["rank"])
+    return "\t".join([escaped(record["char"]), _bits(record["bits"]), rank, *map(escaped, record["likeliest"])]) + "\n"
+
+
+def next_row(record: Mapping[str, Any]) -> str:
+    """A character and its probability, tab-separated."""
+    return f"{escaped(record['char'])}\t{record['probability']:.6f}\n"
+
+
+def _bits(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,7 +1,7 @@
 """An inspection as one self-contained HTML page: its data, its charts, and the template that holds them.
 
-Whatever comes from a text or a checkpoint goes through Jinja2's escaping, or into JSON in which no tag can stand; the page's
-policy lets nothing run but the one script whose hash it names, and nothing load at all.
+Whatever comes from a text or a checkpoint goes through Jinja2's escaping, or into JSON that can't hold a tag. The page's
+policy names the hash of the one script that may run, and lets nothing be loaded.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -19,17 +20,19 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from charrnn import charts
 from charrnn.inspection import Inspection, sentence
 from charrnn.notation import visible
+from charrnn.palette import GREY, SERIES
+from charrnn.plot import Axis, Curves, Panel, Point, Scale, line, stroke, thousands
 
 STATES = 1_000_000
-"""States that a page holds, a byte each: 2,604 characters at 384 units, 500 of the liveliest 2,000 units."""
+"""The most states that a page holds, a byte each: 2,604 characters of 384 units, or 500 characters of 2,000."""
 UNITS = 2000
+"""The most units that a page shows; of a larger network the liveliest."""
 CHARACTERS = 2000
-COLOURS = 6
-"""How many colours the style sheet has for layers and curves."""
 POINTS = 400
-"""Of a curve; more than that is more than a screen shows."""
+"""The most points of a curve; a screen shows no more."""
 
 
 def render(found: Inspection, history: Sequence[Mapping[str, Any]] = (), memory: Sequence[Mapping[str, Any]] = ()) -> str:
@@ -38,20 +41,17 @@ def render(found: Inspection, history: Sequence[Mapping[str, Any]] = (), memory:
     Args:
         found: what it shows.
         history: ``step`` and ``eval`` events of the network's training, for the loss curve.
-        memory: memory curves, a mapping per model: ``label``; ``lags`` and ``gradient``; ``half_life`` and ``below_1_percent``
-            in characters or None; ``withheld``, the rise in bits per character with only the last 1, 2, ... characters known
-            (or the last ``withheld_lags``); ``smallest_within_1_percent``.
+        memory: networks as `charrnn.reach.Reach.to_json` writes them, for the memory curves.
     """
-    here = Path(__file__).parent
-    script = (here / "page.js").read_text(encoding="utf-8")
+    script = _resource("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
-        (here / "page.html").read_text(encoding="utf-8")
+        _resource("page.html")
     )
     layers, data = [layer.summary() for layer in found.layers], _data(found)
     return template.render(
         script=Markup(script),  # noqa: S704 - our own file
-        style=Markup((here / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        style=Markup(_resource("page.css")),  # noqa: S704 - our own file
         policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:",
         data=_inert(data),
         text=visible("".join(data["text"])),
@@ -59,14 +59,19 @@ def render(found: Inspection, history: Sequence[Mapping[str, Any]] = (), memory:
         corpus=str(found.trained.training.get("corpus", "")),
         layers=layers,
         findings=[finding.to_json() for finding in found.findings],
-        loss=loss_chart(history),
-        gates=[(letter, gate_chart(found, letter)) for letter in layers[0]["left"]],
-        tau=tau_chart(found) if layers[0]["tau"] else None,
+        loss=loss_figure(history),
+        gates=[gate_figure(found, letter) for letter in layers[0]["left"]],
+        tau=tau_figure(found) if layers[0]["tau"] else None,
         memory=[*memory],
-        gradient=memory_chart(memory, "gradient", logarithmic=True),
-        withheld=memory_chart(memory, "withheld", logarithmic=False),
-        colours=COLOURS,
+        memory_figures=memory_figures(memory),
+        dot=_dot,
+        key=_key,
     )
+
+
+def _resource(name: str) -> str:
+    """The text of a file that is installed beside this module."""
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _inert(value: Any) -> Markup:
@@ -78,7 +83,7 @@ def _inert(value: Any) -> Markup:
 
 
 def _data(found: Inspection) -> dict[str, Any]:
-    """What the script needs: the text, its states in steps of 1/127, and what was predicted at every character."""
+    """What the script needs: the text, its states in steps of 1/127, and the predictions at every character."""
     model, vocabulary = found.trained.model, found.trained.vocabulary
     L, H = model.num_layers, model.hidden_size
     std = np.concatenate([layer.units()["std"] for layer in found.layers])
@@ -120,126 +125,75 @@ def _bytes(values: NDArray[Any]) -> str:
 
 
 def _short(values: NDArray[Any], digits: int = 3) -> list[float]:
-    """The ``digits`` are those that the page shows: rounded twice, some numbers would end in another."""
+    """Numbers to as many ``digits`` as the page shows; rounded twice, some would end in another digit."""
     return [round(value, digits) for value in np.nan_to_num(values).tolist()]
 
 
-# -- charts: inline SVG, whose colours are classes of the style sheet ---------------------------------------------------
+# -- charts: inline SVG ------------------------------------------------------------------------------------------------
 
-_SVG = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">')
-_GRID = Markup('<line class="grid" x1="{}" y1="{}" x2="{}" y2="{}"/>')
-_SIDEWAYS = Markup('<text transform="translate(11 {}) rotate(-90)" text-anchor="middle">{}</text>')
-_BAR = Markup('<rect class="bar {}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>')
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 480, 220, 58, 38, 10, 22
+_SIZE = (480, 226)
+_PANEL = (58, 10, 400, 170)
+"""Left, top, width and height of the axes' rectangle."""
 
 
-class _Chart:
-    """Axes from ``x`` and ``y`` intervals onto a picture, and what is drawn between them."""
+@dataclass(frozen=True)
+class Figure:
+    """A chart on the page: ``title`` and ``name`` for people and screen readers, and the SVG elements ``drawn`` in it."""
 
-    def __init__(
-        self,
-        title: str,
-        x: tuple[float, float],
-        y: tuple[float, float],
-        labels: tuple[str, str],
-        *,
-        logarithmic: bool = False,
-        x_tick: Callable[[float], str] | None = None,
-    ) -> None:
-        x_tick = x_tick or _tick
-        self._x, self._y, self._logarithmic = x, y, logarithmic
-        self._parts = [_SVG.format(_WIDTH, _HEIGHT, title)]
-        bottom = _HEIGHT - _BOTTOM
-        for value in _ticks(*x):
-            at = self.place_x(value)
-            self._parts.append(_GRID.format(at, _TOP, at, bottom))
-            self._text(at, bottom + 16, x_tick(value), "middle")
-        for value in _decades(*y) if logarithmic else _ticks(*y):
-            at = self.place_y(value)
-            self._parts.append(_GRID.format(_LEFT, at, _WIDTH - _RIGHT, at))
-            self._text(_LEFT - 6, at + 5, _tick(value), "end")
-        self._text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 4, labels[0], "middle")
-        self._parts.append(_SIDEWAYS.format((_TOP + bottom) / 2, labels[1]))
-
-    def place_x(self, value: float) -> float:
-        low, high = self._x
-        return round(_LEFT + (value - low) / (high - low) * (_WIDTH - _LEFT - _RIGHT), 1)
-
-    def place_y(self, value: float) -> float:
-        low, high = self._y
-        if self._logarithmic:
-            low, high, value = math.log(low), math.log(high), math.log(max(value, low))
-        share = min(max((value - low) / (high - low), 0.0), 1.0)
-        return round(_HEIGHT - _BOTTOM - share * (_HEIGHT - _BOTTOM - _TOP), 1)
-
-    def _text(self, x: float, y: float, text: str, anchor: str) -> None:
-        self._parts.append(Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(x, y, anchor, text))
-
-    def line(self, xs: Sequence[float], ys: Sequence[float], style: str) -> None:
-        pairs = [f"{self.place_x(x)} {self.place_y(y)}" for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
-        if pairs:
-            self._parts.append(Markup('<path class="line {}" d="M{}"/>').format(style, "L".join(pairs)))
-
-    def dots(self, xs: Sequence[float], ys: Sequence[float], style: str) -> None:
-        """Points as one path of segments without length, whose round ends show."""
-        d = "".join(f"M{self.place_x(x)} {self.place_y(y)}h0" for x, y in zip(xs, ys, strict=True))
-        self._parts.append(Markup('<path class="dots {}" d="{}"/>').format(style, d))
-
-    def bars(self, edges: Sequence[float], heights: Sequence[float], style: str, part: tuple[int, int]) -> None:
-        """A bar between neighbouring edges; ``part`` (which, of how many) shares the room among series."""
-        for low, high, height in zip(edges, edges[1:], heights, strict=False):
-            left, right, top = self.place_x(low), self.place_x(high), self.place_y(height)
-            wide = (right - left - 2) / part[1]
-            if height:
-                self._parts.append(_BAR.format(style, left + 1 + part[0] * wide, top, wide, _HEIGHT - _BOTTOM - top))
+    title: str
+    name: str
+    drawn: str
 
     def __html__(self) -> str:
-        return "".join([*self._parts, "</svg>"])
+        head = Markup('<svg viewBox="0 0 {} {}" fill="{}" role="img" aria-label="{}">').format(*_SIZE, GREY, self.name)
+        return f"{head}\n{self.drawn}\n</svg>"
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers between ``low`` and ``high``, three to eight of them."""
-    span = high - low
-    step = 10 ** math.floor(math.log10(span / 2))
-    step *= next((factor for factor in (1, 2, 5, 10) if span / (step * factor) <= 7), 10)
-    first = math.ceil(low / step - 1e-9)
-    return [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
+def _dot(number: int) -> Markup:
+    """The colour of a layer, for the words beside a chart."""
+    return Markup('<i class="key" style="background: {}"></i>').format(SERIES[number % len(SERIES)].ink)
 
 
-def _decades(low: float, high: float) -> list[float]:
-    exponents = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
-    return [10.0**exponent for exponent in exponents][:: max(1, len(exponents) // 6)]
+def _key(number: int) -> Markup:
+    """A piece of a curve, for the words beside a chart."""
+    path = Markup(line("M1 5h30", stroke(number)))  # noqa: S704 - made of numbers alone
+    return Markup('<svg class="key" viewBox="0 0 32 10" aria-hidden="true">{}</svg>').format(path)
 
 
-def _tick(value: float) -> str:
-    if 0 < abs(value) < 1e-3:
-        return f"{value:.0e}".replace("e-0", "e-")
-    return f"{value / 1000:g}k" if abs(value) >= 10_000 else f"{value:.4g}"
+def _drawn(name: str, curves: Curves) -> Figure:
+    panel = Panel(curves.x, curves.y, *_PANEL)
+    panel.draw(curves)
+    return Figure(curves.y.title, name, str(panel))
 
 
-def loss_chart(history: Sequence[Mapping[str, Any]]) -> _Chart | None:
-    """Bits per character against the step: training as a line, validation as dots on one; None without two points."""
+def memory_figures(memory: Sequence[Mapping[str, Any]]) -> list[Figure]:
+    """The memory curves of `charrnn.charts`; none without a network."""
+    if not memory:
+        return []
+    return [_drawn("gradient", charts.gradient_curves(memory)), _drawn("withheld", charts.withheld_curves(memory))]
+
+
+def loss_figure(history: Sequence[Mapping[str, Any]]) -> Figure | None:
+    """Bits per character against the step, in training and in validation; None without two points."""
     training = _points(history, "step", "bits_per_char")
     validation = _points(history, "eval", "val_bits_per_char")
     both = [*training, *validation]
     if len(training) < 2:
         return None
-    # The first losses would flatten the rest of the curve.
+    # The first losses would flatten the rest of the curve; it enters the picture from above.
     top = max(bits for _, bits in both[len(training) // 20 :])
     low = min(bits for _, bits in both)
-    ends = (0.0, float(max(max(step for step, _ in both), 1)))
-    chart = _Chart("loss curve", ends, (low - 0.05, max(top, low + 0.1)), ("step", "bits per character"))
-    kept = training[:: -(-len(training) // POINTS)]
-    chart.line([step for step, _ in kept], [bits for _, bits in kept], "c0")
-    if validation:
-        chart.line([step for step, _ in validation], [bits for _, bits in validation], "c1")
-        chart.dots([step for step, _ in validation], [bits for _, bits in validation], "c1")
-    return chart
+    x = Axis("step", Scale(0, max(max(step for step, _ in both), 1)), thousands)
+    y = Axis("loss, bits per character", Scale(max(low - 0.05, 0.0), max(top, low + 0.1)), thousands)
+    panel = Panel(x, y, *_PANEL)
+    panel.draw(Curves(x, y, [training[:: -(-len(training) // POINTS)], validation]))
+    panel.dots(validation, 1)
+    return Figure(y.title, "loss curve", str(panel))
 
 
-def _points(history: Sequence[Mapping[str, Any]], event: str, key: str) -> list[tuple[float, float]]:
-    """Step and value of every sound ``event``; a run that went back in time after a divergence shows what it went on from."""
-    points: list[tuple[float, float]] = []
+def _points(history: Sequence[Mapping[str, Any]], event: str, key: str) -> list[Point]:
+    """Step and value of every sound ``event``. Of a run that went back after a divergence, only what it went on from."""
+    points: list[Point] = []
     for entry in history:
         value = entry.get(key)
         if entry.get("event") == event and isinstance(value, int | float) and 0 <= value < 1e3 and 0 <= entry["step"] < 1e15:
@@ -249,46 +203,25 @@ def _points(history: Sequence[Mapping[str, Any]], event: str, key: str) -> list[
     return points
 
 
-def gate_chart(found: Inspection, letter: str) -> _Chart:
+def gate_figure(found: Inspection, letter: str) -> Figure:
     """Every unit's share of steps with the gate shut against that with the gate open, after Karpathy et al. 2015."""
-    chart = _Chart(f"saturation of gate {letter}", (0, 1), (0, 1), ("share of steps below 0.1", "above 0.9"))
+    shut, opened = (Axis(f"share of steps {what}", Scale(0, 1), thousands) for what in ("below 0.1", "above 0.9"))
+    panel = Panel(shut, opened, *_PANEL)
     for number, layer in enumerate(found.layers):
         units = layer.units()
-        chart.dots(units[f"left_{letter}"].tolist(), units[f"right_{letter}"].tolist(), f"c{number % COLOURS}")
-    return chart
+        panel.dots(list(zip(units[f"left_{letter}"].tolist(), units[f"right_{letter}"].tolist(), strict=True)), number)
+    return Figure(f"gate {letter}, {opened.title}", f"saturation of gate {letter}", str(panel))
 
 
-def tau_chart(found: Inspection) -> _Chart:
+def tau_figure(found: Inspection) -> Figure:
     """How many units remember for how many characters, in halves of an octave from 1 character on."""
     taus = [np.log2(np.maximum(layer.units()["tau"], 1.0)) for layer in found.layers]
     top = min(max(2.0, math.ceil(2 * max(float(tau.max()) for tau in taus)) / 2), 14.0)
     edges = np.arange(0, top + 0.5, 0.5)
     counts = [np.histogram(np.minimum(tau, edges[-1] - 1e-6), edges)[0].tolist() for tau in taus]
-    room = (0, float(edges[-1])), (0, max(map(max, counts)) * 1.05)
-    chart = _Chart("memory of the units", *room, ("characters", "units"), x_tick=lambda octaves: f"{2**octaves:,.3g}")
+    x = Axis("memory in characters", Scale(0, float(edges[-1])), lambda octaves: f"{2**octaves:,.3g}")
+    y = Axis("units", Scale(0, max(map(max, counts)) * 1.05), thousands)
+    panel = Panel(x, y, *_PANEL)
     for number, heights in enumerate(counts):
-        chart.bars(edges.tolist(), heights, f"c{number % COLOURS}", (number, len(counts)))
-    return chart
-
-
-def memory_chart(memory: Sequence[Mapping[str, Any]], key: str, *, logarithmic: bool) -> _Chart | None:
-    """A curve per model: ``gradient`` as shares of its first value, or ``withheld``; None where there is nothing to draw."""
-    curves = []
-    for number, model in enumerate(memory):
-        ys = np.array(model.get(key) or [], dtype=np.float64)
-        lags = model["lags"] if key == "gradient" else model.get("withheld_lags") or range(1, len(ys) + 1)
-        if len(ys) > 1:
-            curves.append((number, list(lags), (ys / max(ys[0], 1e-30) if logarithmic else ys).tolist()))
-    if not curves:
-        return None
-    xs = (0.0, float(max(max(lags) for _, lags, _ in curves)))
-    if logarithmic:
-        lowest = min(min((y for y in ys if y > 0), default=1.0) for _, _, ys in curves)
-        interval = (max(min(lowest, 1e-2), 1e-8), max(max(ys) for _, _, ys in curves) * 1.1)
-        chart = _Chart("gradient", xs, interval, ("characters back", "share of the first"), logarithmic=True)
-    else:
-        top = max(max(ys) for _, _, ys in curves)
-        chart = _Chart("withheld", xs, (0.0, max(top * 1.05, 1e-3)), ("characters known", "rise, bits per character"))
-    for number, lags, ys in curves:
-        chart.line(lags, ys, f"c{number % COLOURS}")
-    return chart
+        panel.bars(edges.tolist(), heights, number, len(counts))
+    return Figure("how many units remember for how long", "memory of the units", str(panel))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn import UsageError, bookmark, files
 from charrnn.console import Console
-from charrnn.notation import SURPRISE_LEGEND, json_line, surprise_style, visible
+from charrnn.notation import json_line, visible
+from charrnn.palette import SURPRISE_LEGEND, surprise_style
 from charrnn.streaming import PIECE, Generation, Sample, Stream
 
 if TYPE_CHECKING:

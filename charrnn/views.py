@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charrnn import charts, inspection, prompts, report
+from charrnn import charts, colored, inspection, prompts, tables
 from charrnn.cells import Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.console import Console
@@ -45,16 +45,16 @@ class Asked:
 def of_states(asked: Asked, trained: Checkpoint, console: Console, curves: Sequence[Mapping[str, Any]] = ()) -> None:
     """Show what the network's states do over a text; ``curves`` are for the page."""
     files = {"svg": asked.svg, "npz": asked.npz, "html": asked.html}
-    tables = asked.units_only or not (asked.as_json or asked.colored_by or any(files.values()))
+    as_tables = asked.units_only or not (asked.as_json or asked.colored_by or any(files.values()))
     network = Network(trained.model, trained.weights)
     text = _text(asked, trained, network, console)
-    found = inspection.inspect(trained, network, text, search=tables or asked.as_json or asked.html is not None)
+    found = inspection.inspect(trained, network, text, search=as_tables or asked.as_json or asked.html is not None)
     for kind, path in files.items():
         if path is not None:
             inspection.write(path, _rendered(kind, found, asked.colored_by or "surprise", curves))
     if asked.as_json:
         console.product(json_line(found.to_json()))
-    elif tables:
+    elif as_tables:
         _show_tables(console, found, findings_only=asked.units_only)
     elif asked.colored_by and asked.svg is None:
         _show_colored(console, found.shown, *found.values(asked.colored_by))
@@ -105,7 +105,7 @@ def _rendered(kind: str, found: Inspection, colored_by: str, curves: Sequence[Ma
         from charrnn import page
 
         return page.render(found, inspection.history(found.trained.path), curves).encode()
-    return report.text_svg(found.shown, *found.values(colored_by)).encode()
+    return colored.text_svg(found.shown, *found.values(colored_by)).encode()
 
 
 def _show_tables(console: Console, found: Inspection, *, findings_only: bool) -> None:
@@ -114,14 +114,14 @@ def _show_tables(console: Console, found: Inspection, *, findings_only: bool) ->
     findings = [finding.to_json() for finding in found.findings]
     if not findings_only:
         layers = [layer.summary() for layer in found.layers]
-        console.table(report.layer_table(layers, framed=framed))
+        console.table(tables.layer_table(layers, framed=framed))
         if layers[0]["gates"]:
             console.product("\n")
-            console.table(report.gate_table(layers, framed=framed))
+            console.table(tables.gate_table(layers, framed=framed))
         findings = [finding for finding in findings if finding["real"]]
         console.product("\n")
     if findings:
-        console.table(report.finding_table(findings, framed=framed))
+        console.table(tables.finding_table(findings, framed=framed))
     else:
         console.say("charrnn: no unit follows a feature of this text better than chance; a longer text may show more")
     if real := [finding.name for finding in found.findings if finding.real]:
@@ -132,7 +132,7 @@ def _show_colored(console: Console, text: str, values: Sequence[float], title: s
     """On a terminal the coloured text, in a pipe a line per character: itself as JSON, a tab, its number."""
     console.say(f"charrnn: coloured by {title}")
     if console.stdout_is_terminal:
-        console.table(report.painted(text, values, signed))
+        console.table(colored.painted(text, values, signed))
     else:
         pairs = zip(text, values, strict=True)
         console.product("".join(f"{json.dumps(character, ensure_ascii=False)}\t{value:.6g}\n" for character, value in pairs))

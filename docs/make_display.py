@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rich.console import Console as RichConsole
 
-from charrnn.console import Console, LiveView
+from charrnn.console import Console
+from charrnn.live import LiveView
 
 ROOT = Path(__file__).parent.parent
 SHARE = 0.6

@@ -183,6 +183,7 @@ def serve() -> None:
     import charrnn.cli
     import charrnn.console
     import charrnn.corpus
+    import charrnn.live
     import charrnn.training  # noqa: F401
 
     living: set[int] = set()

@@ -43,7 +43,20 @@ FLOORS = [
         "bench",
         "reach",
     ],
-    ["notation", "report", "charts", "page", "console", "sampled", "conversation"],
+    [
+        "notation",
+        "palette",
+        "tables",
+        "plot",
+        "charts",
+        "colored",
+        "page",
+        "console",
+        "display",
+        "live",
+        "sampled",
+        "conversation",
+    ],
     ["views", "cli", "__main__"],
 ]
 THIRD_PARTY = [

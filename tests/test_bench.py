@@ -18,7 +18,8 @@ from charrnn import CharrnnError, bench
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
 from charrnn.device import choose_precision
-from charrnn.report import bench_heading, bench_table, three_digits
+from charrnn.notation import bench_heading, three_digits
+from charrnn.tables import bench_table
 
 Invoke = Callable[..., Any]
 PRECISIONS = ["fp32"] + ["bf16"] * (choose_precision("auto", torch.device("cpu")) == "bf16")

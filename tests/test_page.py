@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from charrnn import checkpoint, inspection, page
+from charrnn import charts, checkpoint, inspection, page
 from charrnn.cells import LayerTrace, Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig
@@ -33,6 +33,7 @@ MEMORY = [
         "gradient": [0.5 * 0.9**k for k in range(51)],
         "half_life": 6.6,
         "below_1_percent": 44,
+        "withheld_lags": list(range(1, 51)),
         "withheld": [2 * 0.8**k for k in range(50)],
         "smallest_within_1_percent": 21,
     },
@@ -143,10 +144,11 @@ def test_a_chart_is_left_out_where_there_is_nothing_to_draw() -> None:
         assert f'aria-label="{label}"' in whole
 
 
-def path_of(chart: object, style: str) -> list[tuple[float, float]]:
-    (d,) = re.findall(rf'<path class="line {style}" d="M([^"]+)"', page.Markup(chart))
-    pairs = [tuple(map(float, pair.split())) for pair in d.split("L")]
-    return [(x, y) for x, y in pairs]
+def lines_of(figure: page.Figure | None) -> list[list[tuple[float, float]]]:
+    """The points of every curve of a figure."""
+    assert figure is not None
+    lines = re.findall(r'<polyline points="([^"]+)"', figure.drawn)
+    return [[(float(x), float(y)) for x, y in (pair.split(",") for pair in line.split())] for line in lines]
 
 
 def test_the_loss_curve_is_drawn_to_scale_and_goes_on_from_where_a_run_went_back_to() -> None:
@@ -154,30 +156,41 @@ def test_the_loss_curve_is_drawn_to_scale_and_goes_on_from_where_a_run_went_back
         {"event": "step", "step": step, "bits_per_char": bits}
         for step, bits in ((0, 4.0), (50, 3.0), (80, 9.0), (60, 3.0), (100, 2.0))
     ]
-    chart = page.loss_chart([*events, {"event": "step", "step": 110, "bits_per_char": None}])
-    points = path_of(chart, "c0")
+    (points,) = lines_of(page.loss_figure([*events, {"event": "step", "step": 110, "bits_per_char": None}]))
     assert len(points) == 4  # of 80 training went back
     (x0, y0), (x1, y1), _, (x3, y3) = points
     assert (x1 - x0) / (x3 - x0) == pytest.approx(0.5, abs=1e-2)
     assert (y1 - y0) / (y3 - y0) == pytest.approx(0.5, abs=1e-2)
-    assert page.loss_chart([]) is None
-    assert page.loss_chart(events[:1]) is None
+    assert page.loss_figure([]) is None
+    assert page.loss_figure(events[:1]) is None
 
 
-def test_the_memory_curve_is_logarithmic_and_begins_at_one() -> None:
-    chart = page.memory_chart(MEMORY, "gradient", logarithmic=True)
-    (x0, y0), (x1, y1), *_, (x2, y2) = path_of(chart, "c0")
+def test_validation_is_a_curve_of_its_own_with_a_dot_per_evaluation() -> None:
+    events = [{"event": "step", "step": step, "bits_per_char": 3.0 - step / 100} for step in range(0, 101, 10)]
+    evaluated = [{"event": "eval", "step": step, "val_bits_per_char": 2.5} for step in (50, 100)]
+    figure = page.loss_figure([*events, *evaluated])
+    _, validation = lines_of(figure)
+    assert figure is not None
+    dots = re.findall(r"M([\d.]+) ([\d.]+)h0", figure.drawn)
+    assert [(float(x), float(y)) for x, y in dots] == validation
+
+
+def test_a_loss_of_nearly_nothing_has_an_axis_too() -> None:
+    events = [{"event": "step", "step": step, "bits_per_char": bits} for step, bits in ((0, 0.2), (1, 0.001), (2, 0.0))]
+    assert "NaN" not in page.Markup(page.loss_figure(events))
+
+
+def test_the_pages_memory_curves_are_those_of_the_picture() -> None:
+    gradient, withheld = page.memory_figures(MEMORY)
+    (x0, y0), (x1, y1), *_, (x2, y2) = lines_of(gradient)[0]
     assert (y2 - y0) / (y1 - y0) == pytest.approx((x2 - x0) / (x1 - x0), rel=0.1)  # an exponential is a straight line
-    assert path_of(chart, "c1")[0] == (x0, y0)
-    assert page.memory_chart([], "gradient", logarithmic=True) is None
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (0, 3000, [0, 1000, 2000, 3000]), (2.1, 3.4, [2.2, 2.4, 2.6, 2.8, 3.0, 3.2, 3.4])],
-)
-def test_ticks_are_round_numbers(low: float, high: float, expected: list[float]) -> None:
-    assert page._ticks(low, high) == pytest.approx(expected)
+    assert lines_of(gradient)[1][0] == (x0, y0)
+    left, top, width, height = page._PANEL
+    for figure, curves in ((gradient, charts.gradient_curves(MEMORY)), (withheld, charts.withheld_curves(MEMORY))):
+        for line, curve in zip(lines_of(figure), curves.curves, strict=True):
+            expected = [(left + x * width, top + (1 - y) * height) for piece in curves.placed(curve) for x, y in piece]
+            np.testing.assert_allclose(line, expected, atol=0.051)
+    assert page.memory_figures([]) == []
 
 
 # -- in a browser -----------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from conftest import FABLES
 from charrnn import sampled
 from charrnn.config import SampleConfig
 from charrnn.console import Console
-from charrnn.notation import surprise_style
+from charrnn.palette import surprise_style
 from charrnn.request import SampleRequest
 from charrnn.streaming import Generation
 

@@ -78,7 +78,7 @@ def run(arguments: list[str], results: Path) -> None:
     clock = Clock()
     import torch
 
-    from charrnn import advice, cli, console, corpus, model, optimizer, training
+    from charrnn import advice, cli, corpus, live, model, optimizer, training
     from charrnn.rundir import RunDirectory
 
     for owner, name, part in (
@@ -95,7 +95,7 @@ def run(arguments: list[str], results: Path) -> None:
         (training.Trainer, "snapshot", "saving"),
         (RunDirectory, "save", "saving"),
         (RunDirectory, "log", "log"),
-        (console.TrainingView, "show", "display"),
+        (live.TrainingView, "show", "display"),
     ):
         clock.around(owner, name, part)
     sys.argv[1:] = arguments
