@@ -693,10 +693,10 @@ def score(
     import numpy as np
 
     from charrnn import checkpoint as checkpoints
-    from charrnn import corpus, notation, rundir, scoring, tables
+    from charrnn import notation, reading, rundir, scoring, tables
     from charrnn.cells import Network
 
-    paths = corpus.text_files(files)
+    paths = reading.text_files(files)
     trained = checkpoints.read(rundir.resolve(checkpoint))
     with np.errstate(over="ignore", invalid="ignore"):
         network = Network(trained.model, trained.weights)
@@ -715,7 +715,7 @@ def score(
 
     try:
         for path in paths:
-            blocks, tally = corpus.code_points(path, level=trained.vocabulary.level, encoding=config.encoding), scorer.tally()
+            blocks, tally = reading.code_points(path, level=trained.vocabulary.level, encoding=config.encoding), scorer.tally()
             if by_line or rank:
                 pieces = scorer.lines(blocks)
             else:
@@ -770,12 +770,12 @@ def next_character(
     import numpy as np
 
     from charrnn import checkpoint as checkpoints
-    from charrnn import notation, prompts, rundir, scoring, tables
+    from charrnn import given, notation, rundir, scoring, tables
     from charrnn.cells import Network
 
-    text = prompts.given(prompt, None, "PROMPT")
+    text = given.text(prompt, None, "PROMPT")
     trained = checkpoints.read(rundir.resolve(checkpoint))
-    text = prompts.known(text, trained.vocabulary, console.warn)
+    text = given.known(text, trained.vocabulary, console.warn)
     with np.errstate(over="ignore", invalid="ignore"):
         found = scoring.next_characters(Network(trained.model, trained.weights), trained.vocabulary, text)
     shown = found[: config.top]

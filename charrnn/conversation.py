@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charrnn import CharrnnError, UsageError, escapes
+from charrnn import CharrnnError, UsageError
 from charrnn.config import temperatures
 from charrnn.console import Console
+from charrnn.given import unescaped
 from charrnn.sampled import Output, Shown, interruptible
 from charrnn.streaming import Generation, Start, Stream
 
@@ -37,7 +38,7 @@ def converse(generation: Generation, console: Console, shown: Shown, corpus: Cor
                 place = _obey(line, place, generation)
                 continue
             text = line.removeprefix("/") if line.startswith("//") else line
-            text = generation.known(escapes.decode(text, "stdin") if generation.request.escapes else text)
+            text = generation.known(unescaped(text, "stdin") if generation.request.escapes else text)
         except CharrnnError as error:
             console.error(str(error))
             continue

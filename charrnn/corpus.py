@@ -1,14 +1,9 @@
-"""Text files to ids, and ids to the batches of truncated back-propagation through time."""
+"""The corpus: text files as ids, with a part kept for validation."""
 
 from __future__ import annotations
 
-import codecs
-import contextlib
-import gzip
 import hashlib
-import sys
 import tempfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +12,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import CharrnnError, UsageError
+from charrnn import CharrnnError, files, reading
+from charrnn.reading import ADVICE, STDIN
 from charrnn.vocabulary import CODE_POINTS, Vocabulary, id_dtype
 
-STDIN = "-"
-
-ADVICE = "try --encoding latin-1, or --level byte"
-BLOCK_BYTES = 1 << 16  # Small enough that a block's intermediate arrays stay in the cache: twice as fast as 1 << 21.
 IN_MEMORY_BYTES = 1 << 26
 """Ids that need more than this live in a temporary memory-mapped file."""
-
-_BOMS = (  # UTF-32's little-endian mark begins with UTF-16's, so it is looked for first.
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
 @dataclass(frozen=True)
@@ -62,7 +46,7 @@ class Corpus:
         return 0 if self.vocabulary.unknown is None else int(np.count_nonzero(self.ids == self.vocabulary.unknown))
 
     def facts(self) -> dict[str, Any]:
-        """What a checkpoint tells about its corpus; no path."""
+        """What a checkpoint says about its corpus, without paths."""
         return {"corpus": self.name, "corpus_bytes": self.bytes_read, "corpus_sha256": self.sha256}
 
 
@@ -71,31 +55,8 @@ def corpus_name(paths: Sequence[str]) -> str:
     if paths[0] == STDIN:
         return "stdin"
     path = Path(paths[0])
-    name = path.resolve().name if _is_directory(paths[0]) else Path(path.name.removesuffix(".gz")).stem
+    name = path.resolve().name if reading.is_directory(paths[0]) else Path(path.name.removesuffix(".gz")).stem
     return name or "corpus"
-
-
-def _is_directory(path: str) -> bool:
-    try:
-        return Path(path).is_dir()
-    except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
-        raise CharrnnError(f"{path}: {getattr(error, 'strerror', error)}") from error
-
-
-def text_files(paths: Sequence[str]) -> list[str]:
-    """``paths`` with each directory replaced by its ``*.txt`` files, sorted; `CharrnnError` if it has none."""
-    files: list[str] = []
-    for path in paths:
-        if path != STDIN and _is_directory(path):
-            found = sorted(str(entry) for entry in Path(path).glob("*.txt") if entry.is_file())
-            if not found:
-                raise CharrnnError(f"{path}: the directory holds no *.txt file; name the files to read")
-            files += found
-        else:
-            files.append(path)
-    if files.count(STDIN) > 1:
-        raise UsageError("- (standard input) can be read once, not twice")
-    return files
 
 
 def read_corpus(
@@ -124,20 +85,20 @@ def read_corpus(
         UsageError: the encoding is not a text encoding this Python knows.
     """
     if encoding is not None:
-        _check_encoding(encoding)
-    files = text_files(paths)
+        reading.check_encoding(encoding)
+    names = reading.text_files(paths)
     with _BlockStore() as store:
-        read = _read_files(files, store, level, encoding, advice, counted=min_count > 1)
+        read = _read_files(names, store, level, encoding, advice, counted=min_count > 1)
         characters = store.characters
         if characters < 2:
             what = "holds no text" if characters == 0 else "holds a single character"
-            raise CharrnnError(f"{', '.join(files)[:200]}: {what}; at least 2 characters are needed")
+            raise CharrnnError(f"{', '.join(names)[:200]}: {what}; at least 2 characters are needed")
         if vocabulary is None:
             present = np.flatnonzero(read.counts)
             occurrences = dict(zip(present.tolist(), read.counts[present].tolist(), strict=True))
             vocabulary = Vocabulary("byte") if level == "byte" else Vocabulary.from_counts(occurrences, min_count)
         if vocabulary.size == 1:
-            raise CharrnnError(f"{', '.join(files)[:200]}: no character occurs {min_count} times; lower --min-count")
+            raise CharrnnError(f"{', '.join(names)[:200]}: no character occurs {min_count} times; lower --min-count")
         ids = store.encoded(vocabulary)
     held_out = int(characters * val_fraction)
     return Corpus(
@@ -154,9 +115,9 @@ def read_corpus(
 
 @dataclass(frozen=True)
 class _Read:
-    """What reading the files found: the raw bytes' number and digest, and how often each code point or byte occurs.
+    """What reading the files found: the number and digest of the raw bytes, and how often each code point or byte occurs.
 
-    Where nobody asked to have them counted, 1 may stand for any number of occurrences.
+    Unless occurrences were to be counted, 1 may stand for any number of them.
     """
 
     size: int
@@ -165,7 +126,7 @@ class _Read:
 
 
 def _read_files(
-    files: Sequence[str], store: _BlockStore, level: str, encoding: str | None, advice: str, *, counted: bool
+    names: Sequence[str], store: _BlockStore, level: str, encoding: str | None, advice: str, *, counted: bool
 ) -> _Read:
     digest, size, last_code = hashlib.sha256(), 0, -1
     counts = np.zeros(CODE_POINTS if level == "char" else 256, dtype=np.int64)
@@ -176,113 +137,23 @@ def _read_files(
         if counted or codes.dtype != np.uint8:
             found = np.bincount(codes)
             counts[: len(found)] += found
-        elif new := set(codes.tobytes().translate(None, seen)):  # Dropping what is known is four times as fast as counting.
+        elif new := set(codes.tobytes().translate(None, seen)):  # Dropping known ones is four times as fast as counting.
             seen.extend(new)
             counts[list(new)] += 1
         store.append(codes)
 
-    for path in files:
-        if level == "char":
-            if last_code not in (-1, 10):
-                keep(np.array([10], dtype=np.uint8))
-                last_code = 10
-            decoded = _decoded(_blocks(path), path, encoding, advice)
-        else:
-            decoded = ((block, np.frombuffer(block, dtype=np.uint8)) for block in _blocks(path))
-        try:
-            for raw, codes in decoded:
+    for path in names:
+        if level == "char" and last_code not in (-1, 10):
+            keep(np.array([10], dtype=np.uint8))
+            last_code = 10
+        with files.guard(path):
+            for raw, codes in reading.pieces(path, level=level, encoding=encoding, advice=advice):
                 digest.update(raw)
                 size += len(raw)
                 if len(codes):
                     last_code = int(codes[-1])
                     keep(codes)
-        except OSError as error:
-            raise CharrnnError(f"{path}: {error.strerror or error}") from error
     return _Read(size, digest.hexdigest(), counts)
-
-
-def code_points(path: str, *, level: str = "char", encoding: str | None = None) -> Iterator[NDArray[Any]]:
-    """The code points of one text file, ``.gz`` file or ``-``, line ends as LF, in blocks as they arrive (the raw bytes at
-    level ``byte``).
-
-    Errors are those of `read_corpus`.
-    """
-    if encoding is not None:
-        _check_encoding(encoding)
-    try:
-        if level == "byte":
-            yield from (np.frombuffer(block, dtype=np.uint8) for block in _blocks(path))
-        else:
-            yield from (codes for _, codes in _decoded(_blocks(path), path, encoding, "try --encoding latin-1") if len(codes))
-    except OSError as error:
-        raise CharrnnError(f"{path}: {error.strerror or error}") from error
-
-
-def _check_encoding(encoding: str) -> None:
-    try:
-        known = codecs.lookup(encoding)
-        "".encode(known.name)
-    except (LookupError, ValueError) as error:
-        raise UsageError(f"--encoding: {encoding!r} is no text encoding that Python knows (try utf-8, latin-1)") from error
-
-
-def _open(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
-    if path == STDIN:
-        if sys.stdin is None:
-            raise CharrnnError("stdin is closed; name a file")
-        return contextlib.nullcontext(sys.stdin.buffer)
-    try:
-        return gzip.open(path) if path.endswith(".gz") else open(path, "rb")  # type: ignore[return-value] # GzipFile reads alike
-    except (OSError, ValueError) as error:
-        raise CharrnnError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _blocks(path: str) -> Iterator[bytes]:
-    with _open(path) as source:
-        try:
-            # What a pipe has by now comes at once: whoever scores the lines of a log that grows waits for no full block.
-            while block := source.read1(BLOCK_BYTES):  # type: ignore[attr-defined] # all that `_open` returns have it
-                yield block
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise CharrnnError(f"{path}: not a whole gzip file ({error})") from error
-
-
-def _decoded(blocks: Iterator[bytes], path: str, encoding: str | None, advice: str) -> Iterator[tuple[bytes, NDArray[Any]]]:
-    """Each raw block with the code points it completes, line ends as LF."""
-    decoder: codecs.IncrementalDecoder | None = None
-    consumed, held = 0, ""  # ``held``: a CR whose LF may stand in the next block
-    name = encoding or "utf-8"
-    raw = b""
-    while True:
-        raw = next(blocks, b"")
-        unmarked = raw
-        if decoder is None:
-            if encoding is None:
-                name = next((codec for mark, codec in _BOMS if raw.startswith(mark)), "utf-8")
-            if codecs.lookup(name).name == "utf-8":
-                unmarked = raw.removeprefix(codecs.BOM_UTF8)
-                consumed = len(raw) - len(unmarked)
-            decoder = codecs.getincrementaldecoder(name)()
-        pending = len(decoder.getstate()[0])
-        try:
-            text = held + decoder.decode(unmarked, final=not raw)
-        except UnicodeDecodeError as error:
-            where = consumed - pending + error.start
-            raise CharrnnError(f"{path}: byte {where} is not valid {name.upper()} text; {advice}") from error
-        except UnicodeError as error:
-            raise CharrnnError(f"{path}: not valid {name} text ({error}); {advice}") from error
-        consumed += len(unmarked)
-        held = ""
-        if raw and text.endswith("\r"):
-            text, held = text[:-1], "\r"
-        if "\r" in text:
-            text = text.replace("\r\n", "\n").replace("\r", "\n")
-        if text.isascii():
-            yield raw, np.frombuffer(text.encode("ascii"), dtype=np.uint8)
-        else:
-            yield raw, np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
-        if not raw:
-            return
 
 
 class _BlockStore:
@@ -343,75 +214,3 @@ class _BlockStore:
                 np.take(vocabulary.table, block, out=part)
             position += len(block)
         return ids
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One chunk of every column of a group: ``inputs`` and ``targets`` (N, T), the targets one character ahead.
-
-    ``rows`` says where in a state of all columns these N are, ``first`` that the chunk opens an epoch, where all hidden states
-    are zero again.
-    """
-
-    inputs: NDArray[Any]
-    targets: NDArray[Any]
-    rows: slice
-    epoch: int
-    first: bool
-
-
-class Streams:
-    """The training text as G groups of N parallel columns, cut into chunks of T characters: a pure function of the step.
-
-    The groups take turns, a step each: step s reads a chunk of every column of group s mod G. Neighbours in the text are in
-    different groups, so each group reads from all over it, and a few steps in a row read G times as many places as one.
-
-    Epoch e begins at an offset drawn from (seed, e), so that chunk borders fall elsewhere each time; chunk k of
-    a column continues its chunk k - 1. A text too short for ``batch_size`` columns of at least four chunks
-    gets fewer groups, then fewer columns, then shorter chunks. All columns are of the same whole number of chunks; what is
-    left of the text stays unread in that epoch, which with many short columns may be a tenth of it.
-    """
-
-    def __init__(self, ids: NDArray[Any], batch_size: int, bptt: int, seed: int, groups: int = 1) -> None:
-        """``ids`` (C,) with C >= 2; ``batch_size``, ``bptt`` and ``groups`` are upper bounds."""
-        transitions = len(ids) - 1
-        if transitions < 1:
-            raise CharrnnError("a text of at least 2 characters is needed")
-        self.bptt = min(bptt, max(1, transitions // 4))
-        self.batch_size = min(batch_size, max(1, transitions // (4 * self.bptt)))
-        self.groups = min(groups, max(1, transitions // (4 * self.bptt * self.batch_size)))
-        self._ids, self._seed = ids, seed
-        # Up to T - 1 characters are set aside, so that there is room for an offset.
-        per_column = max(1, (transitions - self.bptt + 1) // (self.columns * self.bptt))
-        self.chunks_per_epoch = per_column * self.groups
-        self._column = per_column * self.bptt
-        self._slack = transitions - self.columns * self._column
-
-    @property
-    def columns(self) -> int:
-        """How many there are in all groups, G x N."""
-        return self.groups * self.batch_size
-
-    @property
-    def characters_per_step(self) -> int:
-        """How many characters one batch predicts, N x T."""
-        return self.batch_size * self.bptt
-
-    def offset(self, epoch: int) -> int:
-        """Where column 0 of ``epoch`` begins."""
-        return int(np.random.default_rng((self._seed, epoch)).integers(self._slack + 1))
-
-    def batch(self, step: int) -> Batch:
-        """The batch of ``step`` = 0, 1, 2, ..."""
-        epoch, within = divmod(step, self.chunks_per_epoch)
-        chunk, group = divmod(within, self.groups)
-        start = self.offset(epoch) + group * self._column + chunk * self.bptt
-        apart = self.groups * self._column
-        end = start + (self.batch_size - 1) * apart + self.bptt
-        texts = np.lib.stride_tricks.as_strided(
-            self._ids[start : end + 1],
-            shape=(self.batch_size, self.bptt + 1),
-            strides=(apart * self._ids.itemsize, self._ids.itemsize),
-            writeable=False,
-        )
-        return Batch(texts[:, :-1], texts[:, 1:], slice(group, None, self.groups), epoch, within == 0)

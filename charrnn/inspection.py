@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import CharrnnError, UsageError, features, files, prompts
+from charrnn import CharrnnError, UsageError, features, files
 from charrnn.cells import Array, LayerTrace, Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import GATES, ModelConfig
 from charrnn.drawing import Drawing, Sampler
 from charrnn.features import Finding
 from charrnn.generate import generate, opening, prime
+from charrnn.given import text_of
 from charrnn.hidden import Reading, Statistics
 from charrnn.rundir import LOG
 from charrnn.vocabulary import Vocabulary
@@ -158,7 +159,7 @@ def given(data: bytes, trained: Checkpoint, network: Network, name: str = "the t
     if vocabulary.level == "byte":
         ids, characters = np.frombuffer(data, dtype=np.uint8), data.decode("latin-1")
     else:
-        characters, changed = vocabulary.plain(prompts.text_of(data, name))
+        characters, changed = vocabulary.plain(text_of(data, name))
         ids = vocabulary.encode(characters)
     if not len(ids):
         raise CharrnnError(f"{name}: empty; leave it out to inspect 2,000 generated characters")

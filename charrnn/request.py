@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import CharrnnError, UsageError, escapes, prompts
+from charrnn import CharrnnError, UsageError, given
 from charrnn.config import Interval, ModelConfig, SampleConfig
 from charrnn.drawing import Drawing
+from charrnn.reading import STDIN
 from charrnn.stopping import Ending, Stops
 from charrnn.vocabulary import Vocabulary
 
@@ -40,8 +41,8 @@ class SampleRequest:
 
     def typed(self, text: str, option: str) -> str:
         """The text that an option's value stands for; every option follows this one rule."""
-        text = prompts.literal(text, option)
-        return escapes.decode(text, option) if self.escapes else text
+        text = given.literal(text, option)
+        return given.unescaped(text, option) if self.escapes else text
 
     def read_stops(self) -> list[str]:
         """The stop texts; `UsageError` if one is empty."""
@@ -63,19 +64,19 @@ class SampleRequest:
 
         `UsageError` for more than one source; `CharrnnError` if it can't be read or holds no prompt.
         """
-        if sum(given is not None for given in (self.prompt, self.prompt_file, self.prompts)) > 1:
+        if sum(source is not None for source in (self.prompt, self.prompt_file, self.prompts)) > 1:
             raise UsageError("--prompt, --prompt-file or --prompts: give one, not more")
         if self.prompts is not None:
-            text = prompts.read(self.prompts)
+            text = given.read(self.prompts)
             if not text:
-                name = "stdin" if str(self.prompts) == prompts.STDIN else self.prompts
+                name = "stdin" if str(self.prompts) == STDIN else self.prompts
                 raise CharrnnError(f"{name}: holds no prompt; write one on each line")
             lines = text.removesuffix("\n").split("\n")
-            return [escapes.decode(line, "--prompts") if self.escapes else line for line in lines]
+            return [given.unescaped(line, "--prompts") if self.escapes else line for line in lines]
         if self.prompt_file is not None:
-            return [prompts.read(self.prompt_file)]
-        if self.prompt == prompts.STDIN:
-            return [prompts.given(prompts.STDIN, None, "--prompt")]
+            return [given.read(self.prompt_file)]
+        if self.prompt == STDIN:
+            return [given.text(STDIN, None, "--prompt")]
         return [self.typed(self.prompt or "", "--prompt")]
 
 

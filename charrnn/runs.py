@@ -15,6 +15,7 @@ from charrnn import CharrnnError, UsageError, checkpoint, corpus, recipe, rundir
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TrainConfig, option_name
 from charrnn.corpus import Corpus
+from charrnn.reading import STDIN
 from charrnn.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def command(asked: Asked, prepared: Prepared) -> str:
     if asked.out is not None:
         words += ["--out", str(asked.out)]
     # A file's name may begin with a dash.
-    words += ["--"] * any(path.startswith("-") and path != corpus.STDIN for path in asked.corpus)
+    words += ["--"] * any(path.startswith("-") and path != STDIN for path in asked.corpus)
     return shlex.join([*words, *asked.corpus])
 
 
@@ -169,7 +170,7 @@ def _paths(asked: Asked, previous: Checkpoint) -> list[str]:
         raise CharrnnError(
             f"{previous.path}: doesn't say which text it was trained on; name it: charrnn train TEXT --resume RUN"
         )
-    if corpus.STDIN in paths and not asked.corpus:
+    if STDIN in paths and not asked.corpus:
         raise UsageError("the run read its text from stdin or a pipe; name the text again: charrnn train TEXT --resume RUN")
     return paths
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import checkpoint, prompts, rundir
+from charrnn import checkpoint, given, rundir
 from charrnn.cells import Array, Network
 from charrnn.drawing import BatchSampler, Sampler, generator
 from charrnn.generate import Completion, Steps, complete, generate, opening, read
@@ -115,7 +115,7 @@ class Generation:
 
     def known(self, text: str) -> str:
         """``text`` in characters that the network knows, with a warning about those that were replaced."""
-        return prompts.known(text, self.vocabulary, self._warn)
+        return given.known(text, self.vocabulary, self._warn)
 
     def stream(self, index: int = 0, *, kept: bool = False) -> Stream:
         """Sample ``index`` as it comes, drawn alone."""

@@ -24,12 +24,13 @@ from charrnn import CharrnnError, UsageError, advice, gradients
 from charrnn.cells import Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import MANY, ModelConfig, TrainConfig
-from charrnn.corpus import Corpus, Streams
+from charrnn.corpus import Corpus
 from charrnn.device import autocast, choose_device, choose_precision, prepare
 from charrnn.drawing import Drawing, Sampler
 from charrnn.generate import generate, opening, prime
 from charrnn.model import CharRNN
 from charrnn.optimizer import Optimizer
+from charrnn.streams import Streams
 from charrnn.vocabulary import Vocabulary
 from charrnn.workers import Workers, choose_workers
 

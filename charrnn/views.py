@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charrnn import charts, colored, inspection, prompts, tables
+from charrnn import charts, colored, given, inspection, tables
 from charrnn.cells import Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.console import Console
@@ -34,7 +34,7 @@ class Asked:
     @functools.cached_property
     def data(self) -> bytes | None:
         """The bytes of the text, read once; None where none was given."""
-        return None if self.text is None and self.file is None else prompts.data(self.text, self.file)
+        return None if self.text is None and self.file is None else given.data(self.text, self.file)
 
     @property
     def name(self) -> str:
@@ -66,14 +66,14 @@ def of_memory(
     """Show how far back the networks remember and what their final states hold; the memory curves."""
     from charrnn import reach
 
-    text = prompts.text_of(asked.data or b"", asked.name) if memory else ""
-    probe = prompts.given(contribution, None, "--contribution")
+    text = given.text_of(asked.data or b"", asked.name) if memory else ""
+    probe = given.text(contribution, None, "--contribution")
     if memory and not text:
         console.say(f"charrnn: no text given; reading {reach.GENERATED:,} characters that the first network generates")
         text = reach.generated(networks[0])
     curves, contributions = [], []
     for trained, label in zip(networks, labels([trained.path for trained in networks]), strict=True):
-        known = functools.partial(prompts.known, vocabulary=trained.vocabulary, warn=console.warn, what="the text")
+        known = functools.partial(given.known, vocabulary=trained.vocabulary, warn=console.warn, what="the text")
         if memory:
             curves.append(reach.remembered(trained, known(text)).to_json(label))
         if contribution is not None:
@@ -94,7 +94,7 @@ def _text(asked: Asked, trained: Checkpoint, network: Network, console: Console)
     if asked.data is None:
         return inspection.generated(trained, network)
     text, changed = inspection.given(asked.data, trained, network, asked.name)
-    prompts.tell(changed, console.warn, "the text")
+    given.tell(changed, console.warn, "the text")
     return text
 
 

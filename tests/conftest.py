@@ -23,6 +23,9 @@ FABLES = ROOT / "checkpoints" / "fables"
 """The network that comes along."""
 
 
+Put = Callable[[str, bytes], str]
+
+
 class Stream(io.StringIO):
     """A text stream that says whether it is a terminal."""
 
@@ -41,6 +44,17 @@ class Result:
     code: int
     stdout: str
     stderr: str
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Put:
+    """Write a file and return its path."""
+
+    def write(name: str, data: bytes) -> str:
+        (tmp_path / name).write_bytes(data)
+        return str(tmp_path / name)
+
+    return write
 
 
 @pytest.fixture(scope="module")

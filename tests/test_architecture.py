@@ -21,8 +21,8 @@ PACKAGE = ROOT / "charrnn"
 
 # A module imports modules of lower floors, and those of its own floor that stand before it.
 FLOORS = [
-    ["__init__", "config", "recipe", "completion", "files", "escapes"],
-    ["vocabulary", "corpus", "cells", "tensorfile", "checkpoint", "rundir", "bookmark", "prompts"],
+    ["__init__", "config", "recipe", "completion", "files"],
+    ["vocabulary", "reading", "corpus", "streams", "given", "cells", "tensorfile", "checkpoint", "rundir", "bookmark"],
     [
         *["filters", "stopping", "drawing", "generate", "request", "streaming", "copied"],
         *["scoring", "hidden", "advice", "features", "inspection"],

@@ -30,7 +30,7 @@ import crash
 import torch
 from small_runs import Store, trainer_of
 
-from charrnn import CharrnnError, checkpoint, corpus, runs, training
+from charrnn import CharrnnError, checkpoint, corpus, reading, rundir, runs, training
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
 from charrnn.corpus import read_corpus
@@ -255,7 +255,7 @@ def test_too_little_memory_is_one_line_that_says_what_to_try(
         raise error
 
     monkeypatch.setattr(runs, "begin", fail)
-    monkeypatch.setattr(checkpoint, "resolve", fail)
+    monkeypatch.setattr(rundir, "resolve", fail)
     result = invoke(*arguments)
     assert result.code == 1
     assert "not enough memory" in one_line(result.stderr)
@@ -688,9 +688,9 @@ def test_a_file_that_changes_while_it_is_read_is_what_was_read_of_it(
 ) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"0123456789\n" * 200)
-    monkeypatch.setattr(corpus, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 64)
     monkeypatch.setattr(corpus, "IN_MEMORY_BYTES", memory)
-    real, seen = corpus._blocks, []
+    real, seen = reading.blocks, []
 
     def changing(name: str) -> Iterator[bytes]:
         for block in real(name):
@@ -703,7 +703,7 @@ def test_a_file_that_changes_while_it_is_read_is_what_was_read_of_it(
                     os.truncate(path, 400)
             yield block
 
-    monkeypatch.setattr(corpus, "_blocks", changing)
+    monkeypatch.setattr(reading, "blocks", changing)
     read = read_corpus([str(path)], level=level)
     data = b"".join(seen)
     assert (read.bytes_read, len(read.ids)) == (len(data), len(data))

@@ -17,9 +17,9 @@ from small_runs import DROPOUT, KERNELS, PLAIN, Clock, Store, corpus_of, only, r
 from charrnn import checkpoint, device, training
 from charrnn.cells import Network
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.corpus import Streams
 from charrnn.model import CharRNN
 from charrnn.soap import BETAS as SOAP_BETAS
+from charrnn.streams import Streams
 from charrnn.training import Trainer, evaluate
 from charrnn.workers import Workers
 

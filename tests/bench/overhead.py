@@ -78,7 +78,7 @@ def run(arguments: list[str], results: Path) -> None:
     clock = Clock()
     import torch
 
-    from charrnn import advice, cli, corpus, live, model, optimizer, training
+    from charrnn import advice, cli, live, model, optimizer, streams, training
     from charrnn.rundir import RunDirectory
 
     for owner, name, part in (
@@ -87,7 +87,7 @@ def run(arguments: list[str], results: Path) -> None:
         (optimizer.Optimizer, "take_gradients", "optimizer"),
         (optimizer.Optimizer, "step", "optimizer"),
         (torch.nn.utils, "clip_grad_norm_", "clipping"),
-        (corpus.Streams, "batch", "batches, dropout"),
+        (streams.Streams, "batch", "batches, dropout"),
         (model.CharRNN, "dropout_masks", "batches, dropout"),
         (training, "evaluate", "validation"),
         (advice, "measure", "statistics"),
