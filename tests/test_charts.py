@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from charrnn import charts
+from charrnn import charts, palette
 from charrnn.plot import Axis, Curves, Scale
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -166,3 +166,9 @@ def test_the_svgs_bars_are_in_proportion():
     svg = ElementTree.fromstring(charts.memory_svg([], HELD))
     heights = [float(bar.get("height")) for bar in svg.iter(f"{SVG}rect")]
     assert heights == pytest.approx([46 * share / 0.6 for one in HELD for share in one["contribution"]], abs=0.01)
+
+
+def test_every_colour_of_the_svg_is_one_of_the_palettes():
+    """`test_palette` shows that these contrast with light and dark pages."""
+    text = charts.memory_svg([memory(str(decay), decay / 10) for decay in range(3, 9)], HELD)
+    assert set(re.findall("#[0-9a-f]{6}", text)) == {palette.GREY, *(series.ink for series in palette.SERIES)}
