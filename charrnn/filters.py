@@ -1,7 +1,7 @@
-"""What turns logits into the distribution that is drawn from: one pure function per filter.
+"""The filters that turn logits into the distribution that is drawn from: one pure function each.
 
-Each takes logits (..., V), so one stream (V,) or many (N, V), leaves them alone and returns new ones; what may not be drawn is
--inf. `charrnn.drawing` composes them in the order in which they stand here.
+Each takes logits (..., V), those of one stream (V,) or of many (N, V), and returns new ones; -inf marks a symbol that can't
+be drawn. `charrnn.drawing` applies them in the order in which they stand here. Settings out of range raise `UsageError`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ Logits = NDArray[Any]
 
 
 def penalize_repetition(logits: Logits, repeated: NDArray[np.bool_], penalty: float) -> Logits:
-    """Make what is ``repeated`` (..., V) less likely by a ``penalty`` above 1, likelier by one below: positive logits are
-    divided by it (Keskar et al. 2019), negative ones multiplied, so that they too move in its direction.
+    """Make ``repeated`` symbols (..., V) less likely by a ``penalty`` above 1, or likelier by one below 1.
+
+    Positive logits are divided by it (Keskar et al. 2019); negative ones are multiplied, so that they move the same way.
     """
     if not (penalty > 0 and math.isfinite(penalty)):
         raise UsageError(f"repetition_penalty must be a number above 0, not {penalty}")
@@ -28,7 +29,7 @@ def penalize_repetition(logits: Logits, repeated: NDArray[np.bool_], penalty: fl
 
 
 def add_bias(logits: Logits, bias: NDArray[Any]) -> Logits:
-    """Add ``bias`` (V,), numbers or -inf, which bans."""
+    """Add ``bias`` (V,); -inf bans a symbol."""
     if not (bias < math.inf).all():
         raise UsageError("bias must be numbers or -inf")
     biased: Logits = logits + bias
@@ -36,14 +37,14 @@ def add_bias(logits: Logits, bias: NDArray[Any]) -> Logits:
 
 
 def apply_temperature(logits: Logits, temperature: float) -> Logits:
-    """Divide by ``temperature``, any number above 0; below 1 sharpens, above 1 flattens."""
+    """Divide by ``temperature`` > 0: below 1 it sharpens the distribution, above 1 it flattens it."""
     if not (temperature > 0 and math.isfinite(temperature)):
         raise UsageError(f"temperature must be a number above 0, not {temperature}")
     return logits / temperature
 
 
 def keep_top_k(logits: Logits, k: int) -> Logits:
-    """Keep the ``k`` >= 1 largest. Ties are broken by index, so never more than k stay."""
+    """Keep the ``k`` >= 1 largest; among equal ones those of the lowest ids, so that never more than k stay."""
     if k < 1:
         raise UsageError(f"top_k must be at least 1, not {k}")
     if k >= logits.shape[-1]:
@@ -53,8 +54,8 @@ def keep_top_k(logits: Logits, k: int) -> Logits:
 
 
 def keep_typical(logits: Logits, p: float) -> Logits:
-    """Keep the symbols whose information is nearest to the entropy, as few as reach probability ``p`` in (0, 1]
-    (locally typical sampling, Meister et al. 2023).
+    """Keep the fewest symbols that reach probability ``p`` in (0, 1], taking first those whose information is nearest to
+    the entropy (locally typical sampling, Meister et al. 2023).
     """
     if not 0 < p <= 1:
         raise UsageError(f"typical must be above 0 and at most 1, not {p}")
@@ -67,7 +68,7 @@ def keep_typical(logits: Logits, p: float) -> Logits:
 
 
 def keep_top_p(logits: Logits, p: float) -> Logits:
-    """Keep the likeliest symbols, as few as reach probability ``p`` in (0, 1] (nucleus sampling, Holtzman et al. 2020)."""
+    """Keep the fewest symbols that reach probability ``p`` in (0, 1], likeliest first (nucleus, Holtzman et al. 2020)."""
     if not 0 < p <= 1:
         raise UsageError(f"top_p must be above 0 and at most 1, not {p}")
     if p == 1:
@@ -76,7 +77,7 @@ def keep_top_p(logits: Logits, p: float) -> Logits:
 
 
 def keep_min_p(logits: Logits, p: float) -> Logits:
-    """Keep the symbols at least ``p`` in [0, 1] times as likely as the likeliest (Nguyen et al. 2024)."""
+    """Keep the symbols that are at least ``p`` in [0, 1] times as likely as the likeliest (Nguyen et al. 2024)."""
     if not 0 <= p <= 1:
         raise UsageError(f"min_p must be at least 0 and at most 1, not {p}")
     if p == 0:
@@ -85,7 +86,7 @@ def keep_min_p(logits: Logits, p: float) -> Logits:
 
 
 def softmax(logits: Logits) -> NDArray[np.float64]:
-    """The probabilities of ``logits`` (..., V) in float64."""
+    """The probabilities (..., V) of ``logits`` (..., V), in float64."""
     weights = np.asarray(logits, dtype=np.float64)
     weights = np.exp(weights - weights.max(axis=-1, keepdims=True))
     probabilities: NDArray[np.float64] = weights / weights.sum(axis=-1, keepdims=True)
@@ -93,7 +94,7 @@ def softmax(logits: Logits) -> NDArray[np.float64]:
 
 
 def _up_to(logits: Logits, probabilities: NDArray[np.float64], order: NDArray[np.intp], p: float) -> Logits:
-    """Keep the symbols that come first in ``order`` (..., V), as few as reach probability ``p``, at least one."""
+    """Keep the fewest symbols, at least one, that reach probability ``p``, taken in ``order`` (..., V)."""
     # A symbol stays while the mass before it is below p: the one that crosses p is kept.
     reached = np.cumsum(np.take_along_axis(probabilities, order, axis=-1), axis=-1)[..., :-1] >= p
     rest, kept = order[..., 1:], logits.copy()

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 
 class Stops:
-    """Several stop texts, looked for at once while symbols arrive (Aho and Corasick 1975).
+    """An automaton that looks for several stop texts at once while symbols arrive (Aho and Corasick 1975).
 
-    A place in the automaton is a number, 0 at the start of a text; it stands for the longest end of the text so far that
-    begins a stop text. All arrays have a row per place.
+    Its places are numbers, 0 at the start of a text. A place stands for the longest suffix of the text so far that is a
+    prefix of a stop text. Arrays have a row per place.
     """
 
     def __init__(self, texts: Sequence[NDArray[Any]], vocab_size: int) -> None:
-        """``texts``: the ids of each stop text, at least one id each."""
+        """``texts`` holds the ids (T,) of each stop text, at least one id each."""
         self.lengths = [len(text) for text in texts]
         children: list[dict[int, int]] = [{}]
         depth, found = [0], [-1]
@@ -35,7 +35,7 @@ class Stops:
                 place = children[place][index]
             found[place] = number if found[place] < 0 else found[place]
         self.table = np.zeros((len(children), vocab_size), dtype=np.intp)
-        """The next place, by place and id."""
+        """The next place (places, V), by place and id."""
         fallback = [0] * len(children)
         waiting = deque([0])
         while waiting:
@@ -49,16 +49,16 @@ class Stops:
                 self.table[place, index] = child
                 waiting.append(child)
         self.depth = np.array(depth)
-        """How many of the last symbols begin a stop text."""
+        """How many of the last symbols may be the beginning of a stop text (places,)."""
         self.found = np.array(found)
-        """The number of the stop text that ends here, -1 for none; of two that end here the longer one."""
+        """The number of the longest stop text that ends here (places,), -1 for none."""
 
 
 @dataclass(frozen=True)
 class Ending:
-    """Ends a text after ``length`` symbols, at one of ``stops``, or with the ``lines``-th ``newline``; None is never.
+    """When a text ends: after ``length`` symbols, at one of ``stops``, or at newline number ``lines``; None means never.
 
-    A stop text is dropped unless ``keep_stop``.
+    ``newline`` is the id of the newline. The text loses the stop text that ended it, unless ``keep_stop``.
     """
 
     length: int | None
@@ -69,18 +69,18 @@ class Ending:
 
     @property
     def watches(self) -> bool:
-        """Whether symbols matter, not just their number."""
+        """Whether it depends on the symbols, not just on their number."""
         return self.stops is not None or self.lines is not None
 
     def dropped(self, stop: int | None) -> int:
-        """How many symbols at the end of a text that was ended by ``stop`` do not belong to it."""
+        """How many symbols a text that ended at stop text number ``stop`` loses at its end; 0 for None."""
         return 0 if stop is None or self.stops is None or self.keep_stop else self.stops.lengths[stop]
 
 
 class Text:
-    """The ids of one text, each as soon as it can't be part of a stop text any more.
+    """Iterates over the ids of one text, each as soon as it can no longer belong to a stop text.
 
-    At the end ``reason`` is ``length``, ``stop`` or ``lines``, and ``stop`` the number of the stop text.
+    Afterwards ``reason`` is ``length``, ``stop`` or ``lines``, and ``stop`` the number of the stop text, if one ended it.
     """
 
     def __init__(self, ids: Iterator[int], ending: Ending) -> None:
@@ -114,7 +114,7 @@ class Text:
 
 
 class Watch:
-    """The same for N texts that grow together."""
+    """Tells when each of N texts that grow together ends."""
 
     def __init__(self, ending: Ending, streams: int) -> None:
         self._ending = ending
@@ -123,7 +123,7 @@ class Watch:
         self._read = 0
 
     def ended(self, ids: NDArray[Any]) -> dict[int, tuple[str, int | None]]:
-        """The streams that end with ``ids`` (N,): reason and number of the stop text."""
+        """The streams that end with ``ids`` (N,), each with its reason and the number of its stop text."""
         ending, stops = self._ending, self._ending.stops
         self._read += 1
         over: dict[int, tuple[str, int | None]] = {}
@@ -139,5 +139,5 @@ class Watch:
         return over
 
     def keep(self, rows: NDArray[np.intp]) -> None:
-        """Go on with the texts of these ``rows`` only."""
+        """Drop all texts but those of ``rows``, which become texts 0, 1, ..."""
         self._places, self._lines = self._places[rows], self._lines[rows]
