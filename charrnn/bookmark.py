@@ -41,7 +41,7 @@ class Bookmark:
 
 
 def fingerprint(network: Checkpoint) -> str:
-    """A digest of the weights and the vocabulary: a state means nothing to any other network."""
+    """A digest of the weights and the vocabulary; a state means nothing to any other network."""
     digest = hashlib.sha256(json.dumps(network.vocabulary.to_json()).encode())
     for name in network.model.parameter_shapes():
         digest.update(np.ascontiguousarray(network.weights[name], dtype="<f4").data)
@@ -49,7 +49,7 @@ def fingerprint(network: Checkpoint) -> str:
 
 
 def check_place(path: Path) -> None:
-    """`CharrnnError` if no bookmark can be written to ``path``: only a bookmark is replaced."""
+    """Raise `CharrnnError` if no bookmark can be written to ``path``; only a bookmark may be replaced."""
     files.check_replaceable(path, "is there already, and not a usable state file; name another file", ours=_is_bookmark)
     if not path.parent.is_dir():
         raise CharrnnError(f"{path}: can't save: there is no directory {path.parent}; make it, or name another file")
@@ -64,7 +64,7 @@ def _is_bookmark(path: Path) -> bool:
 
 
 def write(path: Path, mark: Bookmark, network: Checkpoint) -> None:
-    """Write ``mark`` to ``path``, whole or not at all; `CharrnnError` if it can't be, or is a file of another kind."""
+    """Write ``mark`` to ``path``, whole or not at all; `CharrnnError` if that fails, or if a file of another kind is there."""
     check_place(path)
     facts = {
         "network": fingerprint(network),

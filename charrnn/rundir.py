@@ -108,7 +108,7 @@ class RunDirectory:
         return path
 
     def load(self, kind: str) -> Checkpoint | None:
-        """Read the run's ``best`` or ``last``; None if it is not there or not sound."""
+        """Read the run's ``best`` or ``last``; None if it isn't there or isn't sound."""
         try:
             return read(self._file(kind))
         except CharrnnError:
@@ -131,7 +131,7 @@ class RunDirectory:
                 self._log.flush()
 
     def _log_is_there(self) -> bool:
-        """Whether the open log is still the file of that name; people remove directories."""
+        """Whether the open log is still the file of that name; someone may have removed the directory."""
         assert self._log is not None
         try:
             return os.path.samestat((self.path / LOG).stat(), os.fstat(self._log.fileno()))
@@ -207,6 +207,6 @@ def resolve(path: Path | None) -> Path:
 
 
 def labels(paths: Sequence[Path]) -> list[str]:
-    """A short name for each checkpoint file: its run's if it is a ``best``, else its own; the whole path where names clash."""
+    """A short name for each checkpoint file: its run's name for a ``best``, else its own; the whole path where names clash."""
     names = [(path.resolve().parent.name if path.name == BEST else path.stem) or str(path) for path in paths]
     return [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]

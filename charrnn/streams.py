@@ -15,8 +15,8 @@ from charrnn import CharrnnError
 class Batch:
     """One chunk of every column of a group: ``inputs`` and ``targets`` (N, T), the targets one character ahead.
 
-    ``rows`` says where in a state of all columns these N are, ``first`` that the chunk opens an epoch, where all hidden states
-    are zero again.
+    ``rows`` says where these N columns are in a state of all columns; ``first`` is true if the chunk opens an epoch, where all
+    hidden states are zero again.
     """
 
     inputs: NDArray[Any]
@@ -34,8 +34,8 @@ class Streams:
 
     Epoch e begins at an offset drawn from (seed, e), so that chunk borders fall elsewhere each time; chunk k of
     a column continues its chunk k - 1. A text too short for ``batch_size`` columns of at least four chunks
-    gets fewer groups, then fewer columns, then shorter chunks. All columns are of the same whole number of chunks; what is
-    left of the text stays unread in that epoch, which with many short columns may be a tenth of it.
+    gets fewer groups, then fewer columns, then shorter chunks. All columns have the same whole number of chunks; the rest
+    of the text is not read in that epoch. With many short columns this may be a tenth of it.
     """
 
     def __init__(self, ids: NDArray[Any], batch_size: int, bptt: int, seed: int, groups: int = 1) -> None:
@@ -55,7 +55,7 @@ class Streams:
 
     @property
     def columns(self) -> int:
-        """How many there are in all groups, G x N."""
+        """The number of columns in all groups, G x N."""
         return self.groups * self.batch_size
 
     @property

@@ -15,7 +15,7 @@ from charrnn import CharrnnError
 CODE_POINTS = 0x110000
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
-# Typographic characters whose plain form no Unicode decomposition gives.
+# Typographic characters for which Unicode has no decomposition into a plain form.
 _PLAIN = str.maketrans(
     {
         **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02bc\u00b4\u2039\u203a", "'"),
@@ -46,7 +46,7 @@ class Vocabulary:
     """The symbols a network reads and writes.
 
     At level ``char`` the ids ``0 .. n - 1`` are the code points of ``characters`` in ascending order and id ``n`` is
-    the unknown character. At level ``byte`` the ids are the 256 byte values and nothing is unknown.
+    the unknown character. At level ``byte`` the ids are the 256 byte values, and nothing is unknown.
     """
 
     def __init__(self, level: str, characters: str = "") -> None:
@@ -55,7 +55,7 @@ class Vocabulary:
             raise CharrnnError(f"unknown vocabulary level {level!r}")
         codes = self._code_points(characters)
         if np.any((codes >= 0xD800) & (codes <= 0xDFFF)):
-            raise CharrnnError("the vocabulary lists surrogates, which are no characters")
+            raise CharrnnError("the vocabulary lists surrogates, which are not characters")
         if level == "byte" and characters:
             raise CharrnnError("a byte vocabulary lists no characters")
         if np.any(codes[1:] <= codes[:-1]):
@@ -73,12 +73,12 @@ class Vocabulary:
 
     @classmethod
     def from_counts(cls, counts: Mapping[int, int], min_count: int = 1) -> Vocabulary:
-        """The vocabulary of a text whose code points occur ``counts`` times; rarer than ``min_count`` is unknown."""
+        """The vocabulary of a text whose code points occur ``counts`` times; those rarer than ``min_count`` are unknown."""
         return cls("char", "".join(chr(code) for code in sorted(counts) if counts[code] >= min_count))
 
     @property
     def table(self) -> NDArray[Any]:
-        """The id of every Unicode code point, shape (0x110000,); unlisted ones have the unknown character's."""
+        """The id of every Unicode code point, shape (0x110000,); unlisted ones get the unknown character's."""
         if self._table is None:
             self._table = np.full(CODE_POINTS, self.unknown, dtype=id_dtype(self.size))
             self._table[self._codes] = np.arange(len(self._codes))
@@ -100,7 +100,7 @@ class Vocabulary:
         return REPLACEMENT if index == self.unknown else self.characters[index]
 
     def decoder(self, pending: bytes = b"") -> Decoder:
-        """A decoder for ids that arrive one at a time, after the ``pending`` bytes of a character at level ``byte``."""
+        """A decoder for ids that arrive one at a time; at level ``byte``, after the ``pending`` bytes of a character."""
         return Decoder(self, pending)
 
     def plain(self, text: str) -> tuple[str, dict[str, str]]:
@@ -136,7 +136,7 @@ class Vocabulary:
 
 
 class Decoder:
-    """Ids to text, one at a time: at level ``byte`` nothing of a character comes out before its last byte is in."""
+    """Ids to text, one at a time; at level ``byte`` a character comes out only once its last byte is in."""
 
     def __init__(self, vocabulary: Vocabulary, pending: bytes = b"") -> None:
         self._bytes = codecs.getincrementaldecoder("utf-8")("replace") if vocabulary.level == "byte" else None
