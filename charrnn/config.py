@@ -1,17 +1,20 @@
-"""Every setting with its default and its legal values, in one place; standard library only.
+"""Every setting, declared once: its default, its legal values, and its option on the command line; standard library only.
 
-A field's limits stand beside its default, so the command line, the checkpoint reader and a program that uses the
-package all refuse the same values with the same words.
+Because the limits stand beside the default, the command line, the checkpoint reader and a program that uses the package all
+refuse the same values in the same words. Because the option stands there too, adding a field adds it to the command line.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields, replace
+from enum import Enum
 from typing import Any, TypeVar
 
 from charrnn import UsageError
+from charrnn.limits import Choices, Interval, Limits, Name, either
 
 GATES = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n"), "rnn": ()}
 """The gates of each cell in ``torch.nn``'s letters and order; a vanilla RNN has none."""
@@ -23,83 +26,78 @@ CHARACTERS = 500
 """The length of a sample, or of each of its lines, if none is given."""
 
 _BLOCKS = {"lstm": 4, "gru": 3, "rnn": 1}
+_SHARE = Interval(0, 1, high_open=True)
+_POSITIVE = Interval(0, low_open=True)
+_SEED = Interval(0, 2**63 - 1, integer=True)
+
+
+# -- how a setting is declared ----------------------------------------------------------------------------------------
+
+
+class Panel(Enum):
+    """The groups of options in ``--help``, in the order in which it shows them."""
+
+    NETWORK = "The network"
+    LENGTH = "Length of the run (one of)"
+    OPTIMIZATION = "Optimization"
+    TEXT = "The text"
+    BOOKKEEPING = "Evaluation and saving"
+    MACHINE = "The machine"
+    PROMPT = "What to go on from"
+    DRAWING = "How characters are drawn, in this order"
+    MANY_TEXTS = "Many texts"
 
 
 @dataclass(frozen=True)
-class Interval:
-    """The numbers a setting may take: ``low`` to ``high``, each end included unless ``*_open``."""
+class Option:
+    """How a setting is given on the command line; what the field tells anyway need not be repeated here."""
 
-    low: float = -math.inf
-    high: float = math.inf
-    low_open: bool = False
-    high_open: bool = False
-    integer: bool = False
-
-    def __str__(self) -> str:
-        def exactly(bound: float) -> str:
-            return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
-
-        parts = []
-        if math.isfinite(self.low):
-            parts.append(f"{'above' if self.low_open else 'of at least'} {exactly(self.low)}")
-        if math.isfinite(self.high):
-            parts.append(f"{'below' if self.high_open else 'at most'} {exactly(self.high)}")
-        return " ".join(["a whole number" if self.integer else "a number", " and ".join(parts)]).strip()
-
-    def __contains__(self, value: object) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int if self.integer else (int, float)):
-            return False
-        if isinstance(value, float) and not math.isfinite(value):
-            return False
-        above = value > self.low if self.low_open else value >= self.low
-        below = value < self.high if self.high_open else value <= self.high
-        return above and below
-
-    def parse(self, option: str, text: Any) -> Any:
-        """Turn ``text`` into a number of this interval; raise `UsageError` naming ``option`` and the interval."""
-        try:
-            value: Any = int(text) if self.integer else float(text)
-        except (TypeError, ValueError, OverflowError):
-            value = math.nan
-        if value not in self:
-            raise UsageError(f"{option} must be {self}, not {str(text)[:80] or repr('')}")
-        return value
+    help: str
+    panel: Panel | None = None
+    spelling: str | None = None
+    """The option's name, if it isn't the field's."""
+    others: tuple[str, ...] = ()
+    """Further names."""
+    metavar: str | None = None
+    """What stands for the value, if it isn't that of the limits."""
+    shown: str | None = None
+    """What ``--help`` says of the default, if it isn't the field's."""
+    envvar: str | None = None
+    auto: bool = False
+    """Whether the word ``auto`` may be given for None."""
+    end: str | None = None
+    """The field that takes B where A:B is given."""
 
 
-def option_name(name: str) -> str:
-    """The command line's spelling of a field's name."""
-    return {"num_layers": "--layers", "temperature": "--temp"}.get(name, "--" + name.replace("_", "-"))
+FITTED = "fitted to the text and the time"
 
 
-def _number(default: Any, low: float, high: float = math.inf, **ends: bool) -> Any:
-    return field(default=default, metadata={"interval": Interval(low, high, **ends)})
+def _setting(default: Any, limits: Limits, option: Option | None = None) -> Any:
+    return field(default=default, metadata={"limits": limits, "option": option})
 
 
-def _integer(default: Any, low: int, high: float = math.inf) -> Any:
-    return field(default=default, metadata={"interval": Interval(low, high, integer=True)})
+def _count(default: int | None, low: int, high: int, option: Option | None = None) -> Any:
+    return _setting(default, Interval(low, high, integer=True), option)
 
 
-def _choice(default: str, *choices: str) -> Any:
-    return field(default=default, metadata={"choices": choices})
+def _choice(default: str | None, *words: str, option: Option) -> Any:
+    return _setting(default, Choices(words), option)
 
 
-C = TypeVar("C", bound="_Config")
+_ENCODING = Option("Encoding of the files (default: UTF-8, or what a byte-order mark says).", Panel.TEXT)
+
+C = TypeVar("C", bound="Config")
 
 
 @dataclass(frozen=True)
-class _Config:
+class Config:
+    """Settings that are within their limits: `UsageError` for one that isn't."""
+
     def __post_init__(self) -> None:
         for setting in fields(self):
-            value = getattr(self, setting.name)
-            if value is None and setting.default is None:
-                continue
-            if interval := setting.metadata.get("interval"):
-                if value not in interval:
-                    raise UsageError(f"{option_name(setting.name)} must be {interval}, not {value!s:.80}")
-            elif setting.metadata.get("text") and not isinstance(value, str):
-                raise UsageError(f"{option_name(setting.name)} must be a name, not {value!s:.80}")
-            elif (choices := setting.metadata.get("choices")) and value not in choices:
-                raise UsageError(f"{option_name(setting.name)} must be {_either(choices)}, not {value!s:.80}")
+            value, limits = getattr(self, setting.name), setting.metadata["limits"]
+            if value not in limits and not (value is None and setting.default is None):
+                raise UsageError(f"{option_name(setting.name)} must be {limits}, not {value!s:.80}")
 
     def to_json(self) -> dict[str, Any]:
         """The settings as plain JSON values."""
@@ -112,25 +110,46 @@ class _Config:
         return cls(**{name: value for name, value in data.items() if name in known})
 
 
-def _either(choices: tuple[str, ...]) -> str:
-    return " or ".join(filter(None, [", ".join(choices[:-1]), choices[-1]]))
+def declared(config: type[Config], name: str) -> Field[Any]:
+    """The declaration of one setting."""
+    return next(setting for setting in fields(config) if setting.name == name)
 
 
-def limits(config: type[_Config], name: str) -> tuple[Any, Interval | None, tuple[str, ...]]:
-    """The default, the interval and the choices of one setting (the latter two where it has any)."""
-    setting = next(s for s in fields(config) if s.name == name)
-    return setting.default, setting.metadata.get("interval"), setting.metadata.get("choices", ())
+def limits_of(config: type[Config], name: str) -> Limits:
+    """The legal values of one setting; a setting whose default is None may be None as well."""
+    limits: Limits = declared(config, name).metadata["limits"]
+    return limits
+
+
+def options(config: type[Config]) -> dict[str, Option]:
+    """The settings that the command line takes, by their fields' names."""
+    return {setting.name: option for setting in fields(config) if (option := setting.metadata["option"]) is not None}
+
+
+@functools.cache
+def option_name(name: str) -> str:
+    """The command line's spelling of a field's name."""
+    for config in Config.__subclasses__():
+        option = options(config).get(name)
+        if option is not None and option.spelling is not None:
+            return option.spelling
+    return "--" + name.replace("_", "-")
+
+
+# -- the settings -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class ModelConfig(_Config):
+class ModelConfig(Config):
     """The network's shape: embedding -> ``num_layers`` recurrent layers -> a linear head over the vocabulary."""
 
-    vocab_size: int = _integer(2, 1, 0x110001)
-    cell: str = _choice("lstm", "lstm", "gru", "rnn")
-    embedding_size: int = _integer(64, 1, 65536)
-    hidden_size: int = _integer(384, 1, 65536)
-    num_layers: int = _integer(1, 1, 64)
+    vocab_size: int = _count(2, 1, 0x110001)
+    cell: str = _choice("lstm", "lstm", "gru", "rnn", option=Option("Recurrent cell (rnn: tanh).", Panel.NETWORK))
+    hidden_size: int = _count(384, 1, 65536, Option("Units per layer.", Panel.NETWORK, shown=FITTED))
+    num_layers: int = _count(1, 1, 64, Option("Recurrent layers.", Panel.NETWORK, spelling="--layers"))
+    embedding_size: int = _count(
+        64, 1, 65536, Option("Size of a character's vector.", Panel.NETWORK, shown="64, or 128 above 256 symbols")
+    )
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight, in ``torch.nn``'s names: ``embedding.weight`` (V, E), ``rnn.weight_ih_l0``..."""
@@ -146,7 +165,7 @@ class ModelConfig(_Config):
 
     @property
     def state_parts(self) -> int:
-        """How many vectors a layer carries: an LSTM's h and c, else h alone."""
+        """How many vectors a layer carries: h and c for an LSTM, else h alone."""
         return 2 if self.cell == "lstm" else 1
 
     @property
@@ -156,42 +175,110 @@ class ModelConfig(_Config):
 
 
 @dataclass(frozen=True)
-class TrainConfig(_Config):
-    """How a network is trained. Of ``steps``, ``epochs`` and ``minutes`` at most one is set; none means 3 minutes."""
+class TrainConfig(Config):
+    """How a network is trained. At most one of ``steps``, ``epochs`` and ``minutes`` is set; without any it is 3 minutes."""
 
-    level: str = _choice("char", "char", "byte")
-    min_count: int = _integer(1, 1, MANY)
-    encoding: str | None = field(default=None, metadata={"text": True})
-    val_fraction: float = _number(0.1, 0, 1, high_open=True)
+    level: str = _choice("char", "char", "byte", option=Option("Characters or raw bytes.", Panel.TEXT))
+    min_count: int = _count(1, 1, MANY, Option("Rarer characters become the unknown one.", Panel.TEXT))
+    encoding: str | None = _setting(None, Name(), _ENCODING)
+    val_fraction: float = _setting(
+        0.1, _SHARE, Option("Share at the end kept for validation, at least 0 and below 1.", Panel.TEXT)
+    )
 
-    batch_size: int = _integer(32, 1, 1 << 20)
-    bptt: int = _integer(64, 1, 1 << 20)
-    groups: int = _integer(1, 1, 1 << 20)
-    steps: int | None = _integer(None, 1, MANY)
-    epochs: float | None = _number(None, 0, 1e9, low_open=True)
-    minutes: float | None = _number(None, 0, 1e9, low_open=True)
+    batch_size: int = _count(32, 1, 1 << 20, Option("Columns of text read in parallel.", Panel.OPTIMIZATION, shown=FITTED))
+    bptt: int = _count(64, 1, 1 << 20, Option("Characters that gradients flow back through.", Panel.OPTIMIZATION))
+    groups: int = _count(
+        1,
+        1,
+        1 << 20,
+        Option(
+            "Groups of columns that take turns, a step each.",
+            Panel.OPTIMIZATION,
+            shown="up to 16 for one pass over the text, 1 from 2.4 on",
+        ),
+    )
+    steps: int | None = _count(None, 1, MANY, Option("Number of updates.", Panel.LENGTH))
+    epochs: float | None = _setting(
+        None,
+        Interval(0, 1e9, low_open=True),
+        Option("Number of passes over the training text; may be a fraction.", Panel.LENGTH),
+    )
+    minutes: float | None = _setting(
+        None,
+        Interval(0, 1e9, low_open=True),
+        Option("Minutes by the clock, start-up included (3 if no length is given).", Panel.LENGTH),
+    )
 
-    lr: float = _number(1e-2, 0, low_open=True)
-    weight_decay: float = _number(0.1, 0)
-    grad_clip: float = _number(1.0, 0, low_open=True)
-    optimizer: str = _choice("soap", "soap", "muon", "adamw")
-    dropout_input: float = _number(0.0, 0, 1, high_open=True)
-    dropout_between: float = _number(0.0, 0, 1, high_open=True)
-    dropout_output: float = _number(0.0, 0, 1, high_open=True)
-    seed: int = _integer(0, 0, 2**63 - 1)
+    lr: float = _setting(1e-2, _POSITIVE, Option("Peak learning rate.", Panel.OPTIMIZATION, shown=FITTED))
+    weight_decay: float = _setting(
+        0.1, Interval(0), Option("Decay of the weight matrices.", Panel.OPTIMIZATION, shown="0.1, less in long runs")
+    )
+    grad_clip: float = _setting(1.0, _POSITIVE, Option("Largest global norm of the gradient.", Panel.OPTIMIZATION))
+    optimizer: str = _choice(
+        "soap",
+        "soap",
+        "muon",
+        "adamw",
+        option=Option(
+            "soap for all matrices, muon for the recurrent layers' matrices, adamw for the rest or for all.",
+            Panel.OPTIMIZATION,
+            shown="soap from 400,000 training characters on, else adamw",
+        ),
+    )
+    dropout_input: float = _setting(
+        0.0,
+        _SHARE,
+        Option("Locked dropout on the characters' vectors, at least 0 and below 1.", Panel.OPTIMIZATION, shown=FITTED),
+    )
+    dropout_between: float = _setting(0.0, _SHARE, Option("The same between layers.", Panel.OPTIMIZATION, shown=FITTED))
+    dropout_output: float = _setting(
+        0.0, _SHARE, Option("The same on the last layer's output.", Panel.OPTIMIZATION, shown=FITTED)
+    )
+    seed: int = _setting(0, _SEED, Option("Seed of every random choice.", Panel.OPTIMIZATION))
 
-    eval_every: int | None = _integer(None, 1, MANY)
-    save_every: float = _number(60.0, 0, low_open=True)
-    log_every: int | None = _integer(None, 1, MANY)
-    device: str = _choice("auto", "auto", "cpu", "cuda", "mps")
-    precision: str = _choice("auto", "auto", "fp32", "bf16", "fp16")
-    workers: int | None = _integer(None, 1, 1024)
+    eval_every: int | None = _count(
+        None,
+        1,
+        MANY,
+        Option("Steps between evaluations.", Panel.BOOKKEEPING, shown="at 8 % of the run, then every tenth"),
+    )
+    save_every: float = _setting(60.0, _POSITIVE, Option("Seconds between saves.", Panel.BOOKKEEPING))
+    log_every: int | None = _count(
+        None, 1, MANY, Option("Steps between step events.", Panel.BOOKKEEPING, shown="about one a second")
+    )
+    device: str = _choice(
+        "auto",
+        "auto",
+        "cpu",
+        "cuda",
+        "mps",
+        option=Option("Where to train.", Panel.MACHINE, envvar="CHARRNN_DEVICE"),
+    )
+    precision: str = _choice(
+        "auto",
+        "auto",
+        "fp32",
+        "bf16",
+        "fp16",
+        option=Option("Precision of the matrix products; weights stay fp32.", Panel.MACHINE),
+    )
+    workers: int | None = _count(
+        None,
+        1,
+        1024,
+        Option(
+            "Threads that share the columns on a CPU.",
+            Panel.MACHINE,
+            shown="auto: for the LSTM one per core with at least 8 columns each, else 1",
+            auto=True,
+        ),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         given = [option_name(name) for name in ("steps", "epochs", "minutes") if getattr(self, name) is not None]
         if len(given) > 1:
-            raise UsageError(f"{_either(tuple(given))}: give one length for the run, not {len(given)}")
+            raise UsageError(f"{either(tuple(given))}: give one length for the run, not {len(given)}")
         if not given:
             object.__setattr__(self, "minutes", 3.0)
 
@@ -200,7 +287,7 @@ class TrainConfig(_Config):
         """Read settings written by `to_json`, also those of runs that knew one dropout and one optimizer."""
         if "optimizer" not in data:
             share = data.get("dropout", 0.0)
-            quarter = share / 4 if isinstance(share, (int, float)) else share  # refused, as any value that is no number
+            quarter = share / 4 if isinstance(share, (int, float)) else share  # What isn't a number is refused below.
             shares = {"dropout_input": quarter, "dropout_between": share, "dropout_output": share}
             data = {"optimizer": "adamw", **shares, **data}
         return super().from_json(data)
@@ -212,28 +299,82 @@ class TrainConfig(_Config):
 
 
 @dataclass(frozen=True)
-class SampleConfig(_Config):
-    """How characters are drawn, how many texts, and when each ends; what is None is off.
+class SampleConfig(Config):
+    """How characters are drawn, how many texts, and when each ends; None turns a setting off.
 
-    ``temperature`` 0 is greedy; with ``temperature_end`` it changes in a straight line over the text. ``length`` -1 is endless,
-    None `CHARACTERS`, or so many per line where ``lines`` are asked for.
+    ``temperature`` 0 is greedy; with ``temperature_end`` it changes in a straight line over the text. ``length`` -1 is endless;
+    None means `CHARACTERS`, or that many per line where ``lines`` are asked for.
     """
 
-    temperature: float = _number(0.8, 0)
-    temperature_end: float | None = _number(None, 0)
-    length: int | None = _integer(None, -1, MANY)
-    lines: int | None = _integer(None, 1, MANY)
-    top_k: int | None = _integer(None, 1, MANY)
-    typical: float | None = _number(None, 0, 1, low_open=True)
-    top_p: float | None = _number(None, 0, 1, low_open=True)
-    min_p: float | None = _number(None, 0, 1)
-    repetition_penalty: float | None = _number(None, 0, low_open=True)
-    repetition_window: int = _integer(64, 1, 1 << 20)
-    num_samples: int = _integer(1, 1, MANY)
-    best_of: int = _integer(1, 1, MANY)
-    seed: int | None = _integer(None, 0, 2**63 - 1)
-    color: str = _choice("never", "never", "surprise")
-    device: str = _choice("cpu", "cpu", "cuda", "mps", "auto")
+    length: int | None = _count(
+        None, -1, MANY, Option("Characters to generate, -1: without end (default: 500, or 500 per line).", others=("-n",))
+    )
+    lines: int | None = _count(None, 1, MANY, Option("End after so many lines."))
+    seed: int | None = _setting(
+        None, _SEED, Option("The same seed gives the same text (default: a fresh one, named on stderr).")
+    )
+
+    repetition_penalty: float | None = _setting(
+        None, _POSITIVE, Option("Above 1: recent characters are less likely.", Panel.DRAWING, metavar="X", shown="off")
+    )
+    repetition_window: int = _count(64, 1, 1 << 20, Option("How many characters are recent.", Panel.DRAWING))
+    temperature: float = _setting(
+        0.8,
+        Interval(0),
+        Option(
+            "Below 1 safer, above 1 wilder, 0 greedy; A:B goes from A to B.",
+            Panel.DRAWING,
+            spelling="--temp",
+            others=("--temperature",),
+            end="temperature_end",
+        ),
+    )
+    temperature_end: float | None = _setting(None, Interval(0))
+    top_k: int | None = _count(
+        None, 1, MANY, Option("Draw from the K likeliest characters only.", Panel.DRAWING, metavar="K", shown="off")
+    )
+    typical: float | None = _setting(
+        None,
+        Interval(0, 1, low_open=True),
+        Option(
+            "Draw from the most typical that together reach probability P, above 0 and at most 1.",
+            Panel.DRAWING,
+            metavar="P",
+            shown="off",
+        ),
+    )
+    top_p: float | None = _setting(
+        None,
+        Interval(0, 1, low_open=True),
+        Option(
+            "Draw from the likeliest that together reach probability P, above 0 and at most 1.",
+            Panel.DRAWING,
+            metavar="P",
+            shown="off",
+        ),
+    )
+    min_p: float | None = _setting(
+        None,
+        Interval(0, 1),
+        Option(
+            "Draw from those at least P times as likely as the likeliest, P from 0 to 1.",
+            Panel.DRAWING,
+            metavar="P",
+            shown="off",
+        ),
+    )
+
+    num_samples: int = _count(1, 1, MANY, Option("Number of texts from every prompt.", Panel.MANY_TEXTS, others=("-N",)))
+    best_of: int = _count(1, 1, MANY, Option("Draw K texts for each and keep the likeliest.", Panel.MANY_TEXTS, metavar="K"))
+    device: str = _choice(
+        "cpu",
+        "cpu",
+        "cuda",
+        "mps",
+        "auto",
+        option=Option("Where many texts are drawn; cuda for thousands.", Panel.MANY_TEXTS),
+    )
+    color: str = _choice("never", "never", "surprise", option=Option("On a terminal, colour each character by its bits."))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -249,38 +390,43 @@ class SampleConfig(_Config):
 
 
 @dataclass(frozen=True)
-class ScoreConfig(_Config):
-    """How a text is scored: ``window`` None carries the state through it."""
+class ScoreConfig(Config):
+    """How a text is scored: with ``window`` None the state is carried from its beginning to its end."""
 
-    window: int | None = _integer(None, 1, MANY)
-    encoding: str | None = field(default=None, metadata={"text": True})
+    window: int | None = _count(None, 1, MANY, Option("Score windows of so many characters, each from a zero state."))
+    encoding: str | None = _setting(None, Name(), replace(_ENCODING, panel=None))
 
 
 @dataclass(frozen=True)
-class NextConfig(_Config):
+class NextConfig(Config):
     """How much of the next character's distribution is shown."""
 
-    top: int = _integer(10, 1, MANY)
+    top: int = _count(10, 1, MANY, Option("Show the K likeliest."))
 
 
 @dataclass(frozen=True)
-class BenchConfig(_Config):
+class BenchConfig(Config):
     """How long this machine is measured."""
 
-    seconds: float = _number(60.0, 1, 1e6)
-    rounds: int = _integer(5, 1, 1000)
+    seconds: float = _setting(60.0, Interval(1, 1e6), Option("About how long to measure."))
+    rounds: int = _count(5, 1, 1000, Option("How often the contenders take turns."))
 
 
 @dataclass(frozen=True)
-class InspectConfig(_Config):
+class InspectConfig(Config):
     """What `charrnn inspect` colours a text by."""
 
-    color: str | None = field(default=None, metadata={"choices": ("surprise", "entropy", "change")})
+    color: str | None = _choice(
+        None,
+        "surprise",
+        "entropy",
+        "change",
+        option=Option("Colour the text by its surprise or entropy (bits), or by the change of the state."),
+    )
 
 
 def temperatures(option: str, text: str) -> tuple[float, float | None]:
-    """A temperature, or A:B for one that goes from A to B, as `SampleConfig` has them; `UsageError` naming ``option``."""
-    _, interval, _ = limits(SampleConfig, "temperature")
-    assert interval is not None
+    """Read a temperature, or A:B for one that goes from A to B, as `SampleConfig` has them; `UsageError` names ``option``."""
+    limits = limits_of(SampleConfig, "temperature")
     first, colon, last = text.partition(":")
-    return interval.parse(option, first), interval.parse(option, last) if colon else None
+    return limits.parse(option, first), limits.parse(option, last) if colon else None

@@ -22,8 +22,6 @@ class StdoutError(CharrnnError):
 class StdoutClosedError(StdoutError):
     """Nobody reads stdout any more; the program ends without a word."""
 
-    exit_code = 141
-
 
 @contextlib.contextmanager
 def _writing() -> Iterator[None]:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import CharrnnError, UsageError, given
-from charrnn.config import Interval, ModelConfig, SampleConfig
+from charrnn.config import ModelConfig, SampleConfig
 from charrnn.drawing import Drawing
+from charrnn.limits import Interval
 from charrnn.reading import STDIN
 from charrnn.stopping import Ending, Stops
 from charrnn.vocabulary import Vocabulary

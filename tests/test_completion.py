@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from charrnn import completion
+from charrnn.cli import completion
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.config import ModelConfig, TrainConfig, limits, option_name
+from charrnn.config import ModelConfig, TrainConfig, limits_of, option_name
 from charrnn.recipe import CHOSEN, FIXED, PLANNED, SOAP_CHARACTERS, plan, rounded_speed
 
 SIZES = [10_000, 30_000, 100_000, 220_000, 1_000_000, 3_000_000, 10_000_000, 100_000_000]
@@ -293,9 +293,7 @@ def test_options_parse_back_to_what_was_planned(minutes):
     assert len(parsed) == len(CHOSEN)
     for config, values in ((ModelConfig, made.model), (TrainConfig, made.training)):
         for name in CHOSEN & values.keys():
-            interval = limits(config, name)[1]
-            text = parsed[option_name(name)]
-            assert (interval.parse(name, text) if interval else text) == values[name], name
+            assert limits_of(config, name).parse(name, parsed[option_name(name)]) == values[name], name
 
 
 @settings(max_examples=500, deadline=None)

@@ -83,10 +83,10 @@ def main() -> None:
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        from charrnn.cli import _limit_threads
+        from charrnn.cli.process import limit_threads
 
         contender, cell, layers, hidden = options.child
-        _limit_threads()
+        limit_threads()
         shape = ModelConfig(vocab_size=66, cell=cell, num_layers=int(layers), hidden_size=int(hidden))
         print(measure(contender, shape))
         return

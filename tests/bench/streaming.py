@@ -53,9 +53,9 @@ def main() -> None:
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        from charrnn.cli import _limit_threads
+        from charrnn.cli.process import limit_threads
 
-        _limit_threads()
+        limit_threads()
         print(*measure(), file=sys.stderr)
         return
     rounds = []

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from charrnn import charts, colored, given, inspection, tables
+import numpy as np
+
+from charrnn import UsageError, charts, colored, given, inspection, tables
 from charrnn.cells import Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.console import Console
@@ -19,17 +21,43 @@ from charrnn.rundir import labels
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the user gave: what to read, and what to make of it."""
+class InspectRequest:
+    """What the user gave: what to read, and what to make of it; `UsageError` for what excludes each other."""
 
     text: str | None = None
     file: Path | None = None
     units_only: bool = False
-    colored_by: str | None = None
+    unit: str | None = None
+    color: str | None = None
+    memory: bool = False
+    contribution: str | None = None
     svg: Path | None = None
     html: Path | None = None
     npz: Path | None = None
     as_json: bool = False
+
+    def __post_init__(self) -> None:
+        if self.text is not None and self.file is not None:
+            raise UsageError("TEXT or --file: give one, not both")
+        if self.unit is not None and self.color is not None:
+            raise UsageError("--unit or --color: give one, not both")
+        if self.looks_back and (self.units_only or self.colored_by or self.npz is not None):
+            raise UsageError("--memory and --contribution go with --html, --svg and --json; leave out what shows units")
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether it asks how far back a network remembers."""
+        return self.memory or self.contribution is not None
+
+    @property
+    def compares(self) -> bool:
+        """Whether several networks can be shown side by side."""
+        return self.looks_back and self.html is None
+
+    @property
+    def colored_by(self) -> str | None:
+        """What colours the text: a unit's name or one of `InspectConfig`'s words."""
+        return self.unit or self.color
 
     @functools.cached_property
     def data(self) -> bytes | None:
@@ -38,51 +66,59 @@ class Asked:
 
     @property
     def name(self) -> str:
-        """What the text is called in errors."""
+        """What errors call the text."""
         return "the text to inspect" if self.file is None else str(self.file)
 
 
-def of_states(asked: Asked, trained: Checkpoint, console: Console, curves: Sequence[Mapping[str, Any]] = ()) -> None:
+def show(request: InspectRequest, networks: Sequence[Checkpoint], console: Console) -> None:
+    """Show all that was asked for; the states are those of the first network."""
+    if request.unit is not None:
+        inspection.unit_of(request.unit, networks[0].model)
+    with np.errstate(over="ignore", invalid="ignore"):
+        curves = of_memory(request, networks, console) if request.looks_back else []
+        if not request.compares:
+            of_states(request, networks[0], console, curves)
+
+
+def of_states(request: InspectRequest, trained: Checkpoint, console: Console, curves: Sequence[Mapping[str, Any]] = ()) -> None:
     """Show what the network's states do over a text; ``curves`` are for the page."""
-    files = {"svg": asked.svg, "npz": asked.npz, "html": asked.html}
-    as_tables = asked.units_only or not (asked.as_json or asked.colored_by or any(files.values()))
+    files = {"svg": request.svg, "npz": request.npz, "html": request.html}
+    as_tables = request.units_only or not (request.as_json or request.colored_by or any(files.values()))
     network = Network(trained.model, trained.weights)
-    text = _text(asked, trained, network, console)
-    found = inspection.inspect(trained, network, text, search=as_tables or asked.as_json or asked.html is not None)
+    text = _text(request, trained, network, console)
+    found = inspection.inspect(trained, network, text, search=as_tables or request.as_json or request.html is not None)
     for kind, path in files.items():
         if path is not None:
-            inspection.write(path, _rendered(kind, found, asked.colored_by or "surprise", curves))
-    if asked.as_json:
+            inspection.write(path, _rendered(kind, found, request.colored_by or "surprise", curves))
+    if request.as_json:
         console.product(json_line(found.to_json()))
     elif as_tables:
-        _show_tables(console, found, findings_only=asked.units_only)
-    elif asked.colored_by and asked.svg is None:
-        _show_colored(console, found.shown, *found.values(asked.colored_by))
+        _show_tables(console, found, findings_only=request.units_only)
+    elif request.colored_by and request.svg is None:
+        _show_colored(console, found.shown, *found.values(request.colored_by))
 
 
-def of_memory(
-    asked: Asked, networks: Sequence[Checkpoint], console: Console, *, memory: bool, contribution: str | None
-) -> list[dict[str, Any]]:
+def of_memory(request: InspectRequest, networks: Sequence[Checkpoint], console: Console) -> list[dict[str, Any]]:
     """Show how far back the networks remember and what their final states hold; the memory curves."""
     from charrnn import reach
 
-    text = given.text_of(asked.data or b"", asked.name) if memory else ""
-    probe = given.text(contribution, None, "--contribution")
-    if memory and not text:
+    text = given.text_of(request.data or b"", request.name) if request.memory else ""
+    probe = given.text(request.contribution, None, "--contribution")
+    if request.memory and not text:
         console.say(f"charrnn: no text given; reading {reach.GENERATED:,} characters that the first network generates")
         text = reach.generated(networks[0])
     curves, contributions = [], []
     for trained, label in zip(networks, labels([trained.path for trained in networks]), strict=True):
         known = functools.partial(given.known, vocabulary=trained.vocabulary, warn=console.warn, what="the text")
-        if memory:
+        if request.memory:
             curves.append(reach.remembered(trained, known(text)).to_json(label))
-        if contribution is not None:
+        if request.contribution is not None:
             contributions.append(reach.contributed(trained, known(probe), label))
-    if asked.svg is not None and asked.html is None:
-        inspection.write(asked.svg, charts.memory_svg(curves, contributions).encode())
+    if request.svg is not None and request.html is None:
+        inspection.write(request.svg, charts.memory_svg(curves, contributions).encode())
     # The page has a place for the curves.
-    shown = curves if asked.html is None else []
-    if asked.as_json:
+    shown = curves if request.html is None else []
+    if request.as_json:
         console.product("".join(map(json_line, [*shown, *contributions])))
     else:
         for picture in (charts.drawn if console.stdout_is_terminal else charts.listed)(shown, contributions):
@@ -90,10 +126,10 @@ def of_memory(
     return curves
 
 
-def _text(asked: Asked, trained: Checkpoint, network: Network, console: Console) -> inspection.Text:
-    if asked.data is None:
+def _text(request: InspectRequest, trained: Checkpoint, network: Network, console: Console) -> inspection.Text:
+    if request.data is None:
         return inspection.generated(trained, network)
-    text, changed = inspection.given(asked.data, trained, network, asked.name)
+    text, changed = inspection.given(request.data, trained, network, request.name)
     given.tell(changed, console.warn, "the text")
     return text
 

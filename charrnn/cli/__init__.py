@@ -1,0 +1,141 @@
+"""The command line: `main` dispatches to a verb and turns every expected failure into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Callable
+from typing import Annotated, NoReturn
+
+import typer
+
+from charrnn import CharrnnError, UsageError, __version__
+from charrnn.cli import bench, exit_codes, info, inspect, options, sample, score, train
+from charrnn.cli import next as next_
+from charrnn.cli.exit_codes import ExitCode
+
+VERBS: dict[str, Callable[..., None]] = {
+    "train": train.train,
+    "sample": sample.sample,
+    "score": score.score,
+    "next": next_.next_character,
+    "info": info.info,
+    "inspect": inspect.inspect,
+    "bench": bench.bench,
+}
+
+app = typer.Typer(
+    name="charrnn",
+    help="Train a character-level recurrent network on any text, and generate text from it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _name, _verb in VERBS.items():
+    app.command(_name)(options.command(_verb))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from charrnn.console import Console
+
+        console = Console()
+        console.product(f"charrnn {__version__} ({_torch_version()}, Python {platform.python_version()})\n")
+        console.finish()
+        raise typer.Exit
+
+
+def _torch_version() -> str:
+    """Read it from torch's metadata: importing torch would take a second."""
+    from importlib import metadata
+
+    try:
+        return f"torch {metadata.version('torch')}"
+    except metadata.PackageNotFoundError:
+        return "without torch"
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+_SMALLER = {
+    "charrnn train": "; try a smaller --hidden-size, --batch-size or --bptt",
+    "charrnn sample": "; try a smaller --num-samples or --best-of",
+}
+"""What to try where memory is short."""
+
+
+def _command(arguments: list[str]) -> str:
+    """The command that ``arguments`` call, whose --help tells its options."""
+    # No option before the command takes a value. (The builtin `next` is hidden here by the module of that name.)
+    words = [argument for argument in arguments if not argument.startswith("-")]
+    return f"charrnn {words[0]}" if words else "charrnn"
+
+
+def _explained(message: str, arguments: list[str]) -> str:
+    """``message``; if it is about a checkpoint that nobody typed, it says where the name comes from."""
+    named = os.environ.get("CHARRNN_CHECKPOINT")
+    typed = any(re.match("-c|--checkpoint", argument) for argument in arguments)
+    return f"{message} (CHARRNN_CHECKPOINT names it)" if named and not typed and message.startswith(named) else message
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; every expected failure is one line on stderr."""
+    from charrnn.console import Console, StdoutClosedError
+
+    typed = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = app(args=arguments, prog_name="charrnn", standalone_mode=False)
+        return code if isinstance(code, int) else ExitCode.DONE
+    except StdoutClosedError as error:
+        return exit_codes.of(error)
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except SystemExit as error:  # Typer's own way out where whoever read the help has closed it.
+        if isinstance(error.__context__, BrokenPipeError):
+            return ExitCode.STDOUT_CLOSED
+        raise
+    except UsageError as error:
+        Console().error(f"{error} (see {_command(typed)} --help)")
+        return exit_codes.of(error)
+    except CharrnnError as error:
+        Console().error(_explained(str(error), typed))
+        return exit_codes.of(error)
+    except (MemoryError, RuntimeError) as error:
+        # torch reports a lack of memory by errors of its own, in these words; an illegal access to memory is another matter.
+        if not isinstance(error, MemoryError) and not re.search("(allocate|out of|not enough) memory", str(error)):
+            raise
+        Console().error(f"not enough memory{_SMALLER.get(_command(typed), '')}")
+        return ExitCode.FAILURE
+    except OSError as error:
+        message = f"{os.fsdecode(error.filename) + ': ' if error.filename else ''}{error.strerror or error}"
+        Console().error(_explained(message, typed))
+        return ExitCode.FAILURE
+    except typer.TyperException as error:
+        if not error.format_message():  # No arguments at all: the help was shown.
+            return error.exit_code
+        context = getattr(error, "ctx", None)
+        Console().error(f"{error.format_message().rstrip('.')} (see {context.command_path if context else 'charrnn'} --help)")
+        return error.exit_code
+
+
+def main() -> NoReturn:
+    """The console script."""
+    code = run()
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError as error:
+            if stream is sys.stdout and code == ExitCode.DONE:
+                code = ExitCode.STDOUT_CLOSED if isinstance(error, BrokenPipeError) else ExitCode.FAILURE
+            # The interpreter's own flush at exit would complain, and end with a code of its own.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(code)

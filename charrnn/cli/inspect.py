@@ -1,0 +1,79 @@
+"""``charrnn inspect``: what a network's memory does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from charrnn import UsageError
+from charrnn.cli.options import Json, Quiet, complete_checkpoint
+from charrnn.cli.process import limit_threads
+from charrnn.config import InspectConfig
+
+
+def inspect(
+    *,
+    text: Annotated[
+        str | None, typer.Argument(metavar="[TEXT]", help="What to read; - for stdin (default: 2,000 generated characters).")
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--file", metavar="FILE", help="Read this text file instead.")] = None,
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "-c",
+            "--checkpoint",
+            metavar="PATH",
+            help="A checkpoint or a run (default: the most recent best.safetensors under checkpoints/);"
+            " several for --memory and --contribution.",
+            envvar="CHARRNN_CHECKPOINT",
+            autocompletion=complete_checkpoint,
+        ),
+    ] = None,
+    units: Annotated[bool, typer.Option("--units", help="Only which unit follows which feature of the text.")] = False,
+    unit: Annotated[
+        str | None, typer.Option(metavar="L:U", help="Colour the text by unit U of layer L; 0:7c is an LSTM's cell.")
+    ] = None,
+    config: InspectConfig,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="How far back gradients and information reach (needs torch).")
+    ] = False,
+    contribution: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="How much of each character of TEXT the final hidden state holds (needs torch)."),
+    ] = None,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", help="The coloured text, or the curves of the memory, as a picture.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Everything as one page to explore.")] = None,
+    npz: Annotated[Path | None, typer.Option("--npz", metavar="FILE", help="The raw traces for NumPy.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show what a network's memory does over TEXT: units, gates, cells that mean something, how far back it reaches."""
+    from charrnn.console import Console
+
+    console = Console(quiet=quiet)
+    limit_threads()
+    from charrnn import checkpoint as checkpoints
+    from charrnn import inspected, rundir
+
+    request = inspected.InspectRequest(
+        text=text,
+        file=file,
+        units_only=units,
+        unit=unit,
+        color=config.color,
+        memory=memory,
+        contribution=contribution,
+        svg=svg,
+        html=html,
+        npz=npz,
+        as_json=as_json,
+    )
+    if len(checkpoint or ()) > 1 and not request.compares:
+        raise UsageError("several --checkpoint are for --memory and --contribution without --html")
+    networks = [checkpoints.read(rundir.resolve(path)) for path in checkpoint or (None,)]
+    inspected.show(request, networks, console)
+    console.finish()

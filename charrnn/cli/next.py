@@ -1,0 +1,48 @@
+"""``charrnn next``: the distribution of the next character."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from charrnn.cli.options import Checkpoint, Json, Quiet
+from charrnn.cli.process import limit_threads
+from charrnn.config import NextConfig
+
+
+def next_character(
+    *,
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The text before it; - reads it from stdin.")] = "",
+    checkpoint: Checkpoint = None,
+    config: NextConfig,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show which character a network expects after PROMPT: bars on a terminal, character TAB probability in a pipe."""
+    from charrnn.console import Console
+
+    console = Console(quiet=quiet)
+    limit_threads(1)
+    import numpy as np
+
+    from charrnn import checkpoint as checkpoints
+    from charrnn import given, notation, rundir, scoring, tables
+    from charrnn.cells import Network
+    from charrnn.notation import json_line
+
+    text = given.text(prompt, None, "PROMPT")
+    trained = checkpoints.read(rundir.resolve(checkpoint))
+    text = given.known(text, trained.vocabulary, console.warn)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = scoring.next_characters(Network(trained.model, trained.weights), trained.vocabulary, text)
+    shown = found[: config.top]
+    if as_json:
+        entropy = scoring.entropy([record["probability"] for record in found])
+        console.product(json_line({"prompt": text, "entropy_bits": entropy, "next": shown}))
+    elif console.stdout_is_terminal:
+        pairs = [(record["char"], record["probability"]) for record in shown]
+        console.table(tables.next_table(pairs, len(found) - len(shown), console.width))
+    else:
+        console.product("".join(notation.next_row(record) for record in shown))
+    console.finish()

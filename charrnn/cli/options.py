@@ -1,0 +1,155 @@
+"""From the settings' declarations to Typer's options, and back from what was given to the settings.
+
+A verb takes a configuration as one parameter: ``config: SampleConfig`` receives the settings, ``given: Given[TrainConfig]``
+only what the command line gave. `command` turns such a parameter into an option for each field that declares one.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
+
+import typer
+
+from charrnn.config import Config, Option, Panel, declared, limits_of, option_name, options, temperatures
+
+C = TypeVar("C", bound=Config)
+
+AUTO = "auto"
+_UNGROUPED = len(Panel)
+
+
+@dataclass(frozen=True)
+class Given(Generic[C]):
+    """Those settings of a configuration that the command line gave, by their fields' names."""
+
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class After:
+    """In an annotation: ``--help`` shows the option after the one with this parameter's name."""
+
+    name: str
+
+
+def complete_checkpoint(incomplete: str) -> list[str]:
+    """The checkpoints and runs that a shell offers for ``incomplete``."""
+    from charrnn.cli import completion
+
+    return completion.checkpoints(incomplete)
+
+
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "-c",
+        "--checkpoint",
+        metavar="PATH",
+        envvar="CHARRNN_CHECKPOINT",
+        help="A checkpoint file or a run directory (default: the most recent best.safetensors under checkpoints/).",
+        autocompletion=complete_checkpoint,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable JSON on stdout, one object per line.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only on stderr.")]
+
+
+def setting(config: type[Config], name: str, option: Option) -> Any:
+    """Typer's option for ``option``, whose legal values and default are those of the field ``name``."""
+    spelling, default, limits = option.spelling or option_name(name), declared(config, name).default, limits_of(config, name)
+    shown = option.shown or (f"{default:g}" if isinstance(default, float) else default)
+
+    def parse(text: str) -> Any:
+        if option.auto and text == AUTO:
+            return text
+        return temperatures(spelling, text) if option.end is not None else limits.parse(spelling, text)
+
+    return typer.Option(
+        spelling,
+        *option.others,
+        parser=parse,
+        metavar=option.metavar or limits.metavar + "|auto" * option.auto + "|A:B" * (option.end is not None),
+        help=option.help if shown is None else f"{option.help} (default: {shown})",
+        rich_help_panel=_title(option.panel),
+        envvar=option.envvar,
+    )
+
+
+def command(verb: Callable[..., None]) -> Callable[..., None]:
+    """``verb`` with each configuration among its parameters unfolded into options, in the order of ``--help``."""
+    own = inspect.signature(verb, eval_str=True).parameters
+    unfolded = {name: config for name, parameter in own.items() if (config := _configuration(parameter.annotation))}
+
+    # Typer reads the signature and passes every option by its name.
+    def call(**typed: Any) -> None:
+        arguments = {name: typed[name] for name in own if name not in unfolded}
+        for name, config in unfolded.items():
+            given = _given(config, typed)
+            arguments[name] = Given(given) if get_origin(own[name].annotation) is Given else config(**given)
+        verb(**arguments)
+
+    call.__name__, call.__doc__ = verb.__name__, verb.__doc__
+    call.__signature__ = inspect.Signature(_in_order(own.values(), unfolded))  # type: ignore[attr-defined] # read by inspect
+    call.__annotations__ = {}
+    return call
+
+
+def _configuration(annotation: Any) -> type[Config] | None:
+    """The class of a parameter that is a configuration or `Given` of one."""
+    found = get_args(annotation)[0] if get_origin(annotation) is Given else annotation
+    return found if isinstance(found, type) and issubclass(found, Config) else None
+
+
+def _in_order(own: Iterable[inspect.Parameter], unfolded: Mapping[str, type[Config]]) -> list[inspect.Parameter]:
+    """All parameters, by their panels; within a panel a verb's own ones where `After` says or else where they stand."""
+    found: dict[str, inspect.Parameter] = {}
+    for parameter in own:
+        config = unfolded.get(parameter.name)
+        for one in _parameters(config) if config is not None else [parameter]:
+            found[one.name] = one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+    order = list(found)
+    for name, parameter in found.items():
+        for note in getattr(parameter.annotation, "__metadata__", ()):
+            if isinstance(note, After):
+                order.remove(name)
+                order.insert(order.index(note.name) + 1, name)
+    return sorted((found[name] for name in order), key=_place)
+
+
+def _parameters(config: type[Config]) -> list[inspect.Parameter]:
+    """A parameter for each field that declares an option."""
+    return [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Any, setting(config, name, option)]
+        )
+        for name, option in options(config).items()
+    ]
+
+
+def _place(parameter: inspect.Parameter) -> int:
+    """The number of the parameter's panel."""
+    titles = [getattr(note, "rich_help_panel", None) for note in getattr(parameter.annotation, "__metadata__", ())]
+    return next((number for number, panel in enumerate(Panel) if panel.value in titles), _UNGROUPED)
+
+
+def _title(panel: Panel | None) -> str | None:
+    return None if panel is None else panel.value
+
+
+def _given(config: type[Config], typed: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings among what was typed, in the order of their panels."""
+    panels, given = list(Panel), {}
+    declarations = options(config).items()
+    for name, option in sorted(declarations, key=lambda pair: panels.index(pair[1].panel) if pair[1].panel else _UNGROUPED):
+        value = typed[name]
+        if value is None:
+            continue
+        if option.end is not None:
+            given[name], given[option.end] = value
+        else:
+            given[name] = None if option.auto and value == AUTO else value
+    return given

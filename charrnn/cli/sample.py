@@ -1,0 +1,130 @@
+"""``charrnn sample``: generate text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from charrnn.cli.options import After, Checkpoint, Json, Quiet
+from charrnn.cli.process import limit_threads
+from charrnn.config import Panel, SampleConfig
+
+_PROMPT, _DRAWING, _MANY = Panel.PROMPT.value, Panel.DRAWING.value, Panel.MANY_TEXTS.value
+
+
+def sample(
+    *,
+    checkpoint: Checkpoint = None,
+    config: SampleConfig,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option("--stop", metavar="TEXT", help="End before this text; may be given again for others."),
+        After("lines"),
+    ] = None,
+    keep_stop: Annotated[bool, typer.Option("--keep-stop", help="Print the stop text too."), After("stop")] = False,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "-p", "--prompt", metavar="TEXT", help="Text to go on from; - reads it from stdin.", rich_help_panel=_PROMPT
+        ),
+    ] = None,
+    prompt_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Read the prompt from a file.", rich_help_panel=_PROMPT)
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A prompt per line; - is stdin.", rich_help_panel=_PROMPT)
+    ] = None,
+    escapes: Annotated[
+        bool,
+        typer.Option(
+            "-e",
+            "--escapes",
+            help=r"Decode \n, \t, \r, \0, \\, \uXXXX, \UXXXXXXXX in texts given by options.",
+            rich_help_panel=_PROMPT,
+        ),
+    ] = False,
+    no_echo: Annotated[
+        bool, typer.Option("--no-echo", help="Don't print the prompt before the new text.", rich_help_panel=_PROMPT)
+    ] = False,
+    load_state: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Go on where a text stopped.", rich_help_panel=_PROMPT)
+    ] = None,
+    save_state: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep where this text stops.", rich_help_panel=_PROMPT)
+    ] = None,
+    interactive: Annotated[
+        bool, typer.Option("-i", "--interactive", help="Go on from line after line of stdin.", rich_help_panel=_PROMPT)
+    ] = False,
+    bias: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--bias", metavar="CHAR=X", help="Add X to a character's logit, -inf bans it; repeatable.", rich_help_panel=_DRAWING
+        ),
+        After("repetition_window"),
+    ] = None,
+    separator: Annotated[
+        str | None,
+        typer.Option(
+            "--separator",
+            metavar="TEXT",
+            help="Between texts (default: an empty line; nothing with --lines 1).",
+            rich_help_panel=_MANY,
+        ),
+        After("best_of"),
+    ] = None,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write each text to a file of its own.", rich_help_panel=_MANY),
+        After("separator"),
+    ] = None,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="On a terminal too, print control characters as they are, not as symbols."),
+        After("seed"),
+    ] = False,
+    clamp: Annotated[
+        list[str] | None,
+        typer.Option("--clamp", metavar="L:U=V", help="Hold hidden unit U of layer L at V while generating; repeatable."),
+    ] = None,
+    copied_from: Annotated[
+        str | None, typer.Option(metavar="CORPUS", help="Tell on stderr what is copied from this text file verbatim.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Generate text from a trained network, to stdout as it comes."""
+    from charrnn.console import Console
+
+    console = Console(quiet=quiet)
+    limit_threads()
+    import numpy as np
+
+    from charrnn import conversation, sampled
+    from charrnn.request import SampleRequest
+    from charrnn.streaming import Generation
+
+    request = SampleRequest(
+        config=config,
+        checkpoint=checkpoint,
+        prompt=prompt,
+        prompt_file=prompt_file,
+        prompts=prompts,
+        escapes=escapes,
+        stop=stop or [],
+        keep_stop=keep_stop,
+        bias=bias or [],
+        clamp=clamp or [],
+        load_state=load_state,
+        measured=as_json or config.color == "surprise",
+    )
+    between = None if separator is None else request.typed(separator, "--separator")
+    shown = sampled.Shown(as_json, not no_echo, raw, between, out_dir, copied_from, save_state)
+    with np.errstate(over="ignore", invalid="ignore"):  # Absurd weights give absurd text, not warnings.
+        generation = Generation(request, console.warn)
+        corpus = sampled.check(shown, generation, interactive=interactive)
+        if config.seed is None and load_state is None:
+            console.say(f"charrnn: seed {generation.seed}")
+        (conversation.converse if interactive else sampled.show)(generation, console, shown, corpus)
+    console.finish()

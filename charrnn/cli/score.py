@@ -1,0 +1,55 @@
+"""``charrnn score``: how well a network predicts texts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from charrnn.cli.options import After, Checkpoint, Json, Quiet
+from charrnn.cli.process import limit_threads
+from charrnn.config import ScoreConfig
+
+
+def score(
+    *,
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Text files, .gz files, directories of *.txt, or - for stdin.")
+    ],
+    checkpoint: Checkpoint = None,
+    config: ScoreConfig,
+    by_line: Annotated[
+        bool, typer.Option("--lines", help="Score each line by itself: a row each, in order."), After("window")
+    ] = False,
+    rank: Annotated[
+        bool, typer.Option("--rank", help="Like --lines, from the most to the least surprising."), After("by_line")
+    ] = False,
+    per_char: Annotated[
+        bool,
+        typer.Option("--per-char", help="A row per character: its bits, its rank, the likeliest three."),
+        After("rank"),
+    ] = False,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact",
+            help="Read long texts as one stream. By default texts from 65,536 characters are read in columns that first read"
+            " the 1,024 characters before them; a column that differs by over 0.001 bits at its seam is read again exactly.",
+        ),
+        After("per_char"),
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Tell how well a network predicts each FILE, in bits per character: the fewer, the better."""
+    from charrnn.console import Console
+
+    console = Console(quiet=quiet)
+    limit_threads(1)  # The columns are shared among threads instead.
+    from charrnn import checkpoint as checkpoints
+    from charrnn import reading, rundir, scored
+
+    request = scored.ScoreRequest(config=config, by_line=by_line, rank=rank, per_char=per_char, exact=exact, as_json=as_json)
+    paths = reading.text_files(files)
+    scored.show(request, paths, checkpoints.read(rundir.resolve(checkpoint)), console)
+    console.finish()

@@ -1,0 +1,160 @@
+"""``charrnn train``: train a network, or show the plan of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from charrnn import CharrnnError, UsageError
+from charrnn.cli import exit_codes, options
+from charrnn.cli.options import After, Given, Json, Quiet, complete_checkpoint
+from charrnn.cli.process import seconds_since_start
+from charrnn.cli.signals import Stop, stop_on_failing_stdout, stop_on_signals
+from charrnn.config import FITTED, ModelConfig, Option, Panel, TrainConfig
+
+if TYPE_CHECKING:
+    from charrnn.console import Console
+    from charrnn.rundir import RunDirectory
+    from charrnn.runs import Asked
+    from charrnn.training import Trainer
+
+_BOOKKEEPING = Panel.BOOKKEEPING.value
+_DROPOUT = Option(
+    "Short for all three: P between layers and at the output, P / 4 at the input.",
+    Panel.OPTIMIZATION,
+    spelling="--dropout",
+    metavar="P",
+    shown=FITTED,
+)
+
+
+def train(
+    *,
+    corpus: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="CORPUS...", help="Text files, .gz files, directories of *.txt, or - for stdin."),
+    ] = None,
+    model: Given[ModelConfig],
+    dropout: Annotated[float | None, options.setting(TrainConfig, "dropout_output", _DROPOUT), After("optimizer")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of the run (default: checkpoints/<corpus>, then <corpus>-2, ...).",
+            metavar="DIR",
+            rich_help_panel=_BOOKKEEPING,
+        ),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with a run: its directory, or latest.",
+            autocompletion=complete_checkpoint,
+            rich_help_panel=_BOOKKEEPING,
+        ),
+    ] = None,
+    allow_changed_corpus: Annotated[
+        bool,
+        typer.Option("--allow-changed-corpus", help="Resume although the text has changed.", rich_help_panel=_BOOKKEEPING),
+    ] = False,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Start a new run from the weights of a checkpoint or run; each character keeps its own.",
+            autocompletion=complete_checkpoint,
+            rich_help_panel=_BOOKKEEPING,
+        ),
+    ] = None,
+    training: Given[TrainConfig],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and the command that repeats it.", rich_help_panel=_BOOKKEEPING)
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a network on CORPUS and print the path of its best checkpoint.
+
+    Progress goes to stderr. Ctrl-C finishes the step, saves, and says how to go on.
+    """
+    from charrnn import live, runs
+    from charrnn.console import Console
+
+    settings = {**model.values, **training.values}
+    if dropout is not None:
+        settings["dropout"] = dropout
+    if resume is None and settings.get("workers", 0) is None:
+        del settings["workers"]  # A new run chooses anyway; a resumed one keeps its number unless it is told to choose anew.
+    console, stop = Console(quiet=quiet), Stop()
+    asked = runs.Asked(corpus or [], settings, out, resume, allow_changed_corpus, init_from)
+    if dry_run:
+        _show_plan(asked, console, as_json=as_json)
+        return
+    run, trainer, start = runs.begin(asked, seconds_since_start, stop, console.say)
+    with live.training_view(console, as_json=as_json) as view, stop_on_signals(stop):
+        for event in _logged(run, trainer, start):
+            if stop.unheard is None:
+                with stop_on_failing_stdout(stop):
+                    view.show(event)
+    _raise_unless_finished(event["reason"], event["step"], run, stop, console)
+    if not as_json:
+        console.product(f"{event['best_path']}\n")
+    console.finish()
+
+
+def _raise_unless_finished(reason: str, step: int, run: RunDirectory, stop: Stop, console: Console) -> None:
+    """Say how a run ended that wasn't trained to its end, or that nobody heard."""
+    if reason == "diverged":
+        raise CharrnnError(f"{run.path}: training diverged twice; what was good before, at step {step}, is kept there")
+    if reason == "failed":
+        raise CharrnnError(f"{run.path}: the last save failed; what was saved before it is as it was")
+    if reason != "finished":
+        saved = f"stopped and saved; go on by: charrnn train --resume {shlex.quote(str(run.path))}"
+        if stop.unheard is not None and stop.exit_code == exit_codes.of(stop.unheard):
+            raise type(stop.unheard)(f"{stop.unheard}; {saved}")
+        console.say(f"charrnn: {saved}")
+        raise typer.Exit(stop.exit_code)
+    if stop.unheard is not None:
+        raise stop.unheard
+
+
+def _show_plan(asked: Asked, console: Console, *, as_json: bool) -> None:
+    from charrnn import runs, tables
+    from charrnn.notation import json_line
+
+    if asked.resume is not None:
+        raise UsageError("--dry-run plans a new run; a resumed one keeps its plan")
+    prepared = runs.prepare(asked)
+    repeat = runs.command(asked, prepared)
+    if as_json:
+        settings = {**prepared.plan.model, **prepared.config.to_json()}
+        console.product(json_line({"settings": settings, "plan": prepared.plan.to_json(), "command": repeat}))
+    else:
+        console.table(tables.plan_table(prepared.plan.model | prepared.plan.training, prepared.plan.reasons))
+        console.product(f"{repeat}\n")
+    console.finish()
+
+
+def _logged(run: RunDirectory, trainer: Trainer, start: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """All events of the run, each also written to its log."""
+
+    def events() -> Iterator[dict[str, Any]]:
+        yield start
+        yield from trainer.warnings()
+        yield from trainer.run(run)
+
+    told = False
+    with contextlib.closing(run):
+        for event in events():
+            try:
+                run.log(event)
+            except CharrnnError as error:
+                if not told:
+                    yield {"event": "warning", "text": f"{error}; training goes on, the log has gaps"}
+                told = True
+            yield event

@@ -1,0 +1,119 @@
+"""The values a setting may take: numbers of an interval, a few words, any name. Each says itself in words and reads itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from charrnn import UsageError
+
+
+class Limits(Protocol):
+    """What a setting may be; as a string, what its refusal says: ``--lr must be {limits}, not x``."""
+
+    @property
+    def metavar(self) -> str:
+        """What ``--help`` shows in place of a value."""
+        ...
+
+    def __contains__(self, value: object, /) -> bool: ...
+
+    def parse(self, option: str, text: str) -> Any:
+        """Read a value from ``text``; raise a `UsageError` that names ``option`` where it isn't one of these."""
+        ...
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The numbers from ``low`` to ``high``, each end included unless ``*_open``."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    low_open: bool = False
+    high_open: bool = False
+    integer: bool = False
+
+    def __str__(self) -> str:
+        def exactly(bound: float) -> str:
+            return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
+
+        parts = []
+        if math.isfinite(self.low):
+            parts.append(f"{'above' if self.low_open else 'of at least'} {exactly(self.low)}")
+        if math.isfinite(self.high):
+            parts.append(f"{'below' if self.high_open else 'at most'} {exactly(self.high)}")
+        return " ".join(["a whole number" if self.integer else "a number", " and ".join(parts)]).strip()
+
+    def __contains__(self, value: object) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int if self.integer else (int, float)):
+            return False
+        if isinstance(value, float) and not math.isfinite(value):
+            return False
+        above = value > self.low if self.low_open else value >= self.low
+        below = value < self.high if self.high_open else value <= self.high
+        return above and below
+
+    @property
+    def metavar(self) -> str:
+        """``INT`` or ``NUMBER``."""
+        return "INT" if self.integer else "NUMBER"
+
+    def parse(self, option: str, text: str) -> Any:
+        """Read a number of this interval; raise a `UsageError` that names ``option`` and the interval."""
+        try:
+            value: Any = int(text) if self.integer else float(text)
+        except (TypeError, ValueError, OverflowError):
+            value = math.nan
+        if value not in self:
+            raise UsageError(f"{option} must be {self}, not {str(text)[:80] or repr('')}")
+        return value
+
+
+@dataclass(frozen=True)
+class Choices:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return either(self.words)
+
+    def __contains__(self, value: object) -> bool:
+        return value in self.words
+
+    @property
+    def metavar(self) -> str:
+        """The words, a bar between them."""
+        return "|".join(self.words)
+
+    def parse(self, option: str, text: str) -> str:
+        """Give ``text`` back; raise a `UsageError` that names ``option`` and the words where it is none of them."""
+        if text not in self:
+            raise UsageError(f"{option} must be {self}, not {text!s:.80}")
+        return text
+
+
+@dataclass(frozen=True)
+class Name:
+    """Any string; whoever uses it knows which ones mean something."""
+
+    def __str__(self) -> str:
+        return "a name"
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, str)
+
+    @property
+    def metavar(self) -> str:
+        """``NAME``."""
+        return "NAME"
+
+    def parse(self, option: str, text: str) -> str:
+        """Give ``text`` back."""
+        return text
+
+
+def either(words: tuple[str, ...]) -> str:
+    """``a, b or c``."""
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
