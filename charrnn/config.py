@@ -122,8 +122,10 @@ def limits_of(config: type[Config], name: str) -> Limits:
 
 
 def options(config: type[Config]) -> dict[str, Option]:
-    """The settings that the command line takes, by their fields' names."""
-    return {setting.name: option for setting in fields(config) if (option := setting.metadata["option"]) is not None}
+    """The settings that the command line takes, by their fields' names, in the order of their panels."""
+    panels = [*Panel, None]
+    declarations = {setting.name: option for setting in fields(config) if (option := setting.metadata["option"]) is not None}
+    return dict(sorted(declarations.items(), key=lambda pair: panels.index(pair[1].panel)))
 
 
 @functools.cache

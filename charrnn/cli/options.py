@@ -19,7 +19,6 @@ from charrnn.config import Config, Option, Panel, declared, limits_of, option_na
 C = TypeVar("C", bound=Config)
 
 AUTO = "auto"
-_UNGROUPED = len(Panel)
 
 
 @dataclass(frozen=True)
@@ -131,9 +130,9 @@ def _parameters(config: type[Config]) -> list[inspect.Parameter]:
 
 
 def _place(parameter: inspect.Parameter) -> int:
-    """The number of the parameter's panel."""
+    """The number of the parameter's panel; the options without one come last here, first in ``--help``."""
     titles = [getattr(note, "rich_help_panel", None) for note in getattr(parameter.annotation, "__metadata__", ())]
-    return next((number for number, panel in enumerate(Panel) if panel.value in titles), _UNGROUPED)
+    return next((number for number, panel in enumerate(Panel) if panel.value in titles), len(Panel))
 
 
 def _title(panel: Panel | None) -> str | None:
@@ -141,10 +140,9 @@ def _title(panel: Panel | None) -> str | None:
 
 
 def _given(config: type[Config], typed: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings among what was typed, in the order of their panels."""
-    panels, given = list(Panel), {}
-    declarations = options(config).items()
-    for name, option in sorted(declarations, key=lambda pair: panels.index(pair[1].panel) if pair[1].panel else _UNGROUPED):
+    """The settings among what was typed."""
+    given: dict[str, Any] = {}
+    for name, option in options(config).items():
         value = typed[name]
         if value is None:
             continue
