@@ -19,7 +19,7 @@ from charrnn.reading import STDIN
 from charrnn.rundir import RunDirectory
 
 if TYPE_CHECKING:
-    from charrnn.training import Trainer
+    from charrnn.trainer import Trainer
 
 MAY_CHANGE = {"steps", "epochs", "minutes", "lr", "eval_every", "save_every", "log_every", "device", "precision", "workers"}
 """The settings that may be given anew when a run is resumed."""
@@ -125,7 +125,8 @@ def begin(
         return _resumed(asked, clock, stop, say)
     prepared = prepare(asked)
 
-    from charrnn.training import Trainer, symbols
+    from charrnn.snapshot import symbols
+    from charrnn.trainer import Trainer
 
     text, initial = prepared.text, prepared.initial
     trainer = Trainer(
@@ -154,7 +155,7 @@ def _resumed(
         text = corpus.read_corpus(_paths(asked, previous), **_reading(config), vocabulary=previous.vocabulary)
         _check_same_text(previous, text, config, asked.allow_changed_corpus)
 
-        from charrnn.training import Trainer
+        from charrnn.trainer import Trainer
 
         trainer = Trainer(previous.model, config, text, clock=clock, stop=stop, resume=previous)
         if trainer.made_longer:

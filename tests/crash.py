@@ -57,8 +57,11 @@ class _HalfWriter:
 
 def arm(point: str, nth: int) -> None:
     """Let this process die when it comes to ``point`` for the ``nth`` time."""
+    import functools
+
+    import charrnn.evaluation as evaluation
     import charrnn.files as files
-    import charrnn.training as training
+    import charrnn.trainer as trainer
 
     seen = 0
 
@@ -76,9 +79,10 @@ def arm(point: str, nth: int) -> None:
         return wrapped
 
     if point == "step":
-        training.Trainer._train_step = before(training.Trainer._train_step, "step")  # type: ignore[method-assign]
+        hook = before(lambda step: None, "step")
+        trainer.Trainer = functools.partial(trainer.Trainer, before_step=hook)  # type: ignore[misc, assignment]
     elif point == "evaluation":
-        training.evaluate = before(training.evaluate, "evaluation")
+        evaluation.evaluate = before(evaluation.evaluate, "evaluation")
     else:
         assert point in SAVE_POINTS, point
         write_whole = files.write_whole
@@ -184,7 +188,7 @@ def serve() -> None:
     import charrnn.console
     import charrnn.corpus
     import charrnn.live
-    import charrnn.training  # noqa: F401
+    import charrnn.trainer  # noqa: F401
 
     living: set[int] = set()
     for line in sys.stdin:

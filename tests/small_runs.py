@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from charrnn.cells import Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.corpus import Corpus
+from charrnn.events import Event
 from charrnn.model import CharRNN
-from charrnn.training import Event, Trainer
+from charrnn.trainer import Trainer
 from charrnn.vocabulary import Vocabulary
 
 KERNELS: dict[str, Any] = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
@@ -66,6 +68,7 @@ def trainer_of(
     hidden: int = 8,
     clock: Callable[[], float] | None = None,
     stop: Callable[[], str | None] = lambda: None,
+    before_step: Callable[[int], None] = lambda step: None,
     resume: Checkpoint | None = None,
     **settings: Any,
 ) -> Trainer:
@@ -73,7 +76,7 @@ def trainer_of(
     corpus = corpus or corpus_of(random_text(600), 100)
     model = ModelConfig(corpus.vocabulary.size, cell, embedding_size=5, hidden_size=hidden, num_layers=layers)
     config = TrainConfig(**{**PLAIN, **settings})
-    return Trainer(model, config, corpus, clock=clock or Clock(), stop=stop, resume=resume)
+    return Trainer(model, config, corpus, clock=clock or Clock(), stop=stop, before_step=before_step, resume=resume)
 
 
 def run(trainer: Trainer) -> tuple[list[Event], Store]:
@@ -83,6 +86,21 @@ def run(trainer: Trainer) -> tuple[list[Event], Store]:
 
 def only(events: list[Event], name: str) -> list[Event]:
     return [event for event in events if event["event"] == name]
+
+
+def same_weights(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def naive_nats(network: Network, ids: Any, start: int, stop: int, warm: int) -> float:
+    """The summed loss of ``ids[start:stop]``, a character at a time, the state from zero over ``warm`` characters before."""
+    state, total = network.initial_state(1), 0.0
+    step = network.stepper(state)
+    for position in range(start - warm, stop):
+        logits = step(ids[position - 1 : position])[0].astype(np.float64)
+        if position >= start:
+            total -= float(logits[ids[position]] - np.log(np.exp(logits).sum()))
+    return total
 
 
 def random_model(cell: str = "gru", vocab_size: int = 7, layers: int = 1, hidden: int = 8) -> CharRNN:

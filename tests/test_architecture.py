@@ -21,7 +21,7 @@ PACKAGE = ROOT / "charrnn"
 
 # A module imports modules of lower floors, and those of its own floor that stand before it.
 FLOORS = [
-    ["__init__", "limits", "config", "recipe", "files"],
+    ["__init__", "limits", "config", "events", "recipe", "files"],
     ["vocabulary", "reading", "corpus", "streams", "given", "cells", "tensorfile", "checkpoint", "rundir", "bookmark"],
     [
         *["filters", "stopping", "drawing", "generate", "request", "streaming", "copied"],
@@ -38,7 +38,11 @@ FLOORS = [
         "optimizer",
         "gradients",
         "speed",
-        "training",
+        "schedule",
+        "snapshot",
+        "evaluation",
+        "learner",
+        "trainer",
         "runs",
         "bench",
         "reach",
@@ -196,7 +200,7 @@ def test_no_global_generator_is_used(module: str) -> None:
 
 # -- what a command may load. A process of its own says at its end which of these it has loaded. ----------------------
 
-WATCHED = ["numpy", "torch", "torch._dynamo", "sympy", "rich", "charrnn.training"]
+WATCHED = ["numpy", "torch", "torch._dynamo", "sympy", "rich", "charrnn.trainer"]
 PROGRAM = f"""
 import sys
 from charrnn.cli import run
@@ -245,21 +249,21 @@ def test_help_loads_neither_numpy_nor_torch(arguments: list[str]) -> None:
 def test_sampling_loads_no_torch(trained: Path) -> None:
     stdout, loaded = loaded_by("sample", "-n", "1", "-c", trained)
     assert stdout.removesuffix("\n") in ("", "a", "b", "\n")
-    assert loaded & {"numpy", "torch", "charrnn.training"} == {"numpy"}
+    assert loaded & {"numpy", "torch", "charrnn.trainer"} == {"numpy"}
 
 
 @pytest.mark.parametrize("arguments", [["score", __file__], ["score", __file__, "--lines"], ["next", "a"]])
 def test_scoring_loads_no_torch(trained: Path, arguments: list[str]) -> None:
     stdout, loaded = loaded_by(*arguments, "-c", trained)
     assert stdout
-    assert loaded & {"numpy", "torch", "charrnn.training"} == {"numpy"}
+    assert loaded & {"numpy", "torch", "charrnn.trainer"} == {"numpy"}
 
 
 @pytest.mark.parametrize("options", [["--color", "change"], ["--json"], ["--html", "page.html"]])
 def test_inspecting_loads_no_torch(trained: Path, options: list[str], tmp_path: Path) -> None:
     options = [str(tmp_path / option) if option.endswith(".html") else option for option in options]
     _, loaded = loaded_by("inspect", "ab ab", "-c", trained, *options)
-    assert loaded & {"numpy", "torch", "charrnn.training"} == {"numpy"}
+    assert loaded & {"numpy", "torch", "charrnn.trainer"} == {"numpy"}
 
 
 @pytest.mark.parametrize("above", [0, 1, 2])
@@ -267,7 +271,7 @@ def test_info_loads_no_torch(trained: Path, above: int) -> None:
     path = [trained, *trained.parents][above]  # the file, its run, a directory of runs
     stdout, loaded = loaded_by("info", path)
     assert "lstm" in stdout
-    assert loaded & {"numpy", "torch", "charrnn.training"} == {"numpy"}
+    assert loaded & {"numpy", "torch", "charrnn.trainer"} == {"numpy"}
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])

@@ -19,22 +19,13 @@ from typing import Any
 
 import pytest
 
-from charrnn import __version__, checkpoint, cli, training
+from charrnn import __version__, checkpoint, cli, learner
+from charrnn.events import CONTRACT, keys
 
 Invoke = Callable[..., Any]
 
 TEXT = 'The fox said: "go" - and the crow\'s cheese fell into the grass.\n' * 12
 TINY = ("--hidden-size", "16", "--steps", "10")
-KEYS = {
-    "start": "corpus characters vocab_size train_characters val_characters parameters device precision workers run_dir config"
-    " plan",
-    "step": "step steps epoch seconds bits_per_char learning_rate grad_norm clipped chars_per_second",
-    "eval": "step seconds val_bits_per_char best hidden grad_norm clipped gradient_reach advice",
-    "sample": "step text",
-    "saved": "path kind",
-    "warning": "text",
-    "end": "step epochs seconds best_val_bits_per_char chars_per_second best_path reason",
-}
 
 
 def train_into(out: Path, text: str | bytes, *options: str) -> Path:
@@ -107,10 +98,10 @@ def test_train_json_prints_the_events_of_the_contract_and_logs_the_same(invoke: 
     events = lines(result.stdout)
     assert (tmp_path / "checkpoints/tale/log.jsonl").read_text(encoding="utf-8") == result.stdout
     names = [event["event"] for event in events]
-    assert set(names) == set(KEYS)  # the warning says that the text is short
+    assert set(names) == set(CONTRACT)  # the warning says that the text is short
     assert (names[0], names[-1]) == ("start", "end")
     for event in events:
-        assert set(KEYS[event["event"]].split()) <= event.keys()
+        assert {"event", *keys(event["event"])} == event.keys()
 
 
 def test_the_events_tell_the_run_as_it_was_asked_for(invoke: Invoke, tale: Path) -> None:
@@ -218,7 +209,7 @@ def test_workers_auto_is_the_default_and_on_resume_chooses_anew(
         asked.append(number)
         return number or 2
 
-    monkeypatch.setattr(training, "choose_workers", choose)
+    monkeypatch.setattr(learner, "choose_workers", choose)
     begin = ("train", "tale.txt", "--steps", "1", "--hidden-size", "8")
     for words in ((), ("--workers", "auto"), ("--workers", "3")):
         assert invoke(*begin, "--out", f"run{len(asked)}", *words).code == 0

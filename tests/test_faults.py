@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import json
 import math
@@ -30,12 +31,14 @@ import crash
 import torch
 from small_runs import Store, trainer_of
 
-from charrnn import CharrnnError, checkpoint, corpus, reading, rundir, runs, training
+from charrnn import CharrnnError, checkpoint, corpus, evaluation, reading, rundir, runs, schedule, trainer
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
 from charrnn.corpus import read_corpus
+from charrnn.learner import Learner
 from charrnn.model import CharRNN
-from charrnn.training import Trainer, carried_over
+from charrnn.snapshot import carried_over
+from charrnn.trainer import Trainer
 from charrnn.vocabulary import Vocabulary
 
 Invoke = Callable[..., Any]
@@ -94,14 +97,11 @@ def before_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], 
     """Let something happen in the middle of a run."""
 
     def arrange(step: int, action: Callable[[], Any]) -> None:
-        real = Trainer._train_step
-
-        def wrapped(self: Trainer, lr: float) -> Any:
-            if self.progress.step == step:
+        def before(made: int) -> None:
+            if made == step:
                 action()
-            return real(self, lr)
 
-        monkeypatch.setattr(Trainer, "_train_step", wrapped)
+        monkeypatch.setattr(trainer, "Trainer", functools.partial(Trainer, before_step=before))
 
     return arrange
 
@@ -200,7 +200,7 @@ def test_a_checkpoint_lost_while_running_is_saved_again_or_missed_by_an_error(
 ) -> None:
     """Also the best one, when nothing better comes after it."""
     nats = iter([1.0, *[2.0] * 100])
-    monkeypatch.setattr(training, "evaluate", lambda *_: next(nats))
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_: next(nats))
     out = Path("checkpoints/tale")
 
     def harm() -> None:
@@ -225,14 +225,14 @@ def test_a_best_replaced_by_another_network_while_running_is_no_crash(
     tale: Path, invoke: Invoke, before_step: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the end the best network is scored on the whole validation text."""
-    monkeypatch.setattr(training, "MAX_EVALUATION_CHARACTERS", 20)
+    monkeypatch.setattr(schedule, "MAX_EVALUATION_CHARACTERS", 20)
     vocabulary = Vocabulary("char", "ab")
     model = ModelConfig(3, "gru", embedding_size=2, hidden_size=3)
     weights = {name: np.zeros(shape, np.float32) for name, shape in model.parameter_shapes().items()}
     foreign = checkpoint.Checkpoint(model, vocabulary, {}, weights)
     before_step(8, lambda: checkpoint.write(Path("checkpoints/tale/best.safetensors"), foreign))
     nats = iter([1.0, *[2.0] * 100])
-    monkeypatch.setattr(training, "evaluate", lambda *_: next(nats))
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_: next(nats))
     result = invoke("train", "tale.txt", *TINY, "--steps", "9", "--eval-every", "3")
     assert result.code in (0, 1)
     assert result.code == 0 or result.stderr.splitlines()[-1].startswith("charrnn: ")
@@ -463,16 +463,17 @@ def test_another_shape_than_the_checkpoints_is_a_usage_error(
 
 def losing(monkeypatch: pytest.MonkeyPatch, step: int, times: int, factor: float) -> None:
     """Let the loss of step ``step`` + 1 be ``factor`` times that of a uniform guess, so many times."""
-    real, left = Trainer._train_step, [None] * times
+    real, left = Learner.step, [None] * times
 
-    def wrapped(self: Trainer, lr: float) -> Any:
-        loss, norm = real(self, lr)
-        if self.progress.step == step and left:
+    def wrapped(self: Learner, lr: float) -> Any:
+        made = self.progress.step
+        loss, watched = real(self, lr)
+        if made == step and left:
             left.pop()
             loss = torch.full_like(loss, factor * math.log(self.vocabulary.size))
-        return loss, norm
+        return loss, watched
 
-    monkeypatch.setattr(Trainer, "_train_step", wrapped)
+    monkeypatch.setattr(Learner, "step", wrapped)
 
 
 def steps_of(events: list[dict[str, Any]], attempt: int = 1) -> dict[int, dict[str, Any]]:

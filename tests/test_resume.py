@@ -9,9 +9,10 @@ import pytest
 import torch
 from small_runs import DROPOUT, Clock, corpus_of, random_text, trainer_of
 
-from charrnn import CharrnnError, UsageError, checkpoint, rundir, runs, training
+from charrnn import CharrnnError, UsageError, checkpoint, evaluation, rundir, runs, schedule
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.training import Trainer
+from charrnn.model import CharRNN
+from charrnn.trainer import Trainer
 
 N = 9
 CELLS = ("lstm", "gru", "rnn")
@@ -225,7 +226,7 @@ def test_a_resumed_run_replaces_best_only_by_something_better(tmp_path, monkeypa
     _, half = run(tmp_path / "half", stop_after=N, eval_every=4)
     snapshot = half.latest("last")
     assert snapshot.training["val_bits_per_char"] is not None
-    monkeypatch.setattr(training, "evaluate", lambda *_: 100.0)
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_: 100.0)
     events, rest = run(tmp_path / "rest", resume=snapshot, eval_every=4)
     assert not any(event["best"] for event in events if event["event"] == "eval")
     assert [kind for kind, _ in rest.saved if kind == "best"] == []
@@ -240,7 +241,7 @@ def test_a_resumed_run_directory_keeps_its_best_file_and_names_it(tmp_path, monk
     trainer = Trainer(model, config, corpus, clock=Clock(), stop=lambda: "interrupted" if trainer.progress.step == N else None)
     assert list(trainer.run(directory))[-1]["best_path"] == str(directory.best)
     before = directory.best.read_bytes()
-    monkeypatch.setattr(training, "evaluate", lambda *_: 100.0)
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_: 100.0)
     resumed = Trainer(model, config, corpus, clock=Clock(), resume=checkpoint.read(directory.last))
     end = list(resumed.run(directory))[-1]
     assert directory.best.read_bytes() == before
@@ -249,7 +250,7 @@ def test_a_resumed_run_directory_keeps_its_best_file_and_names_it(tmp_path, monk
 
 
 def test_a_resumed_run_that_finds_nothing_better_still_ends_with_the_whole_validation_text(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "MAX_EVALUATION_CHARACTERS", 60)
+    monkeypatch.setattr(schedule, "MAX_EVALUATION_CHARACTERS", 60)
     corpus = corpus_of(random_text(700), 300)
     directory = rundir.RunDirectory.create("run", tmp_path / "run")
     model = ModelConfig(corpus.vocabulary.size, "gru", embedding_size=5, hidden_size=8)
@@ -267,12 +268,12 @@ def test_a_resumed_run_that_finds_nothing_better_still_ends_with_the_whole_valid
         return list(trainer.run(directory))[-1]
 
     ending(N)
-    best = training.CharRNN(model)
+    best = CharRNN(model)
     best.load(checkpoint.read(directory.best).weights)
-    whole = training.evaluate(best, corpus.ids, corpus.train_characters, 300) / np.log(2)
-    real = training.evaluate
+    whole = evaluation.evaluate(best, corpus.ids, corpus.train_characters, 300) / np.log(2)
+    real = evaluation.evaluate
     # Nothing that follows on the part is better; on the whole text it is what it is.
-    monkeypatch.setattr(training, "evaluate", lambda *a, **k: 100.0 if a[3] == 60 else real(*a, **k))
+    monkeypatch.setattr(evaluation, "evaluate", lambda *a, **k: 100.0 if a[3] == 60 else real(*a, **k))
     end = ending(None, checkpoint.read(directory.last))
     assert end["best_val_bits_per_char"] == pytest.approx(whole, rel=1e-6)
 

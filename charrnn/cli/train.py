@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from charrnn.console import Console
     from charrnn.rundir import RunDirectory
     from charrnn.runs import Asked
-    from charrnn.training import Trainer
+    from charrnn.trainer import Trainer
 
 _BOOKKEEPING = Panel.BOOKKEEPING.value
 _DROPOUT = Option(
@@ -140,10 +140,10 @@ def _show_plan(asked: Asked, console: Console, *, as_json: bool) -> None:
     console.finish()
 
 
-def _logged(run: RunDirectory, trainer: Trainer, start: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _logged(run: RunDirectory, trainer: Trainer, start: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """All events of the run, each also written to its log."""
 
-    def events() -> Iterator[dict[str, Any]]:
+    def events() -> Iterator[Mapping[str, Any]]:
         yield start
         yield from trainer.warnings()
         yield from trainer.run(run)

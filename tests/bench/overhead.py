@@ -62,7 +62,7 @@ class Clock:
         @functools.wraps(function)
         def timed(*args: Any, **options: Any) -> Any:
             # Whatever comes before the first step is the start.
-            if self._now == "start" and name != "_train_step":
+            if self._now == "start" and part != "the rest":
                 return function(*args, **options)
             before = self.enter(part)
             try:
@@ -78,21 +78,21 @@ def run(arguments: list[str], results: Path) -> None:
     clock = Clock()
     import torch
 
-    from charrnn import advice, cli, live, model, optimizer, streams, training
+    from charrnn import advice, cli, evaluation, gradients, learner, live, model, optimizer, streams, trainer
     from charrnn.rundir import RunDirectory
 
     for owner, name, part in (
-        (training.Trainer, "_train_step", "the rest"),
-        (training.gradients, "of_chunk", "gradients"),
+        (learner.Learner, "step", "the rest"),
+        (gradients, "of_chunk", "gradients"),
         (optimizer.Optimizer, "take_gradients", "optimizer"),
         (optimizer.Optimizer, "step", "optimizer"),
         (torch.nn.utils, "clip_grad_norm_", "clipping"),
         (streams.Streams, "batch", "batches, dropout"),
         (model.CharRNN, "dropout_masks", "batches, dropout"),
-        (training, "evaluate", "validation"),
+        (evaluation, "evaluate", "validation"),
         (advice, "measure", "statistics"),
-        (training.Trainer, "_sample", "sample"),
-        (training.Trainer, "snapshot", "saving"),
+        (evaluation, "sample", "sample"),
+        (trainer.Trainer, "snapshot", "saving"),
         (RunDirectory, "save", "saving"),
         (RunDirectory, "log", "log"),
         (live.TrainingView, "show", "display"),

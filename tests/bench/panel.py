@@ -9,6 +9,7 @@ machine slows both alike.
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -20,8 +21,9 @@ from charrnn import advice
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
 from charrnn.device import choose_precision
+from charrnn.evaluation import PASSAGE_CHARACTERS, evaluate
 from charrnn.model import CharRNN
-from charrnn.training import EVALUATION_MARKS, PROBE_CHARACTERS, evaluate
+from charrnn.schedule import EVALUATION_MARKS
 from charrnn.workers import Workers, choose_workers
 
 EVALUATIONS = len(EVALUATION_MARKS) + 2
@@ -54,10 +56,9 @@ def main() -> None:
             with workers.working():
                 for _ in range(asked.rounds + 1):
                     network = Network(config, model.export())
-                    panel.append(seconds(lambda n=network: advice.measure(n, ids[:PROBE_CHARACTERS])))
-                    validation.append(
-                        seconds(lambda m=model, w=workers: evaluate(m, ids, len(ids) // 2, len(ids) // 2, precision, w))
-                    )
+                    panel.append(seconds(functools.partial(advice.measure, network, ids[:PASSAGE_CHARACTERS])))
+                    half = len(ids) // 2
+                    validation.append(seconds(functools.partial(evaluate, model, ids, half, half, precision, workers)))
             # The first round chooses kernels and takes memory.
             spent, beside = statistics.median(panel[1:]), statistics.median(validation[1:])
             name = f"{cell} {layers} x {asked.hidden_size}"

@@ -20,7 +20,7 @@ from charrnn.cells import Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.corpus import Corpus, read_corpus
-from charrnn.training import Trainer
+from charrnn.trainer import Trainer
 
 BINS = ((2, 5), (6, 10), (11, 20), (21, 30), (31, 40), (41, 50), (51, 60))
 

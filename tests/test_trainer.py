@@ -1,4 +1,4 @@
-"""Laws of training: what a step computes, what an evaluation measures, which events come and when."""
+"""Laws of training: what a step computes, which events come and when, and what a run in trouble leaves."""
 
 from __future__ import annotations
 
@@ -6,99 +6,41 @@ import contextlib
 import itertools
 import json
 import math
-import random
 import threading
 
 import numpy as np
 import pytest
 import torch
-from small_runs import DROPOUT, KERNELS, PLAIN, Clock, Store, corpus_of, only, random_model, random_text, run, trainer_of
+from small_runs import (
+    DROPOUT,
+    KERNELS,
+    PLAIN,
+    Clock,
+    Store,
+    corpus_of,
+    naive_nats,
+    only,
+    random_text,
+    run,
+    same_weights,
+    trainer_of,
+)
 
-from charrnn import checkpoint, device, training
+from charrnn import checkpoint, device, evaluation, learner, schedule
 from charrnn.cells import Network
 from charrnn.config import ModelConfig, TrainConfig
+from charrnn.events import keys
 from charrnn.model import CharRNN
 from charrnn.soap import BETAS as SOAP_BETAS
 from charrnn.streams import Streams
-from charrnn.training import Trainer, evaluate
-from charrnn.workers import Workers
+from charrnn.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-STEP_KEYS = {"step", "steps", "epoch", "seconds", "bits_per_char", "learning_rate", "grad_norm", "clipped", "chars_per_second"}
-KEYS = {
-    "step": STEP_KEYS,
-    "eval": {"step", "seconds", "val_bits_per_char", "best", "hidden", "grad_norm", "clipped", "gradient_reach", "advice"},
-    "sample": {"step", "text"},
-    "saved": {"path", "kind"},
-    "warning": {"text"},
-    "end": {"step", "epochs", "seconds", "best_val_bits_per_char", "chars_per_second", "best_path", "reason"},
-}
-
 every_cell = pytest.mark.parametrize("cell", list(KERNELS))
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA GPU")
 
 
-def same_weights(one, other):
-    return all(np.array_equal(one[name], other[name]) for name in one)
-
-
-def naive_nats(network, ids, start, stop, warm):
-    """The summed loss of ``ids[start:stop]``, a character at a time, the state from zero over ``warm`` characters before."""
-    state, total = network.initial_state(1), 0.0
-    step = network.stepper(state)
-    for position in range(start - warm, stop):
-        logits = step(ids[position - 1 : position])[0].astype(np.float64)
-        if position >= start:
-            total -= logits[ids[position]] - np.log(np.exp(logits).sum())
-    return total
-
-
 # -- evaluation ------------------------------------------------------------------------------------------------------
-
-
-@every_cell
-@pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize(("start", "characters"), [(1, 50), (100, 900), (257, 128), (700, 1500)])
-def test_evaluation_equals_a_loss_taken_one_character_at_a_time(cell, layers, start, characters):
-    """One shard; the state is carried from the 256 characters before, or all there are."""
-    model, ids = random_model(cell, layers=layers), np.random.default_rng(0).integers(0, 7, 2200).astype(np.uint8)
-    expected = naive_nats(Network(model.config, model.export()), ids, start, start + characters, min(256, start - 1))
-    assert evaluate(model, ids, start, characters) == pytest.approx(expected / characters, rel=1e-5)
-
-
-@pytest.mark.parametrize(("start", "characters", "shards"), [(300, 2048, 2), (40, 3001, 2), (500, 5123, 5)])
-def test_evaluation_in_shards_warms_each_on_the_256_characters_before_it(start, characters, shards):
-    """Also where the last shard is shorter, and where the text ends with it."""
-    model = random_model("lstm")
-    ids = np.random.default_rng(0).integers(0, 7, start + characters).astype(np.uint8)
-    network, total, length = Network(model.config, model.export()), 0.0, math.ceil(characters / shards)
-    for begin in range(start, start + characters, length):
-        total += naive_nats(network, ids, begin, min(begin + length, start + characters), min(256, start - 1))
-    assert evaluate(model, ids, start, characters) == pytest.approx(total / characters, rel=1e-5)
-
-
-@pytest.mark.parametrize(("start", "characters"), [(1, 2), (300, 3333)])
-def test_a_uniform_network_scores_log2_of_the_vocabulary(start, characters):
-    model = random_model(vocab_size=23)
-    model.load({name: np.zeros(size, dtype=np.float32) for name, size in model.config.parameter_shapes().items()})
-    ids = np.random.default_rng(0).integers(0, 23, 4000)
-    assert evaluate(model, ids, start, characters) / math.log(2) == pytest.approx(math.log2(23), rel=1e-6)
-
-
-def test_evaluation_leaves_mode_gradients_weights_and_global_generators_alone():
-    model = random_model()
-    before = model.export()
-    global_state = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
-    for mode in (True, False):
-        model.train(mode)
-        evaluate(model, np.arange(500) % 7, 100, 300)
-        assert model.training is mode
-    assert torch.is_grad_enabled()
-    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
-    assert same_weights(before, model.export())
-    assert torch.equal(torch.get_rng_state(), global_state[0])
-    assert np.array_equal(np.random.get_state()[1], global_state[1])
-    assert random.getstate() == global_state[2]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "auto"])
@@ -128,21 +70,23 @@ def test_the_validation_figure_is_the_validation_text_s():
 
 
 def test_a_longer_validation_text_is_scored_in_part_during_and_in_whole_after_the_run(monkeypatch):
-    monkeypatch.setattr(training, "MAX_EVALUATION_CHARACTERS", 300)
+    monkeypatch.setattr(schedule, "MAX_EVALUATION_CHARACTERS", 300)
     corpus = corpus_of(random_text(1600), 1000)
     trainer = trainer_of(corpus, steps=12, eval_every=4)
     worse = itertools.count()  # each part scores worse than the one before, so that the best weights are not the last
 
-    def rising(model, ids, start, characters, precision="fp32", workers=None):
-        return evaluate(model, ids, start, characters, precision) + (next(worse) if characters == 300 else 0)
+    real = evaluation.evaluate
 
-    monkeypatch.setattr(training, "evaluate", rising)
+    def rising(model, ids, start, characters, precision="fp32", workers=None):
+        return real(model, ids, start, characters, precision) + (next(worse) if characters == 300 else 0)
+
+    monkeypatch.setattr(evaluation, "evaluate", rising)
     events, store = run(trainer)
     best = store.latest("best")
     assert best.training["step"] == 4
     model = CharRNN(best.model)
     model.load(best.weights)
-    part, whole = (evaluate(model, corpus.ids, corpus.train_characters, n) / math.log(2) for n in (300, 1000))
+    part, whole = (real(model, corpus.ids, corpus.train_characters, n) / math.log(2) for n in (300, 1000))
     assert part != pytest.approx(whole, rel=1e-5)
     assert min(event["val_bits_per_char"] for event in only(events, "eval")) == pytest.approx(part, rel=1e-6)
     assert events[-1]["best_val_bits_per_char"] == pytest.approx(whole, rel=1e-6)
@@ -168,7 +112,7 @@ def test_the_first_steps_loss_is_the_loss_of_the_first_chunk_by_the_equations():
 @pytest.mark.parametrize("groups", [1, 3])
 def test_the_state_flows_into_the_next_chunk_and_the_gradient_does_not(cell, groups, monkeypatch):
     """By torch.nn and autograd, with weights that (almost) do not move; the next chunk is a turn of all groups later."""
-    monkeypatch.setattr(training, "RESET_SHARE", 0.0)
+    monkeypatch.setattr(learner, "RESET_SHARE", 0.0)
     trainer = trainer_of(cell=cell, steps=1 + groups, groups=groups, log_every=1, lr=1e-12, weight_decay=0.0)
     assert trainer.streams.groups == groups
     w = {name: torch.from_numpy(value).requires_grad_() for name, value in trainer.model.export().items()}
@@ -201,7 +145,7 @@ def test_the_state_flows_into_the_next_chunk_and_the_gradient_does_not(cell, gro
 @pytest.mark.parametrize(("groups", "later"), [(1, 0), (3, 0), (3, 2)])
 def test_the_state_is_zero_again_where_an_epoch_begins(groups, later, monkeypatch):
     """In every group."""
-    monkeypatch.setattr(training, "RESET_SHARE", 0.0)
+    monkeypatch.setattr(learner, "RESET_SHARE", 0.0)
     trainer = trainer_of(lr=1e-12, weight_decay=0.0, steps=40, log_every=1, groups=groups)
     assert trainer.streams.groups == groups
     step = trainer.streams.chunks_per_epoch + later
@@ -261,7 +205,7 @@ def test_the_seed_decides_every_bit():
 
 def test_dropout_differs_from_step_to_step_and_matters(monkeypatch):
     """Nothing moves here but the masks: a text of one repeated chunk, the state always fresh."""
-    monkeypatch.setattr(training, "RESET_SHARE", 1.0)
+    monkeypatch.setattr(learner, "RESET_SHARE", 1.0)
     corpus = corpus_of("ab" * 300)
     quiet = only(run(trainer_of(corpus, steps=6, log_every=1, lr=1e-12))[0], "step")
     noisy = only(run(trainer_of(corpus, steps=6, log_every=1, lr=1e-12, **DROPOUT))[0], "step")
@@ -307,15 +251,6 @@ def test_workers_are_told_and_end_with_the_run():
         next(events)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("charrnn-worker")]
     assert torch.get_num_threads() == threads
-
-
-@pytest.mark.parametrize("count", [2, 5])
-def test_an_evaluation_is_the_same_however_its_shards_are_shared_out(count):
-    model = random_model("lstm")
-    ids = np.random.default_rng(0).integers(0, 7, 6000).astype(np.uint8)
-    workers = Workers(count)
-    with workers.working():
-        assert evaluate(model, ids, 300, 5123, workers=workers) == pytest.approx(evaluate(model, ids, 300, 5123), rel=1e-6)
 
 
 # -- the schedule ----------------------------------------------------------------------------------------------------
@@ -382,7 +317,7 @@ class CostlyStore(Store):
 @pytest.mark.parametrize(("val_characters", "nanoseconds"), [(3000, 20_000), (3000, 100_000), (12_000, 20_000), (100, 20_000)])
 def test_the_minutes_include_imports_validation_and_saves(monkeypatch, val_characters, nanoseconds):
     """Imports take 2 s; evaluating takes a quarter of a training step per character, as measured; also a whole-text one."""
-    monkeypatch.setattr(training, "MAX_EVALUATION_CHARACTERS", 2500)
+    monkeypatch.setattr(schedule, "MAX_EVALUATION_CHARACTERS", 2500)
     clock, spent = Clock(1e-4), []
     clock.now = 2.0
     per_character = nanoseconds * 1e-9
@@ -392,15 +327,13 @@ def test_the_minutes_include_imports_validation_and_saves(monkeypatch, val_chara
         spent.append(characters * per_character)
         return 1.0 / (1 + len(spent))
 
-    class Costly(Trainer):
-        def _train_step(self, lr):
-            clock.now += 4 * per_character * self.streams.characters_per_step
-            return super()._train_step(lr)
+    def train(step):
+        clock.now += 4 * per_character * 16 * 64
 
-    monkeypatch.setattr(training, "evaluate", costly)
+    monkeypatch.setattr(evaluation, "evaluate", costly)
     corpus = corpus_of(random_text(5000 + val_characters), val_characters)
     config = TrainConfig(**{**PLAIN, "batch_size": 16, "bptt": 64, "minutes": 0.25})
-    trainer = Costly(ModelConfig(corpus.vocabulary.size, "rnn", 4, 8), config, corpus, clock=clock)
+    trainer = Trainer(ModelConfig(corpus.vocabulary.size, "rnn", 4, 8), config, corpus, clock=clock, before_step=train)
     end = list(trainer.run(CostlyStore(clock)))[-1]
     assert end["seconds"] <= 1.05 * 15
     assert end["seconds"] >= 0.9 * 15
@@ -415,7 +348,7 @@ def test_events_have_the_names_and_keys_of_the_contract_and_are_json(val_charact
     events, _ = run(trainer)
     assert {event["event"] for event in events} == {"step", "eval", "sample", "saved", "end"}
     for event in [*events, *trainer.warnings()]:
-        assert KEYS[event["event"]] <= set(event)
+        assert {"event", *keys(event["event"])} == set(event)
         assert json.loads(json.dumps(event, allow_nan=False)) == event
     assert [event["event"] for event in events].count("end") == 1
     assert events[-1]["event"] == "end"
@@ -491,7 +424,7 @@ def test_eval_every_counts_steps_and_the_last_step_is_evaluated_once():
 
 def test_best_is_saved_exactly_where_an_evaluation_is_the_lowest_so_far(monkeypatch):
     nats = iter([3.0, 2.0, 2.5, 1.0, 1.0, 4.0])
-    monkeypatch.setattr(training, "evaluate", lambda *_: next(nats))
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_: next(nats))
     trainer = trainer_of(steps=6, eval_every=1)
     events, store = run(trainer)
     assert [event["best"] for event in only(events, "eval")] == [True, True, False, True, False, False]
@@ -645,7 +578,7 @@ def test_bf16_trains_near_fp32_and_stores_fp32(cell):
         trainer = trainer_of(cell=cell, steps=10, log_every=1, precision=precision)
         events, store = run(trainer)
         assert all(weight.dtype == torch.float32 for weight in trainer.model.parameters())
-        assert all(moment.dtype == torch.float32 for moment in trainer._optimizer.state()[0].values())
+        assert all(moment.dtype == np.float32 for moment in trainer.snapshot().extra.values())
         finals[precision] = [event["bits_per_char"] for event in only(events, "step")]
         assert all(value.dtype == np.float32 for value in store.latest("last").weights.values())
     assert finals["bf16"] == pytest.approx(finals["fp32"], rel=0.03)
@@ -673,7 +606,7 @@ def test_freed_memory_is_kept_while_training(monkeypatch):
 
 @pytest.fixture
 def fp16_on_cpu(monkeypatch):
-    monkeypatch.setattr(training, "choose_precision", lambda *_: "fp16")
+    monkeypatch.setattr(learner, "choose_precision", lambda *_: "fp16")
 
 
 def at_loss_scale(scale, growth, path):
@@ -707,7 +640,7 @@ def test_the_loss_scale_survives_a_snapshot(tmp_path):
 @pytest.mark.cuda
 @every_cell
 def test_a_step_on_cuda_is_close_to_one_on_the_cpu(cell, monkeypatch):
-    monkeypatch.setattr(training, "RESET_SHARE", 0.0)
+    monkeypatch.setattr(learner, "RESET_SHARE", 0.0)
     cpu, gpu = (only(run(trainer_of(cell=cell, steps=4, log_every=1, device=device))[0], "step") for device in ("cpu", "cuda"))
     for here, there in zip(cpu, gpu, strict=True):
         assert there["bits_per_char"] == pytest.approx(here["bits_per_char"], rel=1e-3)

@@ -1,0 +1,161 @@
+"""What a run tells while it trains: one typed dict for each event, as `Trainer.run` yields it and ``log.jsonl`` keeps it.
+
+Keys are added, never renamed or removed; logs of earlier versions may lack some. Every value is JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypedDict
+
+
+class Facts(TypedDict):
+    """The part of `Start` that the trainer itself knows."""
+
+    characters: int
+    """How long the text is, training and validation text together."""
+    vocab_size: int
+    """V, the unknown character included."""
+    train_characters: int
+    val_characters: int
+    parameters: int
+    """How many numbers are trained."""
+    device: str
+    """``cpu``, ``cuda`` or ``mps``: what ``auto`` stands for is decided."""
+    precision: str
+    """``fp32``, ``bf16`` or ``fp16``, likewise decided."""
+    workers: int
+    """Threads that share the columns."""
+    plan: Mapping[str, Any] | None
+    """Why the settings are what they are: `recipe.Plan.to_json`."""
+    config: dict[str, Any]
+    """The fields of `TrainConfig`, and under ``model`` those of `ModelConfig`."""
+
+
+class Start(Facts):
+    """The first event of each process of a run."""
+
+    event: Literal["start"]
+    corpus: str
+    """The text's short name."""
+    run_dir: str
+    pid: int
+    """The process that trains, for the message that refuses a second one."""
+    host: str
+    """The machine that it runs on."""
+
+
+class Step(TypedDict):
+    """Means over the steps since the last `Step`; about once a second, or as ``--log-every`` says."""
+
+    event: Literal["step"]
+    step: int
+    """Steps made so far."""
+    steps: int
+    """Steps at the end of the run; an estimate where minutes are the budget."""
+    epoch: float
+    """Passes over the training text so far."""
+    seconds: float
+    """Seconds of the run so far, in all its processes, imports included."""
+    bits_per_char: float
+    """The training loss."""
+    learning_rate: float
+    """That of the latest step."""
+    grad_norm: float
+    """Norm of the whole gradient before clipping."""
+    clipped: float
+    """Share of the steps whose gradient was clipped."""
+    attempt: int
+    """1, and one more after each divergence and each learning rate given on resume; so in all events below."""
+    chars_per_second: float
+    """Characters trained on, by the time that the steps themselves took."""
+
+
+class Eval(TypedDict):
+    """An evaluation: the validation loss, and what the memory does on a fixed passage."""
+
+    event: Literal["eval"]
+    step: int
+    seconds: float
+    val_bits_per_char: float | None
+    """None without validation text, or if the loss is not finite."""
+    best: bool
+    """Whether this is the lowest validation loss so far."""
+    attempt: int
+    hidden: list[dict[str, Any]]
+    """Statistics of every layer, as `hidden.summarize` gives them."""
+    gradient_reach: int | None
+    """How many characters back the gradient is below 1 % of what it is one character back; None if not within 63."""
+    grad_norm: float | None
+    """Mean over the steps since the last `Eval`; None if there were none."""
+    clipped: float | None
+    """Likewise."""
+    advice: str | None
+    """One line about what is wrong, if anything is."""
+
+
+class Sample(TypedDict):
+    """A text drawn after each evaluation."""
+
+    event: Literal["sample"]
+    step: int
+    text: str
+    attempt: int
+
+
+class Saved(TypedDict):
+    """A checkpoint was written."""
+
+    event: Literal["saved"]
+    path: str
+    kind: Literal["best", "last"]
+
+
+class Warned(TypedDict):
+    """Something that the user should know."""
+
+    event: Literal["warning"]
+    text: str
+
+
+class End(TypedDict):
+    """The last event of each process of a run."""
+
+    event: Literal["end"]
+    step: int
+    epochs: float
+    """Passes over the training text."""
+    seconds: float
+    best_val_bits_per_char: float | None
+    """Of the best network; at the end of a finished run, on the whole validation text."""
+    chars_per_second: float
+    """Characters trained on in all processes, by the time that the steps themselves took."""
+    best_path: str | None
+    """Where the best network is kept; None if nothing was."""
+    reason: str
+    """``finished``, ``interrupted``, ``terminated``, ``diverged``, or ``failed`` if the last save failed."""
+    attempt: int
+
+
+Event = Start | Step | Eval | Sample | Saved | Warned | End
+
+CONTRACT: Mapping[str, type] = {
+    "start": Start,
+    "step": Step,
+    "eval": Eval,
+    "sample": Sample,
+    "saved": Saved,
+    "warning": Warned,
+    "end": End,
+}
+"""Every event by its name."""
+
+
+def keys(name: str) -> list[str]:
+    """The keys of the event ``name`` beside ``event`` itself."""
+    return [key for key in CONTRACT[name].__annotations__ if key != "event"]
+
+
+def warning(text: str) -> Warned:
+    """A `Warned` that says ``text``."""
+    return {"event": "warning", "text": text}

@@ -1,0 +1,169 @@
+"""When things happen in a run: its budget, the learning rate along it, and the moments to log, evaluate and save.
+
+All of it is computed from a few numbers, so that a run in steps is scheduled alike on every machine.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from charrnn.config import TrainConfig
+
+LR_WARM_UP = 0.02
+"""Share of the run over which the learning rate rises; it then falls along a half cosine."""
+LR_FLOOR = 0.01
+"""Where the cosine ends, as a share of the peak."""
+EVALUATION_MARKS = (0.08, *(tenth / 10 for tenth in range(2, 10)))
+"""Shares of the run after which there is an evaluation, beside the one at its end."""
+EARLY_SECONDS = 60.0
+"""The first evaluation of a run in minutes comes no later than this."""
+EVALUATION_SHARE = 0.03
+"""Share of the run that its evaluations may take."""
+MAX_EVALUATION_CHARACTERS = 200_000
+LOG_SECONDS = 1.0
+"""Between two ``step`` events, unless ``--log-every`` says how many steps."""
+SAVE_SECONDS = 5.0
+"""An evaluation is a good moment to save too, if the last save is older than this: so a short run can be resumed as well."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a run is: a number of steps, or of seconds."""
+
+    steps: int | None
+    seconds: float | None
+
+    @classmethod
+    def of(cls, config: TrainConfig, chunks_per_epoch: int) -> Budget:
+        """The budget that ``config`` gives in steps, epochs of ``chunks_per_epoch`` steps, or minutes."""
+        if config.steps:
+            return cls(config.steps, None)
+        if config.epochs is not None:
+            return cls(max(1, round(config.epochs * chunks_per_epoch)), None)
+        assert config.minutes is not None
+        return cls(None, 60 * config.minutes)
+
+    def position(self, step: int, seconds: float) -> float:
+        """How far a run has come, in the budget's own unit."""
+        return seconds if self.steps is None else float(step)
+
+    def end(self, closing: float = 0.0) -> float:
+        """The position at which training ends; in seconds it leaves ``closing`` for the last evaluation and save."""
+        if self.steps is not None:
+            return self.steps
+        assert self.seconds is not None
+        return max(self.seconds - closing, self.seconds / 2)
+
+    def fraction(self, step: int, seconds: float, start: float, closing: float) -> float:
+        """The share of the run from the position ``start`` to the end that is over."""
+        return (self.position(step, seconds) - start) / max(self.end(closing) - start, 1e-9)
+
+    def expected_steps(self, step: int, fraction: float) -> int:
+        """How many steps the run will have made at its end; in seconds, an estimate from ``fraction``."""
+        return max(step, round(step / max(fraction, 1e-3))) if self.steps is None else self.steps
+
+
+def closing_seconds(budget: Budget, evaluation_seconds: float, evaluated: int, val_characters: int) -> float:
+    """What the last evaluation and save of a run in seconds will take.
+
+    Args:
+        budget: the run's length.
+        evaluation_seconds: what the latest evaluation took. Its own repetition is held to the share of all evaluations, in
+            case the machine stalled during it.
+        evaluated: how many characters it read; 0 if there was none.
+        val_characters: how many there are; if more, the best network will be scored on all of them.
+    """
+    if budget.seconds is None:
+        return 0.0
+    whole = val_characters if val_characters > evaluated else 0
+    per_character = evaluation_seconds / evaluated if evaluated else 0.0
+    return min(per_character * evaluated, EVALUATION_SHARE * budget.seconds) + per_character * whole + 0.2
+
+
+def learning_rate(peak: float, fraction: float, budget: Budget) -> float:
+    """The rate of the step that begins at ``fraction`` of the run: linear warm-up, then half a cosine."""
+    if budget.steps is not None:
+        fraction += 0.5 / max(1, budget.steps)  # The middle of the step, so that the first step's rate is not 0.
+    fraction = min(fraction, 1.0)
+    if fraction < LR_WARM_UP:
+        return peak * fraction / LR_WARM_UP
+    along = (fraction - LR_WARM_UP) / (1 - LR_WARM_UP)
+    return peak * (LR_FLOOR + (1 - LR_FLOOR) * 0.5 * (1 + math.cos(math.pi * along)))
+
+
+def next_mark(fraction: float) -> int:
+    """Which of `EVALUATION_MARKS` comes after an evaluation at ``fraction`` of the run."""
+    return max(1, sum(mark <= fraction for mark in EVALUATION_MARKS))
+
+
+def is_marked(budget: Budget, mark: int, fraction: float, seconds: float) -> bool:
+    """Whether mark number ``mark`` is reached at ``fraction`` of the run, ``seconds`` after the schedule's start."""
+    if mark == 0 and budget.steps is None and seconds >= EARLY_SECONDS:
+        return True
+    return mark < len(EVALUATION_MARKS) and fraction >= EVALUATION_MARKS[mark]
+
+
+def affordable_characters(total_steps: float, eval_every: int | None, characters_per_step: int) -> int:
+    """How much validation text keeps all evaluations within 3 % of a run of ``total_steps``.
+
+    Evaluating a character costs about a quarter of training on one.
+    """
+    between = eval_every or total_steps / (len(EVALUATION_MARKS) + 2)
+    return min(max(int(EVALUATION_SHARE * 4 * between * characters_per_step), 2000), MAX_EVALUATION_CHARACTERS)
+
+
+@dataclass(frozen=True)
+class Due:
+    """What is to be done after a step."""
+
+    log: bool
+    evaluate: bool
+    save: bool
+
+    def __bool__(self) -> bool:
+        return self.log or self.evaluate or self.save
+
+
+class Cadence:
+    """Decides after every step whether to log, evaluate and save, by what was done when."""
+
+    def __init__(self, config: TrainConfig, step: int, seconds: float) -> None:
+        self._config, self._first = config, step
+        self._logged_at = self._saved_at = seconds
+        self._evaluated = -1
+
+    def logs(self, step: int, seconds: float) -> bool:
+        """Whether a ``step`` event is due after ``step`` steps."""
+        if self._config.log_every is not None:
+            return step % self._config.log_every == 0
+        # The first step's event shows at once that the run is alive.
+        return step == self._first + 1 or seconds - self._logged_at >= LOG_SECONDS
+
+    def due(self, step: int, seconds: float, *, marked: bool, reason: str) -> Due:
+        """What is due after ``step`` steps.
+
+        Args:
+            step: how many steps were made.
+            seconds: the time now.
+            marked: whether an evaluation mark is reached (`is_marked`).
+            reason: why the run ends now, or "".
+        """
+        if reason:
+            return Due(log=False, evaluate=reason == "finished" and self._evaluated != step, save=True)
+        every = self._config.eval_every
+        evaluate = marked if every is None else step % every == 0
+        pause = min(self._config.save_every, SAVE_SECONDS) if evaluate else self._config.save_every
+        return Due(log=self.logs(step, seconds), evaluate=evaluate, save=seconds - self._saved_at >= pause)
+
+    def logged(self, seconds: float) -> None:
+        """Remember that a ``step`` event was made."""
+        self._logged_at = seconds
+
+    def evaluated(self, step: int) -> None:
+        """Remember that the network of ``step`` was evaluated."""
+        self._evaluated = step
+
+    def saved(self, seconds: float) -> None:
+        """Remember that the run was saved."""
+        self._saved_at = seconds
