@@ -1,4 +1,4 @@
-"""From what the user gave to a run: its text, its trainer and its directory, whether it is new or resumed."""
+"""From a request to a run, new or resumed: its text, its trainer and its directory."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ from charrnn import CharrnnError, UsageError, checkpoint, corpus, recipe, rundir
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TrainConfig, option_name
 from charrnn.corpus import Corpus
+from charrnn.events import Start
 from charrnn.reading import STDIN
 from charrnn.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from charrnn.trainer import Trainer
+    from charrnn.vocabulary import Vocabulary
 
 MAY_CHANGE = {"steps", "epochs", "minutes", "lr", "eval_every", "save_every", "log_every", "device", "precision", "workers"}
-"""The settings that may be given anew when a run is resumed."""
+"""The settings that may change when a run is resumed."""
 SPEED_SHARE, SPEED_SECONDS = 0.01, 0.8
-"""How much of a budget in minutes, and at most how long, the machine's speed is measured."""
+"""The share of a budget in minutes, and the most seconds, for which the machine's speed is measured."""
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the user gave: settings by their fields' names, only those that were given; ``dropout`` stands for three of them."""
+class RunRequest:
+    """What the user asked for: under ``settings`` only those given, by their fields' names; ``dropout`` stands for three."""
 
     corpus: list[str]
     settings: Mapping[str, Any]
@@ -66,20 +68,20 @@ class Prepared:
     initial: Checkpoint | None
 
 
-def prepare(asked: Asked) -> Prepared:
-    """Read the text and plan the run; what was given is checked first, then the text, so that faults show at once."""
-    training, shape, initial = asked.training, asked.model, None
-    if asked.init_from is not None:
-        initial = checkpoint.read(rundir.resolve(asked.init_from))
+def prepare(request: RunRequest) -> Prepared:
+    """Read the text and plan the run. Settings are checked before the text is read, so that mistakes show at once."""
+    training, shape, initial = request.training, request.model, None
+    if request.init_from is not None:
+        initial = checkpoint.read(rundir.resolve(request.init_from))
         shape = _same_shape(initial, shape)
         training.setdefault("level", initial.vocabulary.level)
         if training["level"] != initial.vocabulary.level:
             raise UsageError(f"--level {training['level']} differs from the checkpoint's, {initial.vocabulary.level}")
     config = TrainConfig(**training)
     ModelConfig(**shape)
-    if not asked.corpus:
+    if not request.corpus:
         raise UsageError("which text? name a file, a directory, or - for stdin")
-    text = corpus.read_corpus(asked.corpus, **_reading(config))
+    text = _read(request.corpus, config)
     speed = None
     if config.minutes is not None and not training.keys() | shape.keys() >= recipe.CHOSEN:
         speed = recipe.rounded_speed(_speed(config, shape))
@@ -99,31 +101,31 @@ def _speed(config: TrainConfig, shape: Mapping[str, Any]) -> float:
     return speed.of_training(device, choose_precision(config.precision, device), seconds, cell, config.workers)
 
 
-def command(asked: Asked, prepared: Prepared) -> str:
+def command(request: RunRequest, prepared: Prepared) -> str:
     """The command that repeats the plan, with everything given that the recipe chose."""
     words = ["charrnn", "train", *prepared.plan.options()]
-    if not asked.settings.keys() & {"steps", "epochs", "minutes"}:
+    if not request.settings.keys() & {"steps", "epochs", "minutes"}:
         words += ["--minutes", recipe.as_option(prepared.config.minutes)]
     chosen = recipe.CHOSEN | {"dropout"}
-    for name, value in asked.settings.items():
+    for name, value in request.settings.items():
         if name not in chosen:
             words += [option_name(name), recipe.as_option(value)]
-    if asked.init_from is not None:
-        words += ["--init-from", str(asked.init_from)]
-    if asked.out is not None:
-        words += ["--out", str(asked.out)]
+    if request.init_from is not None:
+        words += ["--init-from", str(request.init_from)]
+    if request.out is not None:
+        words += ["--out", str(request.out)]
     # A file's name may begin with a dash.
-    words += ["--"] * any(path.startswith("-") and path != STDIN for path in asked.corpus)
-    return shlex.join([*words, *asked.corpus])
+    words += ["--"] * any(path.startswith("-") and path != STDIN for path in request.corpus)
+    return shlex.join([*words, *request.corpus])
 
 
 def begin(
-    asked: Asked, clock: Callable[[], float], stop: Callable[[], str | None], say: Say
-) -> tuple[RunDirectory, Trainer, dict[str, Any]]:
+    request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None], say: Say
+) -> tuple[RunDirectory, Trainer, Start]:
     """The run's directory, its trainer and its ``start`` event."""
-    if asked.resume is not None:
-        return _resumed(asked, clock, stop, say)
-    prepared = prepare(asked)
+    if request.resume is not None:
+        return _resumed(request, clock, stop, say)
+    prepared = prepare(request)
 
     from charrnn.snapshot import symbols
     from charrnn.trainer import Trainer
@@ -136,24 +138,24 @@ def begin(
         old, new = ({*symbols(vocabulary)} - {None} for vocabulary in (initial.vocabulary, text.vocabulary))
         counts = f"{len(old & new)} characters carried over, {len(new - old)} new, {len(old - new)} dropped"
         say(f"charrnn: from {initial.path}: {counts}")
-    run = RunDirectory.create(text.name, asked.out)
+    run = RunDirectory.create(text.name, request.out)
     return run, trainer, _start_event(run, trainer)
 
 
 def _resumed(
-    asked: Asked, clock: Callable[[], float], stop: Callable[[], str | None], say: Say
-) -> tuple[RunDirectory, Trainer, dict[str, Any]]:
+    request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None], say: Say
+) -> tuple[RunDirectory, Trainer, Start]:
     """Open the run's directory before its checkpoint is read, so that no other process can change it in between."""
-    if asked.out is not None or asked.init_from is not None:
+    if request.out is not None or request.init_from is not None:
         raise UsageError("--resume goes on with a run in its own directory; leave out --out and --init-from")
-    assert asked.resume is not None
+    assert request.resume is not None
     with contextlib.ExitStack() as stack:
-        run = RunDirectory(_run_to_resume(asked.resume))
+        run = RunDirectory(_run_to_resume(request.resume))
         stack.callback(run.close)
         previous = checkpoint.read(run.last)
-        config = _resumed_config(previous, asked.training, asked.model)
-        text = corpus.read_corpus(_paths(asked, previous), **_reading(config), vocabulary=previous.vocabulary)
-        _check_same_text(previous, text, config, asked.allow_changed_corpus)
+        config = _resumed_config(previous, request.training, request.model)
+        text = _read(_paths(request, previous), config, previous.vocabulary)
+        _check_same_text(previous, text, config, request.allow_changed_corpus)
 
         from charrnn.trainer import Trainer
 
@@ -164,25 +166,38 @@ def _resumed(
     return run, trainer, _start_event(run, trainer)
 
 
-def _paths(asked: Asked, previous: Checkpoint) -> list[str]:
+def _paths(request: RunRequest, previous: Checkpoint) -> list[str]:
     """Where a resumed run reads its text."""
-    paths = asked.corpus or previous.training.get("corpus_paths")
+    paths = request.corpus or previous.training.get("corpus_paths")
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         raise CharrnnError(
             f"{previous.path}: doesn't say which text it was trained on; name it: charrnn train TEXT --resume RUN"
         )
-    if STDIN in paths and not asked.corpus:
+    if STDIN in paths and not request.corpus:
         raise UsageError("the run read its text from stdin or a pipe; name the text again: charrnn train TEXT --resume RUN")
     return paths
 
 
-def _reading(config: TrainConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in ("level", "min_count", "encoding", "val_fraction")}
+def _read(paths: list[str], config: TrainConfig, vocabulary: Vocabulary | None = None) -> Corpus:
+    return corpus.read_corpus(
+        paths,
+        level=config.level,
+        min_count=config.min_count,
+        encoding=config.encoding,
+        val_fraction=config.val_fraction,
+        vocabulary=vocabulary,
+    )
 
 
-def _start_event(run: RunDirectory, trainer: Trainer) -> dict[str, Any]:
-    owner = {"pid": os.getpid(), "host": platform.node()}
-    return {"event": "start", "corpus": trainer.corpus.name, "run_dir": str(run.path), **trainer.describe(), **owner}
+def _start_event(run: RunDirectory, trainer: Trainer) -> Start:
+    return {
+        "event": "start",
+        "corpus": trainer.corpus.name,
+        "run_dir": str(run.path),
+        **trainer.describe(),
+        "pid": os.getpid(),
+        "host": platform.node(),
+    }
 
 
 def _run_to_resume(name: str) -> Path:
@@ -211,7 +226,7 @@ def _check_same_text(previous: Checkpoint, text: Corpus, config: TrainConfig, al
 
 
 def _same_shape(initial: Checkpoint, shape: dict[str, Any]) -> dict[str, Any]:
-    """The network's shape without its vocabulary, which must not differ from what was given."""
+    """The network's shape without its vocabulary; `UsageError` if what was given differs from it."""
     stored = initial.model.to_json()
     del stored["vocab_size"]
     for name, value in shape.items():

@@ -1,4 +1,4 @@
-"""No file can crash, fool or burden the reader of checkpoints: `attacks` makes them, the full count is ``bench/attacks.py``."""
+"""No file can crash, fool or burden the reader of checkpoints: `attacks` makes them, the full count is ``bench/damage.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Killed at any moment, also within a save, a run goes on as if nothing had happened. The full count: ``bench/crash.py``."""
+"""Killed at any moment, also within a save, a run goes on as if nothing had happened. The full count: ``bench/kills.py``."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pytest
 
 from charrnn import UsageError, checkpoint, recipe, runs, speed
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.runs import Asked
+from charrnn.runs import RunRequest
 
 Invoke = Callable[..., Any]
 TEXT = "The fox said to the crow: sing, and let the cheese fall.\n" * 40
@@ -42,7 +42,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seconds
 
 
-def begin(asked: Asked) -> tuple[Any, Any, Any]:
+def begin(asked: RunRequest) -> tuple[Any, Any, Any]:
     ticks = iter(range(10**9))
     return runs.begin(asked, lambda: next(ticks) / 1000, lambda: None, lambda _: None)
 
@@ -56,18 +56,18 @@ def plan_of(result: Any) -> Any:
 
 
 def test_settings_go_to_the_network_or_to_training() -> None:
-    asked = Asked([], {"cell": "gru", "hidden_size": 8, "lr": 0.1, "steps": 5})
+    asked = RunRequest([], {"cell": "gru", "hidden_size": 8, "lr": 0.1, "steps": 5})
     assert asked.model == {"cell": "gru", "hidden_size": 8}
     assert asked.training == {"lr": 0.1, "steps": 5}
 
 
 def test_one_dropout_stands_for_three_and_yields_to_each_of_them() -> None:
-    assert Asked([], {"dropout": 0.4}).training == {
+    assert RunRequest([], {"dropout": 0.4}).training == {
         "dropout_input": 0.1,
         "dropout_between": 0.4,
         "dropout_output": 0.4,
     }
-    assert Asked([], {"dropout": 0.4, "dropout_input": 0.0, "dropout_output": 0.2}).training == {
+    assert RunRequest([], {"dropout": 0.4, "dropout_input": 0.0, "dropout_output": 0.2}).training == {
         "dropout_input": 0.0,
         "dropout_between": 0.4,
         "dropout_output": 0.2,
@@ -78,7 +78,7 @@ def test_one_dropout_stands_for_three_and_yields_to_each_of_them() -> None:
 
 
 def test_what_is_given_stays_and_the_rest_is_the_recipes(tale: str) -> None:
-    made = runs.prepare(Asked([tale], {"hidden_size": 24, "steps": 7, "seed": 3, "dropout": 0.2}))
+    made = runs.prepare(RunRequest([tale], {"hidden_size": 24, "steps": 7, "seed": 3, "dropout": 0.2}))
     assert (made.model.hidden_size, made.config.steps, made.config.seed) == (24, 7, 3)
     assert made.config.dropouts == (0.05, 0.2, 0.2)
     expected = recipe.plan(
@@ -93,7 +93,7 @@ def test_what_is_given_stays_and_the_rest_is_the_recipes(tale: str) -> None:
 
 @pytest.mark.parametrize("length", [{"steps": 5}, {"epochs": 2.0}])
 def test_nothing_is_timed_with_steps_or_epochs(length: dict[str, Any], tale: str, timed: list[float]) -> None:
-    assert runs.prepare(Asked([tale], length)).plan.speed is None
+    assert runs.prepare(RunRequest([tale], length)).plan.speed is None
     assert timed == []
 
 
@@ -103,7 +103,7 @@ def test_nothing_is_timed_with_steps_or_epochs(length: dict[str, Any], tale: str
 def test_with_minutes_the_machine_is_timed_within_3_percent_of_them(
     length: dict[str, Any], seconds: float, tale: str, timed: list[float]
 ) -> None:
-    made = runs.prepare(Asked([tale], length))
+    made = runs.prepare(RunRequest([tale], length))
     (took,) = timed
     assert 0 < took <= 0.03 * seconds
     assert took <= 1
@@ -121,25 +121,25 @@ def test_the_machine_is_timed_with_the_cell_and_the_workers_that_were_given(
         return 50_000.0
 
     monkeypatch.setattr(speed, "of_training", measure)
-    runs.prepare(Asked([tale], {"minutes": 1.0, **given}))
+    runs.prepare(RunRequest([tale], {"minutes": 1.0, **given}))
     assert asked == [expected]
 
 
 def test_where_all_is_given_nothing_is_timed(tale: str, timed: list[float]) -> None:
-    made = runs.prepare(Asked([tale], {"minutes": 1.0}))
+    made = runs.prepare(RunRequest([tale], {"minutes": 1.0}))
     timed.clear()
-    again = runs.prepare(Asked([tale], {"minutes": 1.0, **made.plan.model, **made.plan.training}))
+    again = runs.prepare(RunRequest([tale], {"minutes": 1.0, **made.plan.model, **made.plan.training}))
     assert timed == []
     assert (again.model, again.config) == (made.model, made.config)
 
 
 def test_a_wrong_setting_is_refused_before_the_text_is_read() -> None:
     with pytest.raises(UsageError, match="--hidden-size"):
-        runs.prepare(Asked(["gone.txt"], {"hidden_size": 0}))
+        runs.prepare(RunRequest(["gone.txt"], {"hidden_size": 0}))
     with pytest.raises(UsageError, match="--lr"):
-        runs.prepare(Asked(["gone.txt"], {"lr": -1.0}))
+        runs.prepare(RunRequest(["gone.txt"], {"lr": -1.0}))
     with pytest.raises(UsageError, match="which text"):
-        runs.prepare(Asked([], {}))
+        runs.prepare(RunRequest([], {}))
 
 
 # -- the command that repeats a plan --------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_a_dry_run_from_a_checkpoint_keeps_its_shape(tale: str, invoke: Invoke) 
 
 
 def test_the_plan_is_in_the_start_event_and_in_both_checkpoints_and_resuming_keeps_it(tale: str, timed: list[float]) -> None:
-    asked = Asked([tale], {**TINY, "minutes": 0.002})
+    asked = RunRequest([tale], {**TINY, "minutes": 0.002})
     run, trainer, start = begin(asked)
     list(trainer.run(run))
     run.close()
@@ -246,7 +246,7 @@ def test_the_plan_is_in_the_start_event_and_in_both_checkpoints_and_resuming_kee
     for path in (run.best, run.last):
         assert checkpoint.read(path).training["plan"] == start["plan"]
     timed.clear()
-    again, longer, resumed = begin(Asked([], {"minutes": 0.01, "lr": 0.001}, resume=str(run.path)))
+    again, longer, resumed = begin(RunRequest([], {"minutes": 0.01, "lr": 0.001}, resume=str(run.path)))
     list(longer.run(again))
     again.close()
     assert timed == []
@@ -258,10 +258,10 @@ def test_the_plan_is_in_the_start_event_and_in_both_checkpoints_and_resuming_kee
 
 @pytest.mark.parametrize(("name", "value"), [("workers", 2), ("device", "cpu"), ("lr", 0.5), ("precision", "fp32")])
 def test_what_belongs_to_the_machine_may_change_on_resume(name: str, value: Any, tale: str) -> None:
-    run, trainer, _ = begin(Asked([tale], {**TINY, "steps": 2}))
+    run, trainer, _ = begin(RunRequest([tale], {**TINY, "steps": 2}))
     list(trainer.run(run))
     run.close()
-    again, _, start = begin(Asked([], {"steps": 4, name: value}, resume=str(run.path)))
+    again, _, start = begin(RunRequest([], {"steps": 4, name: value}, resume=str(run.path)))
     again.close()
     assert start["config"][name] == value
     if name == "workers":
@@ -277,8 +277,8 @@ def test_what_belongs_to_the_machine_may_change_on_resume(name: str, value: Any,
     ],
 )
 def test_what_makes_a_run_what_it_is_may_not(given: dict[str, Any], option: str, tale: str) -> None:
-    run, trainer, _ = begin(Asked([tale], {**TINY, "steps": 2}))
+    run, trainer, _ = begin(RunRequest([tale], {**TINY, "steps": 2}))
     list(trainer.run(run))
     run.close()
     with pytest.raises(UsageError, match=option):
-        begin(Asked([], {"steps": 4, **given}, resume=str(run.path)))
+        begin(RunRequest([], {"steps": 4, **given}, resume=str(run.path)))

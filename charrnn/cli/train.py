@@ -20,7 +20,7 @@ from charrnn.config import FITTED, ModelConfig, Option, Panel, TrainConfig
 if TYPE_CHECKING:
     from charrnn.console import Console
     from charrnn.rundir import RunDirectory
-    from charrnn.runs import Asked
+    from charrnn.runs import RunRequest
     from charrnn.trainer import Trainer
 
 _BOOKKEEPING = Panel.BOOKKEEPING.value
@@ -91,11 +91,11 @@ def train(
     if resume is None and settings.get("workers", 0) is None:
         del settings["workers"]  # A new run chooses anyway; a resumed one keeps its number unless it is told to choose anew.
     console, stop = Console(quiet=quiet), Stop()
-    asked = runs.Asked(corpus or [], settings, out, resume, allow_changed_corpus, init_from)
+    request = runs.RunRequest(corpus or [], settings, out, resume, allow_changed_corpus, init_from)
     if dry_run:
-        _show_plan(asked, console, as_json=as_json)
+        _show_plan(request, console, as_json=as_json)
         return
-    run, trainer, start = runs.begin(asked, seconds_since_start, stop, console.say)
+    run, trainer, start = runs.begin(request, seconds_since_start, stop, console.say)
     with live.training_view(console, as_json=as_json) as view, stop_on_signals(stop):
         for event in _logged(run, trainer, start):
             if stop.unheard is None:
@@ -123,14 +123,14 @@ def _raise_unless_finished(reason: str, step: int, run: RunDirectory, stop: Stop
         raise stop.unheard
 
 
-def _show_plan(asked: Asked, console: Console, *, as_json: bool) -> None:
+def _show_plan(request: RunRequest, console: Console, *, as_json: bool) -> None:
     from charrnn import runs, tables
     from charrnn.notation import json_line
 
-    if asked.resume is not None:
+    if request.resume is not None:
         raise UsageError("--dry-run plans a new run; a resumed one keeps its plan")
-    prepared = runs.prepare(asked)
-    repeat = runs.command(asked, prepared)
+    prepared = runs.prepare(request)
+    repeat = runs.command(request, prepared)
     if as_json:
         settings = {**prepared.plan.model, **prepared.config.to_json()}
         console.product(json_line({"settings": settings, "plan": prepared.plan.to_json(), "command": repeat}))

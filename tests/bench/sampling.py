@@ -35,7 +35,7 @@ def rate(step: Callable[[], object], warm_up: int, count: int) -> float:
     return count / (time.perf_counter() - begun)
 
 
-def characters(ids: Iterator[int]) -> Callable[[], int]:
+def characters(ids: Iterator[object]) -> Callable[[], object]:
     """The next id as a function."""
     return lambda: next(islice(ids, 1))
 

@@ -89,9 +89,9 @@ def main() -> None:
     print("| | characters/s | range | per processor second |")
     print("|---|---|---|---|")
     for name, found in rates.items():
-        wall, processor = zip(*found, strict=True)
-        middle, per_cpu = statistics.median(wall), statistics.median(processor)
-        print(f"| {name} | {middle:,.0f} | {min(wall):,.0f}-{max(wall):,.0f} | {per_cpu:,.0f} |")
+        walls, processors = zip(*found, strict=True)
+        middle, per_cpu = statistics.median(walls), statistics.median(processors)
+        print(f"| {name} | {middle:,.0f} | {min(walls):,.0f}-{max(walls):,.0f} | {per_cpu:,.0f} |")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Kill -9 a training process again and again, a third of the times and more within a save, and go on each time.
 
-    python tests/bench/crash.py [--kills 100] [--seed 0]
+    python tests/bench/kills.py [--kills 100] [--seed 0]
 
 After every kill both checkpoints must be absent or load; at the end of each run its weights must equal those of a run that was
 never killed, bit for bit, and its log must hold every step once. Prints how often each moment was hit.
@@ -48,7 +48,7 @@ def main() -> None:
             run, finished = home / f"run{runs}", False
             while not finished:
                 if (run / "last.safetensors").exists():
-                    arguments = ("train", "--resume", run.name, "-q")
+                    arguments: tuple[str, ...] = ("train", "--resume", run.name, "-q")
                     resumes += 1
                 else:
                     shutil.rmtree(run, ignore_errors=True)

@@ -1,6 +1,6 @@
 """Ten thousand damaged checkpoints, each read or refused; prints how many of which, and the slowest.
 
-python tests/bench/attacks.py [--mutations 10000] [--seed 0]
+python tests/bench/damage.py [--mutations 10000] [--seed 0]
 """
 
 from __future__ import annotations
