@@ -198,9 +198,5 @@ class BatchSampler(_Shaping):
 
 def information(logits: Logits, ids: Any) -> Any:
     """The bits of ``ids`` (...) under ``logits`` (..., V), -log2 p: a float for one stream, an array (N,) for N."""
-    scores = np.asarray(logits, dtype=np.float64)
-    scores = scores - scores.max(axis=-1, keepdims=True)
-    nats = np.log(np.exp(scores).sum(axis=-1))
-    chosen = scores[ids] if scores.ndim == 1 else scores[np.arange(len(scores)), ids]
-    bits = (nats - chosen) / np.log(2.0)
-    return float(bits) if scores.ndim == 1 else bits
+    bits = filters.nats_of(np.asarray(logits, dtype=np.float64), np.asarray(ids)) / np.log(2.0)
+    return float(bits) if bits.ndim == 0 else bits

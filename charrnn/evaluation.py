@@ -20,8 +20,8 @@ from charrnn.model import CharRNN
 from charrnn.vocabulary import Vocabulary
 from charrnn.workers import Workers
 
-WARM_UP = 256
-"""Characters that a column reads before those that it is scored on; `scoring`, which measures the seam, takes more."""
+OVERLAP = 256
+"""Characters that a column reads before those that it is scored on; `columns`, which measures the seam, takes more."""
 MIN_COLUMN = 1024
 """No column is shorter than this, unless the text is."""
 MAX_COLUMNS, MAX_COLUMNS_ON_GPU = 128, 1024
@@ -38,8 +38,8 @@ def evaluate(
 ) -> float:
     """Mean loss of ``ids[start : start + characters]`` in nats per character.
 
-    The text is cut into N columns that are read side by side, each after a warm-up of the `WARM_UP` characters before it (or
-    all there are) from the zero state.
+    The text is cut into N columns that are read side by side, each after an overlap of the `OVERLAP` characters before it (or
+    all there are), read from the zero state.
 
     Args:
         model: the network.
@@ -54,7 +54,7 @@ def evaluate(
     most = MAX_COLUMNS if device.type == "cpu" else MAX_COLUMNS_ON_GPU
     columns = max(1, min(most, characters // MIN_COLUMN))
     length = -(-characters // columns)
-    warm_up = min(WARM_UP, start - 1)
+    overlap = min(OVERLAP, start - 1)
     starts = start + length * np.arange(columns)[:, None]  # (N, 1)
     end = start + characters
     chunk = max(1, min(MAX_CHUNK, MAX_LOGITS // (columns * model.config.vocab_size)))
@@ -64,7 +64,7 @@ def evaluate(
         begins = starts[share]  # (n, 1): one worker's columns
         state, loss = model.initial_state(len(begins)), 0.0
         with autocast(device, precision):
-            for offset in range(-warm_up, length, chunk):
+            for offset in range(-overlap, length, chunk):
                 # Positions of the targets, (n, T); the inputs stand one before.
                 positions = begins + np.arange(offset, min(offset + chunk, length))
                 counted = (positions >= begins) & (positions < end)

@@ -1,7 +1,7 @@
-"""The filters that turn logits into the distribution that is drawn from: one pure function each.
+"""The filters that turn logits into the distribution that is drawn from, one pure function each; and a distribution's figures.
 
-Each takes logits (..., V), those of one stream (V,) or of many (N, V), and returns new ones; -inf marks a symbol that can't
-be drawn. `charrnn.drawing` applies them in the order in which they stand here. Settings out of range raise `UsageError`.
+Each filter takes logits (..., V), those of one stream (V,) or of many (N, V), and returns new ones; -inf marks a symbol that
+can't be drawn. `charrnn.drawing` applies them in the order in which they stand here. Settings out of range raise `UsageError`.
 """
 
 from __future__ import annotations
@@ -49,8 +49,7 @@ def keep_top_k(logits: Logits, k: int) -> Logits:
         raise UsageError(f"top_k must be at least 1, not {k}")
     if k >= logits.shape[-1]:
         return logits
-    order = np.argsort(-logits, axis=-1, kind="stable")
-    return _without(logits, order[..., k:])
+    return _without(logits, ranked(logits)[..., k:])
 
 
 def keep_typical(logits: Logits, p: float) -> Logits:
@@ -62,9 +61,9 @@ def keep_typical(logits: Logits, p: float) -> Logits:
     if p == 1:
         return logits
     probabilities = softmax(logits)
-    nats = -np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
-    entropy = np.sum(probabilities * nats, axis=-1, keepdims=True)
-    return _up_to(logits, probabilities, np.argsort(np.abs(nats - entropy), axis=-1, kind="stable"), p)
+    nats = _information(probabilities)
+    distance = np.abs(nats - entropy(probabilities)[..., None])
+    return _up_to(logits, probabilities, np.argsort(distance, axis=-1, kind="stable"), p)
 
 
 def keep_top_p(logits: Logits, p: float) -> Logits:
@@ -73,7 +72,7 @@ def keep_top_p(logits: Logits, p: float) -> Logits:
         raise UsageError(f"top_p must be above 0 and at most 1, not {p}")
     if p == 1:
         return logits
-    return _up_to(logits, softmax(logits), np.argsort(-logits, axis=-1, kind="stable"), p)
+    return _up_to(logits, softmax(logits), ranked(logits), p)
 
 
 def keep_min_p(logits: Logits, p: float) -> Logits:
@@ -91,6 +90,46 @@ def softmax(logits: Logits) -> NDArray[np.float64]:
     weights = np.exp(weights - weights.max(axis=-1, keepdims=True))
     probabilities: NDArray[np.float64] = weights / weights.sum(axis=-1, keepdims=True)
     return probabilities
+
+
+def nats_of(logits: Logits, ids: NDArray[Any]) -> NDArray[np.float64]:
+    """What ``ids`` (...) cost under ``logits`` (..., V), -ln of their probabilities.
+
+    Exponentials are taken in the precision of the logits; their sum and all that follows is float64.
+    """
+    top = logits.max(axis=-1, keepdims=True)
+    total = np.exp(logits - top).sum(axis=-1, dtype=np.float64)
+    nats: NDArray[np.float64] = np.log(total) + (top.astype(np.float64) - _chosen(logits, ids))[..., 0]
+    return nats
+
+
+def ranks_of(logits: Logits, ids: NDArray[Any]) -> NDArray[np.intp]:
+    """Where ``ids`` (...) stand among all symbols under ``logits`` (..., V), counted from 1, the likeliest."""
+    ranks: NDArray[np.intp] = np.count_nonzero(logits > _chosen(logits, ids), axis=-1) + 1
+    return ranks
+
+
+def ranked(scores: NDArray[Any]) -> NDArray[np.intp]:
+    """The symbols (..., V) in the order of their ``scores`` (..., V), the highest first; ties are broken by index."""
+    order: NDArray[np.intp] = np.argsort(-scores, axis=-1, kind="stable")
+    return order
+
+
+def entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The nats (...) that a draw from ``probabilities`` (..., V) takes on average (Shannon 1948)."""
+    nats: NDArray[np.float64] = np.sum(probabilities * _information(probabilities), axis=-1)
+    return nats
+
+
+def _information(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """-ln p; a probability of 0 counts as the smallest number above it."""
+    nats: NDArray[np.float64] = -np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+    return nats
+
+
+def _chosen(logits: Logits, ids: NDArray[Any]) -> Logits:
+    """The logits (..., 1) of ``ids`` (...) among ``logits`` (..., V)."""
+    return np.take_along_axis(logits, ids[..., None], axis=-1)
 
 
 def _up_to(logits: Logits, probabilities: NDArray[np.float64], order: NDArray[np.intp], p: float) -> Logits:

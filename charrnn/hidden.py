@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells import Array, LayerTrace, Network
+from charrnn.columns import MOST, OVERLAP, SHORTEST, blocks, cut, traced, warmed, worthwhile
 from charrnn.config import GATES
 
 SATURATED = 0.9
@@ -30,11 +31,6 @@ CANDIDATE = {"lstm": "g", "gru": "n"}
 KEEPING = {"lstm": "f", "gru": "z"}
 """The gate that says how much of the old state stays."""
 
-WARM_UP = 1024
-"""Characters that a column reads before its own."""
-COLUMN = 4096
-"""The shortest column worth its warm-up."""
-MAX_COLUMNS = 128
 BLOCK = 2048
 """Characters whose traces are held at once."""
 
@@ -53,59 +49,35 @@ class Block:
 class Reading:
     """A text read by a network from ``state`` (default: zero), as an iterator of `Block`; every character comes exactly once.
 
-    A text of up to 8192 characters is read in one stream, so that nothing is approximated. A longer one is cut into columns of
-    4096 characters or more that are read side by side, 128 at most, because a product of matrices is far faster than as many of
-    a matrix and a vector; the state of each column but the first comes from a warm-up over the 1024 characters before it. How
-    far that is from the state the column before ends in is measured: ``seam`` is the largest difference of any unit's h.
+    A text of up to two columns of the shortest worthwhile length is read as one stream, so that nothing is approximated. A
+    longer one is cut into columns, `columns.MOST` at most. ``seam`` tells how far the states in which columns begin are from
+    those in which the columns before end: the largest difference of any unit's h.
     """
 
     def __init__(self, network: Network, ids: NDArray[Any], state: Array | None = None, columns: int | None = None) -> None:
-        """Read ``ids`` (T,); ``columns`` asks for so many, where they are longer than the warm-up."""
+        """Read ``ids`` (T,); ``columns`` asks for so many, as long as each is at least as long as its overlap."""
         self.network, self.ids = network, ids
         self.state = network.initial_state(1) if state is None else state
-        wanted = (len(ids) // COLUMN if len(ids) > 2 * COLUMN else 1) if columns is None else columns
-        self.columns = max(1, min(wanted, MAX_COLUMNS, len(ids) // WARM_UP))
+        if columns is None:
+            self.columns = worthwhile(len(ids)) if len(ids) > 2 * SHORTEST else 1
+        else:
+            self.columns = max(1, min(columns, MOST, len(ids) // OVERLAP))
         self.seam = 0.0
 
     @property
-    def warm_up(self) -> int:
-        """Characters read before each column but the first; 0 where there is one column."""
-        return WARM_UP if self.columns > 1 else 0
+    def overlap(self) -> int:
+        """Characters read before each column but the first; 0 if there is only one."""
+        return OVERLAP if self.columns > 1 else 0
 
     def __iter__(self) -> Iterator[Block]:
-        N = self.columns
-        # The first columns are longer by one character where the text doesn't divide; all end together.
-        length, longer = divmod(len(self.ids), N)
-        ends = length * np.arange(1, N + 1) + np.minimum(np.arange(1, N + 1), longer)
-        state = self.state.copy()
-        if longer:
-            # The first character of the longer columns. Only afterwards the columns are of one length.
-            first = ends[:longer] - length - 1
-            state = self._warmed(first, state)
-            began = state
-            logits, state, traces = self.network.unroll(self.ids[first][None], state)
-            yield Block(first[None], logits, traces)
-            state = np.concatenate([state, self._warmed(ends[longer:] - length, None)], axis=2)
-            began = np.concatenate([began, state[:, :, longer:]], axis=2)
-        else:
-            state = began = self._warmed(ends - length, state)
-        steps = max(1, BLOCK // N)
-        for offset in range(0, length, steps):
-            positions = (ends - length) + np.arange(offset, min(offset + steps, length))[:, None]  # (T, N)
-            logits, state, traces = self.network.unroll(self.ids[positions], state)
-            yield Block(positions, logits, traces)
-        if N > 1:
-            self.seam = float(np.abs(state[:, 0, :-1] - began[:, 0, 1:]).max())
-
-    def _warmed(self, starts: NDArray[np.intp], first: Array | None) -> Array:
-        """The state in which the columns that begin at ``starts`` begin; ``first`` is that of the text's first character."""
-        cold = starts if first is None else starts[1:]
-        state = self.network.initial_state(len(cold))
-        if len(cold):
-            step = self.network.stepper(state)
-            for back in range(WARM_UP, 0, -1):
-                step(self.ids[cold - back])
-        return state if first is None else np.concatenate([first, state], axis=2)
+        borders = cut(len(self.ids), self.columns)
+        starts, parts = borders[:-1], np.split(self.ids, borders[1:-1])
+        state = warmed(self.network, self.ids, starts, self.state)  # (L, P, N, H)
+        began = state.copy()
+        for block in blocks(self.network, parts, state, BLOCK, traced):
+            positions = starts[block.columns] + np.arange(block.offsets.start, block.offsets.stop)[:, None]  # (T, N)
+            yield Block(positions, block.logits, block.traces)
+        self.seam = float(np.abs(state[:, 0, :-1] - began[:, 0, 1:]).max(initial=0.0))
 
 
 class Statistics:

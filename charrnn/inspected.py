@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from charrnn import UsageError, charts, colored, given, inspection, tables
+from charrnn import UsageError, charts, colored, given, tables, traces
 from charrnn.cells import Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.console import Console
-from charrnn.inspection import Inspection
 from charrnn.notation import json_line
 from charrnn.rundir import labels
+from charrnn.traces import Inspection
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class InspectRequest:
 def show(request: InspectRequest, networks: Sequence[Checkpoint], console: Console) -> None:
     """Show all that was asked for; the states are those of the first network."""
     if request.unit is not None:
-        inspection.unit_of(request.unit, networks[0].model)
+        traces.unit_of(request.unit, networks[0].model)
     with np.errstate(over="ignore", invalid="ignore"):
         curves = of_memory(request, networks, console) if request.looks_back else []
         if not request.compares:
@@ -86,10 +86,10 @@ def of_states(request: InspectRequest, trained: Checkpoint, console: Console, cu
     as_tables = request.units_only or not (request.as_json or request.colored_by or any(files.values()))
     network = Network(trained.model, trained.weights)
     text = _text(request, trained, network, console)
-    found = inspection.inspect(trained, network, text, search=as_tables or request.as_json or request.html is not None)
+    found = traces.inspect(trained, network, text, search=as_tables or request.as_json or request.html is not None)
     for kind, path in files.items():
         if path is not None:
-            inspection.write(path, _rendered(kind, found, request.colored_by or "surprise", curves))
+            traces.write(path, _rendered(kind, found, request.colored_by or "surprise", curves))
     if request.as_json:
         console.product(json_line(found.to_json()))
     elif as_tables:
@@ -115,7 +115,7 @@ def of_memory(request: InspectRequest, networks: Sequence[Checkpoint], console: 
         if request.contribution is not None:
             contributions.append(reach.contributed(trained, known(probe), label))
     if request.svg is not None and request.html is None:
-        inspection.write(request.svg, charts.memory_svg(curves, contributions).encode())
+        traces.write(request.svg, charts.memory_svg(curves, contributions).encode())
     # The page has a place for the curves.
     shown = curves if request.html is None else []
     if request.as_json:
@@ -126,10 +126,10 @@ def of_memory(request: InspectRequest, networks: Sequence[Checkpoint], console: 
     return curves
 
 
-def _text(request: InspectRequest, trained: Checkpoint, network: Network, console: Console) -> inspection.Text:
+def _text(request: InspectRequest, trained: Checkpoint, network: Network, console: Console) -> traces.Text:
     if request.data is None:
-        return inspection.generated(trained, network)
-    text, changed = inspection.given(request.data, trained, network, request.name)
+        return traces.generated(trained, network)
+    text, changed = traces.given(request.data, trained, network, request.name)
     given.tell(changed, console.warn, "the text")
     return text
 
@@ -140,13 +140,13 @@ def _rendered(kind: str, found: Inspection, colored_by: str, curves: Sequence[Ma
     if kind == "html":
         from charrnn import page
 
-        return page.render(found, inspection.history(found.trained.path), curves).encode()
+        return page.render(found, traces.history(found.trained.path), curves).encode()
     return colored.text_svg(found.shown, *found.values(colored_by)).encode()
 
 
 def _show_tables(console: Console, found: Inspection, *, findings_only: bool) -> None:
     framed = console.stdout_is_terminal
-    console.say(f"charrnn: {inspection.sentence(found)}")
+    console.say(f"charrnn: {traces.sentence(found)}")
     findings = [finding.to_json() for finding in found.findings]
     if not findings_only:
         layers = [layer.summary() for layer in found.layers]

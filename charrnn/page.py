@@ -21,10 +21,10 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from charrnn import charts
-from charrnn.inspection import Inspection, sentence
 from charrnn.notation import visible
 from charrnn.palette import GREY, SERIES
 from charrnn.plot import Axis, Curves, Panel, Point, Scale, line, stroke, thousands
+from charrnn.traces import Inspection, sentence
 
 STATES = 1_000_000
 """The most states that a page holds, a byte each: 2,604 characters of 384 units, or 500 characters of 2,000."""

@@ -1,21 +1,13 @@
 """How well a network foresees a text: the nats of every character, summed to bits per character.
 
 Every text, window or line is read as `generate.generate` without a prompt writes one: from the zero state, the opening symbol
-first, so that its first character is foreseen too.
-
-One stream of characters is sequential: each state needs the one before. A long text is therefore cut into columns that are
-read side by side, which turns matrix-vector products into matrix products and uses several cores. Each column first reads the
-`OVERLAP` characters before it, from the zero state. How well that replaces the true state is measured rather than believed:
-the end of the overlap has been read by the column before as well, and where the two differ there by more than `TOLERANCE` the
-column is read again from the true state.
+first, so that its first character is foreseen too. `charrnn.columns` reads long texts, and many short ones, side by side.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,27 +16,17 @@ from numpy.typing import NDArray
 
 from charrnn import CharrnnError
 from charrnn.cells import Array, Network
-from charrnn.filters import softmax
+from charrnn.columns import Figures, Reader, rejoined, worthwhile
+from charrnn.filters import entropy, nats_of, ranked, ranks_of, softmax
 from charrnn.generate import opening, prime
 from charrnn.vocabulary import Vocabulary
 
-OVERLAP = 1024
-"""Characters that a column reads before its own. A trained network has as good as forgotten its start by then: from the zero
-state, a network of 1 x 384 came within 1e-5 bits of the carried prediction in the mean, on two texts.
-"""
-SEAM = 128
-"""Characters at the end of the overlap over which a column is compared with the one before."""
-TOLERANCE = 1e-3
-"""The largest mean difference over a seam, in bits per character, with which a column is not read again."""
 EXACT_BELOW = 1 << 16
-"""A shorter text is read as one stream; it takes a few seconds at most."""
-COLUMN, COLUMNS = 1 << 14, 128
-"""The longest column, and how many one thread reads side by side."""
-MOST_WORKERS = 8
-LOGITS = 1 << 20
-"""Logits that a thread keeps until it turns them into nats."""
+"""A shorter text is read as one stream; that takes a few seconds at most."""
 LIKELIEST = 3
-ABSURD = "the network's predictions are no finite numbers; its weights are out of all proportion"
+RECORDS = 1 << 14
+"""Characters that are Python objects at a time; those of a whole piece may take a gigabyte."""
+ABSURD = "the network predicts numbers that are not finite: its weights are far too large"
 
 _LN2 = math.log(2.0)
 
@@ -55,7 +37,7 @@ class Foreseen:
 
     ``codes`` are the code points (the bytes at level ``byte``), ``ids`` their symbols, ``nats`` -ln of the probability of
     each in the place where it stood. ``ranks`` counts from 1, the likeliest symbol; ``likeliest`` (C, 3) holds the ids of the
-    first three (fewer where there are fewer symbols). Both are empty unless they were asked for.
+    first three (fewer if there are fewer symbols). Both are empty unless they were asked for.
     """
 
     codes: NDArray[Any]
@@ -64,7 +46,7 @@ class Foreseen:
     ranks: NDArray[Any]
     likeliest: NDArray[Any]
     last: bool = True
-    """Whether nothing that has been read already comes after it."""
+    """Whether this is the last piece that what was read so far gives."""
 
     def text(self, level: str) -> str:
         """The characters; bytes that are not valid UTF-8 as U+FFFD."""
@@ -75,7 +57,7 @@ class Foreseen:
 
 @dataclass
 class Tally:
-    """The score of what was added so far. Characters that the network doesn't know are counted apart and are in no sum."""
+    """The score of everything added so far. Characters that the network doesn't know are only counted, apart from the rest."""
 
     unknown_id: int | None
     characters: int = 0
@@ -85,7 +67,7 @@ class Tally:
     _NAMED = 64
 
     def add(self, piece: Foreseen) -> Tally:
-        """Count ``piece`` in; `CharrnnError` if its nats are no numbers."""
+        """Count ``piece`` in; `CharrnnError` if its nats are not finite."""
         known = piece.ids != self.unknown_id if self.unknown_id is not None else np.ones(len(piece.ids), dtype=bool)
         nats = float(piece.nats[known].sum())
         if not math.isfinite(nats):
@@ -99,18 +81,18 @@ class Tally:
         return self
 
     def merge(self, other: Tally) -> None:
-        """Count in what ``other`` has counted."""
+        """Add what ``other`` has counted."""
         self.characters += other.characters
         self.unknown += other.unknown
         self.nats += other.nats
 
     @property
     def bits(self) -> float:
-        """The bits that the known characters took, all together."""
+        """What the known characters cost in all, in bits."""
         return self.nats / _LN2
 
     def to_json(self) -> dict[str, Any]:
-        """The score as JSON values; the means are None where no character is known, a perplexity beyond all numbers too."""
+        """The score as JSON values. The means are None if no character is known; so is a perplexity too large for a float."""
         mean = self.nats / self.characters if self.characters else None
         return {
             "characters": self.characters,
@@ -123,19 +105,14 @@ class Tally:
 
 
 class Scorer:
-    """Reads texts with one network. ``details`` asks for ranks and the likeliest symbols too; ``workers`` threads share the
-    columns.
+    """Reads texts with one network. With ``details`` ranks and the likeliest symbols are kept too; ``workers`` threads share
+    the columns.
     """
 
     def __init__(self, network: Network, vocabulary: Vocabulary, *, details: bool = False, workers: int | None = None) -> None:
-        self.vocabulary, self.workers = vocabulary, workers or usable_cores()
-        self.seam: float | None = None
-        """The largest difference let stand at a seam of two columns, in bits per character; None where there was no seam."""
-        self.columns_read_again = 0
-        self._network, self._details = network, details
-        self._opening = opening(vocabulary)
-        self._rows = max(1, min(4096, LOGITS // vocabulary.size))
-        self._stopped = False
+        self.vocabulary = vocabulary
+        self.reader = Reader(network, _details if details else _nats, workers=workers)
+        self._network, self._opening = network, opening(vocabulary)
 
     def tally(self) -> Tally:
         """An empty tally for this vocabulary."""
@@ -144,29 +121,28 @@ class Scorer:
     def carried(self, blocks: Iterable[NDArray[Any]], *, exact: bool = False) -> Iterator[Foreseen]:
         """Score one text, the state carried from its beginning to its end: pieces in order. ``blocks`` are code points.
 
-        With ``exact`` it is read as one stream; else the module's docstring says what is done.
+        With ``exact``, or if it is short, it is read as one stream; otherwise in columns.
         """
-        state, last, self.seam = self._network.initial_state(1), self._opening, None
-        size = EXACT_BELOW if exact else self.workers * COLUMNS * COLUMN
-        for number, codes in enumerate(_rejoined(blocks, size)):
+        reader, state, last = self.reader, self._network.initial_state(1), self._opening
+        reader.seam = None
+        for number, codes in enumerate(rejoined(blocks, EXACT_BELOW if exact else reader.characters)):
             read = np.concatenate([last, self._ids(codes)])
-            count = 1 if exact or (number == 0 and len(codes) < EXACT_BELOW) else len(codes) // (4 * OVERLAP)
-            columns = max(1, min(count, self.workers * COLUMNS))
-            piece, state = self._side_by_side(codes, read, state, columns)
+            one_stream = exact or (number == 0 and len(codes) < EXACT_BELOW)
+            columns = 1 if one_stream else worthwhile(len(codes), reader.workers)
+            found, state = reader.text(read, state, columns)
             # A network that remembers longer than the overlap gains nothing from columns.
-            exact = exact or self.columns_read_again > columns // 2
+            exact = exact or reader.columns_read_again > columns // 2
             last = read[-1:]
-            yield piece
+            yield _joined(codes, read[1:], found)
 
     def windows(self, blocks: Iterable[NDArray[Any]], size: int) -> Iterator[Foreseen]:
         """Score windows of ``size`` characters, each by itself from the zero state (the last one may be shorter): pieces in
         order.
         """
-        together = max(1, min(self.workers * COLUMNS, self.workers * COLUMNS * COLUMN // size))
-        for codes in _rejoined(blocks, together * size):
+        together = max(1, min(self.reader.columns, self.reader.characters // size))
+        for codes in rejoined(blocks, together * size):
             ids = self._ids(codes)
-            columns = [np.concatenate([self._opening, ids[start : start + size]]) for start in range(0, len(ids), size)]
-            yield self._joined(codes, ids, self._read(columns, self._network.initial_state(len(columns))))
+            yield _joined(codes, ids, self._apart([ids[start : start + size] for start in range(0, len(ids), size)]))
 
     def lines(self, blocks: Iterable[NDArray[Any]]) -> Iterator[Foreseen]:
         """Score each line by itself from the zero state: one piece per line, in order, its newline included.
@@ -176,13 +152,11 @@ class Scorer:
         for lines in _lines(blocks):
             order = sorted(range(len(lines)), key=lambda number: len(lines[number]))
             found: dict[int, Foreseen] = {}
-            together = self.workers * COLUMNS
+            together = self.reader.columns
             for batch in (order[start : start + together] for start in range(0, len(order), together)):
                 ids = [self._ids(lines[number]) for number in batch]
-                columns = [np.concatenate([self._opening, line]) for line in ids]
-                read = self._read(columns, self._network.initial_state(len(batch)))
-                for number, line, one in zip(batch, ids, read, strict=True):
-                    found[number] = self._joined(lines[number], line, [one])
+                for number, line, figures in zip(batch, ids, self._apart(ids), strict=True):
+                    found[number] = _joined(lines[number], line, [figures])
             for number in range(len(lines)):
                 found[number].last = number == len(lines) - 1
                 yield found[number]
@@ -194,8 +168,8 @@ class Scorer:
         unknown, symbols = self.vocabulary.unknown, [symbol(self.vocabulary, index) for index in range(self.vocabulary.size)]
         byte = self.vocabulary.level == "byte"
         columns = piece.codes, piece.ids, piece.nats, piece.ranks, piece.likeliest
-        for start in range(0, len(piece.ids), COLUMN):  # As Python's objects a whole piece may take a gigabyte.
-            rows = zip(*(column[start : start + COLUMN].tolist() for column in columns), strict=True)
+        for start in range(0, len(piece.ids), RECORDS):
+            rows = zip(*(column[start : start + RECORDS].tolist() for column in columns), strict=True)
             for code, index, nats, rank, likeliest in rows:
                 known = index != unknown
                 yield {
@@ -207,204 +181,78 @@ class Scorer:
 
     @property
     def reading(self) -> dict[str, Any]:
-        """How the last text of `carried` was read: ``exact``, or with which largest difference in bits at a seam of two
-        columns.
+        """How `carried` read its last text: whether ``exact``, as one stream, else the largest difference at a seam of two
+        columns, in bits.
         """
-        return {"exact": self.seam is None, "seam_bits": self.seam}
+        return {"exact": self.reader.seam is None, "seam_bits": self.reader.seam}
 
     def line(self, piece: Foreseen, number: int) -> dict[str, Any]:
-        """One line's score: its ``line`` number, that of `Tally.to_json`, and its ``text`` without the newline."""
+        """One line's score: its ``line`` number, the entries of `Tally.to_json`, and its ``text`` without the newline."""
         score = self.tally().add(piece).to_json()
         return {"line": number, **score, "text": piece.text(self.vocabulary.level).removesuffix("\n")}
 
     def _ids(self, codes: NDArray[Any]) -> NDArray[Any]:
         return codes if self.vocabulary.level == "byte" else np.take(self.vocabulary.table, codes)
 
-    def _side_by_side(self, codes: NDArray[Any], read: NDArray[Any], state: Array, columns: int) -> tuple[Foreseen, Array]:
-        """Score ``read[1:]`` after ``state`` (L, P, 1, H), which has seen all before ``read[0]``; the piece and the state at
-        its end.
-        """
-        borders = [len(codes) * column // columns for column in range(columns + 1)]
-        overlaps = [0] + [OVERLAP] * (columns - 1)
-        parts = [
-            read[start - overlap : end + 1] for start, end, overlap in zip(borders[:-1], borders[1:], overlaps, strict=True)
-        ]
-        states = self._network.initial_state(columns)
-        states[:, :, :1] = state
-        found = self._read(parts, states)
-        for column in range(1, columns):
-            cold, warm = found[column].nats[OVERLAP - SEAM : OVERLAP], found[column - 1].nats[-SEAM:]
-            seam = float(np.abs(cold - warm).mean()) / _LN2
-            if seam <= TOLERANCE:
-                found[column] = found[column].after(OVERLAP)
-                self.seam = max(seam, self.seam or 0.0)
-            else:
-                end = states[:, :, column - 1 : column].copy()
-                (found[column],) = self._read([parts[column][OVERLAP:]], end)
-                states[:, :, column : column + 1] = end
-                self.columns_read_again += 1
-        return self._joined(codes, read[1:], found), states[:, :, -1:].copy()
-
-    @staticmethod
-    def _joined(codes: NDArray[Any], ids: NDArray[Any], found: Sequence[_Column]) -> Foreseen:
-        nats, ranks, likeliest = (
-            np.concatenate([getattr(one, name) for one in found]) if len(found) > 1 else getattr(found[0], name)
-            for name in ("nats", "ranks", "likeliest")
-        )
-        return Foreseen(codes, ids, nats, ranks, likeliest)
-
-    def _read(self, columns: Sequence[NDArray[Any]], state: Array) -> list[_Column]:
-        """`_read_columns`, the columns shared among the threads; ``state`` (L, P, N, H) advances in place."""
-        shares = max(1, min(self.workers, len(columns) // 8))
-        if shares == 1:
-            return self._read_columns(columns, state)
-        # Neighbours in length go to different threads.
-        order = sorted(range(len(columns)), key=lambda column: -len(columns[column]))
-        parts = [order[share::shares] for share in range(shares)]
-        states = [np.ascontiguousarray(state[:, :, part]) for part in parts]
-        found: dict[int, _Column] = {}
-        with ThreadPoolExecutor(shares, "charrnn-score") as pool:
-            try:
-                jobs = [
-                    pool.submit(self._read_columns, [columns[column] for column in part], own)
-                    for part, own in zip(parts, states, strict=True)
-                ]
-                for part, own, job in zip(parts, states, jobs, strict=True):
-                    found.update(zip(part, job.result(), strict=True))
-                    state[:, :, part] = own
-            except BaseException:
-                self._stopped = True  # Ctrl-C shall not wait for the other threads' whole columns.
-                raise
-        return [found[column] for column in range(len(columns))]
-
-    def _read_columns(self, columns: Sequence[NDArray[Any]], state: Array) -> list[_Column]:
-        """Feed every column from its own ``state`` (L, P, N, H) and score all its symbols but the first.
-
-        The state advances in place by all symbols but the last, which the next piece of the column begins with.
-        """
-        lengths = np.array([len(column) - 1 for column in columns])
-        order = np.argsort(-lengths, kind="stable")
-        found = [_Column.empty(int(length), self._details, self._network.config.vocab_size) for length in lengths]
-        begin, active, carried = 0, 0, state
-        with np.errstate(over="ignore", invalid="ignore"):  # Absurd weights are told by the tally.
-            while (going := int(np.count_nonzero(lengths > begin))) and not self._stopped:
-                if going != active:
-                    # Columns that have ended leave the products.
-                    if active:
-                        state[:, :, order[:active]] = carried
-                    active, carried = going, np.ascontiguousarray(state[:, :, order[:going]])
-                    step = self._network.stepper(carried)
-                reading = [columns[column] for column in order[:active]]
-                end = min(begin + max(1, self._rows // active), int(lengths[order[active - 1]]))
-                ids = np.stack([column[begin : end + 1] for column in reading], axis=1).astype(np.intp)  # (T + 1, N)
-                logits = np.empty((end - begin, active, self._network.config.vocab_size), dtype=np.float32)
-                for t in range(end - begin):
-                    logits[t] = step(ids[t])
-                seen = _Column.of(logits, ids[1:], self._details)
-                for place, column in enumerate(order[:active]):
-                    found[column].fill(begin, end, seen, place)
-                begin = end
-            if active:
-                state[:, :, order[:active]] = carried
-        return found
+    def _apart(self, texts: Sequence[NDArray[Any]]) -> list[Figures]:
+        """The figures of ``texts`` of ids, each read by itself."""
+        columns = [np.concatenate([self._opening, ids]) for ids in texts]
+        return self.reader.each(columns, self._network.initial_state(len(columns)))
 
 
-@dataclass
-class _Column:
-    """`Foreseen` without the characters; the first axis is the text, a second one numbers the columns where there are
-    several.
+def _nats(logits: Array, ids: NDArray[Any]) -> Figures:
+    """What ids (T, N) cost under ``logits`` (T, N, V)."""
+    return [nats_of(logits, ids)]
+
+
+def _details(logits: Array, ids: NDArray[Any]) -> Figures:
+    """The nats and ranks (T, N) of ids (T, N), and the `LIKELIEST` symbols in their places (T, N, 3)."""
+    first = ranked(logits)[:, :, :LIKELIEST]
+    return [nats_of(logits, ids), ranks_of(logits, ids).astype(np.int32), first.astype(np.int32)]
+
+
+def _joined(codes: NDArray[Any], ids: NDArray[Any], found: Sequence[Figures]) -> Foreseen:
+    """The piece of which ``found`` holds the figures, column by column."""
+    nats, *details = [np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*found, strict=True)]
+    ranks, first = details or (np.empty(0), np.empty((0, LIKELIEST)))
+    return Foreseen(codes, ids, nats, ranks, first)
+
+
+def next_characters(network: Network, vocabulary: Vocabulary, text: str) -> tuple[list[dict[str, Any]], float]:
+    """What the network expects after ``text``.
+
+    Returns:
+        Every symbol with its ``probability`` and ``bits``, likeliest first, ``char`` as in `symbol`; and the entropy of all in
+        bits.
+
+    Raises:
+        CharrnnError: the network's weights are so large that its predictions are not finite.
     """
-
-    nats: NDArray[np.float64]
-    ranks: NDArray[Any]
-    likeliest: NDArray[Any]
-
-    @classmethod
-    def empty(cls, length: int, details: bool, symbols: int) -> _Column:
-        first = min(LIKELIEST, symbols)
-        rows = length if details else 0
-        return cls(np.empty(length), np.empty(rows, dtype=np.int32), np.empty((rows, first), dtype=np.int32))
-
-    @classmethod
-    def of(cls, logits: Array, ids: NDArray[Any], details: bool) -> _Column:
-        """What ``logits`` (T, N, V) say of ``ids`` (T, N). The sum of exponentials and all that follows is float64."""
-        own = np.take_along_axis(logits, ids[:, :, None], axis=2)
-        top = logits.max(axis=2, keepdims=True)
-        total = np.exp(logits - top).sum(axis=2, dtype=np.float64)
-        nats = np.log(total) + (top[:, :, 0].astype(np.float64) - own[:, :, 0])
-        if not details:
-            return cls(nats, np.empty(0), np.empty(0))
-        first = min(LIKELIEST, logits.shape[2])
-        ranks = np.count_nonzero(logits > own, axis=2) + 1
-        return cls(nats, ranks, np.argsort(-logits, axis=2, kind="stable")[:, :, :first])
-
-    def fill(self, begin: int, end: int, seen: _Column, place: int) -> None:
-        """Take in characters ``begin`` to ``end`` of this column, the one numbered ``place`` in ``seen``."""
-        self.nats[begin:end] = seen.nats[:, place]
-        if len(self.ranks):
-            self.ranks[begin:end], self.likeliest[begin:end] = seen.ranks[:, place], seen.likeliest[:, place]
-
-    def after(self, start: int) -> _Column:
-        return _Column(self.nats[start:], self.ranks[start:], self.likeliest[start:])
-
-
-def next_characters(network: Network, vocabulary: Vocabulary, text: str) -> list[dict[str, Any]]:
-    """Every symbol with its ``probability`` and ``bits`` after ``text``, likeliest first; ``char`` as in `symbol`."""
     ids = vocabulary.encode(text) if text else opening(vocabulary)
     logits, _ = prime(network, ids)
     probabilities = softmax(logits)
     if not np.isfinite(probabilities).all():
         raise CharrnnError(ABSURD)
-    order = np.argsort(-probabilities, kind="stable").tolist()
-    likeliest = [(symbol(vocabulary, index), float(probabilities[index])) for index in order]
-    return [{"char": char, "probability": share, "bits": -math.log2(share) if share else None} for char, share in likeliest]
-
-
-def entropy(probabilities: Iterable[float]) -> float:
-    """Bits that a draw from ``probabilities`` takes in the mean."""
-    return -sum(share * math.log2(share) for share in probabilities if share > 0)
+    expected = [(symbol(vocabulary, index), float(probabilities[index])) for index in ranked(probabilities).tolist()]
+    records = [{"char": char, "probability": share, "bits": -math.log2(share) if share else None} for char, share in expected]
+    return records, float(entropy(probabilities)) / _LN2
 
 
 def symbol(vocabulary: Vocabulary, index: int) -> str:
-    """What an id stands for: a character, U+FFFD for the unknown one, or a byte: an ASCII character, else its Python escape."""
+    """What an id stands for: a character, U+FFFD for the unknown one; or a byte, as an ASCII character or its Python escape."""
     if vocabulary.level == "byte":
         return chr(index) if index < 0x80 else f"\\x{index:02x}"
     return vocabulary.decode([index])
 
 
 def surprise(line: Mapping[str, Any]) -> float:
-    """What a line's record is ranked by: its bits per character, or beyond all others where no character of it is known."""
+    """What a line's record is ranked by: its bits per character; a line with no known character comes before all others."""
     bits = line["bits_per_char"]
     return math.inf if bits is None else float(bits)
 
 
-def usable_cores() -> int:
-    """How many threads are worth starting here."""
-    try:
-        count = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
-        count = os.cpu_count() or 1
-    return min(count, MOST_WORKERS)
-
-
-def _rejoined(blocks: Iterable[NDArray[Any]], size: int) -> Iterator[NDArray[Any]]:
-    """The same codes in blocks of ``size``, the last one shorter."""
-    held: list[NDArray[Any]] = []
-    length = 0
-    for block in blocks:
-        while length + len(block) >= size:
-            rest = size - length
-            yield np.concatenate([*held, block[:rest]])
-            held, length, block = [], 0, block[rest:]
-        if len(block):
-            held.append(block)
-            length += len(block)
-    if held:
-        yield np.concatenate(held)
-
-
 def _lines(blocks: Iterable[NDArray[Any]]) -> Iterator[list[NDArray[Any]]]:
-    """For each block the lines that it completes, newlines included; at last the line without one, if there is one."""
+    """The lines that each block completes, newlines included; finally a last line without a newline, if there is one."""
     held: list[NDArray[Any]] = []
     for block in blocks:
         ends = np.flatnonzero(block == 10) + 1

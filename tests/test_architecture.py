@@ -22,10 +22,13 @@ PACKAGE = ROOT / "charrnn"
 # A module imports modules of lower floors, and those of its own floor that stand before it.
 FLOORS = [
     ["__init__", "limits", "config", "events", "recipe", "files"],
-    ["vocabulary", "reading", "corpus", "streams", "given", "cells", "tensorfile", "checkpoint", "rundir", "bookmark"],
+    [
+        *["vocabulary", "reading", "corpus", "streams", "given", "cells", "columns"],
+        *["tensorfile", "checkpoint", "rundir", "bookmark"],
+    ],
     [
         *["filters", "stopping", "drawing", "generate", "request", "streaming", "copied"],
-        *["scoring", "hidden", "advice", "features", "inspection"],
+        *["scoring", "hidden", "advice", "features", "traces"],
     ],
     [
         "device",

@@ -13,11 +13,15 @@ from charrnn import UsageError
 from charrnn.filters import (
     add_bias,
     apply_temperature,
+    entropy,
     keep_min_p,
     keep_top_k,
     keep_top_p,
     keep_typical,
+    nats_of,
     penalize_repetition,
+    ranked,
+    ranks_of,
     softmax,
 )
 
@@ -170,3 +174,26 @@ def test_many_rows_are_each_treated_like_one_and_the_input_is_left_alone(name):
     before = rows.copy()
     np.testing.assert_array_equal(EVERY[name](rows), np.stack([EVERY[name](row) for row in rows]))
     np.testing.assert_array_equal(rows, before)
+
+
+# -- figures of a distribution ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nats_are_the_logarithm_of_the_probability_whatever_is_added_to_the_logits(dtype):
+    for shift in (0.0, 700.0, -700.0):
+        nats = nats_of((HALVES + shift).astype(dtype), np.array(2))
+        assert nats.dtype == np.float64
+        assert nats == pytest.approx(math.log(4), rel=1e-12 if dtype is np.float64 else 1e-4)
+    rows = np.stack([HALVES, HALVES[::-1]])
+    np.testing.assert_allclose(nats_of(rows, np.array([1, 3])), np.log([2, 8]))
+
+
+def test_ranks_count_from_the_likeliest_and_ties_go_by_index():
+    assert ranked(HALVES).tolist() == [1, 2, 0, 3]
+    assert ranks_of(np.tile(HALVES, (4, 1)), np.arange(4)).tolist() == [3, 1, 2, 3]
+
+
+def test_the_entropy_of_halves_is_exact_and_what_never_happens_adds_nothing():
+    assert entropy(np.array([0.5, 0.25, 0.125, 0.125, 0.0])) / math.log(2) == pytest.approx(1.75, rel=1e-15)
+    np.testing.assert_array_equal(entropy(np.array([[1.0, 0.0], [0.0, 1.0]])), [0.0, 0.0])

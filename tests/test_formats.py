@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn import checkpoint, files, inspection
+from charrnn import checkpoint, files, traces
 from charrnn.checkpoint import Checkpoint
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -46,7 +46,7 @@ def test_the_checkpoints_and_the_log_are_read(cell: str, version: Path) -> None:
         assert found.when.startswith("20")
     events = list(files.json_lines(version / cell / "log.jsonl"))
     assert (events[0]["event"], events[0]["config"]["optimizer"], events[-1]["event"]) == ("start", OPTIMIZERS[cell], "end")
-    history = inspection.history(version / cell / "best.safetensors")
+    history = traces.history(version / cell / "best.safetensors")
     assert [event["step"] for event in history if event["event"] == "step"] == [2, 4, 6, 8, 10]
 
 

@@ -211,7 +211,7 @@ def test_a_reading_gives_every_character_once_with_the_state_that_stands_there(l
         np.testing.assert_allclose(block.traces[0].h, trace_of_layer.h[block.positions, 0], atol=2e-5)
         np.testing.assert_allclose(block.logits, logits[block.positions, 0], atol=2e-4)
     assert reading.columns == columns
-    assert reading.warm_up == (1024 if columns > 1 else 0)
+    assert reading.overlap == (1024 if columns > 1 else 0)
     assert (seen == 1).all()
     assert reading.seam < 2e-5
 

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from charrnn import charts, checkpoint, inspection, page
+from charrnn import charts, checkpoint, page, traces
 from charrnn.cells import LayerTrace, Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig
 from charrnn.features import random_network
 from charrnn.hidden import Statistics
-from charrnn.inspection import Inspection
+from charrnn.traces import Inspection
 from charrnn.vocabulary import Vocabulary
 
 HOSTILE = "<script>alert('text')</script>\n</script><img src=x onerror=alert(1)> {{ 7 * 7 }} &lt; \"q\" ]]> <!-- \u2028\n" * 4
@@ -55,7 +55,7 @@ def inspected(text: str, cell: str = "lstm", layers: int = 1, hidden: int = 12, 
     config = ModelConfig(vocabulary.size, cell=cell, embedding_size=6, hidden_size=hidden, num_layers=layers)
     network = random_network(config, np.random.default_rng(0))
     trained = Checkpoint(config, vocabulary, {"corpus": corpus}, path=Path("runs/<i>tale</i>/best.safetensors"))
-    return inspection.inspect(trained, network, inspection.given(text.encode(), trained, network)[0])
+    return traces.inspect(trained, network, traces.given(text.encode(), trained, network)[0])
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def shipped() -> Inspection:
     trained = checkpoint.read(ROOT / "checkpoints/fables/best.safetensors")
     network = Network(trained.model, trained.weights)
     data = (ROOT / "corpora/fables.txt").read_bytes()[-6000:]
-    return inspection.inspect(trained, network, inspection.given(data, trained, network)[0])
+    return traces.inspect(trained, network, traces.given(data, trained, network)[0])
 
 
 def data_of(html: str) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def data_of(html: str) -> dict[str, Any]:
 
 
 def test_the_page_of_the_shipped_network_is_below_two_megabytes_and_fetches_nothing(shipped: Inspection) -> None:
-    html = page.render(shipped, inspection.history(shipped.trained.path), MEMORY)
+    html = page.render(shipped, traces.history(shipped.trained.path), MEMORY)
     assert len(html.encode()) < 2_000_000
     assert not re.search(r"(?:src|href|url)\s*[=(]\s*[\"']?(?!data:)[a-z/]", html)
     assert "://" not in html
@@ -83,12 +83,12 @@ def test_the_page_of_the_shipped_network_is_below_two_megabytes_and_fetches_noth
 @pytest.mark.parametrize(("layers", "hidden"), [(2, 1100), (4, 64)])
 def test_large_networks_keep_to_the_size_by_showing_less(layers: int, hidden: int) -> None:
     found, rng = inspected("ab\n" * 300, "rnn"), np.random.default_rng(0)
-    traces = [LayerTrace(rng.uniform(-1, 1, (900, 1, hidden)).astype(np.float32), None, {}) for _ in range(layers)]
-    statistics = [Statistics() for _ in traces]
-    for layer, trace in zip(statistics, traces, strict=True):
+    layers_traced = [LayerTrace(rng.uniform(-1, 1, (900, 1, hidden)).astype(np.float32), None, {}) for _ in range(layers)]
+    statistics = [Statistics() for _ in layers_traced]
+    for layer, trace in zip(statistics, layers_traced, strict=True):
         layer.add(trace)
     model = replace(found.trained.model, hidden_size=hidden, num_layers=layers)
-    large = replace(found, trained=replace(found.trained, model=model), traces=traces, layers=statistics, findings=[])
+    large = replace(found, trained=replace(found.trained, model=model), traces=layers_traced, layers=statistics, findings=[])
     html = page.render(large)
     data = data_of(html)
     assert len(html.encode()) < 2_000_000
@@ -222,7 +222,7 @@ def clean(browser: chromium.Chromium) -> Iterator[chromium.Chromium]:
 @pytest.fixture(scope="module")
 def report(shipped: Inspection, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(page.render(shipped, inspection.history(shipped.trained.path), MEMORY), encoding="utf-8")
+    path.write_text(page.render(shipped, traces.history(shipped.trained.path), MEMORY), encoding="utf-8")
     return path
 
 

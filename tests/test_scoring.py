@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from charrnn import CharrnnError, scoring
+from charrnn import columns as side_by_side
 from charrnn.cells import Network
 from charrnn.config import ModelConfig
 from charrnn.drawing import Drawing, Sampler
 from charrnn.filters import softmax
 from charrnn.generate import generate, opening, prime
-from charrnn.scoring import Scorer, Tally, entropy, next_characters
+from charrnn.scoring import Scorer, Tally, next_characters
 from charrnn.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary("char", "\n abcdef")
@@ -61,10 +62,9 @@ def by_the_equations(net, vocabulary, characters):
 def small_columns(monkeypatch, overlap=64, columns=8):
     """Columns so short that a small text has many."""
     monkeypatch.setattr(scoring, "EXACT_BELOW", 500)
-    monkeypatch.setattr(scoring, "OVERLAP", overlap)
-    monkeypatch.setattr(scoring, "SEAM", overlap // 4)
-    monkeypatch.setattr(scoring, "COLUMN", 8 * overlap)
-    monkeypatch.setattr(scoring, "COLUMNS", columns)
+    for name, value in {"OVERLAP": overlap, "SEAM": overlap // 4, "SHORTEST": 4 * overlap, "LONGEST": 8 * overlap}.items():
+        monkeypatch.setattr(side_by_side, name, value)
+    monkeypatch.setattr(side_by_side, "MOST", columns)
 
 
 # -- what a score is --------------------------------------------------------------------------------------------------
@@ -163,9 +163,9 @@ def test_columns_score_what_one_stream_scores(monkeypatch, cell, layers):
     exact, quick = (Scorer(net, VOCABULARY, workers=2) for _ in range(2))
     expected = nats(exact.carried(codes(characters), exact=True))
     found = nats(quick.carried(codes(characters)))
-    assert exact.seam is None
-    assert quick.seam is not None
-    assert quick.columns_read_again == 0
+    assert exact.reader.seam is None
+    assert quick.reader.seam is not None
+    assert quick.reader.columns_read_again == 0
     np.testing.assert_allclose(found, expected, atol=5e-3)
     assert abs(found.mean() - expected.mean()) / math.log(2) <= 1e-5
 
@@ -180,8 +180,8 @@ def test_the_shipped_network_scores_its_text_in_columns_as_in_one_stream():
     characters = (ROOT / "corpora/fables.txt").read_text(encoding="utf-8")[:66_000]
     quick = Scorer(net, trained.vocabulary)
     found = nats(quick.carried(codes(characters)))
-    assert quick.seam is not None
-    assert quick.seam < 1e-4
+    assert quick.reader.seam is not None
+    assert quick.reader.seam < 1e-4
     # One stream through the last tenth only, from the true state, which nothing before 30,000 characters ago reaches.
     tail = Scorer(net, trained.vocabulary).carried(codes(characters[-12_000:]), exact=True)
     np.testing.assert_allclose(found[-4000:], nats(tail)[-4000:], atol=1e-3)
@@ -195,7 +195,7 @@ def test_a_network_that_remembers_beyond_the_overlap_is_read_exactly(monkeypatch
     expected = nats(exact.carried(codes(characters), exact=True))
     cold = nats(Scorer(net, VOCABULARY).windows(codes(characters), 256))
     found = nats(quick.carried(codes(characters)))
-    assert quick.columns_read_again > 0
+    assert quick.reader.columns_read_again > 0
     assert np.abs(cold - expected).mean() > 0.01  # It does remember.
     assert np.abs(found - expected).max() < 1e-5
 
@@ -272,16 +272,13 @@ def test_the_lines_of_a_block_come_before_the_next_block_is_read():
 
 def test_the_next_characters_are_the_softmax_of_the_last_logits_in_order():
     net = network("gru", 2)
-    found = next_characters(net, VOCABULARY, "abba")
+    found, entropy_bits = next_characters(net, VOCABULARY, "abba")
     row = softmax(net.unroll(VOCABULARY.encode("abba")[:, None])[0][-1, 0])
     assert [record["probability"] for record in found] == pytest.approx(sorted(row, reverse=True), rel=1e-4)
     assert found[0]["char"] == (VOCABULARY.characters + "\ufffd")[int(row.argmax())]
     assert sum(record["probability"] for record in found) == pytest.approx(1)
     assert found[3]["bits"] == pytest.approx(-math.log2(found[3]["probability"]))
-
-
-def test_entropy_of_halves_is_counted_in_bits():
-    assert entropy([0.5, 0.25, 0.125, 0.125, 0.0]) == 1.75
+    assert entropy_bits == pytest.approx(-sum(row * np.log2(row)), rel=1e-5)
 
 
 @pytest.mark.filterwarnings("error")
@@ -290,16 +287,16 @@ def test_weights_that_give_no_numbers_are_an_expected_failure():
         net = network(scale=1e38)
     scorer = Scorer(net, VOCABULARY, workers=2)
     pieces = list(scorer.lines(codes(text(200))))
-    with pytest.raises(CharrnnError, match="no finite numbers"):
+    with pytest.raises(CharrnnError, match="not finite"):
         [scorer.tally().add(piece) for piece in pieces]
     net = uniform(VOCABULARY)
     net._weights["head.bias"][:] = np.inf
-    with np.errstate(invalid="ignore"), pytest.raises(CharrnnError, match="no finite numbers"):
+    with np.errstate(invalid="ignore"), pytest.raises(CharrnnError, match="not finite"):
         next_characters(net, VOCABULARY, "ab")
 
 
 def test_characters_come_a_few_at_a_time(monkeypatch):
-    monkeypatch.setattr(scoring, "COLUMN", 100)
+    monkeypatch.setattr(scoring, "RECORDS", 100)
     scorer = Scorer(uniform(VOCABULARY), VOCABULARY, details=True)
 
     def peak(count):
@@ -317,7 +314,7 @@ def test_characters_come_a_few_at_a_time(monkeypatch):
 @pytest.mark.parametrize("way", ["carried", "windows", "lines"])
 def test_memory_does_not_grow_with_the_text(monkeypatch, way):
     small_columns(monkeypatch)
-    monkeypatch.setattr(scoring, "LOGITS", 1000)
+    monkeypatch.setattr(side_by_side, "LOGITS", 1000)
     net, block = uniform(VOCABULARY), np.tile(np.array([97, 98, 99, 10], dtype=np.uint32), 256)
 
     def peak(blocks):

@@ -35,11 +35,10 @@ def next_character(
     trained = checkpoints.read(rundir.resolve(checkpoint))
     text = given.known(text, trained.vocabulary, console.warn)
     with np.errstate(over="ignore", invalid="ignore"):
-        found = scoring.next_characters(Network(trained.model, trained.weights), trained.vocabulary, text)
+        found, entropy_bits = scoring.next_characters(Network(trained.model, trained.weights), trained.vocabulary, text)
     shown = found[: config.top]
     if as_json:
-        entropy = scoring.entropy([record["probability"] for record in found])
-        console.product(json_line({"prompt": text, "entropy_bits": entropy, "next": shown}))
+        console.product(json_line({"prompt": text, "entropy_bits": entropy_bits, "next": shown}))
     elif console.stdout_is_terminal:
         pairs = [(record["char"], record["probability"]) for record in shown]
         console.table(tables.next_table(pairs, len(found) - len(shown), console.width))

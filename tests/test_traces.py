@@ -14,7 +14,7 @@ import torch
 from conftest import ROOT, Result
 from torch.nn import functional
 
-from charrnn import CharrnnError, UsageError, checkpoint, inspection
+from charrnn import CharrnnError, UsageError, checkpoint, traces
 from charrnn.cells import Network
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig
@@ -39,7 +39,7 @@ def trained_on(text: str, cell: str = "lstm", level: str = "char", layers: int =
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_bits_entropy_alternatives_and_change_are_those_of_torchs_kernels(cell: str) -> None:
     trained, network = trained_on(TEXT, cell)
-    found = inspection.inspect(trained, network, inspection.given(TEXT.encode(), trained, network)[0], search=False)
+    found = traces.inspect(trained, network, traces.given(TEXT.encode(), trained, network)[0], search=False)
     model = CharRNN(trained.model)
     model.load(trained.weights)
     ids = torch.from_numpy(np.concatenate([trained.vocabulary.encode("\n"), trained.vocabulary.encode(TEXT)]).astype(np.int64))
@@ -66,8 +66,8 @@ def test_bits_entropy_alternatives_and_change_are_those_of_torchs_kernels(cell: 
 
 def test_a_long_text_in_columns_has_the_numbers_of_the_same_text_in_one_stream() -> None:
     trained, network = trained_on(TEXT, "gru", layers=1)
-    text = inspection.given((TEXT * 30).encode(), trained, network)[0]
-    found = inspection.inspect(trained, network, text, search=False)
+    text = traces.given((TEXT * 30).encode(), trained, network)[0]
+    found = traces.inspect(trained, network, text, search=False)
     assert found.reading.columns > 1
     (block,) = [next(iter(Reading(network, text.ids[:2000], text.state)))]
     np.testing.assert_allclose(found.traces[0].h[:2000], block.traces[0].h[:2000], atol=1e-4)
@@ -78,7 +78,7 @@ def test_a_long_text_in_columns_has_the_numbers_of_the_same_text_in_one_stream()
 @pytest.mark.parametrize(("cell", "arrays"), [("lstm", "h c i f g o"), ("gru", "h r z n"), ("rnn", "h")])
 def test_the_archive_holds_what_its_documentation_says(cell: str, arrays: str) -> None:
     trained, network = trained_on(TEXT, cell)
-    found = inspection.inspect(trained, network, inspection.given(TEXT.encode(), trained, network)[0])
+    found = traces.inspect(trained, network, traces.given(TEXT.encode(), trained, network)[0])
     with np.load(io.BytesIO(found.npz()), allow_pickle=False) as archive:
         per_character = {"ids", "characters", "bits", "entropy", "change"}
         assert set(archive) == {*per_character, *arrays.split(), "charrnn_inspect"}
@@ -87,17 +87,17 @@ def test_the_archive_holds_what_its_documentation_says(cell: str, arrays: str) -
         for name in arrays.split():
             assert (archive[name].shape, archive[name].dtype) == ((2, len(TEXT), 10), np.float32)
         assert "".join(archive["characters"]) == TEXT
-        _, _, traces = network.unroll(trained.vocabulary.encode(TEXT)[:, None], found.text.state)
+        _, _, layers = network.unroll(trained.vocabulary.encode(TEXT)[:, None], found.text.state)
         for layer in range(2):
-            np.testing.assert_allclose(archive["h"][layer], traces[layer].h[:, 0], atol=1e-6)
-            for letter, gate in traces[layer].gates.items():
+            np.testing.assert_allclose(archive["h"][layer], layers[layer].h[:, 0], atol=1e-6)
+            for letter, gate in layers[layer].gates.items():
                 np.testing.assert_allclose(archive[letter][layer], gate[:, 0], atol=1e-6)
         assert json.loads(str(archive["charrnn_inspect"]))["characters"] == len(TEXT)
 
 
 def test_a_generated_text_is_the_one_that_sampling_with_seed_0_gives() -> None:
     trained, network = trained_on(TEXT)
-    text = inspection.generated(trained, network, 50)
+    text = traces.generated(trained, network, 50)
     logits, state = prime(network, opening(trained.vocabulary))
     sampler = Sampler(np.random.default_rng(0), Drawing(banned=trained.vocabulary.unknown))
     drawn = generate(network, logits, state, sampler)
@@ -109,35 +109,35 @@ def test_a_generated_text_is_the_one_that_sampling_with_seed_0_gives() -> None:
 def test_a_network_of_bytes_reads_any_bytes() -> None:
     trained, network = trained_on("", level="byte")
     data = bytes(range(256))
-    text, changed = inspection.given(data, trained, network)
+    text, changed = traces.given(data, trained, network)
     assert (len(text.characters), changed) == (256, {})
-    found = inspection.inspect(trained, network, text)
+    found = traces.inspect(trained, network, text)
     assert len(found.bits) == 256
     json.dumps(found.to_json(), allow_nan=False)
-    assert len(inspection.generated(trained, network, 30).characters) == 30
+    assert len(traces.generated(trained, network, 30).characters) == 30
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfeab", b"a\xc3"])
 def test_what_is_no_text_is_refused(data: bytes) -> None:
     trained, network = trained_on(TEXT)
     with pytest.raises(CharrnnError, match="text to inspect"):
-        inspection.given(data, trained, network)
+        traces.given(data, trained, network)
     with pytest.raises(CharrnnError, match=r"^tale\.txt: "):
-        inspection.given(data, trained, network, "tale.txt")
+        traces.given(data, trained, network, "tale.txt")
 
 
 @pytest.mark.parametrize("unit", ["", "0", "2:0", "0:10", "0:-1", "0:1d", "a:b", "0:1:2", "1" * 500])
 def test_a_unit_that_is_not_there_is_refused_with_the_legal_ones(unit: str) -> None:
     with pytest.raises(UsageError, match="0:0 to 1:9") as told:
-        inspection.unit_of(unit, trained_on(TEXT)[0].model)
+        traces.unit_of(unit, trained_on(TEXT)[0].model)
     assert len(str(told.value)) < 200
     with pytest.raises(UsageError):
-        inspection.unit_of("0:1c", trained_on(TEXT, "gru")[0].model)
+        traces.unit_of("0:1c", trained_on(TEXT, "gru")[0].model)
 
 
 def test_values_are_those_of_the_unit_that_was_asked_for() -> None:
     trained, network = trained_on(TEXT)
-    found = inspection.inspect(trained, network, inspection.given(TEXT.encode(), trained, network)[0], search=False)
+    found = traces.inspect(trained, network, traces.given(TEXT.encode(), trained, network)[0], search=False)
     values, name, signed = found.values("1:3")
     np.testing.assert_array_equal(np.float32(values), found.traces[1].h[:, 0, 3])
     assert ("layer 1, unit 3" in name, signed) == (True, True)
@@ -152,14 +152,14 @@ def test_only_what_inspect_wrote_is_written_over(tmp_path: Path) -> None:
     mine = tmp_path / "mine.svg"
     mine.write_bytes(b"precious")
     with pytest.raises(CharrnnError, match="is there already"):
-        inspection.write(mine, b"<!-- charrnn inspect -->")
+        traces.write(mine, b"<!-- charrnn inspect -->")
     assert mine.read_bytes() == b"precious"
     ours = tmp_path / "ours.svg"
     for data in (b"<!-- charrnn inspect --> 1", b"<!-- charrnn inspect --> 2"):
-        inspection.write(ours, data)
+        traces.write(ours, data)
         assert ours.read_bytes() == data
     with pytest.raises(CharrnnError, match="no"):
-        inspection.write(tmp_path / "no" / "where.svg", b"")
+        traces.write(tmp_path / "no" / "where.svg", b"")
 
 
 def test_a_history_is_the_sound_events_of_the_log(tmp_path: Path) -> None:
@@ -172,8 +172,8 @@ def test_a_history_is_the_sound_events_of_the_log(tmp_path: Path) -> None:
         '{"ev',
     ]
     (tmp_path / "log.jsonl").write_text("\n".join(lines))
-    assert [event["step"] for event in inspection.history(tmp_path / "best.safetensors")] == [1, 2]
-    assert inspection.history(tmp_path / "none" / "best.safetensors") == []
+    assert [event["step"] for event in traces.history(tmp_path / "best.safetensors")] == [1, 2]
+    assert traces.history(tmp_path / "none" / "best.safetensors") == []
 
 
 # -- the command ------------------------------------------------------------------------------------------------------

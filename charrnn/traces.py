@@ -1,4 +1,4 @@
-"""One text through a trained network: everything that `charrnn inspect` shows, as numbers."""
+"""One text through a trained network: every number that `charrnn inspect` shows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,24 +20,27 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.config import GATES, ModelConfig
 from charrnn.drawing import Drawing, Sampler
 from charrnn.features import Finding
+from charrnn.filters import entropy, nats_of, ranked, softmax
 from charrnn.generate import generate, opening, prime
 from charrnn.given import text_of
-from charrnn.hidden import Reading, Statistics
+from charrnn.hidden import Block, Reading, Statistics
 from charrnn.rundir import LOG
 from charrnn.vocabulary import Vocabulary
 
 GENERATED = 2000
-"""Characters generated where no text is given, with seed 0."""
+"""Characters that are generated, with seed 0, if no text is given."""
 SEARCHED = 50_000
-"""Units are looked for in so many characters at most: the network and five random ones read them."""
+"""Characters in which units are looked for, at most: the network and five random ones read them."""
 TRACED_VALUES = 1 << 26
-"""Numbers of the traces that are kept, a quarter of a GiB; 29,000 characters at 1 x 384."""
+"""Numbers that the traces may hold: a quarter of a GiB, or 29,000 characters at 1 x 384."""
 ALTERNATIVES = 5
 
 
 @dataclass(frozen=True)
 class Text:
-    """What is inspected: ``ids`` (T,), the same as ``characters``, T of them, and what the network had read before."""
+    """What is inspected: ``ids`` (T,), the same as T ``characters``, and the ``logits`` (V,) and the ``state`` (L, P, 1, H)
+    that the network begins with.
+    """
 
     ids: NDArray[Any]
     characters: str
@@ -47,13 +51,13 @@ class Text:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What came of it.
+    """What a network does over a text of T characters.
 
-    ``layers`` and ``bits_per_char`` are of the whole text; ``findings`` of its first 50,000 characters. The traces, and the
-    arrays (S,), are of its first S characters, as many as fit: ``bits`` the surprise, ``entropy`` in bits of the prediction
-    before the character, ``change`` the root mean square over all units of what h moved at it; ``likeliest`` and
-    ``probabilities`` (S, 5) are the five symbols it was predicted to be, best first. The traces hold h, c and gates, each
-    (S, 1, H).
+    ``layers`` and ``bits_per_char`` are of the whole text; ``findings`` of its first 50,000 characters. All else is of
+    its first S characters, as many as fit. Arrays (S,): ``bits``, each character's surprise; ``entropy``, in bits, of the
+    prediction before it; ``change``, the root mean square over all units of how far h moved at it. ``likeliest`` and
+    ``probabilities`` (S, 5) are the five symbols that were expected most, best first. ``traces`` hold each layer's h, c and
+    gates, each (S, 1, H).
     """
 
     trained: Checkpoint
@@ -75,7 +79,7 @@ class Inspection:
         return self.text.characters[: len(self.bits)]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the traces as plain JSON values."""
+        """Everything but the traces as JSON values."""
         units = [{name: _digits(values) for name, values in layer.units().items()} for layer in self.layers]
         return {
             "checkpoint": str(self.trained.path),
@@ -84,7 +88,7 @@ class Inspection:
             "generated": self.text.generated,
             "bits_per_char": self.bits_per_char,
             "columns": self.reading.columns,
-            "warm_up": self.reading.warm_up,
+            "warm_up": self.reading.overlap,
             "seam": self.reading.seam,
             "layers": [{**layer.summary(), "units": unit} for layer, unit in zip(self.layers, units, strict=True)],
             "features": [finding.to_json() for finding in self.findings],
@@ -98,7 +102,7 @@ class Inspection:
         """The raw traces as a NumPy archive.
 
         ``ids`` and ``characters`` (S,), ``bits``, ``entropy`` and ``change`` (S,); ``h``, an LSTM's ``c`` and every gate under
-        its letter, each (L, S, H) float32. ``charrnn_inspect`` holds the rest as JSON.
+        its letter, each (L, S, H) float32. ``charrnn_inspect`` holds everything else as JSON.
         """
         facts = {name: value for name, value in self.to_json().items() if name not in ("text", "bits", "entropy", "change")}
         arrays: dict[str, NDArray[Any]] = {
@@ -140,7 +144,11 @@ class Inspection:
 
 
 def unit_of(text: str, model: ModelConfig) -> tuple[int, int, str]:
-    """``L:U`` as layer, unit and "h", ``L:Uc`` as those and "c", an LSTM's cell; `UsageError` naming the legal values."""
+    """The layer, the unit and its part: ``L:U`` gives "h", ``L:Uc`` gives "c", an LSTM's cell.
+
+    Raises:
+        UsageError: the network has no such unit; the message names those that it has.
+    """
     found = re.fullmatch(r"(\d{1,9}):(\d{1,9})(c?)", text)
     L, H = model.num_layers, model.hidden_size
     if not found or int(found[1]) >= L or int(found[2]) >= H or (found[3] and model.cell != "lstm"):
@@ -150,10 +158,10 @@ def unit_of(text: str, model: ModelConfig) -> tuple[int, int, str]:
 
 
 def given(data: bytes, trained: Checkpoint, network: Network, name: str = "the text to inspect") -> tuple[Text, dict[str, str]]:
-    """The text in ``data``, UTF-8 (any bytes at level ``byte``), and which of its characters had to be replaced by what.
+    """The text in ``data``, UTF-8 (any bytes at level ``byte``), and which of its characters were replaced by which.
 
     Raises:
-        CharrnnError: it is no UTF-8, or empty.
+        CharrnnError: it isn't UTF-8, or it is empty.
     """
     vocabulary, changed = trained.vocabulary, dict[str, str]()
     if vocabulary.level == "byte":
@@ -167,7 +175,7 @@ def given(data: bytes, trained: Checkpoint, network: Network, name: str = "the t
 
 
 def generated(trained: Checkpoint, network: Network, length: int = GENERATED) -> Text:
-    """What the network writes with seed 0 at temperature 0.8."""
+    """What the network writes with seed 0 at temperature 0.8, ``length`` characters."""
     logits, state = _opened(network, trained.vocabulary)
     sampler = Sampler(np.random.default_rng(0), Drawing(banned=trained.vocabulary.unknown))
     drawn = itertools.islice(generate(network, logits, state.copy(), sampler), length)
@@ -178,63 +186,89 @@ def generated(trained: Checkpoint, network: Network, length: int = GENERATED) ->
 
 
 def _opened(network: Network, vocabulary: Vocabulary) -> tuple[Array, Array]:
-    """Logits (V,) and state in which every text begins: as a line does."""
+    """The logits (V,) and the state (L, P, 1, H) in which every text begins, as a line does."""
     return prime(network, opening(vocabulary))
 
 
 def inspect(trained: Checkpoint, network: Network, text: Text, *, search: bool = True) -> Inspection:
-    """Read ``text`` once, and once more with the random networks to ``search`` for units that follow features of it."""
+    """Read ``text`` once; and, to ``search`` for units that follow a feature of it, again with this and random networks."""
     config, T = trained.model, len(text.ids)
     parts = config.state_parts + len(GATES[config.cell])
     S = min(T, max(1, TRACED_VALUES // (config.num_layers * parts * config.hidden_size)))
     reading, layers = Reading(network, text.ids, text.state), [Statistics() for _ in range(config.num_layers)]
-    traces = [_empty(config, S) for _ in layers]
-    # Of the character at each position: its bits, and the entropy and the best five of the prediction before it.
-    bits, entropy = np.empty(T, dtype=np.float32), np.empty(S, dtype=np.float32)
-    likeliest = np.empty((S, min(ALTERNATIVES, config.vocab_size)), dtype=np.intp)
-    probabilities = np.empty(likeliest.shape, dtype=np.float32)
-
-    def predicted(positions: NDArray[np.intp], logits: Array) -> None:
-        """Take in ``logits`` (M, V), the predictions of the characters at ``positions`` (M,)."""
-        logs = np.nan_to_num(logits.astype(np.float64))  # Absurd weights give absurd numbers, but numbers.
-        logs -= logs.max(axis=1, keepdims=True)
-        logs -= np.log(np.exp(logs).sum(axis=1, keepdims=True))
-        bits[positions] = -logs[np.arange(len(positions)), text.ids[positions]] / np.log(2)
-        kept = positions < S
-        where, logs = positions[kept], logs[kept]
-        chances = np.exp(logs)
-        entropy[where] = -(chances * np.maximum(logs, -1e6)).sum(axis=1) / np.log(2)
-        best = np.argsort(-chances, axis=1, kind="stable")[:, : likeliest.shape[1]]
-        likeliest[where], probabilities[where] = best, np.take_along_axis(chances, best, axis=1)
-
-    predicted(np.array([0]), text.logits[None])
+    predicted, traces = _Predictions(text.ids, S, config.vocab_size), [_empty(config, S) for _ in layers]
+    predicted.add(np.array([0]), text.logits[None])
     for block in reading:
         following = block.positions + 1
-        predicted(following[following < T], block.logits[following < T])
-        kept = block.positions < S
-        for layer, whole, trace in zip(layers, traces, block.traces, strict=True):
+        predicted.add(following[following < T], block.logits[following < T])
+        for layer, trace in zip(layers, block.traces, strict=True):
             layer.add(trace)
-            where = block.positions[kept]
-            whole.h[where, 0] = trace.h[kept]
-            if whole.c is not None and trace.c is not None:
-                whole.c[where, 0] = trace.c[kept]
-            for letter, gate in trace.gates.items():
-                whole.gates[letter][where, 0] = gate[kept]
-    moved = [np.diff(np.concatenate([text.state[n, 0], trace.h[:, 0]]), axis=0) for n, trace in enumerate(traces)]
-    change = np.sqrt(np.mean(np.concatenate(moved, axis=1) ** 2, axis=1))
+        _keep(block, traces)
     searched = slice(SEARCHED)
     findings = features.find(network, text.ids[searched], text.characters[searched], text.state) if search else []
-    mean = float(bits.mean(dtype=np.float64))
     return Inspection(
-        trained, text, reading, layers, findings, traces, mean, bits[:S], entropy, change, likeliest, probabilities
+        trained,
+        text,
+        reading,
+        layers,
+        findings,
+        traces,
+        bits_per_char=float(predicted.bits.mean(dtype=np.float64)),
+        bits=predicted.bits[:S],
+        entropy=predicted.entropy,
+        change=_change(text.state, traces),
+        likeliest=predicted.likeliest,
+        probabilities=predicted.probabilities,
     )
 
 
+class _Predictions:
+    """How well ids (T,) were predicted: ``bits`` of all of them; ``entropy`` (S,) of the predictions of the first S, and the
+    ``likeliest`` symbols (S, 5) in their places with their ``probabilities``.
+    """
+
+    def __init__(self, ids: NDArray[Any], shown: int, vocab_size: int) -> None:
+        self._ids, self._shown = ids, shown
+        self.bits, self.entropy = np.empty(len(ids), dtype=np.float32), np.empty(shown, dtype=np.float32)
+        self.likeliest = np.empty((shown, min(ALTERNATIVES, vocab_size)), dtype=np.intp)
+        self.probabilities = np.empty(self.likeliest.shape, dtype=np.float32)
+
+    def add(self, positions: NDArray[np.intp], logits: Array) -> None:
+        """Take in ``logits`` (M, V), the predictions of the characters at ``positions`` (M,)."""
+        finite = np.nan_to_num(logits.astype(np.float64))  # Absurd weights give absurd figures, but JSON still holds them.
+        self.bits[positions] = nats_of(finite, self._ids[positions].astype(np.intp)) / np.log(2)
+        kept = positions < self._shown
+        where, probabilities = positions[kept], softmax(finite[kept])
+        best = ranked(probabilities)[:, : self.likeliest.shape[1]]
+        self.entropy[where] = entropy(probabilities) / np.log(2)
+        self.likeliest[where], self.probabilities[where] = best, np.take_along_axis(probabilities, best, axis=1)
+
+
 def _empty(config: ModelConfig, length: int) -> LayerTrace:
+    """Room for the trace of one layer over one stream of ``length`` steps."""
     shape = (length, 1, config.hidden_size)
     h, *gates = (np.zeros(shape, dtype=np.float32) for _ in range(1 + len(GATES[config.cell])))
     c = np.zeros(shape, dtype=np.float32) if config.cell == "lstm" else None
     return LayerTrace(h, c, dict(zip(GATES[config.cell], gates, strict=True)))
+
+
+def _keep(block: Block, traces: Sequence[LayerTrace]) -> None:
+    """Copy what ``block`` holds of the first S characters to ``traces`` (S, 1, H)."""
+    kept = block.positions < len(traces[0].h)
+    where = block.positions[kept]
+    for whole, trace in zip(traces, block.traces, strict=True):
+        whole.h[where, 0] = trace.h[kept]
+        if whole.c is not None and trace.c is not None:
+            whole.c[where, 0] = trace.c[kept]
+        for letter, gate in trace.gates.items():
+            whole.gates[letter][where, 0] = gate[kept]
+
+
+def _change(state: Array, traces: Sequence[LayerTrace]) -> Array:
+    """The root mean square over all units of how far h moved at each character, (S,), from ``state`` (L, P, 1, H) on."""
+    moved = [np.diff(np.concatenate([state[n, 0], trace.h[:, 0]]), axis=0) for n, trace in enumerate(traces)]  # L x (S, H)
+    change: Array = np.sqrt(np.mean(np.concatenate(moved, axis=1) ** 2, axis=1))
+    return change
 
 
 def sentence(found: Inspection) -> str:
@@ -274,5 +308,5 @@ def history(path: Path) -> list[dict[str, Any]]:
 
 
 def _digits(values: NDArray[Any]) -> list[float]:
-    """Numbers with as many digits as float32 has."""
+    """The numbers with as many digits as float32 has."""
     return [float(f"{value:.7g}") for value in np.nan_to_num(values).tolist()]
