@@ -254,7 +254,7 @@ def test_units_lists_every_feature_with_its_verdict(invoke: Invoke, run: Path) -
         (["x", "--file", "y"], 2, "--file"),
         (["--unit", "0:1", "--color", "change"], 2, "--color"),
         (["--unit", "9:9"], 2, "1:9"),
-        (["--color", "mood"], 2, "surprise, entropy, change"),
+        (["--color", "mood"], 2, "surprise, entropy or change"),
         (["--file", "missing.txt"], 1, "missing.txt"),
         ([""], 1, "empty"),
         (["-c", "missing"], 1, "missing"),
