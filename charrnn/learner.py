@@ -206,6 +206,20 @@ class Learner:
         more = {"corpus_paths": list(self.corpus.paths), "progress": dict(vars(p))}
         return replace(network, training={**network.training, **more}, extra=tensors)
 
+    def rewind(self, good: Checkpoint, elapsed: float) -> Progress:
+        """`restore` ``good`` with half the learning rate; what is known of the best network stays known.
+
+        Returns:
+            The progress that was given up.
+        """
+        before = self.progress
+        self.restore(good, elapsed)
+        p = self.progress
+        p.attempt, p.rewinds, p.rate_scale = before.attempt + 1, before.rewinds + 1, before.rate_scale / 2
+        p.best_val_bits_per_char, p.eval_characters = before.best_val_bits_per_char, before.eval_characters
+        p.next_mark = before.next_mark
+        return before
+
     def restore(self, saved: Checkpoint, elapsed: float) -> bool:
         """Go back to ``saved``; a rate or a length that was given anew counts from there.
 

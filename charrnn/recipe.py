@@ -119,14 +119,9 @@ def plan(
     columns = choose(training, "batch_size", rounded, "enough for the kernels, few enough for the text")
     bptt = choose(training, "bptt", FIXED["bptt"], "what a word, a line and their neighbours span")
     timed = length.steps is None and length.epochs is None
-    if length.steps is not None:
-        # By the columns before rounding, as below by the size before it.
-        work = length.steps * float(columns if "batch_size" in training else fitting_columns) * bptt
-    elif length.epochs is not None:
-        work = length.epochs * characters
-    else:
-        assert length.minutes is not None
-        work = 60 * length.minutes * (speed or ASSUMED_SPEED)
+    # By the columns before rounding, as below by the size before it.
+    unrounded = float(columns if "batch_size" in training else fitting_columns)
+    work = _work(length, characters, unrounded, bptt, speed or ASSUMED_SPEED)
 
     cell = choose(model, "cell", FIXED["cell"], "learns most per minute")
     layers = choose(model, "num_layers", FIXED["num_layers"], "one wide layer learns more per second than two narrow ones")
@@ -168,6 +163,16 @@ def plan(
         passes,
         speed if timed else None,
     )
+
+
+def _work(length: TrainConfig, characters: int, columns: float, bptt: int, speed: float) -> float:
+    """The characters that the run's length pays for."""
+    if length.steps is not None:
+        return length.steps * columns * bptt
+    if length.epochs is not None:
+        return length.epochs * characters
+    assert length.minutes is not None
+    return 60 * length.minutes * speed
 
 
 def _fitting_columns(characters: int) -> float:

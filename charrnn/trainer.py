@@ -216,16 +216,14 @@ class Trainer:
         }
 
     def _rewind(self, good: Checkpoint) -> Event:
-        """Go back to ``good`` with half the learning rate; what is known of the best network stays known."""
-        before = self.progress
-        self._learner.restore(good, self._clock())
-        p = self.progress
-        p.attempt, p.rewinds, p.rate_scale = before.attempt + 1, before.rewinds + 1, before.rate_scale / 2
-        p.best_val_bits_per_char, p.eval_characters = before.best_val_bits_per_char, before.eval_characters
-        p.next_mark = before.next_mark
+        """Go back to ``good`` with half the learning rate, and say so."""
+        before = self._learner.rewind(good, self._clock())
         if before.rewinds:
             return events.warning(f"the loss diverged again, by step {before.step:,}; try a lower --lr or --grad-clip")
-        return events.warning(f"the loss diverged by step {before.step:,}; back to step {p.step:,} with half the learning rate")
+        back_to = self.progress.step
+        return events.warning(
+            f"the loss diverged by step {before.step:,}; back to step {back_to:,} with half the learning rate"
+        )
 
     # -- evaluation -----------------------------------------------------------------------------------------------
 
