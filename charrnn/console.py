@@ -68,6 +68,7 @@ class Console:
         self.stdout = stdout or sys.stdout or _Closed()
         self.stderr = cast("IO[str]", _Conversation(stderr or sys.stderr or io.StringIO()))
         self.quiet = quiet
+        self._announced = ""
         if hasattr(self.stdout, "reconfigure"):
             # stdout is UTF-8 whatever the locale; surrogateescape passes a path that isn't UTF-8 through unchanged.
             # Reconfiguring flushes, which fails on a full disk: writing will fail too, and is reported.
@@ -78,6 +79,7 @@ class Console:
 
     def product(self, text: str, *, flush: bool = False) -> None:
         """Write ``text`` to stdout as it is; raise `StdoutError` if that fails, `StdoutClosedError` if nobody reads it."""
+        self.begin()
         with _writing():
             self.stdout.write(text)
             if flush or self.stdout_is_terminal:
@@ -85,11 +87,23 @@ class Console:
 
     def finish(self) -> None:
         """Flush stdout; raise `StdoutError` if what was written before can't be."""
+        self.begin()
         with _writing():
             self.stdout.flush()
 
+    def announce(self, text: str) -> None:
+        """Keep a line of conversation until the work begins: a request that can't work is answered by its error alone."""
+        self._announced = text
+
+    def begin(self) -> None:
+        """Say what was announced: before anything else is said or written, or once the input has proved sound."""
+        if self._announced:
+            announced, self._announced = self._announced, ""
+            self.say(announced)
+
     def say(self, text: str) -> None:
         """Say a line of conversation, unless quiet."""
+        self.begin()
         if not self.quiet:
             self._line(text)
 

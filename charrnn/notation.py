@@ -33,6 +33,14 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def age(seconds: float) -> str:
+    """A time in its largest whole unit: ``2 minutes``."""
+    units = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
+    unit, size = next((unit for unit in units if seconds >= unit[1]), units[-1])
+    count = int(seconds // size)
+    return f"{count:,} {unit}{'' if count == 1 else 's'}"
+
+
 def visible(text: str) -> str:
     """``text`` with control characters (terminal escapes among them) as visible symbols; newlines and tabs stay."""
     shown = []

@@ -13,6 +13,8 @@ from charrnn import CharrnnError, files
 from charrnn.checkpoint import Checkpoint, read, read_header, write
 
 BEST, LAST, LOG = "best.safetensors", "last.safetensors", "log.jsonl"
+LATEST = "latest"
+"""The word for the most recent run or network."""
 DEFAULT_ROOT = Path("checkpoints")
 
 
@@ -195,9 +197,14 @@ def latest(root: Path = DEFAULT_ROOT, name: str = BEST) -> Path:
     return newest.path
 
 
+def means_latest(path: Path | None) -> bool:
+    """Whether ``path`` stands for the most recent network: it is None, or the word for it and no file's name."""
+    return path is None or (str(path) == LATEST and not path.exists())
+
+
 def resolve(path: Path | None) -> Path:
-    """The checkpoint file that ``path`` means: itself, a run directory's ``best``, or the latest where it is None."""
-    if path is None:
+    """The checkpoint file that ``path`` means: itself, a run directory's ``best``, or the latest where `means_latest`."""
+    if path is None or means_latest(path):
         return latest()
     if path.is_dir():
         if not (path / BEST).exists():

@@ -202,7 +202,7 @@ def _start_event(run: RunDirectory, trainer: Trainer) -> Start:
 
 def _run_to_resume(name: str) -> Path:
     """The directory of the run that ``--resume`` names."""
-    if name == "latest":
+    if name == rundir.LATEST:
         return rundir.latest(name=rundir.LAST).parent
     path = Path(name)
     if path.name == rundir.LAST:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charrnn import CharrnnError, UsageError, notation, reading, scoring, tables
 from charrnn.cells import Network
@@ -106,12 +107,18 @@ class _Shown:
     def _pieces(self, path: str) -> Iterator[Foreseen]:
         """The text as the network foresaw it, read in the way that was asked for."""
         request, scorer, config = self._request, self._scorer, self._request.config
-        blocks = reading.code_points(path, level=scorer.vocabulary.level, encoding=config.encoding)
+        blocks = self._begun(reading.code_points(path, level=scorer.vocabulary.level, encoding=config.encoding))
         if request.by_line or request.rank:
             return scorer.lines(blocks)
         if config.window is None:
             return scorer.carried(blocks, exact=request.exact)
         return scorer.windows(blocks, config.window)
+
+    def _begun(self, blocks: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+        """``blocks`` of a text, with a word to the console once the first is read."""
+        for block in blocks:
+            self._console.begin()
+            yield block
 
     def _row(self, record: Mapping[str, Any]) -> str:
         if self._request.as_json:

@@ -66,8 +66,8 @@ FLOORS = [
     ],
     ["scored", "inspected"],
     [
-        *("cli.completion", "cli.exit_codes", "cli.process", "cli.signals", "cli.options", "cli.train", "cli.sample"),
-        *("cli.score", "cli.next", "cli.info", "cli.inspect", "cli.bench", "cli", "__main__"),
+        *("cli.completion", "cli.exit_codes", "cli.process", "cli.signals", "cli.options", "cli.network"),
+        *("cli.train", "cli.sample", "cli.score", "cli.next", "cli.info", "cli.inspect", "cli.bench", "cli", "__main__"),
     ],
 ]
 THIRD_PARTY = [

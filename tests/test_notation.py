@@ -113,3 +113,11 @@ def test_json_is_utf8_whatever_files_are_called() -> None:
     record = {"file": os.fsdecode(b"a\xff.txt")}
     assert notation.json_line(record) == '{"file": "a\\udcff.txt"}\n'
     assert json.loads(notation.json_line(record)) == record
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0 seconds"), (1.9, "1 second"), (119, "1 minute"), (7200, "2 hours"), (86400, "1 day"), (4e8, "4,629 days")],
+)
+def test_an_age_is_told_in_its_largest_unit(seconds: float, said: str) -> None:
+    assert notation.age(seconds) == said

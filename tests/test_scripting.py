@@ -44,7 +44,8 @@ def network(path: Path, characters: str = "".join(sorted(set(TEXT))), level: str
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory as the README's examples find it, and a ``charrnn`` on the path."""
     place = tmp_path_factory.mktemp("place")
-    network(place / "checkpoints/novel")
+    for name in ("fables", "novel"):
+        network(place / "checkpoints" / name)
     for name in ("novel.txt", "app.log", "README.md", "corpora/fables.txt", "chapters/1.txt", "chapters/2.txt", "letter.txt"):
         (place / name).parent.mkdir(exist_ok=True)
         (place / name).write_text(TEXT)

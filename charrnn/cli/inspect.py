@@ -25,7 +25,7 @@ def inspect(
             "-c",
             "--checkpoint",
             metavar="PATH",
-            help="A checkpoint or a run (default: the most recent best.safetensors under checkpoints/);"
+            help="A checkpoint or a run (default: latest, the most recent best.safetensors under checkpoints/);"
             " several for --memory and --contribution.",
             envvar="CHARRNN_CHECKPOINT",
             autocompletion=complete_checkpoint,
@@ -56,8 +56,8 @@ def inspect(
 
     console = Console(quiet=quiet)
     limit_threads()
-    from charrnn import checkpoint as checkpoints
-    from charrnn import inspected, rundir
+    from charrnn import inspected
+    from charrnn.cli import network
 
     request = inspected.InspectRequest(
         text=text,
@@ -74,6 +74,6 @@ def inspect(
     )
     if len(checkpoint or ()) > 1 and not request.compares:
         raise UsageError("several --checkpoint are for --memory and --contribution without --html")
-    networks = [checkpoints.read(rundir.resolve(path)) for path in checkpoint or (None,)]
+    networks = [network.read(path, console) for path in checkpoint or (None,)]
     inspected.show(request, networks, console)
     console.finish()

@@ -26,13 +26,13 @@ def next_character(
     limit_threads(1)
     import numpy as np
 
-    from charrnn import checkpoint as checkpoints
-    from charrnn import given, notation, rundir, scoring, tables
+    from charrnn import given, notation, scoring, tables
     from charrnn.cells import Network
+    from charrnn.cli import network
     from charrnn.notation import json_line
 
     text = given.text(prompt, None, "PROMPT")
-    trained = checkpoints.read(rundir.resolve(checkpoint))
+    trained = network.read(checkpoint, console)
     text = given.known(text, trained.vocabulary, console.warn)
     with np.errstate(over="ignore", invalid="ignore"):
         found, entropy_bits = scoring.next_characters(Network(trained.model, trained.weights), trained.vocabulary, text)

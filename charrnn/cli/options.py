@@ -49,7 +49,7 @@ Checkpoint = Annotated[
         "--checkpoint",
         metavar="PATH",
         envvar="CHARRNN_CHECKPOINT",
-        help="A checkpoint file or a run directory (default: the most recent best.safetensors under checkpoints/).",
+        help="A checkpoint file or a run directory (default: latest, the most recent best.safetensors under checkpoints/).",
         autocompletion=complete_checkpoint,
     ),
 ]

@@ -102,6 +102,7 @@ def sample(
     import numpy as np
 
     from charrnn import conversation, sampled
+    from charrnn.cli import network
     from charrnn.request import SampleRequest
     from charrnn.streaming import Generation
 
@@ -124,7 +125,8 @@ def sample(
     with np.errstate(over="ignore", invalid="ignore"):  # Absurd weights give absurd text, not warnings.
         generation = Generation(request, console.warn)
         corpus = sampled.check(shown, generation, interactive=interactive)
-        if config.seed is None and load_state is None:
-            console.say(f"charrnn: seed {generation.seed}")
+        fresh = [f"seed {generation.seed}"] if config.seed is None and load_state is None else []
+        network.tell(checkpoint, generation.trained, console, *fresh)
+        console.begin()
         (conversation.converse if interactive else sampled.show)(generation, console, shown, corpus)
     console.finish()

@@ -46,10 +46,10 @@ def score(
 
     console = Console(quiet=quiet)
     limit_threads(1)  # The columns are shared among threads instead.
-    from charrnn import checkpoint as checkpoints
-    from charrnn import reading, rundir, scored
+    from charrnn import reading, scored
+    from charrnn.cli import network
 
     request = scored.ScoreRequest(config=config, by_line=by_line, rank=rank, per_char=per_char, exact=exact, as_json=as_json)
     paths = reading.text_files(files)
-    scored.show(request, paths, checkpoints.read(rundir.resolve(checkpoint)), console)
+    scored.show(request, paths, network.read(checkpoint, console), console)
     console.finish()

@@ -1,0 +1,42 @@
+"""Which network a verb works with: the one that was named, or the most recent one, which stderr then names."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from charrnn.checkpoint import Checkpoint
+    from charrnn.console import Console
+
+
+def read(path: Path | None, console: Console) -> Checkpoint:
+    """The network of a checkpoint or a run, None or ``latest`` for the most recent one."""
+    from charrnn import checkpoint, rundir
+
+    trained = checkpoint.read(rundir.resolve(path))
+    tell(path, trained, console)
+    return trained
+
+
+def tell(path: Path | None, trained: Checkpoint, console: Console, *others: str) -> None:
+    """Announce ``others``, and which network ``trained`` is if ``path`` doesn't name it.
+
+    As in ``charrnn: seed 7, checkpoints/novel (2 minutes old)``.
+    """
+    from charrnn import rundir
+
+    said = [*others, _description(trained)] if rundir.means_latest(path) else others
+    if said:
+        console.announce(f"charrnn: {', '.join(said)}")
+
+
+def _description(trained: Checkpoint) -> str:
+    from charrnn import rundir
+    from charrnn.notation import age
+
+    name = trained.path.parent if trained.path.name == rundir.BEST else trained.path
+    seconds = time.time() - trained.saved_at
+    # A header may not say when, and the clock of another machine may be ahead.
+    return f"{name} ({age(seconds)} old)" if trained.saved_at and seconds >= 0 else str(name)
