@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console as RichConsole
 
-from charrnn.console import Console
-from charrnn.live import LiveView
+from charrnn.output.console import Console
+from charrnn.output.live import LiveView
 
 ROOT = Path(__file__).parent.parent
 SHARE = 0.6

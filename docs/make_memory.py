@@ -15,7 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from charrnn import cli, rundir
+from charrnn import cli
+from charrnn.network import rundir
 
 ROOT = Path(__file__).parent.parent
 TEXT = ROOT / "corpora/fables.txt"

@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from charrnn.tensorfile import MAX_HEADER_BYTES
+from charrnn.network.tensorfile import MAX_HEADER_BYTES
 
 CAP = MAX_HEADER_BYTES
 """The longest header that is read."""

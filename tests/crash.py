@@ -59,9 +59,9 @@ def arm(point: str, nth: int) -> None:
     """Let this process die when it comes to ``point`` for the ``nth`` time."""
     import functools
 
-    import charrnn.evaluation as evaluation
     import charrnn.files as files
-    import charrnn.trainer as trainer
+    import charrnn.training.evaluation as evaluation
+    import charrnn.training.trainer as trainer
 
     seen = 0
 
@@ -183,12 +183,12 @@ def serve() -> None:
     import safetensors.numpy  # noqa: F401 - imported here once for all children
     import torch._dynamo  # the first optimizer would import it
 
-    import charrnn.checkpoint
     import charrnn.cli
-    import charrnn.console
-    import charrnn.corpus
-    import charrnn.live
-    import charrnn.trainer  # noqa: F401
+    import charrnn.network.checkpoint
+    import charrnn.output.console
+    import charrnn.output.live
+    import charrnn.text.corpus
+    import charrnn.training.trainer  # noqa: F401
 
     living: set[int] = set()
     for line in sys.stdin:
@@ -249,7 +249,7 @@ def settings(steps: int) -> tuple[str, ...]:
 
 def sound_files(run: Path) -> dict[str, Any]:
     """The checkpoints of a run by kind, each read without a fault; those absent are left out."""
-    from charrnn import checkpoint
+    from charrnn.network import checkpoint
 
     paths = {"best": run / "best.safetensors", "last": run / "last.safetensors"}
     return {kind: checkpoint.read(path) for kind, path in paths.items() if path.exists()}

@@ -1,4 +1,4 @@
-"""Statistics of layers as `charrnn.hidden` summarises them, and what tables of them look like; shared by tests."""
+"""Statistics of layers as `charrnn.analysis.hidden` summarises them, and what tables of them look like; shared by tests."""
 
 from __future__ import annotations
 

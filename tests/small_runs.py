@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from charrnn.cells import Network
-from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.corpus import Corpus
-from charrnn.events import Event
-from charrnn.model import CharRNN
-from charrnn.trainer import Trainer
-from charrnn.vocabulary import Vocabulary
+from charrnn.network.cells import Network
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.text.corpus import Corpus
+from charrnn.text.vocabulary import Vocabulary
+from charrnn.training.events import Event
+from charrnn.training.model import CharRNN
+from charrnn.training.trainer import Trainer
 
 KERNELS: dict[str, Any] = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
 PLAIN: dict[str, Any] = {"batch_size": 4, "bptt": 8, "device": "cpu", "precision": "fp32"}

@@ -9,8 +9,8 @@ from small_runs import random_model
 from torch import Tensor, nn
 
 from charrnn.config import TrainConfig
-from charrnn.optimizer import Optimizer
-from charrnn.workers import Workers
+from charrnn.training.optimizer import Optimizer
+from charrnn.training.workers import Workers
 
 LR = 0.01
 Weights = dict[str, nn.Parameter]

@@ -1,4 +1,4 @@
-"""The house's floors: who may import whom, what a command may load, and that no pickle is ever touched."""
+"""The house: which folder may import whom and which libraries, how large a room may be, what a command may load."""
 
 from __future__ import annotations
 
@@ -6,93 +6,52 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from charrnn import checkpoint, rundir
-from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig
-from charrnn.vocabulary import Vocabulary
+from charrnn.network import checkpoint, rundir
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.text.vocabulary import Vocabulary
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "charrnn"
 
-# A module imports modules of lower floors, and those of its own floor that stand before it.
-FLOORS = [
-    ["__init__", "limits", "config", "events", "recipe", "files"],
-    [
-        *["vocabulary", "reading", "corpus", "streams", "given", "cells", "columns"],
-        *["tensorfile", "checkpoint", "rundir", "bookmark"],
-    ],
-    [
-        *["filters", "stopping", "drawing", "generate", "request", "streaming", "copied"],
-        *["scoring", "hidden", "advice", "features", "traces"],
-    ],
-    [
-        "device",
-        "workers",
-        "kernels",
-        "model",
-        "torch_stepper",
-        "soap",
-        "muon",
-        "optimizer",
-        "gradients",
-        "speed",
-        "schedule",
-        "snapshot",
-        "evaluation",
-        "learner",
-        "trainer",
-        "runs",
-        "bench",
-        "reach",
-    ],
-    [
-        "notation",
-        "palette",
-        "tables",
-        "plot",
-        "charts",
-        "colored",
-        "page",
-        "console",
-        "display",
-        "live",
-        "sampled",
-        "conversation",
-    ],
-    ["scored", "inspected"],
-    [
-        *("cli.completion", "cli.exit_codes", "cli.process", "cli.signals", "cli.options", "cli.network"),
-        *("cli.train", "cli.sample", "cli.score", "cli.next", "cli.info", "cli.inspect", "cli.bench", "cli", "__main__"),
-    ],
-]
-THIRD_PARTY = [
-    set(),
-    {"numpy", "safetensors"},
-    {"numpy"},
-    {"numpy", "torch"},
-    {"numpy", "rich", "jinja2", "markupsafe"},
-    {"numpy", "rich"},
-    {"numpy", "typer"},
-]
-ORDER = [module for floor in FLOORS for module in floor]
+# A folder imports from itself and from those before it; "" holds the modules beside the folders.
+LIBRARIES: dict[str, set[str]] = {
+    "": set(),
+    "text": {"numpy"},
+    "network": {"numpy", "safetensors"},
+    "generation": {"numpy", "safetensors"},
+    "analysis": {"numpy"},
+    "training": {"numpy", "torch"},
+    "output": {"numpy", "rich", "jinja2", "markupsafe"},
+    "cli": {"numpy", "typer"},
+}
+TOP = {"__init__": "", "__main__": "cli"}
+"""Where modules beside the folders belong, if not to the ground floor."""
+MOST_LINES, MOST_CLASS_LINES, MOST_FUNCTION_LINES = 450, 250, 60
 
 
-def module_name(path: Path) -> str:
-    """``cells`` or ``cli.train``; a package bears its folder's name, this one ``__init__``."""
+def module_of(path: Path) -> str:
+    """The dotted name of a module below the package; the package itself is ``__init__``."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
-SOURCES = {module_name(path): ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")}
+SOURCES = {module_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+MODULES = sorted(SOURCES)
+VERBS = {f"cli.{verb}" for verb in ("train", "sample", "score", "next", "info", "inspect", "bench")}
+"""A verb is tested with what it shows, and with the command line as a whole (`test_cli`)."""
 
 
-def floor_of(module: str) -> int:
-    return next(number for number, floor in enumerate(FLOORS) if module in floor)
+def folder_of(module: str) -> str:
+    """The folder that a module lies in; one of those beside the folders lies in ""."""
+    first = module.split(".")[0]
+    return first if first in LIBRARIES else TOP.get(first, "")
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -109,10 +68,11 @@ def own(tree: ast.AST) -> set[str]:
     """The package's modules that ``tree`` imports."""
     found = set()
     for name in imported(tree):
-        package, *parts = name.split(".")
-        if package == "charrnn":
-            modules = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
-            found.add(next((module for module in modules if module in SOURCES), "__init__"))
+        first, *parts = name.split(".")
+        if first == "charrnn":
+            # The longest beginning of the name that is a module; what follows is defined in it.
+            names = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+            found.add(next((known for known in names if known in SOURCES), "__init__"))
     return found
 
 
@@ -123,48 +83,96 @@ def foreign(tree: ast.AST) -> set[str]:
 
 def test_the_imports_are_seen_wherever_they_stand() -> None:
     tree = ast.parse(
-        "import os.path, torch.nn\nfrom charrnn import CharrnnError, cells\nfrom . import hidden\nfrom .model import CharRNN\n"
-        "if TYPE_CHECKING:\n    from charrnn.corpus import Corpus\n"
+        "import os.path, torch.nn\nfrom charrnn import CharrnnError\nfrom charrnn.network import cells\n"
+        "if TYPE_CHECKING:\n    from charrnn.text.corpus import Corpus\n"
         "def f():\n    import charrnn.config\n    from rich import box"
     )
-    assert own(tree) == {"__init__", "cells", "hidden", "model", "corpus", "config"}
+    assert own(tree) == {"__init__", "network.cells", "text.corpus", "config"}
     assert foreign(tree) == {"torch", "rich"}
 
 
-def test_every_module_has_its_floor() -> None:
-    assert sorted(ORDER) == sorted(SOURCES)
+def test_the_folders_are_those_of_the_design() -> None:
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == LIBRARIES.keys() - {""}
 
 
-@pytest.mark.parametrize("module", ORDER)
-def test_a_module_imports_only_downwards(module: str) -> None:
-    assert own(SOURCES[module]) <= set(ORDER[: ORDER.index(module)])
+@pytest.mark.parametrize("module", MODULES)
+def test_no_folder_imports_upwards(module: str) -> None:
+    order = list(LIBRARIES)
+    allowed = order[: order.index(folder_of(module)) + 1]
+    assert {name for name in own(SOURCES[module]) if folder_of(name) not in allowed} == set()
 
 
-@pytest.mark.parametrize("module", ORDER)
-def test_a_module_imports_only_its_floors_libraries(module: str) -> None:
-    assert foreign(SOURCES[module]) <= THIRD_PARTY[floor_of(module)]
+@pytest.mark.parametrize("module", MODULES)
+def test_a_folder_imports_only_its_libraries(module: str) -> None:
+    assert foreign(SOURCES[module]) <= LIBRARIES[folder_of(module)]
+
+
+def test_there_is_no_circle_within_a_folder() -> None:
+    left = {module: own(tree) - {module} for module, tree in SOURCES.items()}
+    while free := {module for module, needs in left.items() if not needs & left.keys()}:
+        left = {module: needs for module, needs in left.items() if module not in free}
+    assert left == {}
 
 
 def test_the_package_itself_imports_nothing() -> None:
     assert list(imported(SOURCES["__init__"])) == []
 
 
-def test_the_command_line_imports_the_rooms_inside_its_commands() -> None:
-    room = {module for module in SOURCES if module.split(".")[0] == "cli"}
-    for module in room:
-        at_once = [node for node in SOURCES[module].body if isinstance(node, ast.Import | ast.ImportFrom)]
-        tree = ast.Module(body=list(at_once), type_ignores=[])
-        assert own(tree) <= {"__init__", "config", "limits"} | room
-        assert foreign(tree) <= {"typer"}
+@pytest.mark.parametrize("module", [module for module in MODULES if folder_of(module) == "cli"])
+def test_the_command_line_imports_the_rooms_inside_its_commands(module: str) -> None:
+    at_once = [node for node in SOURCES[module].body if isinstance(node, ast.Import | ast.ImportFrom)]
+    tree = ast.Module(body=list(at_once), type_ignores=[])
+    assert {name for name in own(tree) if folder_of(name) not in ("", "cli")} <= {"training.recipe"}
+    assert foreign(tree) <= {"typer"}
 
 
-VERBS = {f"cli.{verb}" for verb in ("train", "sample", "score", "next", "info", "inspect", "bench")}
-
-
-@pytest.mark.parametrize("module", sorted(set(ORDER) - {"__init__", "__main__"}))
+@pytest.mark.parametrize("module", sorted(set(MODULES) - LIBRARIES.keys() - VERBS - {"__init__", "__main__"}))
 def test_every_module_has_its_test_file(module: str) -> None:
-    # A verb is tested with what it shows, and with the command line as a whole.
-    assert module in VERBS or (ROOT / "tests" / f"test_{module.removeprefix('cli.')}.py").is_file()
+    *folders, name = module.split(".")
+    assert (ROOT / "tests" / Path(*folders) / f"test_{name}.py").is_file()
+
+
+# -- how large a room may be ------------------------------------------------------------------------------------------
+
+
+def lines_of(node: ast.stmt) -> int:
+    """The lines of a class or function: of a function those of its body without its docstring."""
+    assert node.end_lineno is not None
+    if isinstance(node, ast.ClassDef):
+        return node.end_lineno - node.lineno + 1
+    assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    return node.end_lineno - body[0].lineno + 1 if body else 0
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_room_is_too_large(module: str) -> None:
+    tree = SOURCES[module]
+    last = tree.body[-1].end_lineno if tree.body else 0
+    assert last is not None
+    assert last <= MOST_LINES
+    limits = {ast.ClassDef: MOST_CLASS_LINES, ast.FunctionDef: MOST_FUNCTION_LINES, ast.AsyncFunctionDef: MOST_FUNCTION_LINES}
+    nodes = [node for node in ast.walk(tree) if isinstance(node, tuple(limits))]
+    assert {node.name: size for node in nodes if (size := lines_of(node)) > limits[type(node)]} == {}
+
+
+# -- from the command to the arithmetic -------------------------------------------------------------------------------
+
+PATHS = {
+    "train": ["cli.train", "training.runs", "training.trainer", "training.learner", "training.gradients"],
+    "sample": ["cli.sample", "output.sampled", "generation.streaming", "generation.generate", "network.stepper"],
+    "score": ["cli.score", "output.scored", "analysis.scoring", "network.columns", "network.stepper"],
+    "inspect": ["cli.inspect", "output.inspected", "analysis.traces", "network.columns", "network.cells"],
+}
+"""From the verb to the module that computes one step's gradient, or what one character does to the state."""
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_a_command_reaches_the_arithmetic_through_five_modules(path: list[str]) -> None:
+    assert len(path) <= 5
+    for module, below in pairwise(path):
+        assert below in own(SOURCES[module]), f"{module} doesn't call {below}"
 
 
 # -- no pickle, no hidden randomness ----------------------------------------------------------------------------------
@@ -180,7 +188,7 @@ def attributes(tree: ast.AST) -> set[str]:
     return {dotted(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
 
 
-@pytest.mark.parametrize("module", ORDER)
+@pytest.mark.parametrize("module", MODULES)
 def test_no_pickle_is_read_or_written(module: str) -> None:
     tree = SOURCES[module]
     names = set(imported(tree))
@@ -192,7 +200,7 @@ def test_no_pickle_is_read_or_written(module: str) -> None:
     assert not {"eval", "exec", "__import__"} & {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
-@pytest.mark.parametrize("module", ORDER)
+@pytest.mark.parametrize("module", MODULES)
 def test_no_global_generator_is_used(module: str) -> None:
     tree = SOURCES[module]
     explicit = {"np.random.default_rng", "np.random.Generator", "np.random.PCG64", "np.random.SeedSequence"}
@@ -203,7 +211,7 @@ def test_no_global_generator_is_used(module: str) -> None:
 
 # -- what a command may load. A process of its own says at its end which of these it has loaded. ----------------------
 
-WATCHED = ["numpy", "torch", "torch._dynamo", "sympy", "rich", "charrnn.trainer"]
+WATCHED = ["numpy", "torch", "torch._dynamo", "sympy", "rich", "charrnn.training.trainer"]
 PROGRAM = f"""
 import sys
 from charrnn.cli import run
@@ -252,21 +260,21 @@ def test_help_loads_neither_numpy_nor_torch(arguments: list[str]) -> None:
 def test_sampling_loads_no_torch(trained: Path) -> None:
     stdout, loaded = loaded_by("sample", "-n", "1", "-c", trained)
     assert stdout.removesuffix("\n") in ("", "a", "b", "\n")
-    assert loaded & {"numpy", "torch", "charrnn.trainer"} == {"numpy"}
+    assert loaded & {"numpy", "torch", "charrnn.training.trainer"} == {"numpy"}
 
 
 @pytest.mark.parametrize("arguments", [["score", __file__], ["score", __file__, "--lines"], ["next", "a"]])
 def test_scoring_loads_no_torch(trained: Path, arguments: list[str]) -> None:
     stdout, loaded = loaded_by(*arguments, "-c", trained)
     assert stdout
-    assert loaded & {"numpy", "torch", "charrnn.trainer"} == {"numpy"}
+    assert loaded & {"numpy", "torch", "charrnn.training.trainer"} == {"numpy"}
 
 
 @pytest.mark.parametrize("options", [["--color", "change"], ["--json"], ["--html", "page.html"]])
 def test_inspecting_loads_no_torch(trained: Path, options: list[str], tmp_path: Path) -> None:
     options = [str(tmp_path / option) if option.endswith(".html") else option for option in options]
     _, loaded = loaded_by("inspect", "ab ab", "-c", trained, *options)
-    assert loaded & {"numpy", "torch", "charrnn.trainer"} == {"numpy"}
+    assert loaded & {"numpy", "torch", "charrnn.training.trainer"} == {"numpy"}
 
 
 @pytest.mark.parametrize("above", [0, 1, 2])
@@ -274,7 +282,7 @@ def test_info_loads_no_torch(trained: Path, above: int) -> None:
     path = [trained, *trained.parents][above]  # the file, its run, a directory of runs
     stdout, loaded = loaded_by("info", path)
     assert "lstm" in stdout
-    assert loaded & {"numpy", "torch", "charrnn.trainer"} == {"numpy"}
+    assert loaded & {"numpy", "torch", "charrnn.training.trainer"} == {"numpy"}
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])

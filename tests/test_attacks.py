@@ -14,10 +14,11 @@ import attacks
 import numpy as np
 import pytest
 
-from charrnn import CharrnnError, checkpoint
-from charrnn.checkpoint import Checkpoint
+from charrnn import CharrnnError
 from charrnn.config import ModelConfig
-from charrnn.vocabulary import Vocabulary
+from charrnn.network import checkpoint
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.text.vocabulary import Vocabulary
 
 if sys.platform == "win32":
     pytest.skip("FIFOs and resource limits", allow_module_level=True)
@@ -92,7 +93,8 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
 
 MEASURE = """
 import resource, sys
-from charrnn import CharrnnError, checkpoint
+from charrnn import CharrnnError
+from charrnn.network import checkpoint
 from pathlib import Path
 
 def peak():  # Of this program alone; getrusage counts also what the parent was before exec.

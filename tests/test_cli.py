@@ -19,8 +19,10 @@ from typing import Any
 
 import pytest
 
-from charrnn import __version__, checkpoint, cli, learner
-from charrnn.events import CONTRACT, keys
+from charrnn import __version__, cli
+from charrnn.network import checkpoint
+from charrnn.training import learner
+from charrnn.training.events import CONTRACT, keys
 
 Invoke = Callable[..., Any]
 

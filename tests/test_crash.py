@@ -15,7 +15,7 @@ if sys.platform == "win32":
 
 import crash
 
-from charrnn import checkpoint, rundir
+from charrnn.network import checkpoint, rundir
 
 STEPS = 60
 KILLED = -signal.SIGKILL

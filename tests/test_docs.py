@@ -16,7 +16,7 @@ import typer
 from conftest import ROOT
 
 from charrnn import __version__, cli
-from charrnn.events import CONTRACT, keys
+from charrnn.training.events import CONTRACT, keys
 
 README = ROOT / "README.md"
 FIRST_SCREEN = 40  # lines

@@ -31,15 +31,18 @@ import crash
 import torch
 from small_runs import Store, trainer_of
 
-from charrnn import CharrnnError, checkpoint, corpus, evaluation, reading, rundir, runs, schedule, trainer
-from charrnn.cells import Network
+from charrnn import CharrnnError
 from charrnn.config import ModelConfig
-from charrnn.corpus import read_corpus
-from charrnn.learner import Learner
-from charrnn.model import CharRNN
-from charrnn.snapshot import carried_over
-from charrnn.trainer import Trainer
-from charrnn.vocabulary import Vocabulary
+from charrnn.network import checkpoint, rundir
+from charrnn.network.cells import Network
+from charrnn.text import corpus, reading
+from charrnn.text.corpus import read_corpus
+from charrnn.text.vocabulary import Vocabulary
+from charrnn.training import evaluation, runs, schedule, trainer
+from charrnn.training.learner import Learner
+from charrnn.training.model import CharRNN
+from charrnn.training.snapshot import carried_over
+from charrnn.training.trainer import Trainer
 
 Invoke = Callable[..., Any]
 TEXT = "The fox said to the crow: sing, and let the cheese fall.\n" * 20

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn import checkpoint, files, traces
-from charrnn.checkpoint import Checkpoint
+from charrnn import files
+from charrnn.analysis import traces
+from charrnn.network import checkpoint
+from charrnn.network.checkpoint import Checkpoint
 
 FIXTURES = Path(__file__).parent / "fixtures"
 OPTIMIZERS = {"lstm": "soap", "gru": "adamw", "rnn": "muon"}

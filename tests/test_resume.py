@@ -9,10 +9,12 @@ import pytest
 import torch
 from small_runs import DROPOUT, Clock, corpus_of, random_text, trainer_of
 
-from charrnn import CharrnnError, UsageError, checkpoint, evaluation, rundir, runs, schedule
+from charrnn import CharrnnError, UsageError
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.model import CharRNN
-from charrnn.trainer import Trainer
+from charrnn.network import checkpoint, rundir
+from charrnn.training import evaluation, runs, schedule
+from charrnn.training.model import CharRNN
+from charrnn.training.trainer import Trainer
 
 N = 9
 CELLS = ("lstm", "gru", "rnn")

@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from charrnn import checkpoint, cli, rundir
-from charrnn.checkpoint import Checkpoint
+from charrnn import cli
 from charrnn.config import ModelConfig
-from charrnn.vocabulary import Vocabulary
+from charrnn.network import checkpoint, rundir
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.text.vocabulary import Vocabulary
 
 Invoke = Callable[..., Any]
 TEXT = "The fox said go, and the crow let fall the cheese.\nThe end of it.\n" * 12

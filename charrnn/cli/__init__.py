@@ -39,7 +39,7 @@ for _name, _verb in VERBS.items():
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from charrnn.console import Console
+        from charrnn.output.console import Console
 
         console = Console()
         console.product(f"charrnn {__version__} ({_torch_version()}, Python {platform.python_version()})\n")
@@ -89,7 +89,7 @@ def _explained(message: str, arguments: list[str]) -> str:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; every expected failure is one line on stderr."""
-    from charrnn.console import Console, StdoutClosedError
+    from charrnn.output.console import Console, StdoutClosedError
 
     typed = sys.argv[1:] if arguments is None else arguments
     try:

@@ -12,10 +12,10 @@ from charrnn.config import BenchConfig
 def bench(*, config: BenchConfig, as_json: Json = False) -> None:
     """Measure this machine: training, sampling, reading, starting; each beside a plain torch.nn loop."""
     limit_threads(libraries=("OPENBLAS",))  # MKL's would be torch's too, which trains with all of them.
-    from charrnn import bench as benchmarks
-    from charrnn import notation, tables
-    from charrnn.console import Console
-    from charrnn.notation import json_line
+    from charrnn.output import notation, tables
+    from charrnn.output.console import Console
+    from charrnn.output.notation import json_line
+    from charrnn.training import bench as benchmarks
 
     console, figures = Console(), []
     machine = benchmarks.machine()

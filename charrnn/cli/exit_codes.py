@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
 
 def of(error: CharrnnError) -> ExitCode:
     """The exit code that an error ends the program with."""
-    from charrnn.console import StdoutClosedError
+    from charrnn.output.console import StdoutClosedError
 
     if isinstance(error, StdoutClosedError):
         return ExitCode.STDOUT_CLOSED

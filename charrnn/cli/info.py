@@ -11,7 +11,7 @@ from charrnn import CharrnnError
 from charrnn.cli.options import Json, complete_checkpoint
 
 if TYPE_CHECKING:
-    from charrnn.checkpoint import Checkpoint
+    from charrnn.network.checkpoint import Checkpoint
 
 TRAINING_FACTS = (
     "corpus",
@@ -40,10 +40,11 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Describe a checkpoint, or list every run under a directory."""
-    from charrnn import checkpoint as checkpoints
-    from charrnn import rundir, tables
-    from charrnn.console import Console
-    from charrnn.notation import json_line
+    from charrnn.network import checkpoint as checkpoints
+    from charrnn.network import rundir
+    from charrnn.output import tables
+    from charrnn.output.console import Console
+    from charrnn.output.notation import json_line
 
     console = Console()
     path = rundir.DEFAULT_ROOT if path is None else path

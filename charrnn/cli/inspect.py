@@ -52,12 +52,12 @@ def inspect(
     quiet: Quiet = False,
 ) -> None:
     """Show what a network's memory does over TEXT: units, gates, cells that mean something, how far back it reaches."""
-    from charrnn.console import Console
+    from charrnn.output.console import Console
 
     console = Console(quiet=quiet)
     limit_threads()
-    from charrnn import inspected
     from charrnn.cli import network
+    from charrnn.output import inspected
 
     request = inspected.InspectRequest(
         text=text,

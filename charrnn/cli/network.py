@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from charrnn.checkpoint import Checkpoint
-    from charrnn.console import Console
+    from charrnn.network.checkpoint import Checkpoint
+    from charrnn.output.console import Console
 
 
 def read(path: Path | None, console: Console) -> Checkpoint:
     """The network of a checkpoint or a run, None or ``latest`` for the most recent one."""
-    from charrnn import checkpoint, rundir
+    from charrnn.network import checkpoint, rundir
 
     trained = checkpoint.read(rundir.resolve(path))
     tell(path, trained, console)
@@ -25,7 +25,7 @@ def tell(path: Path | None, trained: Checkpoint, console: Console, *others: str)
 
     As in ``charrnn: seed 7, checkpoints/novel (2 minutes old)``.
     """
-    from charrnn import rundir
+    from charrnn.network import rundir
 
     said = [*others, _description(trained)] if rundir.means_latest(path) else others
     if said:
@@ -33,8 +33,8 @@ def tell(path: Path | None, trained: Checkpoint, console: Console, *others: str)
 
 
 def _description(trained: Checkpoint) -> str:
-    from charrnn import rundir
-    from charrnn.notation import age
+    from charrnn.network import rundir
+    from charrnn.output.notation import age
 
     name = trained.path.parent if trained.path.name == rundir.BEST else trained.path
     seconds = time.time() - trained.saved_at

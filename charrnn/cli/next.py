@@ -20,16 +20,18 @@ def next_character(
     quiet: Quiet = False,
 ) -> None:
     """Show which character a network expects after PROMPT: bars on a terminal, character TAB probability in a pipe."""
-    from charrnn.console import Console
+    from charrnn.output.console import Console
 
     console = Console(quiet=quiet)
     limit_threads(1)
     import numpy as np
 
-    from charrnn import given, notation, scoring, tables
-    from charrnn.cells import Network
+    from charrnn.analysis import scoring
     from charrnn.cli import network
-    from charrnn.notation import json_line
+    from charrnn.network.cells import Network
+    from charrnn.output import notation, tables
+    from charrnn.output.notation import json_line
+    from charrnn.text import given
 
     text = given.text(prompt, None, "PROMPT")
     trained = network.read(checkpoint, console)

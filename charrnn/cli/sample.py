@@ -95,16 +95,16 @@ def sample(
     quiet: Quiet = False,
 ) -> None:
     """Generate text from a trained network, to stdout as it comes."""
-    from charrnn.console import Console
+    from charrnn.output.console import Console
 
     console = Console(quiet=quiet)
     limit_threads()
     import numpy as np
 
-    from charrnn import conversation, sampled
     from charrnn.cli import network
-    from charrnn.request import SampleRequest
-    from charrnn.streaming import Generation
+    from charrnn.generation.request import SampleRequest
+    from charrnn.generation.streaming import Generation
+    from charrnn.output import conversation, sampled
 
     request = SampleRequest(
         config=config,

@@ -42,12 +42,13 @@ def score(
     quiet: Quiet = False,
 ) -> None:
     """Tell how well a network predicts each FILE, in bits per character: the fewer, the better."""
-    from charrnn.console import Console
+    from charrnn.output.console import Console
 
     console = Console(quiet=quiet)
     limit_threads(1)  # The columns are shared among threads instead.
-    from charrnn import reading, scored
     from charrnn.cli import network
+    from charrnn.output import scored
+    from charrnn.text import reading
 
     request = scored.ScoreRequest(config=config, by_line=by_line, rank=rank, per_char=per_char, exact=exact, as_json=as_json)
     paths = reading.text_files(files)

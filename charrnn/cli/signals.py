@@ -13,7 +13,7 @@ from charrnn.cli import exit_codes
 from charrnn.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from charrnn.console import StdoutError
+    from charrnn.output.console import StdoutError
 
 SIGNALS = {
     "SIGINT": ("interrupted", ExitCode.INTERRUPTED),
@@ -67,7 +67,7 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
 @contextlib.contextmanager
 def stop_on_failing_stdout(stop: Stop) -> Iterator[None]:
     """Where stdout can't be written any more, end the run as a signal would: after its step, saved."""
-    from charrnn.console import StdoutError
+    from charrnn.output.console import StdoutError
 
     try:
         yield

@@ -18,10 +18,10 @@ from charrnn.cli.signals import Stop, stop_on_failing_stdout, stop_on_signals
 from charrnn.config import FITTED, ModelConfig, Option, Panel, TrainConfig
 
 if TYPE_CHECKING:
-    from charrnn.console import Console
-    from charrnn.rundir import RunDirectory
-    from charrnn.runs import RunRequest
-    from charrnn.trainer import Trainer
+    from charrnn.network.rundir import RunDirectory
+    from charrnn.output.console import Console
+    from charrnn.training.runs import RunRequest
+    from charrnn.training.trainer import Trainer
 
 _BOOKKEEPING = Panel.BOOKKEEPING.value
 _DROPOUT = Option(
@@ -82,8 +82,9 @@ def train(
 
     Progress goes to stderr. Ctrl-C finishes the step, saves, and says how to go on.
     """
-    from charrnn import live, runs
-    from charrnn.console import Console
+    from charrnn.output import live
+    from charrnn.output.console import Console
+    from charrnn.training import runs
 
     settings = {**model.values, **training.values}
     if dropout is not None:
@@ -124,8 +125,9 @@ def _raise_unless_finished(reason: str, step: int, run: RunDirectory, stop: Stop
 
 
 def _show_plan(request: RunRequest, console: Console, *, as_json: bool) -> None:
-    from charrnn import runs, tables
-    from charrnn.notation import json_line
+    from charrnn.output import tables
+    from charrnn.output.notation import json_line
+    from charrnn.training import runs
 
     if request.resume is not None:
         raise UsageError("--dry-run plans a new run; a resumed one keeps its plan")

@@ -19,9 +19,9 @@ import attacks
 import numpy as np
 
 from charrnn import CharrnnError
-from charrnn.checkpoint import Checkpoint, read, write
 from charrnn.config import ModelConfig
-from charrnn.vocabulary import Vocabulary
+from charrnn.network.checkpoint import Checkpoint, read, write
+from charrnn.text.vocabulary import Vocabulary
 
 
 def main() -> None:

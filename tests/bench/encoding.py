@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from charrnn.corpus import read_corpus
+from charrnn.text.corpus import read_corpus
 
 BYTES = 200_000_000
 

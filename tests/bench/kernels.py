@@ -1,4 +1,4 @@
-"""The GRU and RNN layers of `charrnn.kernels` beside torch's own, forwards and backwards, each in the same precision.
+"""The GRU and RNN layers of `charrnn.training.kernels` beside torch's own, forwards and backwards, each in the same precision.
 
     python tests/bench/kernels.py [--rounds 7] [--columns 32] [--hidden-size 384]
 
@@ -15,8 +15,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from charrnn import bench, kernels
-from charrnn.device import keep_freed_memory
+from charrnn.training import bench, kernels
+from charrnn.training.device import keep_freed_memory
 
 EMBEDDING, CHARACTERS, SECONDS = 64, 64, 0.5
 

@@ -78,8 +78,12 @@ def run(arguments: list[str], results: Path) -> None:
     clock = Clock()
     import torch
 
-    from charrnn import advice, cli, evaluation, gradients, learner, live, model, optimizer, streams, trainer
-    from charrnn.rundir import RunDirectory
+    from charrnn import cli
+    from charrnn.analysis import advice
+    from charrnn.network.rundir import RunDirectory
+    from charrnn.output import live
+    from charrnn.text import streams
+    from charrnn.training import evaluation, gradients, learner, model, optimizer, trainer
 
     for owner, name, part in (
         (learner.Learner, "step", "the rest"),

@@ -17,14 +17,14 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from charrnn import advice
-from charrnn.cells import Network
+from charrnn.analysis import advice
 from charrnn.config import ModelConfig
-from charrnn.device import choose_precision
-from charrnn.evaluation import PASSAGE_CHARACTERS, evaluate
-from charrnn.model import CharRNN
-from charrnn.schedule import EVALUATION_MARKS
-from charrnn.workers import Workers, choose_workers
+from charrnn.network.cells import Network
+from charrnn.training.device import choose_precision
+from charrnn.training.evaluation import PASSAGE_CHARACTERS, evaluate
+from charrnn.training.model import CharRNN
+from charrnn.training.schedule import EVALUATION_MARKS
+from charrnn.training.workers import Workers, choose_workers
 
 EVALUATIONS = len(EVALUATION_MARKS) + 2
 """In a run of one minute: at every mark, after the first seconds, and at the end."""

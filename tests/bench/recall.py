@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from charrnn.cells import Network
-from charrnn.checkpoint import Checkpoint
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.corpus import Corpus, read_corpus
-from charrnn.trainer import Trainer
+from charrnn.network.cells import Network
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.text.corpus import Corpus, read_corpus
+from charrnn.training.trainer import Trainer
 
 BINS = ((2, 5), (6, 10), (11, 20), (21, 30), (31, 40), (41, 50), (51, 60))
 

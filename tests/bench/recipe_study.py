@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.config import TrainConfig
-from charrnn.recipe import cost
+from charrnn.training.recipe import cost
 
 OPTIONS = {
     "in": "--dropout-input",

@@ -49,15 +49,15 @@ def measure(contender: str, config: ModelConfig) -> float:
     if contender.startswith("torch"):
         import torch
 
-        from charrnn.bench import TorchLoop
+        from charrnn.training.bench import TorchLoop
 
         if contender == "torch-1":
             torch.set_num_threads(1)
         return rate(characters(TorchLoop(config, weights).eval().generate(1, 0.8, 0)), 30, 500)
 
-    from charrnn.cells import Network
-    from charrnn.drawing import Drawing, Sampler
-    from charrnn.generate import generate, prime
+    from charrnn.generation.drawing import Drawing, Sampler
+    from charrnn.generation.generate import generate, prime
+    from charrnn.network.cells import Network
 
     network = Network(config, weights)
     if contender == "charrnn":

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from charrnn import checkpoint
-from charrnn.cells import Network
-from charrnn.scoring import Scorer
+from charrnn.analysis.scoring import Scorer
+from charrnn.network import checkpoint
+from charrnn.network.cells import Network
 
 ROOT = Path(__file__).parents[2]
 COLUMNS, CHUNK = 256, 64

@@ -22,13 +22,13 @@ CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "fables"
 
 def measure() -> tuple[float, float]:
     """Seconds for the ids alone, and for the text into stdout."""
-    from charrnn import sampled
     from charrnn.config import SampleConfig
-    from charrnn.console import Console
-    from charrnn.drawing import Sampler, generator
-    from charrnn.generate import generate
-    from charrnn.request import SampleRequest
-    from charrnn.streaming import Generation
+    from charrnn.generation.drawing import Sampler, generator
+    from charrnn.generation.generate import generate
+    from charrnn.generation.request import SampleRequest
+    from charrnn.generation.streaming import Generation
+    from charrnn.output import sampled
+    from charrnn.output.console import Console
 
     request = SampleRequest(SampleConfig(length=CHARACTERS, seed=0), CHECKPOINT)
     generation, console = Generation(request, print), Console(quiet=True)

@@ -1,0 +1,209 @@
+"""Statistics of hidden states and gates: over a text of any length, in one pass, layer by layer and unit by unit.
+
+What is measured follows Karpathy, Johnson and Fei-Fei 2015 (saturated gates), Tallec and Ollivier 2018 (the time constant of a
+leaky unit) and Gao et al. 2017 (participation ratio).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.config import GATES
+from charrnn.network.cells import Array, LayerTrace, Network
+from charrnn.network.columns import MOST, OVERLAP, SHORTEST, blocks, cut, traced, warmed, worthwhile
+
+SATURATED = 0.9
+"""A state, or a tanh candidate, beyond +-0.9 is saturated; a gate above 0.9 is right-saturated (open)."""
+LEFT_SATURATED = 0.1
+"""A gate below 0.1 is left-saturated (closed)."""
+STILL = 0.01
+"""A unit whose standard deviation is below that never moves."""
+LONGEST_TAU = 1e9
+"""A gate that is 1 to a float's last digit remembers for ever; that is told as so many characters."""
+
+SIGMOIDS = {"lstm": ("i", "f", "o"), "gru": ("r", "z"), "rnn": ()}
+CANDIDATE = {"lstm": "g", "gru": "n"}
+KEEPING = {"lstm": "f", "gru": "z"}
+"""The gate that says how much of the old state stays."""
+
+BLOCK = 2048
+"""Characters whose traces are held at once."""
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Block:
+    """The traces of some characters: ``positions`` (T, N) in the text, ``logits`` (T, N, V) after each, a trace per layer."""
+
+    positions: NDArray[np.intp]
+    logits: Array
+    traces: list[LayerTrace]
+
+
+class Reading:
+    """A text read by a network from ``state`` (default: zero), as an iterator of `Block`; every character comes exactly once.
+
+    A text of up to two columns of the shortest worthwhile length is read as one stream, so that nothing is approximated. A
+    longer one is cut into columns, `columns.MOST` at most. ``seam`` tells how far the states in which columns begin are from
+    those in which the columns before end: the largest difference of any unit's h.
+    """
+
+    def __init__(self, network: Network, ids: NDArray[Any], state: Array | None = None, columns: int | None = None) -> None:
+        """Read ``ids`` (T,); ``columns`` asks for so many, as long as each is at least as long as its overlap."""
+        self.network, self.ids = network, ids
+        self.state = network.initial_state(1) if state is None else state
+        if columns is None:
+            self.columns = worthwhile(len(ids)) if len(ids) > 2 * SHORTEST else 1
+        else:
+            self.columns = max(1, min(columns, MOST, len(ids) // OVERLAP))
+        self.seam = 0.0
+
+    @property
+    def overlap(self) -> int:
+        """Characters read before each column but the first; 0 if there is only one."""
+        return OVERLAP if self.columns > 1 else 0
+
+    def __iter__(self) -> Iterator[Block]:
+        borders = cut(len(self.ids), self.columns)
+        starts, parts = borders[:-1], np.split(self.ids, borders[1:-1])
+        state = warmed(self.network, self.ids, starts, self.state)  # (L, P, N, H)
+        began = state.copy()
+        for block in blocks(self.network, parts, state, BLOCK, traced):
+            positions = starts[block.columns] + np.arange(block.offsets.start, block.offsets.stop)[:, None]  # (T, N)
+            yield Block(positions, block.logits, block.traces)
+        self.seam = float(np.abs(state[:, 0, :-1] - began[:, 0, 1:]).max(initial=0.0))
+
+
+class Statistics:
+    """Sums over one layer's steps from which every number follows; blocks are added in any order and of any size.
+
+    Units are columns of arrays (H,) in float64. The state's second moments are taken around the mean of the first block, so
+    that a unit frozen far from zero loses no digits.
+    """
+
+    def __init__(self) -> None:
+        self.characters = 0
+        self._sums: dict[str, Vector] = {}
+        self._origin: Array | None = None
+        self._moments: Vector = np.zeros((0, 0))
+        self._lowest: Array | None = None
+        self._highest: Array | None = None
+        self._cell = "rnn"
+
+    def add(self, trace: LayerTrace) -> None:
+        """Take in what the layer did over some more steps, any shape (..., H)."""
+        H = trace.h.shape[-1]
+        h = trace.h.reshape(-1, H)
+        if self._origin is None:
+            self._origin, self._moments = h.mean(axis=0), np.zeros((H, H))
+            self._cell = next(cell for cell, letters in GATES.items() if set(letters) == set(trace.gates))
+        self.characters += len(h)
+        away = h - self._origin
+        self._moments += away.T @ away
+        self._sum("away", away)
+        self._sum("size", np.abs(h))
+        self._sum("saturated", np.abs(h) > SATURATED)
+        for letter, gate in trace.gates.items():
+            gate = gate.reshape(-1, H)
+            if letter == CANDIDATE[self._cell]:
+                gate = np.abs(gate)
+            else:
+                self._sum(f"{letter} left", gate < LEFT_SATURATED)
+            self._sum(letter, gate)
+            self._sum(f"{letter} right", gate > SATURATED)
+        if trace.c is not None:
+            low, high = (edge(trace.c.reshape(-1, H), axis=0) for edge in (np.min, np.max))
+            self._lowest = low if self._lowest is None else np.minimum(self._lowest, low)
+            self._highest = high if self._highest is None else np.maximum(self._highest, high)
+
+    def _sum(self, name: str, values: NDArray[Any]) -> None:
+        # Pairs of levels: 32 rows in float32, then float64, which costs a quarter of summing in float64 at once.
+        whole = len(values) // 32 * 32
+        total = values[:whole].reshape(-1, 32, values.shape[-1]).sum(axis=1, dtype=np.float32).sum(axis=0, dtype=np.float64)
+        total += values[whole:].sum(axis=0, dtype=np.float64)
+        self._sums[name] = self._sums.get(name, 0.0) + total
+
+    def _mean(self, name: str) -> Vector:
+        mean: Vector = np.nan_to_num(self._sums[name] / self.characters)  # JSON whatever the weights
+        return mean
+
+    def _covariance(self) -> Vector:
+        mean = self._sums["away"] / self.characters
+        covariance: Vector = np.nan_to_num(self._moments / self.characters - np.outer(mean, mean))
+        return covariance
+
+    def units(self) -> dict[str, Vector]:
+        """Numbers by unit, each (H,): ``mean``, ``std``, ``mean_abs`` and ``saturated`` of h; for the LSTM ``c_low`` and
+        ``c_high``; per gate its mean under its letter (of g and n the mean size), ``left_<letter>`` and ``right_<letter>``;
+        ``tau``, the memory in characters (none for the RNN).
+        """
+        assert self._origin is not None
+        letters = GATES[self._cell]
+        found = {
+            "mean": np.nan_to_num(self._origin.astype(np.float64)) + self._mean("away"),
+            "std": np.sqrt(np.maximum(np.diag(self._covariance()), 0.0)),
+            "mean_abs": self._mean("size"),
+            "saturated": self._mean("saturated"),
+            **{letter: self._mean(letter) for letter in letters},
+            **{f"left_{letter}": self._mean(f"{letter} left") for letter in SIGMOIDS[self._cell]},
+            **{f"right_{letter}": self._mean(f"{letter} right") for letter in letters},
+        }
+        if self._lowest is not None and self._highest is not None:
+            found["c_low"], found["c_high"] = (np.nan_to_num(edge.astype(np.float64)) for edge in (self._lowest, self._highest))
+        if self._cell in KEEPING:
+            found["tau"] = 1 / np.maximum(1 - found[KEEPING[self._cell]], 1 / LONGEST_TAU)
+        return found
+
+    def summary(self) -> dict[str, Any]:
+        """The layer in plain numbers.
+
+        ``characters``; ``mean_abs`` and ``std``: means over the units; ``saturated``: share of all values with |h| > 0.9;
+        ``still``: share of units whose standard deviation is below 0.01; ``dimensions``: the participation ratio of the
+        covariance, (sum of eigenvalues)^2 / sum of their squares. ``gates``: mean by letter (of the tanh candidates g and n,
+        mean absolute value); ``left``, ``right``: share of steps and units below 0.1 and above 0.9 by letter (of g and n: of
+        absolute value above 0.9). ``c``: the lowest and the highest cell of an LSTM. ``tau``: the units' memory in characters,
+        1 / (1 - mean f) or 1 / (1 - mean z): ``quartiles`` (three) and ``longest``. What a cell doesn't have is None or empty.
+        """
+        units, letters, covariance = self.units(), GATES[self._cell], self._covariance()
+        squares = float((covariance**2).sum())
+        tau = units.get("tau")
+        return {
+            "characters": self.characters,
+            "mean_abs": float(units["mean_abs"].mean()),
+            "std": float(units["std"].mean()),
+            "saturated": float(units["saturated"].mean()),
+            "still": float((units["std"] < STILL).mean()),
+            "dimensions": float(np.trace(covariance) ** 2 / squares) if squares else 0.0,
+            "gates": {letter: float(units[letter].mean()) for letter in letters},
+            "left": {letter: float(units[f"left_{letter}"].mean()) for letter in SIGMOIDS[self._cell]},
+            "right": {letter: float(units[f"right_{letter}"].mean()) for letter in letters},
+            "c": [float(units["c_low"].min()), float(units["c_high"].max())] if "c_low" in units else None,
+            "tau": None
+            if tau is None
+            else {"quartiles": [float(q) for q in np.quantile(tau, (0.25, 0.5, 0.75))], "longest": float(tau.max())},
+        }
+
+
+def statistics(blocks: Iterator[Block] | Reading) -> list[Statistics]:
+    """The statistics of every layer over all of ``blocks``."""
+    layers: list[Statistics] = []
+    for block in blocks:
+        layers = layers or [Statistics() for _ in block.traces]
+        for layer, trace in zip(layers, block.traces, strict=True):
+            layer.add(trace)
+    return layers
+
+
+def summarize(traces: Sequence[LayerTrace]) -> list[dict[str, Any]]:
+    """`Statistics.summary` of every layer over ``traces``, all that there is."""
+    layers = []
+    for trace in traces:
+        layers.append(Statistics())
+        layers[-1].add(trace)
+    return [layer.summary() for layer in layers]

@@ -1,0 +1,269 @@
+"""How well a network foresees a text: the nats of every character, summed to bits per character.
+
+Every text, window or line is read as `generate.generate` without a prompt writes one: from the zero state, the opening symbol
+first, so that its first character is foreseen too. `charrnn.network.columns` reads long texts, and many short ones, side by
+side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn import CharrnnError
+from charrnn.generation.filters import entropy, nats_of, ranked, ranks_of, softmax
+from charrnn.generation.generate import opening, prime
+from charrnn.network.cells import Array, Network
+from charrnn.network.columns import Figures, Reader, rejoined, worthwhile
+from charrnn.text.vocabulary import Vocabulary
+
+EXACT_BELOW = 1 << 16
+"""A shorter text is read as one stream; that takes a few seconds at most."""
+LIKELIEST = 3
+RECORDS = 1 << 14
+"""Characters that are Python objects at a time; those of a whole piece may take a gigabyte."""
+ABSURD = "the network predicts numbers that are not finite: its weights are far too large"
+
+_LN2 = math.log(2.0)
+
+
+@dataclass
+class Foreseen:
+    """A piece of text as the network saw it coming, C characters long.
+
+    ``codes`` are the code points (the bytes at level ``byte``), ``ids`` their symbols, ``nats`` -ln of the probability of
+    each in the place where it stood. ``ranks`` counts from 1, the likeliest symbol; ``likeliest`` (C, 3) holds the ids of the
+    first three (fewer if there are fewer symbols). Both are empty unless they were asked for.
+    """
+
+    codes: NDArray[Any]
+    ids: NDArray[Any]
+    nats: NDArray[np.float64]
+    ranks: NDArray[Any]
+    likeliest: NDArray[Any]
+    last: bool = True
+    """Whether this is the last piece that what was read so far gives."""
+
+    def text(self, level: str) -> str:
+        """The characters; bytes that are not valid UTF-8 as U+FFFD."""
+        if level == "byte":
+            return self.codes.astype(np.uint8).tobytes().decode("utf-8", "replace")
+        return self.codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+
+
+@dataclass
+class Tally:
+    """The score of everything added so far. Characters that the network doesn't know are only counted, apart from the rest."""
+
+    unknown_id: int | None
+    characters: int = 0
+    unknown: int = 0
+    nats: float = 0.0
+    strangers: set[str] = field(default_factory=set)
+    _NAMED = 64
+
+    def add(self, piece: Foreseen) -> Tally:
+        """Count ``piece`` in; `CharrnnError` if its nats are not finite."""
+        known = piece.ids != self.unknown_id if self.unknown_id is not None else np.ones(len(piece.ids), dtype=bool)
+        nats = float(piece.nats[known].sum())
+        if not math.isfinite(nats):
+            raise CharrnnError(ABSURD)
+        count = int(np.count_nonzero(known))
+        self.characters += count
+        self.unknown += len(known) - count
+        self.nats += nats
+        if count < len(known) and len(self.strangers) < self._NAMED:
+            self.strangers.update(map(chr, np.unique(piece.codes[~known])[: self._NAMED].tolist()))
+        return self
+
+    def merge(self, other: Tally) -> None:
+        """Add what ``other`` has counted."""
+        self.characters += other.characters
+        self.unknown += other.unknown
+        self.nats += other.nats
+
+    @property
+    def bits(self) -> float:
+        """What the known characters cost in all, in bits."""
+        return self.nats / _LN2
+
+    def to_json(self) -> dict[str, Any]:
+        """The score as JSON values. The means are None if no character is known; so is a perplexity too large for a float."""
+        mean = self.nats / self.characters if self.characters else None
+        return {
+            "characters": self.characters,
+            "unknown": self.unknown,
+            "bits": self.bits,
+            "bits_per_char": None if mean is None else mean / _LN2,
+            "nats_per_char": mean,
+            "perplexity": None if mean is None or mean > 700 else math.exp(mean),
+        }
+
+
+class Scorer:
+    """Reads texts with one network. With ``details`` ranks and the likeliest symbols are kept too; ``workers`` threads share
+    the columns.
+    """
+
+    def __init__(self, network: Network, vocabulary: Vocabulary, *, details: bool = False, workers: int | None = None) -> None:
+        self.vocabulary = vocabulary
+        self.reader = Reader(network, _details if details else _nats, workers=workers)
+        self._network, self._opening = network, opening(vocabulary)
+
+    def tally(self) -> Tally:
+        """An empty tally for this vocabulary."""
+        return Tally(self.vocabulary.unknown)
+
+    def carried(self, blocks: Iterable[NDArray[Any]], *, exact: bool = False) -> Iterator[Foreseen]:
+        """Score one text, the state carried from its beginning to its end: pieces in order. ``blocks`` are code points.
+
+        With ``exact``, or if it is short, it is read as one stream; otherwise in columns.
+        """
+        reader, state, last = self.reader, self._network.initial_state(1), self._opening
+        reader.seam = None
+        for number, codes in enumerate(rejoined(blocks, EXACT_BELOW if exact else reader.characters)):
+            read = np.concatenate([last, self._ids(codes)])
+            one_stream = exact or (number == 0 and len(codes) < EXACT_BELOW)
+            columns = 1 if one_stream else worthwhile(len(codes), reader.workers)
+            found, state = reader.text(read, state, columns)
+            # A network that remembers longer than the overlap gains nothing from columns.
+            exact = exact or reader.columns_read_again > columns // 2
+            last = read[-1:]
+            yield _joined(codes, read[1:], found)
+
+    def windows(self, blocks: Iterable[NDArray[Any]], size: int) -> Iterator[Foreseen]:
+        """Score windows of ``size`` characters, each by itself from the zero state (the last one may be shorter): pieces in
+        order.
+        """
+        together = max(1, min(self.reader.columns, self.reader.characters // size))
+        for codes in rejoined(blocks, together * size):
+            ids = self._ids(codes)
+            yield _joined(codes, ids, self._apart([ids[start : start + size] for start in range(0, len(ids), size)]))
+
+    def lines(self, blocks: Iterable[NDArray[Any]]) -> Iterator[Foreseen]:
+        """Score each line by itself from the zero state: one piece per line, in order, its newline included.
+
+        The lines of a block come out before the next block is read, so a pipe that pauses holds nothing back.
+        """
+        for lines in _lines(blocks):
+            order = sorted(range(len(lines)), key=lambda number: len(lines[number]))
+            found: dict[int, Foreseen] = {}
+            together = self.reader.columns
+            for batch in (order[start : start + together] for start in range(0, len(order), together)):
+                ids = [self._ids(lines[number]) for number in batch]
+                for number, line, figures in zip(batch, ids, self._apart(ids), strict=True):
+                    found[number] = _joined(lines[number], line, [figures])
+            for number in range(len(lines)):
+                found[number].last = number == len(lines) - 1
+                yield found[number]
+
+    def characters(self, piece: Foreseen) -> Iterator[dict[str, Any]]:
+        """Each character (at level ``byte`` each byte) of a piece that was read with ``details``: its ``bits`` and its
+        ``rank``, both None where the network doesn't know it, and the ``likeliest`` in its place.
+        """
+        unknown, symbols = self.vocabulary.unknown, [symbol(self.vocabulary, index) for index in range(self.vocabulary.size)]
+        byte = self.vocabulary.level == "byte"
+        columns = piece.codes, piece.ids, piece.nats, piece.ranks, piece.likeliest
+        for start in range(0, len(piece.ids), RECORDS):
+            rows = zip(*(column[start : start + RECORDS].tolist() for column in columns), strict=True)
+            for code, index, nats, rank, likeliest in rows:
+                known = index != unknown
+                yield {
+                    "char": symbols[code] if byte else chr(code),
+                    "bits": nats / _LN2 if known else None,
+                    "rank": rank if known else None,
+                    "likeliest": [symbols[first] for first in likeliest],
+                }
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How `carried` read its last text: whether ``exact``, as one stream, else the largest difference at a seam of two
+        columns, in bits.
+        """
+        return {"exact": self.reader.seam is None, "seam_bits": self.reader.seam}
+
+    def line(self, piece: Foreseen, number: int) -> dict[str, Any]:
+        """One line's score: its ``line`` number, the entries of `Tally.to_json`, and its ``text`` without the newline."""
+        score = self.tally().add(piece).to_json()
+        return {"line": number, **score, "text": piece.text(self.vocabulary.level).removesuffix("\n")}
+
+    def _ids(self, codes: NDArray[Any]) -> NDArray[Any]:
+        return codes if self.vocabulary.level == "byte" else np.take(self.vocabulary.table, codes)
+
+    def _apart(self, texts: Sequence[NDArray[Any]]) -> list[Figures]:
+        """The figures of ``texts`` of ids, each read by itself."""
+        columns = [np.concatenate([self._opening, ids]) for ids in texts]
+        return self.reader.each(columns, self._network.initial_state(len(columns)))
+
+
+def _nats(logits: Array, ids: NDArray[Any]) -> Figures:
+    """What ids (T, N) cost under ``logits`` (T, N, V)."""
+    return [nats_of(logits, ids)]
+
+
+def _details(logits: Array, ids: NDArray[Any]) -> Figures:
+    """The nats and ranks (T, N) of ids (T, N), and the `LIKELIEST` symbols in their places (T, N, 3)."""
+    first = ranked(logits)[:, :, :LIKELIEST]
+    return [nats_of(logits, ids), ranks_of(logits, ids).astype(np.int32), first.astype(np.int32)]
+
+
+def _joined(codes: NDArray[Any], ids: NDArray[Any], found: Sequence[Figures]) -> Foreseen:
+    """The piece of which ``found`` holds the figures, column by column."""
+    nats, *details = [np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*found, strict=True)]
+    ranks, first = details or (np.empty(0), np.empty((0, LIKELIEST)))
+    return Foreseen(codes, ids, nats, ranks, first)
+
+
+def next_characters(network: Network, vocabulary: Vocabulary, text: str) -> tuple[list[dict[str, Any]], float]:
+    """What the network expects after ``text``.
+
+    Returns:
+        Every symbol with its ``probability`` and ``bits``, likeliest first, ``char`` as in `symbol`; and the entropy of all in
+        bits.
+
+    Raises:
+        CharrnnError: the network's weights are so large that its predictions are not finite.
+    """
+    ids = vocabulary.encode(text) if text else opening(vocabulary)
+    logits, _ = prime(network, ids)
+    probabilities = softmax(logits)
+    if not np.isfinite(probabilities).all():
+        raise CharrnnError(ABSURD)
+    expected = [(symbol(vocabulary, index), float(probabilities[index])) for index in ranked(probabilities).tolist()]
+    records = [{"char": char, "probability": share, "bits": -math.log2(share) if share else None} for char, share in expected]
+    return records, float(entropy(probabilities)) / _LN2
+
+
+def symbol(vocabulary: Vocabulary, index: int) -> str:
+    """What an id stands for: a character, U+FFFD for the unknown one; or a byte, as an ASCII character or its Python escape."""
+    if vocabulary.level == "byte":
+        return chr(index) if index < 0x80 else f"\\x{index:02x}"
+    return vocabulary.decode([index])
+
+
+def surprise(line: Mapping[str, Any]) -> float:
+    """What a line's record is ranked by: its bits per character; a line with no known character comes before all others."""
+    bits = line["bits_per_char"]
+    return math.inf if bits is None else float(bits)
+
+
+def _lines(blocks: Iterable[NDArray[Any]]) -> Iterator[list[NDArray[Any]]]:
+    """The lines that each block completes, newlines included; finally a last line without a newline, if there is one."""
+    held: list[NDArray[Any]] = []
+    for block in blocks:
+        ends = np.flatnonzero(block == 10) + 1
+        if not len(ends):
+            held.append(block)
+            continue
+        first, *others = np.split(block, ends)
+        lines = [np.concatenate([*held, first]), *others]
+        held = [lines.pop()]
+        yield lines
+    rest = np.concatenate(held) if held else np.empty(0)
+    if len(rest):
+        yield [rest]

@@ -1,0 +1,1 @@
+"""From logits to texts: filters, draws, endings, and what was asked for. Knows no terminals."""

@@ -1,0 +1,108 @@
+"""Where a text stopped, as one ``.safetensors`` file: what is needed to go on with it as if it had never stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn import CharrnnError, files
+from charrnn.network import tensorfile
+from charrnn.network.checkpoint import Checkpoint
+
+FORMAT = tensorfile.Format(
+    "state file",
+    "charrnn-state",
+    "1",
+    ("facts",),
+    "; name one that charrnn sample --save-state wrote",
+    max_bytes=1 << 30,  # The state of the largest network takes a few hundred megabytes.
+)
+
+
+@dataclass(frozen=True)
+class Bookmark:
+    """The ``state`` (L, P, 1, H) that has read the whole text, the ``logits`` (V,) of what comes next, the ``recent`` ids that
+    a repetition penalty counts, the ``pending`` bytes of a character that is not whole, and the place in the random numbers.
+    """
+
+    state: NDArray[Any]
+    logits: NDArray[Any]
+    recent: NDArray[Any]
+    pending: bytes
+    seed: int
+    index: int
+    drawn: int
+
+
+def fingerprint(network: Checkpoint) -> str:
+    """A digest of the weights and the vocabulary; a state means nothing to any other network."""
+    digest = hashlib.sha256(json.dumps(network.vocabulary.to_json()).encode())
+    for name in network.model.parameter_shapes():
+        digest.update(np.ascontiguousarray(network.weights[name], dtype="<f4").data)
+    return digest.hexdigest()
+
+
+def check_place(path: Path) -> None:
+    """Raise `CharrnnError` if no bookmark can be written to ``path``; only a bookmark may be replaced."""
+    files.check_replaceable(path, "is there already, and not a usable state file; name another file", ours=_is_bookmark)
+    if not path.parent.is_dir():
+        raise CharrnnError(f"{path}: can't save: there is no directory {path.parent}; make it, or name another file")
+
+
+def _is_bookmark(path: Path) -> bool:
+    try:
+        with tensorfile.opened(path, FORMAT):
+            return True
+    except CharrnnError:
+        return False
+
+
+def write(path: Path, mark: Bookmark, network: Checkpoint) -> None:
+    """Write ``mark`` to ``path``, whole or not at all; `CharrnnError` if that fails, or if a file of another kind is there."""
+    check_place(path)
+    facts = {
+        "network": fingerprint(network),
+        "seed": mark.seed,
+        "index": mark.index,
+        "drawn": mark.drawn,
+        "pending": mark.pending.hex(),
+    }
+    arrays: dict[str, NDArray[Any]] = {
+        "state": np.asarray(mark.state, dtype=np.float32),
+        "logits": np.asarray(mark.logits, dtype=np.float32),
+        "recent": np.asarray(mark.recent, dtype=np.int64),
+    }
+    tensorfile.write(path, FORMAT, {"facts": facts}, arrays)
+
+
+def read(path: Path, network: Checkpoint) -> Bookmark:
+    """Read what `write` wrote for the same network; `CharrnnError` for any other file."""
+    model = network.model
+    with tensorfile.opened(path, FORMAT) as file:
+        facts = file.facts["facts"]
+        if not isinstance(facts, dict):
+            raise file.fault("its header is damaged")
+        if facts.get("network") != fingerprint(network):
+            raise CharrnnError(f"{path}: the state of another network; name the checkpoint that it was saved with by -c")
+        try:
+            numbers = [facts[name] for name in ("seed", "index", "drawn")]
+            pending = bytes.fromhex(facts["pending"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise file.fault("its header is damaged") from error
+        if len(pending) >= 4 or not all(type(number) is int and 0 <= number < 1 << 64 for number in numbers):
+            raise file.fault("its header is damaged")
+        file.expect("state", np.float32, (model.num_layers, model.state_parts, 1, model.hidden_size))
+        file.expect("logits", np.float32, (model.vocab_size,))
+        length = math.prod(file.entries["recent"].shape) if "recent" in file.entries else 0
+        file.expect("recent", np.int64, (length,))
+        state, logits, recent = (file.array(name) for name in ("state", "logits", "recent"))
+        if not ((recent >= 0) & (recent < model.vocab_size)).all():
+            raise file.fault("recent holds ids that the network doesn't have")
+    return Bookmark(state, logits, recent, pending, *numbers)

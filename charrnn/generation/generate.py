@@ -1,0 +1,114 @@
+"""Text from a network, as ids: reading a prompt, one endless stream, and many texts drawn together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.generation.drawing import BatchSampler, Sampler
+from charrnn.generation.filters import Logits
+from charrnn.generation.stopping import Ending, Watch
+from charrnn.network.cells import Array, Network
+from charrnn.text.vocabulary import Vocabulary, id_dtype
+
+Step = Callable[[NDArray[Any]], Logits]
+"""Feeds ids (N,) to N streams; gives logits (N, V)."""
+
+
+class Steps(Protocol):
+    """A network that takes one symbol per stream and step, as `charrnn.network.cells.Network` does."""
+
+    def stepper(self, state: Array, /) -> Step:
+        """A function from ids (N,) to logits (N, V) that starts at ``state`` (L, P, N, H)."""
+
+
+def opening(vocabulary: Vocabulary) -> NDArray[Any]:
+    """The ids (1,) that a network reads before a text without a prompt, so that the text starts as a line does.
+
+    A newline; a space if there is none; else the vocabulary's first symbol.
+    """
+    known = vocabulary.characters if vocabulary.level == "char" else "\n"
+    return vocabulary.encode(next((character for character in "\n " if character in known), known[:1]))
+
+
+def prime(network: Network, ids: NDArray[Any]) -> tuple[Array, Array]:
+    """Read ids (T,) from the zero state: the logits (V,) after the last one, and the state (L, P, 1, H)."""
+    state = network.initial_state(1)
+    logits = np.zeros(network.config.vocab_size, dtype=np.float32)
+    return read(network, ids, logits, state), state
+
+
+def read(network: Network, ids: NDArray[Any], logits: Array, state: Array) -> Array:
+    """Read ids (T,) from ``state`` (L, P, 1, H), which advances in place: the logits (V,) after the last id.
+
+    Without ids these are ``logits``, those before them.
+    """
+    step = network.stepper(state)
+    for index in ids:
+        logits = step(np.array([index]))[0]
+    return logits
+
+
+def generate(network: Network, logits: Logits, state: Array, sampler: Sampler) -> Iterator[int]:
+    """Draw ids without end from ``logits`` (V,) and ``state`` (L, P, 1, H) on; the state advances in place."""
+    step = network.stepper(state)
+    ids = np.zeros(1, dtype=np.intp)
+    while True:
+        ids[0] = sampler.draw(logits)
+        yield int(ids[0])
+        logits = step(ids)[0]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One text of `complete`: its ids (T,), why it ended, which stop text ended it, and its bits (T,) if measured."""
+
+    ids: NDArray[Any]
+    reason: str
+    stop: int | None = None
+    bits: NDArray[np.float64] | None = None
+
+
+def complete(
+    network: Steps, logits: Logits, state: Array, sampler: BatchSampler, ending: Ending, *, shrink: bool = True
+) -> list[Completion]:
+    """Draw N texts together, each until ``ending``, from ``logits`` (N, V) and ``state`` (L, P, N, H), which is overwritten.
+
+    With ``shrink``, texts that have ended leave the batch whenever they are half of it or more.
+    """
+    N, watch, step = len(logits), Watch(ending, len(logits)), network.stepper(state)
+    if ending.length == 0:
+        return [Completion(np.zeros(0, dtype=np.intp), "length", bits=np.zeros(0))] * N
+    streams, live = np.arange(N), np.ones(N, dtype=np.bool_)  # Which text each stream is, and whether it goes on.
+    drawn, bits = list[NDArray[Any]](), list[NDArray[np.float64]]()
+    ends: dict[int, tuple[int, str, int | None]] = {}
+    while True:
+        ids = sampler.draw(logits)
+        drawn.append(np.zeros(N, dtype=id_dtype(logits.shape[-1])))
+        drawn[-1][streams] = ids
+        if sampler.bits is not None:
+            bits.append(np.zeros(N))
+            bits[-1][streams] = sampler.bits.pop()
+        for stream, (reason, stop) in watch.ended(ids).items():
+            if live[stream]:
+                live[stream] = False
+                ends[int(streams[stream])] = len(drawn) - ending.dropped(stop), reason, stop
+        left = np.flatnonzero(live)
+        if not len(left):
+            break
+        if shrink and 2 * len(left) <= len(live):
+            streams, live, ids = streams[left], live[left], ids[left]
+            sampler.keep(left)
+            watch.keep(left)
+            state = np.ascontiguousarray(state[:, :, left])
+            step = network.stepper(state)
+        logits = step(ids)
+    all_ids, all_bits = np.stack(drawn, axis=1), np.stack(bits, axis=1) if bits else None  # (N, T)
+    return [
+        Completion(all_ids[text, :count], reason, stop, None if all_bits is None else all_bits[text, :count])
+        for text, (count, reason, stop) in sorted(ends.items())
+    ]

@@ -1,0 +1,172 @@
+"""What the user asked for: prompts, stop texts, biases and clamps as they were typed, checked against a network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn import CharrnnError, UsageError
+from charrnn.config import ModelConfig, SampleConfig
+from charrnn.generation.drawing import Drawing
+from charrnn.generation.stopping import Ending, Stops
+from charrnn.limits import Interval
+from charrnn.text import given
+from charrnn.text.reading import STDIN
+from charrnn.text.vocabulary import Vocabulary
+
+Say = Callable[[str], None]
+Clamp = tuple[int, int, float]
+"""A layer, a hidden unit of it, and the value at which the unit is held."""
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """The options of ``charrnn sample`` as the user typed them; of the three ways to give a prompt at most one."""
+
+    config: SampleConfig = field(default_factory=SampleConfig)
+    checkpoint: Path | None = None
+    prompt: str | None = None
+    prompt_file: Path | None = None
+    prompts: Path | None = None
+    escapes: bool = False
+    stop: Sequence[str] = ()
+    keep_stop: bool = False
+    bias: Sequence[str] = ()
+    clamp: Sequence[str] = ()
+    load_state: Path | None = None
+    measured: bool = False
+
+    def typed(self, text: str, option: str) -> str:
+        """The text that an option's value stands for; every option follows this one rule."""
+        text = given.literal(text, option)
+        return given.unescaped(text, option) if self.escapes else text
+
+    def read_stops(self) -> list[str]:
+        """The stop texts; `UsageError` if one is empty."""
+        stops = [self.typed(text, "--stop") for text in self.stop]
+        if "" in stops:
+            raise UsageError("--stop must be at least one character")
+        return stops
+
+    def read_biases(self) -> list[tuple[str, float]]:
+        """Each character with its bias; `UsageError` for anything that isn't CHAR=X."""
+        return [_bias(self.typed(text, "--bias")) for text in self.bias]
+
+    def read_clamps(self) -> list[Clamp]:
+        """The units to hold; `UsageError` for anything that isn't L:U=V."""
+        return [_clamp(text) for text in self.clamp]
+
+    def read_prompts(self) -> list[str]:
+        """The prompts, from the argument, a file or stdin; [""] if none was given.
+
+        `UsageError` for more than one source; `CharrnnError` if it can't be read or holds no prompt.
+        """
+        if sum(source is not None for source in (self.prompt, self.prompt_file, self.prompts)) > 1:
+            raise UsageError("--prompt, --prompt-file or --prompts: give one, not more")
+        if self.prompts is not None:
+            text = given.read(self.prompts)
+            if not text:
+                name = "stdin" if str(self.prompts) == STDIN else self.prompts
+                raise CharrnnError(f"{name}: holds no prompt; write one on each line")
+            lines = text.removesuffix("\n").split("\n")
+            return [given.unescaped(line, "--prompts") if self.escapes else line for line in lines]
+        if self.prompt_file is not None:
+            return [given.read(self.prompt_file)]
+        if self.prompt == STDIN:
+            return [given.text(STDIN, None, "--prompt")]
+        return [self.typed(self.prompt or "", "--prompt")]
+
+
+# -- against the network ----------------------------------------------------------------------------------------------
+
+
+def possible_stops(stops: Sequence[str], vocabulary: Vocabulary, warn: Say) -> list[str]:
+    """Those of ``stops`` that the network can write; ``warn`` hears of the others."""
+    possible = []
+    for stop in stops:
+        if unknown := _unknown(stop, vocabulary):
+            warn(f"--stop {stop!r} will never occur: the network doesn't know {', '.join(map(repr, unknown))}")
+        else:
+            possible.append(stop)
+    return possible
+
+
+def ending(config: SampleConfig, stops: Sequence[str], vocabulary: Vocabulary, *, keep_stop: bool, warn: Say) -> Ending:
+    """When a text ends; ``warn`` hears of ``lines`` without effect."""
+    newline = None if _unknown("\n", vocabulary) else int(vocabulary.encode("\n")[0])
+    if config.lines is not None and newline is None:
+        warn("--lines has no effect: the network knows no newline")
+    watched = Stops([vocabulary.encode(text) for text in stops], vocabulary.size) if stops else None
+    return Ending(config.limit, watched, config.lines if newline is not None else None, newline, keep_stop)
+
+
+def drawing(config: SampleConfig, biases: Sequence[tuple[str, float]], vocabulary: Vocabulary, warn: Say) -> Drawing:
+    """How characters are drawn: the settings of ``config``, the ``biases``, and never the unknown character."""
+    return Drawing(
+        temperature=config.temperature,
+        temperature_end=config.temperature_end,
+        length=config.limit or 0,
+        top_k=config.top_k,
+        typical=config.typical,
+        top_p=config.top_p,
+        min_p=config.min_p,
+        repetition_penalty=config.repetition_penalty,
+        repetition_window=config.repetition_window,
+        bias=_bias_vector(biases, vocabulary, warn),
+        banned=vocabulary.unknown,
+    )
+
+
+def within(clamps: list[Clamp], model: ModelConfig) -> list[Clamp]:
+    """``clamps``; `UsageError` if one names a layer or a unit that the network doesn't have."""
+    layers, units = model.num_layers, model.hidden_size
+    for layer, unit, _ in clamps:
+        if layer >= layers or unit >= units:
+            raise UsageError(f"--clamp {layer}:{unit}: this network has layers 0 to {layers - 1} and units 0 to {units - 1}")
+    return clamps
+
+
+def _unknown(text: str, vocabulary: Vocabulary) -> list[str]:
+    return [] if vocabulary.level == "byte" else sorted(set(text) - set(vocabulary.characters))
+
+
+def _bias(text: str) -> tuple[str, float]:
+    """CHAR=X as the character and the number."""
+    character, equals, number = text.rpartition("=")
+    if not equals or len(character) != 1:
+        raise UsageError(f"--bias must be one character, =, and a number or -inf, not {text:.80}")
+    if number.strip() == "-inf":
+        return character, -math.inf
+    return character, float(Interval().parse(f"--bias {character}=X: X", number))
+
+
+def _bias_vector(biases: Sequence[tuple[str, float]], vocabulary: Vocabulary, warn: Say) -> NDArray[np.float64] | None:
+    """The sum of ``biases`` per id (V,), or None without any; `UsageError` if they leave nothing to draw."""
+    if not biases:
+        return None
+    vector = np.zeros(vocabulary.size)
+    for character, bias in biases:
+        ids = vocabulary.encode(character)
+        if len(ids) != 1:
+            raise UsageError(f"--bias {character}: this network writes bytes, and the character is {len(ids)} of them")
+        if ids[0] == vocabulary.unknown:
+            warn(f"--bias: the network doesn't know {character!r}")
+        else:
+            vector[ids[0]] += bias
+    if not (np.delete(vector, [] if vocabulary.unknown is None else [vocabulary.unknown]) > -math.inf).any():
+        raise UsageError("--bias bans every character that the network knows; leave one")
+    return vector
+
+
+def _clamp(text: str) -> Clamp:
+    """L:U=V as layer, unit and value."""
+    place, _, value = text.partition("=")
+    layer, colon, unit = place.partition(":")
+    if not (colon and layer.isdecimal() and unit.isdecimal() and layer.isascii() and unit.isascii() and len(place) < 20):
+        raise UsageError(f"--clamp must be LAYER:UNIT=VALUE, each counted from 0, not {text:.80}")
+    return int(layer), int(unit), float(Interval(-1e30, 1e30).parse(f"--clamp {place}=V: V", value))

@@ -1,0 +1,291 @@
+"""A request on its network: one text as it comes, or thousands in batches."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.generation.drawing import BatchSampler, Sampler, generator
+from charrnn.generation.generate import Completion, Steps, complete, generate, opening, read
+from charrnn.generation.request import SampleRequest, Say, drawing, ending, possible_stops, within
+from charrnn.generation.stopping import Text
+from charrnn.network import checkpoint, rundir
+from charrnn.network.cells import Array, Network
+from charrnn.text import given
+
+if TYPE_CHECKING:
+    from charrnn.generation.bookmark import Bookmark
+
+BATCH = 256
+"""How many texts are drawn together; larger batches no longer fit the caches."""
+DEVICE_BATCH = 8192
+"""The same on a device."""
+
+KEPT = 1024
+"""The least number of last ids that a finished text keeps for a repetition penalty in its continuation."""
+
+PIECE = 64
+"""How many symbols go out together where nobody watches every character."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One finished text without its prompt.
+
+    ``stop`` is the stop text that ended it; ``bits_per_char`` is None if nothing was measured or the text is empty.
+    """
+
+    index: int
+    prompt: str
+    text: str
+    reason: str
+    stop: str | None
+    characters: int
+    bits_per_char: float | None
+
+    def to_json(self, seed: int) -> dict[str, Any]:
+        """The record of ``--json``."""
+        return {
+            "index": self.index,
+            "text": self.text,
+            "prompt": self.prompt,
+            "seed": seed,
+            "characters": self.characters,
+            "finish_reason": self.reason,
+            "stop": self.stop,
+            "bits_per_char": self.bits_per_char,
+        }
+
+
+@dataclass
+class Start:
+    """Where a text begins or stopped: the logits (V,) and the state (L, P, 1, H) of a network that has read what came before,
+    the ``recent`` ids that a repetition penalty counts, the ``pending`` bytes of an unfinished character, and how many
+    random numbers were ``drawn``.
+    """
+
+    logits: Array
+    state: Array
+    recent: NDArray[Any]
+    pending: bytes = b""
+    drawn: int = 0
+
+
+class Generation:
+    """A request, checked against its network: `stream` gives one text as it comes, `samples` gives all."""
+
+    def __init__(self, request: SampleRequest, warn: Say) -> None:
+        """`UsageError` or `CharrnnError` for whatever can't be done; ``warn`` hears of what has no effect."""
+        self.request, self.config = request, request.config
+        # Options are checked before any file is read, so that mistakes show at once.
+        stops, biases, clamps = request.read_stops(), request.read_biases(), request.read_clamps()
+        self.trained = checkpoint.read(rundir.resolve(request.checkpoint))
+        self.vocabulary = vocabulary = self.trained.vocabulary
+        self.network = Network(self.trained.model, self.trained.weights)
+        self.generating = self.network.holding(within(clamps, self.trained.model)) if clamps else self.network
+        """The network that writes: `network`, with the clamped units held."""
+        self._warn = warn
+        self.prompts = [self.known(text) for text in request.read_prompts()]
+        self._loaded = self._load()
+        fresh = int.from_bytes(os.urandom(4), "big") if self._loaded is None else self._loaded.seed
+        self.seed = fresh if self.config.seed is None else self.config.seed
+        self.first_index = self._loaded.index if self._loaded is not None and self.config.seed is None else 0
+        self.stops = possible_stops(stops, vocabulary, warn)
+        self.ending = ending(self.config, self.stops, vocabulary, keep_stop=request.keep_stop, warn=warn)
+        self.drawing = drawing(self.config, biases, vocabulary, warn)
+        self._starts: dict[int, Start] = {}
+
+    @property
+    def count(self) -> int:
+        """How many texts there will be."""
+        return len(self.prompts) * self.config.num_samples
+
+    @property
+    def alone(self) -> bool:
+        """Whether only one text is drawn, candidates included."""
+        return self.count * self.config.best_of == 1
+
+    def known(self, text: str) -> str:
+        """``text`` in characters that the network knows, with a warning about those that were replaced."""
+        return given.known(text, self.vocabulary, self._warn)
+
+    def stream(self, index: int = 0, *, kept: bool = False) -> Stream:
+        """Sample ``index`` as it comes, drawn alone."""
+        return Stream(self, index, self.start(index // self.config.num_samples), kept=kept)
+
+    def samples(self, device: Steps | None = None) -> Iterator[Sample]:
+        """All texts in order, each the likeliest of ``best_of`` candidates; batches are computed by ``device`` if given."""
+        if self.alone and device is None:
+            stream = self.stream()
+            text = "".join(stream.pieces(PIECE))
+            yield stream.sample(text)
+            return
+        group = list[Sample]()
+        for sample in self._candidates(device):
+            group.append(sample)
+            if len(group) == self.config.best_of:
+                # An empty text has no bits and is the last choice.
+                yield min(group, key=lambda one: math.inf if one.bits_per_char is None else one.bits_per_char)
+                group.clear()
+
+    def _candidates(self, device: Steps | None) -> Iterator[Sample]:
+        best_of = self.config.best_of
+        network, size = (self.generating, BATCH) if device is None else (device, DEVICE_BATCH)
+        measured = self.request.measured or best_of > 1
+        for first in range(0, self.count * best_of, size):
+            numbers = range(first, min(first + size, self.count * best_of))
+            starts = [self.start(number // best_of // self.config.num_samples) for number in numbers]
+            rngs = [self.generator(number, start.drawn) for number, start in zip(numbers, starts, strict=True)]
+            sampler = BatchSampler(rngs, self.drawing, measured=measured)
+            sampler.read(_columns([start.recent for start in starts]))
+            logits = np.stack([start.logits for start in starts])  # (N, V)
+            state = np.concatenate([start.state for start in starts], axis=2)  # (L, P, N, H)
+            completions = complete(network, logits, state, sampler, self.ending, shrink=device is None)
+            for number, start, completion in zip(numbers, starts, completions, strict=True):
+                yield self._sample(number // best_of, start, completion)
+
+    def _sample(self, index: int, start: Start, completion: Completion) -> Sample:
+        decoder = self.vocabulary.decoder(start.pending)
+        text = decoder.text(completion.ids.tolist())
+        bits = completion.bits
+        mean = None if bits is None or not len(bits) else float(bits.mean())
+        stop = None if completion.stop is None else self.stops[completion.stop]
+        return Sample(index, self.prompt_of(index), text, completion.reason, stop, len(completion.ids), mean)
+
+    def prompt_of(self, index: int) -> str:
+        """The prompt of sample ``index``."""
+        return self.prompts[index // self.config.num_samples]
+
+    def generator(self, number: int, drawn: int) -> np.random.Generator:
+        """The random numbers of text ``number``. Text 0 continues those of a loaded text, unless --seed gave new ones."""
+        return generator(self.seed, self.first_index + number, drawn)
+
+    def start(self, prompt: int) -> Start:
+        """The network after reading prompt number ``prompt``, which it reads once; texts that start there take copies."""
+        if prompt not in self._starts:
+            self._starts.pop(prompt - DEVICE_BATCH, None)  # Texts come in the order of their prompts.
+            self._starts[prompt] = self.read(self.beginning(), self.prompts[prompt])
+        return self._starts[prompt]
+
+    def beginning(self) -> Start:
+        """The place before any prompt: the zero state, or where the loaded text stopped."""
+        if (mark := self._loaded) is not None:
+            drawn = mark.drawn if self.config.seed is None else 0
+            return Start(mark.logits.copy(), mark.state.copy(), mark.recent, mark.pending, drawn)
+        V = self.network.config.vocab_size
+        return Start(np.zeros(V, dtype=np.float32), self.network.initial_state(1), np.zeros(0, dtype=np.intp))
+
+    def read(self, start: Start, text: str) -> Start:
+        """Read ``text`` from ``start``, whose state is overwritten. At the zero state, no text opens as a line does."""
+        ids = self.vocabulary.encode(text).astype(np.intp)
+        unread = ids if text or start.state.any() else opening(self.vocabulary).astype(np.intp)
+        read(self.network, unread[:-1], start.logits, start.state)
+        # What follows the last id is generated, so clamps hold from that id on.
+        logits = read(self.generating, unread[-1:], start.logits, start.state)
+        recent = np.concatenate([start.recent, ids])
+        return Start(logits.copy(), start.state, recent, b"" if text else start.pending, start.drawn)
+
+    def _load(self) -> Bookmark | None:
+        if self.request.load_state is None:
+            return None
+        from charrnn.generation import bookmark
+
+        return bookmark.read(self.request.load_state, self.trained)
+
+    def save(self, path: Path, place: Start) -> None:
+        """Write ``place`` to ``path`` for ``--load-state``; `CharrnnError` if it can't be written."""
+        from charrnn.generation import bookmark
+
+        numbers = self.seed, self.first_index, place.drawn
+        mark = bookmark.Bookmark(place.state, place.logits, place.recent, place.pending, *numbers)
+        bookmark.write(path, mark, self.trained)
+
+
+class Stream:
+    """One text as it comes, in pieces of whole characters; once it is finished, `sample` tells how it ended.
+
+    If ``kept``, `rest` tells where it stopped, and `interrupt` ends it early.
+    """
+
+    def __init__(self, generation: Generation, index: int, start: Start, *, kept: bool = False) -> None:
+        self._generation, self._start, self.index = generation, start, index
+        self._state = start.state.copy()
+        rng = generation.generator(index, start.drawn)
+        self._sampler = Sampler(rng, generation.drawing, measured=generation.request.measured)
+        self._sampler.read(start.recent)
+        ids = generate(generation.generating, start.logits, self._state, self._sampler)
+        self._decoder = generation.vocabulary.decoder(start.pending)
+        self._tail = deque(start.recent.tolist(), maxlen=max(KEPT, generation.config.repetition_window))
+        self._interrupted = False
+        self._text = Text(self._remembered(ids) if kept else ids, generation.ending)
+        self.characters = 0
+
+    def pieces(self, symbols: int = 1) -> Iterator[str]:
+        """The text in pieces of so many ``symbols``, the last one shorter; large pieces cost less."""
+        ids = iter(self._text)
+        while part := list(islice(ids, symbols)):
+            self.characters += len(part)
+            if piece := self._decoder.text(part):
+                yield piece
+
+    def measured(self) -> Iterator[tuple[str, float]]:
+        """The pieces, each with its bits."""
+        told = 0
+        for piece in self.pieces():
+            bits = self._sampler.bits or []
+            yield piece, sum(bits[told : self.characters])
+            told = self.characters
+
+    @property
+    def prompt(self) -> str:
+        """The prompt of this text."""
+        return self._generation.prompt_of(self.index)
+
+    @property
+    def bits(self) -> list[float]:
+        """The information of each symbol so far; empty if not measured."""
+        return (self._sampler.bits or [])[: self.characters]
+
+    def interrupt(self) -> None:
+        """End the text after the symbol that is being drawn."""
+        self._interrupted = True
+
+    def _remembered(self, ids: Iterator[int]) -> Iterator[int]:
+        for index in ids:
+            self._tail.append(index)
+            yield index
+            if self._interrupted:
+                return
+
+    def sample(self, text: str) -> Sample:
+        """The finished text, which the caller has put together as ``text``."""
+        generation, bits = self._generation, self.bits
+        stop = None if self._text.stop is None else generation.stops[self._text.stop]
+        mean = sum(bits) / len(bits) if bits else None
+        reason = "interrupted" if self._interrupted else self._text.reason
+        return Sample(self.index, self.prompt, text, reason, stop, self.characters, mean)
+
+    def rest(self) -> Start:
+        """Where the finished text stopped."""
+        # The last id was drawn, but not read yet.
+        last = np.array([self._tail[-1]] if self._sampler.drawn else [], dtype=np.intp)
+        logits = read(self._generation.generating, last, self._start.logits, self._state)
+        recent = np.array(self._tail, dtype=np.intp)
+        return Start(logits.copy(), self._state, recent, self._decoder.pending, self._start.drawn + self._sampler.drawn)
+
+
+def _columns(texts: Sequence[NDArray[Any]]) -> NDArray[np.intp]:
+    """Texts of ids as the columns (T, N) of one array, aligned at their ends; -1 where a text hasn't begun."""
+    columns = np.full((max(map(len, texts)), len(texts)), -1, dtype=np.intp)
+    for column, text in zip(columns.T, texts, strict=True):
+        column[len(column) - len(text) :] = text
+    return columns

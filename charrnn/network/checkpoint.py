@@ -1,0 +1,111 @@
+"""Checkpoints: one ``.safetensors`` file each, written whole or not at all, and read without trusting it.
+
+The header holds three JSON texts: ``model`` (`ModelConfig`), ``vocabulary``, and ``training`` (facts: corpus, seed, step,
+seconds, bits per character, ...).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn import CharrnnError
+from charrnn.config import ModelConfig
+from charrnn.network import tensorfile
+from charrnn.network.tensorfile import TensorFile
+from charrnn.text.vocabulary import Vocabulary
+
+FORMAT = tensorfile.Format("checkpoint", "charrnn", "1", ("model", "vocabulary", "training"))
+
+_NUMBERS = ("characters", "corpus_bytes", "val_bits_per_char", "step", "epochs", "seconds", "seed")
+"""The facts of training that are numbers or null."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network with its vocabulary and the facts of its training.
+
+    ``weights`` are those of `ModelConfig.parameter_shapes`, float32. ``extra`` holds what else is needed to go on
+    training, by name; it is empty in a ``best.safetensors``.
+    """
+
+    model: ModelConfig
+    vocabulary: Vocabulary
+    training: Mapping[str, Any]
+    weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    path: Path = Path()
+
+    @property
+    def saved_at(self) -> float:
+        """When the checkpoint was written, in seconds since 1970; 0 where the file doesn't say."""
+        when = self.training.get("saved_at")
+        try:
+            seconds = float(when) if isinstance(when, int | float) else 0.0
+        except OverflowError:
+            return 0.0
+        return seconds if math.isfinite(seconds) else 0.0
+
+    @property
+    def when(self) -> str:
+        """`saved_at` as local date and time."""
+        try:
+            return datetime.fromtimestamp(self.saved_at).strftime("%Y-%m-%d %H:%M") if self.saved_at else ""
+        except (OverflowError, OSError, ValueError):
+            return ""
+
+
+def write(path: Path, checkpoint: Checkpoint) -> None:
+    """Write ``checkpoint`` to ``path``, whole or not at all; `CharrnnError` if that fails."""
+    facts = {
+        "model": checkpoint.model.to_json(),
+        "vocabulary": checkpoint.vocabulary.to_json(),
+        "training": {**checkpoint.training, "saved_at": time.time()},
+    }
+    weights = {name: np.asarray(value, dtype=np.float32) for name, value in checkpoint.weights.items()}
+    tensorfile.write(path, FORMAT, facts, {**weights, **checkpoint.extra})
+
+
+def read(path: Path) -> Checkpoint:
+    """Read the checkpoint file ``path``; raise `CharrnnError` naming the file and the fault if it isn't a sound one."""
+    with tensorfile.opened(path, FORMAT) as file:
+        found = _described(file)
+        expected = found.model.parameter_shapes()
+        for name, shape in expected.items():
+            file.expect(name, np.float32, shape)
+        arrays = {name: file.array(name) for name in file.entries}
+    weights = {name: arrays.pop(name) for name in expected}
+    return Checkpoint(found.model, found.vocabulary, found.training, weights, arrays, path)
+
+
+def read_header(path: Path) -> Checkpoint:
+    """Like `read`, but without the arrays."""
+    with tensorfile.opened(path, FORMAT) as file:
+        return _described(file)
+
+
+def _described(file: TensorFile) -> Checkpoint:
+    """The checkpoint without its arrays."""
+    try:
+        model = ModelConfig.from_json(file.facts["model"])
+        vocabulary = Vocabulary.from_json(file.facts["vocabulary"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise file.fault("its header is damaged") from error
+    except CharrnnError as error:
+        raise file.fault(str(error)) from error
+    training = file.facts["training"]
+    if not isinstance(training, dict) or not all(
+        value is None or (isinstance(value, int | float) and abs(value) < 1e300) for value in map(training.get, _NUMBERS)
+    ):
+        raise file.fault("its header is damaged")
+    if vocabulary.size != model.vocab_size:
+        raise file.fault(f"its vocabulary has {vocabulary.size} symbols, its network {model.vocab_size}")
+    return Checkpoint(model, vocabulary, training, path=file.path)

@@ -1,0 +1,219 @@
+"""Run directories: where a training run keeps its checkpoints and its log, and how to find them again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from charrnn import CharrnnError, files
+from charrnn.network.checkpoint import Checkpoint, read, read_header, write
+
+BEST, LAST, LOG = "best.safetensors", "last.safetensors", "log.jsonl"
+LATEST = "latest"
+"""The word for the most recent run or network."""
+DEFAULT_ROOT = Path("checkpoints")
+
+
+class RunDirectory:
+    """Where one training run lives: ``best.safetensors``, ``last.safetensors`` and ``log.jsonl``.
+
+    While it is open no other process can open it: the lock is on the directory itself, so no lock file is left behind.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open an existing directory; `CharrnnError` if it can't be or another process works in it."""
+        self.path = path
+        self._log: IO[str] | None = None
+        self._continues = True
+        self._logged: dict[str, tuple[int, int]] = {}
+        self._lock = self._locked()
+        for checkpoint in (self.best, self.last):
+            files.remove_left_overs(checkpoint)
+
+    @classmethod
+    def create(cls, name: str, out: Path | None = None) -> RunDirectory:
+        """Make a directory for a new run: ``out``, or ``checkpoints/<name>``, ``<name>-2``, ... whichever is free.
+
+        Raises `CharrnnError` if ``out`` already holds a run, or the directory can't be made.
+        """
+        failure = "can't make the run's directory"
+        if out is not None:
+            with files.guard(out, failure):
+                out.mkdir(parents=True, exist_ok=True)
+            run = cls(out)
+            try:
+                taken = f"already holds a run; go on with it by charrnn train --resume {out}, or choose another --out"
+                files.check_replaceable(out, taken, ours=_holds_no_checkpoint)
+            except CharrnnError:
+                run.close()
+                raise
+            run._continues = False
+            return run
+        with files.guard(DEFAULT_ROOT, failure):
+            DEFAULT_ROOT.mkdir(exist_ok=True)
+        number = 1
+        while True:
+            path = DEFAULT_ROOT / (name if number == 1 else f"{name}-{number}")
+            with files.guard(path, failure):
+                try:
+                    path.mkdir()  # Atomic: of two runs started at once, each gets a name of its own.
+                except FileExistsError:
+                    number += 1
+                else:
+                    return cls(path)
+
+    def _locked(self) -> int | None:
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return None
+        with files.guard(self.path, "can't open the run's directory"):
+            handle = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(handle)
+            owner: dict[str, Any] = next((event for event in reversed(list(self._events())) if "pid" in event), {})
+            by = f" (process {owner['pid']} on {owner.get('host')})" if owner else ""
+            raise CharrnnError(
+                f"{self.path}: another process{by} is training there; wait for it, or choose another --out"
+            ) from error
+        except OSError:  # a file system without locks
+            os.close(handle)
+            return None
+        return handle
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        """The sound lines of the log."""
+        return files.json_lines(self.path / LOG)
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the lowest validation loss."""
+        return self.path / BEST
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint from which training goes on."""
+        return self.path / LAST
+
+    def save(self, kind: str, checkpoint: Checkpoint) -> Path:
+        """Write ``checkpoint`` as the run's ``best`` or ``last``."""
+        path = self._file(kind)
+        with files.guard(path, "can't save"):
+            self.path.mkdir(parents=True, exist_ok=True)  # It may have been removed meanwhile.
+        write(path, checkpoint)
+        return path
+
+    def load(self, kind: str) -> Checkpoint | None:
+        """Read the run's ``best`` or ``last``; None if it isn't there or isn't sound."""
+        try:
+            return read(self._file(kind))
+        except CharrnnError:
+            return None
+
+    def _file(self, kind: str) -> Path:
+        return self.best if kind == "best" else self.last
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        """Append ``event`` to ``log.jsonl`` as one line; a resumed run skips the events that the log already has."""
+        with files.guard(self.path / LOG, "can't write"):
+            if self._log is not None and not self._log_is_there():
+                self._log.close()
+                self._log = None
+            if self._log is None:
+                self._log = self._continued_log()
+            place = _place(event)
+            if place is None or place > self._logged.get(event["event"], (0, 0)):
+                self._log.write(json.dumps(event, ensure_ascii=False) + "\n")
+                self._log.flush()
+
+    def _log_is_there(self) -> bool:
+        """Whether the open log is still the file of that name; someone may have removed the directory."""
+        assert self._log is not None
+        try:
+            return os.path.samestat((self.path / LOG).stat(), os.fstat(self._log.fileno()))
+        except FileNotFoundError:
+            self.path.mkdir(parents=True, exist_ok=True)
+            return False
+
+    def _continued_log(self) -> IO[str]:
+        """The log, opened to append, without a last line that a killed process left unfinished."""
+        path = self.path / LOG
+        for event in self._events() if self._continues else ():
+            if place := _place(event):
+                self._logged[event["event"]] = max(place, self._logged.get(event["event"], place))
+        with contextlib.suppress(FileNotFoundError), open(path, "rb+") as file:
+            data = file.read()
+            if data and not data.endswith(b"\n"):
+                file.truncate(data.rfind(b"\n") + 1)
+        # Bytes of a file name that are not UTF-8 become JSON's own escapes.
+        return open(path, "a", encoding="utf-8", errors="backslashreplace")
+
+    def close(self) -> None:
+        """Close the log and let others use the directory."""
+        if self._log is not None:
+            with contextlib.suppress(OSError):  # A failure to write was reported when it happened.
+                self._log.close()
+            self._log = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _holds_no_checkpoint(directory: Path) -> bool:
+    # A log alone is left by a run that was killed before its first save: there is nothing to go on from, and nothing to lose.
+    return not any((directory / name).exists() for name in (BEST, LAST))
+
+
+def _place(event: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Where in a run an event of the training loop stands, (attempt, step); None for other events."""
+    if event.get("event") not in ("step", "eval", "sample"):
+        return None
+    attempt, step = event.get("attempt", 1), event.get("step")
+    return (attempt, step) if isinstance(attempt, int) and isinstance(step, int) else None
+
+
+def checkpoints_under(root: Path, name: str = BEST) -> list[Path]:
+    """Every file called ``name`` at or below ``root``, sorted."""
+    return sorted(Path(top) / name for top, _, files in os.walk(root) if name in files)
+
+
+def latest(root: Path = DEFAULT_ROOT, name: str = BEST) -> Path:
+    """The most recently written sound checkpoint called ``name`` below ``root``, by the time in its header."""
+    newest: Checkpoint | None = None
+    for path in checkpoints_under(root, name):
+        with contextlib.suppress(CharrnnError):
+            found = read_header(path)
+            if newest is None or found.saved_at > newest.saved_at:
+                newest = found
+    if newest is None:
+        hint = "train one by charrnn train FILE, or name one by -c PATH" if name == BEST else "name the run's directory"
+        raise CharrnnError(f"{root}: no {'trained network' if name == BEST else 'run to go on with'} here yet; {hint}")
+    return newest.path
+
+
+def means_latest(path: Path | None) -> bool:
+    """Whether ``path`` stands for the most recent network: it is None, or the word for it and no file's name."""
+    return path is None or (str(path) == LATEST and not path.exists())
+
+
+def resolve(path: Path | None) -> Path:
+    """The checkpoint file that ``path`` means: itself, a run directory's ``best``, or the latest where `means_latest`."""
+    if path is None or means_latest(path):
+        return latest()
+    if path.is_dir():
+        if not (path / BEST).exists():
+            raise CharrnnError(f"{path}: the directory holds no {BEST}; name a run directory or a checkpoint file")
+        return path / BEST
+    return path
+
+
+def labels(paths: Sequence[Path]) -> list[str]:
+    """A short name for each checkpoint file: its run's name for a ``best``, else its own; the whole path where names clash."""
+    names = [(path.resolve().parent.name if path.name == BEST else path.stem) or str(path) for path in paths]
+    return [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]

@@ -1,0 +1,1 @@
+"""The only folder that imports rich and jinja2: streams, displays, tables, charts and pages."""

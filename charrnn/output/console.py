@@ -1,0 +1,139 @@
+"""The one place that talks to a person or a pipe: the product goes to stdout, the conversation to stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from charrnn import CharrnnError
+from charrnn.output.notation import visible
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+class StdoutError(CharrnnError):
+    """Writing to stdout failed: the disk is full, say, or the terminal has hung up."""
+
+
+class StdoutClosedError(StdoutError):
+    """Nobody reads stdout any more; the program ends without a word."""
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """Turn what goes wrong on stdout into a `StdoutError`."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise StdoutClosedError("stdout is closed") from error
+    except OSError as error:
+        raise StdoutError(f"stdout: {error.strerror or error}") from error
+
+
+class _Closed(io.StringIO):
+    """A stream that nobody reads."""
+
+    def write(self, text: str, /) -> int:
+        raise BrokenPipeError
+
+
+class _Conversation:
+    """stderr. When it fails (the terminal has hung up, the disk behind it is full), nothing else does."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class Console:
+    """Owns stdout and stderr and knows whether they are terminals; tests pass streams of their own."""
+
+    def __init__(self, stdout: IO[str] | None = None, stderr: IO[str] | None = None, *, quiet: bool = False) -> None:
+        # Python's stream is None where the shell closed it: then nobody reads the product or hears the conversation.
+        self.stdout = stdout or sys.stdout or _Closed()
+        self.stderr = cast("IO[str]", _Conversation(stderr or sys.stderr or io.StringIO()))
+        self.quiet = quiet
+        self._announced = ""
+        if hasattr(self.stdout, "reconfigure"):
+            # stdout is UTF-8 whatever the locale; surrogateescape passes a path that isn't UTF-8 through unchanged.
+            # Reconfiguring flushes, which fails on a full disk: writing will fail too, and is reported.
+            with contextlib.suppress(OSError):
+                self.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+        self.stdout_is_terminal = self.stdout.isatty()
+        self.stderr_is_terminal = self.stderr.isatty()
+
+    def product(self, text: str, *, flush: bool = False) -> None:
+        """Write ``text`` to stdout as it is; raise `StdoutError` if that fails, `StdoutClosedError` if nobody reads it."""
+        self.begin()
+        with _writing():
+            self.stdout.write(text)
+            if flush or self.stdout_is_terminal:
+                self.stdout.flush()
+
+    def finish(self) -> None:
+        """Flush stdout; raise `StdoutError` if what was written before can't be."""
+        self.begin()
+        with _writing():
+            self.stdout.flush()
+
+    def announce(self, text: str) -> None:
+        """Keep a line of conversation until the work begins: a request that can't work is answered by its error alone."""
+        self._announced = text
+
+    def begin(self) -> None:
+        """Say what was announced: before anything else is said or written, or once the input has proved sound."""
+        if self._announced:
+            announced, self._announced = self._announced, ""
+            self.say(announced)
+
+    def say(self, text: str) -> None:
+        """Say a line of conversation, unless quiet."""
+        self.begin()
+        if not self.quiet:
+            self._line(text)
+
+    def warn(self, text: str) -> None:
+        """Say a line that asks for attention, unless quiet."""
+        self.say(f"charrnn: warning: {text}")
+
+    def error(self, text: str) -> None:
+        """Say why the program stops, even when quiet."""
+        self._line(f"charrnn: {text}")
+
+    def _line(self, text: str) -> None:
+        # One write keeps the line whole beside other programs on the same terminal.
+        self.stderr.write(visible(text).replace("\n", " ") + "\n")
+        self.stderr.flush()
+
+    @property
+    def width(self) -> int:
+        """The terminal's columns, as rich finds them."""
+        from rich.console import Console as RichConsole
+
+        return RichConsole(file=self.stdout).width
+
+    def table(self, table: RenderableType) -> None:
+        """Write a rich renderable to stdout: as wide as the terminal, or in a pipe as wide as it needs to be."""
+        from rich.console import Console as RichConsole
+
+        width = None if self.stdout_is_terminal else 10_000
+        rich = RichConsole(file=self.stdout, width=width, color_system="auto" if self.stdout_is_terminal else None)
+        with rich.capture() as capture:
+            rich.print(table)
+        text = capture.get()
+        self.product(text if self.stdout_is_terminal else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))

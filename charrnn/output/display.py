@@ -1,0 +1,149 @@
+"""The live picture of a training run: progress, losses, speed, hidden states, a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from charrnn.output.notation import BLOCKS, bar, clock, gradient_line, sparkline, visible
+
+Event = Mapping[str, Any]
+
+WIDE = 110
+"""From so many columns on there is room for long bars, and for how much a number has changed."""
+
+
+class Seen:
+    """What the events of a run have told so far."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        """Bits per character of every ``step`` event."""
+        self.step: Event | None = None
+        self.evaluation: Event | None = None
+        self.evaluation_before: Event | None = None
+        self.best: float | None = None
+        """The lowest validation loss, in bits per character."""
+        self.sample = ""
+        self.end: Event | None = None
+
+    def add(self, event: Event) -> None:
+        """Take in the next event."""
+        match event["event"]:
+            case "step":
+                self.step = event
+                self.losses.append(event["bits_per_char"])
+            case "eval":
+                self.evaluation_before, self.evaluation = self.evaluation, event
+                if event["best"]:
+                    self.best = event["val_bits_per_char"]
+            case "sample":
+                self.sample = event["text"]
+            case "end":
+                self.end = event
+                self.best = event["best_val_bits_per_char"]
+
+
+def picture(seen: Seen, columns: int) -> RenderableType:
+    """Everything that is known of a run, in a frame, for a terminal of so many ``columns``."""
+    if seen.step is None:
+        return Text("starting ...", style="dim")
+    # Two columns stay free for the ^C that a terminal echoes: wrapped, it would leave a line of the picture behind.
+    width = max(1, columns - 2)
+    # The first losses would flatten the rest of the curve.
+    losses = seen.losses[len(seen.losses) // 10 :]
+    numbers = Table.grid(padding=(0, 4))
+    numbers.add_row(_losses(seen, seen.step), _facts(seen.step))
+    parts: list[RenderableType] = [
+        _progress(seen, seen.step),
+        Text.assemble(("train loss ", "dim"), (sparkline(losses, max(10, width - 22)), "cyan")),
+        numbers,
+    ]
+    if seen.evaluation is not None:
+        before = seen.evaluation_before["hidden"] if seen.evaluation_before else None
+        parts.append(Text("hidden state", "dim"))
+        parts.append(hidden_table(seen.evaluation["hidden"], before, width))
+        parts.append(Text(gradient_line(seen.evaluation), "dim"))
+        if seen.evaluation.get("advice"):
+            parts.append(Text(seen.evaluation["advice"], "yellow"))
+    if seen.sample:
+        one_line = visible(seen.sample).replace("\n", "\u21b5")
+        parts.append(Text.assemble(("sample ", "dim"), (one_line, "italic"), overflow="ellipsis", no_wrap=True))
+    return Panel(Group(*parts), border_style="dim", padding=(0, 1), width=width)
+
+
+def _progress(seen: Seen, step: Event) -> Table:
+    """A bar with the share of the run that is done, and the time it took and will take."""
+    done = 1.0 if seen.end is not None and seen.end["reason"] == "finished" else step["step"] / max(step["steps"], 1)
+    left = step["seconds"] * (1 - done) / max(done, 1e-3)
+    times = clock(step["seconds"]) + ("" if done >= 1 else f", {clock(left)} left")
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column()
+    table.add_column(ratio=1)
+    table.add_column()
+    table.add_row(Text(f"{done:4.0%}", "bold"), ProgressBar(total=1.0, completed=done), Text(times, "dim"))
+    return table
+
+
+def _losses(seen: Seen, step: Event) -> Table:
+    validation = seen.evaluation["val_bits_per_char"] if seen.evaluation else None
+    table = Table.grid(padding=(0, 1))
+    table.add_row("train", Text(f"{step['bits_per_char']:.3f}", "bold cyan"), "bits/char")
+    table.add_row("validation", Text("-" if validation is None else f"{validation:.3f}", "bold green"), "bits/char")
+    if seen.best is not None:
+        table.add_row("best", Text(f"{seen.best:.3f}", "green"), "bits/char")
+    return table
+
+
+def _facts(step: Event) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_row(Text("step", "dim"), f"{step['step']:,} of {step['steps']:,} (epoch {step['epoch']:.2f})")
+    table.add_row(Text("speed", "dim"), f"{step['chars_per_second']:,.0f} chars/s")
+    table.add_row(Text("learning rate", "dim"), f"{step['learning_rate']:.2g}, gradient norm {step['grad_norm']:.2f}")
+    return table
+
+
+def hidden_table(
+    layers: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]] | None = None, width: int = WIDE
+) -> Table:
+    """The statistics of `charrnn.analysis.hidden`, a row per layer.
+
+    Args:
+        layers: what an ``eval`` event holds of each.
+        before: the same of the evaluation before; arrows show what has changed since.
+        width: columns of the picture around the table.
+    """
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", expand=False)
+    memory = any(layer.get("tau") for layer in layers)
+    for heading in ("layer", "mean |h|", "saturated", "still", *layers[0]["gates"], *["memory"] * memory, "dims"):
+        table.add_column(heading, justify="right" if heading == "dims" else "left", no_wrap=True)
+    for number, layer in enumerate(layers):
+        old = before[number] if before and number < len(before) else {}
+        # More than a third of the units stuck at +-1, or motionless, is worth a look.
+        marks = {key: "yellow" if layer[key] > 1 / 3 else "" for key in ("saturated", "still")}
+        row = [Text(f"{number}"), _figure(f"{layer['mean_abs']:.2f}", layer["mean_abs"], old.get("mean_abs"), width)]
+        for key, style in marks.items():
+            row.append(_figure(f"{layer[key]:.0%}", layer[key], old.get(key), width, style))
+        for letter, mean in layer["gates"].items():
+            row.append(_figure(f"{mean:.2f}", mean, old.get("gates", {}).get(letter), width))
+        if memory:
+            row.append(Text(f"{layer['tau']['quartiles'][1]:.1f}-{layer['tau']['longest']:.0f}"))
+        row.append(Text(f"{layer['dimensions']:.0f}" if "dimensions" in layer else "-"))
+        table.add_row(*row)
+    return table
+
+
+def _figure(shown: str, value: float, old: float | None, width: int, style: str = "") -> Text:
+    """A number of 0 to 1 with its bar, and an arrow where it has moved by a hundredth or more since the last time."""
+    moved = 0.0 if old is None else value - old
+    arrow = " " if abs(moved) < 0.01 else "\u2191" if moved > 0 else "\u2193"
+    if width < WIDE:
+        return Text.assemble((shown, style), (BLOCKS[min(7, int(value * 8))], "cyan"), (arrow, "dim"))
+    change = f"{arrow}{abs(moved):.2f}" if arrow != " " else ""
+    return Text.assemble((shown, style), (f" {bar(value, 4)}", "cyan"), (change, "dim"))

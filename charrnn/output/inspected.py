@@ -1,0 +1,177 @@
+"""What `charrnn inspect` shows of networks: the text it reads, tables, coloured text, pictures, pages, memory curves."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from charrnn import UsageError
+from charrnn.analysis import traces
+from charrnn.analysis.traces import Inspection
+from charrnn.network.cells import Network
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.network.rundir import labels
+from charrnn.output import charts, colored, tables
+from charrnn.output.console import Console
+from charrnn.output.notation import json_line
+from charrnn.text import given
+
+
+@dataclass(frozen=True)
+class InspectRequest:
+    """What the user gave: what to read, and what to make of it; `UsageError` for what excludes each other."""
+
+    text: str | None = None
+    file: Path | None = None
+    units_only: bool = False
+    unit: str | None = None
+    color: str | None = None
+    memory: bool = False
+    contribution: str | None = None
+    svg: Path | None = None
+    html: Path | None = None
+    npz: Path | None = None
+    as_json: bool = False
+
+    def __post_init__(self) -> None:
+        if self.text is not None and self.file is not None:
+            raise UsageError("TEXT or --file: give one, not both")
+        if self.unit is not None and self.color is not None:
+            raise UsageError("--unit or --color: give one, not both")
+        if self.looks_back and (self.units_only or self.colored_by or self.npz is not None):
+            raise UsageError("--memory and --contribution go with --html, --svg and --json; leave out what shows units")
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether it asks how far back a network remembers."""
+        return self.memory or self.contribution is not None
+
+    @property
+    def compares(self) -> bool:
+        """Whether several networks can be shown side by side."""
+        return self.looks_back and self.html is None
+
+    @property
+    def colored_by(self) -> str | None:
+        """What colours the text: a unit's name or one of `InspectConfig`'s words."""
+        return self.unit or self.color
+
+    @functools.cached_property
+    def data(self) -> bytes | None:
+        """The bytes of the text, read once; None where none was given."""
+        return None if self.text is None and self.file is None else given.data(self.text, self.file)
+
+    @property
+    def name(self) -> str:
+        """What errors call the text."""
+        return "the text to inspect" if self.file is None else str(self.file)
+
+
+def show(request: InspectRequest, networks: Sequence[Checkpoint], console: Console) -> None:
+    """Show all that was asked for; the states are those of the first network."""
+    if request.unit is not None:
+        traces.unit_of(request.unit, networks[0].model)
+    with np.errstate(over="ignore", invalid="ignore"):
+        curves = of_memory(request, networks, console) if request.looks_back else []
+        if not request.compares:
+            of_states(request, networks[0], console, curves)
+
+
+def of_states(request: InspectRequest, trained: Checkpoint, console: Console, curves: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Show what the network's states do over a text; ``curves`` are for the page."""
+    files = {"svg": request.svg, "npz": request.npz, "html": request.html}
+    as_tables = request.units_only or not (request.as_json or request.colored_by or any(files.values()))
+    network = Network(trained.model, trained.weights)
+    text = _text(request, trained, network, console)
+    found = traces.inspect(trained, network, text, search=as_tables or request.as_json or request.html is not None)
+    for kind, path in files.items():
+        if path is not None:
+            traces.write(path, _rendered(kind, found, request.colored_by or "surprise", curves))
+    if request.as_json:
+        console.product(json_line(found.to_json()))
+    elif as_tables:
+        _show_tables(console, found, findings_only=request.units_only)
+    elif request.colored_by and request.svg is None:
+        _show_colored(console, found.shown, *found.values(request.colored_by))
+
+
+def of_memory(request: InspectRequest, networks: Sequence[Checkpoint], console: Console) -> list[dict[str, Any]]:
+    """Show how far back the networks remember and what their final states hold; the memory curves."""
+    from charrnn.analysis import reach
+
+    text = given.text_of(request.data or b"", request.name) if request.memory else ""
+    probe = given.text(request.contribution, None, "--contribution")
+    if request.memory and not text:
+        console.say(f"charrnn: no text given; reading {reach.GENERATED:,} characters that the first network generates")
+        text = reach.generated(networks[0])
+    curves, contributions = [], []
+    for trained, label in zip(networks, labels([trained.path for trained in networks]), strict=True):
+        known = functools.partial(given.known, vocabulary=trained.vocabulary, warn=console.warn, what="the text")
+        if request.memory:
+            curves.append(reach.remembered(trained, known(text)).to_json(label))
+        if request.contribution is not None:
+            contributions.append(reach.contributed(trained, known(probe), label))
+    if request.svg is not None and request.html is None:
+        traces.write(request.svg, charts.memory_svg(curves, contributions).encode())
+    # The page has a place for the curves.
+    shown = curves if request.html is None else []
+    if request.as_json:
+        console.product("".join(map(json_line, [*shown, *contributions])))
+    else:
+        for picture in (charts.drawn if console.stdout_is_terminal else charts.listed)(shown, contributions):
+            console.table(picture)
+    return curves
+
+
+def _text(request: InspectRequest, trained: Checkpoint, network: Network, console: Console) -> traces.Text:
+    if request.data is None:
+        return traces.generated(trained, network)
+    text, changed = traces.given(request.data, trained, network, request.name)
+    given.tell(changed, console.warn, "the text")
+    return text
+
+
+def _rendered(kind: str, found: Inspection, colored_by: str, curves: Sequence[Mapping[str, Any]]) -> bytes:
+    if kind == "npz":
+        return found.npz()
+    if kind == "html":
+        from charrnn.output import page
+
+        return page.render(found, traces.history(found.trained.path), curves).encode()
+    return colored.text_svg(found.shown, *found.values(colored_by)).encode()
+
+
+def _show_tables(console: Console, found: Inspection, *, findings_only: bool) -> None:
+    framed = console.stdout_is_terminal
+    console.say(f"charrnn: {traces.sentence(found)}")
+    findings = [finding.to_json() for finding in found.findings]
+    if not findings_only:
+        layers = [layer.summary() for layer in found.layers]
+        console.table(tables.layer_table(layers, framed=framed))
+        if layers[0]["gates"]:
+            console.product("\n")
+            console.table(tables.gate_table(layers, framed=framed))
+        findings = [finding for finding in findings if finding["real"]]
+        console.product("\n")
+    if findings:
+        console.table(tables.finding_table(findings, framed=framed))
+    else:
+        console.say("charrnn: no unit follows a feature of this text better than chance; a longer text may show more")
+    if real := [finding.name for finding in found.findings if finding.real]:
+        console.say(f"charrnn: the text coloured by such a unit: charrnn inspect --unit {real[0]}")
+
+
+def _show_colored(console: Console, text: str, values: Sequence[float], title: str, signed: bool) -> None:
+    """On a terminal the coloured text, in a pipe a line per character: itself as JSON, a tab, its number."""
+    console.say(f"charrnn: coloured by {title}")
+    if console.stdout_is_terminal:
+        console.table(colored.painted(text, values, signed))
+    else:
+        pairs = zip(text, values, strict=True)
+        console.product("".join(f"{json.dumps(character, ensure_ascii=False)}\t{value:.6g}\n" for character, value in pairs))

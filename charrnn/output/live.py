@@ -1,0 +1,157 @@
+"""The events of a training run as a person or a program sees them: a live picture, plain lines, JSON lines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from charrnn.output.console import Console
+from charrnn.output.notation import clock, json_line, visible
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Event = Mapping[str, Any]
+
+
+def training_view(console: Console, *, as_json: bool) -> TrainingView:
+    """A context manager that shows events on stderr: live on a terminal, otherwise as plain lines, or not at all when quiet.
+
+    ``as_json`` writes them to stdout as JSON lines besides.
+    """
+    if console.quiet:
+        return TrainingView(console, as_json)
+    if console.stderr_is_terminal and os.environ.get("TERM") != "dumb":
+        return LiveView(console, as_json)
+    return PlainView(console, as_json)
+
+
+class TrainingView:
+    """Shows nothing but JSON lines, and these only if asked; the base of the other views."""
+
+    def __init__(self, console: Console, as_json: bool) -> None:
+        self._console, self._as_json = console, as_json
+
+    def __enter__(self) -> TrainingView:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back."""
+
+    def show(self, event: Event) -> None:
+        """Take in the next event."""
+        self._render(event)
+        if self._as_json:
+            self._console.product(json_line(event), flush=True)
+
+    def _render(self, event: Event) -> None:
+        pass
+
+
+class PlainView(TrainingView):
+    """Lines for a log file: every evaluation, and a step about every ten seconds."""
+
+    _SECONDS_BETWEEN_STEPS = 10.0
+
+    def __init__(self, console: Console, as_json: bool) -> None:
+        super().__init__(console, as_json)
+        self._shown_at = -self._SECONDS_BETWEEN_STEPS
+
+    def _render(self, event: Event) -> None:
+        match event["event"]:
+            case "start":
+                self._console.say(describe_start(event))
+            case "step":
+                if event["seconds"] - self._shown_at >= self._SECONDS_BETWEEN_STEPS:
+                    self._shown_at = event["seconds"]
+                    self._console.say(describe_step(event))
+            case "eval":
+                if event["val_bits_per_char"] is not None:
+                    self._console.say(describe_validation(event))
+                if event.get("advice"):
+                    self._console.say(f"charrnn: advice: {event['advice']}")
+            case "warning":
+                self._console.warn(event["text"])
+            case "end":
+                self._console.say(describe_end(event))
+
+
+class LiveView(TrainingView):
+    """A picture that every event redraws, and that stays on the screen when the run is over."""
+
+    def __init__(self, console: Console, as_json: bool) -> None:
+        # rich costs 0.05 s, which a run without a terminal needn't spend.
+        from rich.console import Console as RichConsole
+        from rich.live import Live
+
+        from charrnn.output.display import Seen
+
+        super().__init__(console, as_json)
+        self._rich = RichConsole(file=console.stderr)
+        self._live = Live(console=self._rich, auto_refresh=False, transient=False, vertical_overflow="crop")
+        self._seen = Seen()
+
+    def __enter__(self) -> TrainingView:
+        self._live.start()
+        return self
+
+    def close(self) -> None:
+        """Leave the last picture on the screen."""
+        self._live.stop()
+
+    def display(self) -> RenderableType:
+        """The whole picture."""
+        from charrnn.output.display import picture
+
+        return picture(self._seen, self._rich.width)
+
+    def _render(self, event: Event) -> None:
+        self._seen.add(event)
+        match event["event"]:
+            case "start":
+                self._rich.print(visible(describe_start(event)), markup=False, highlight=False)
+            case "warning":
+                self._rich.print(visible(f"charrnn: warning: {event['text']}"), markup=False, highlight=False, style="yellow")
+        self._live.update(self.display(), refresh=True)
+        if event["event"] == "end":
+            self.close()
+            self._console.say(describe_end(event))
+
+
+def describe_start(event: Event) -> str:
+    """The ``start`` event as one sentence."""
+    model = event["config"]["model"]
+    return (
+        f"training {model['cell']} {model['num_layers']} x {model['hidden_size']} ({event['parameters']:,} parameters) on"
+        f" {event['corpus']}: {event['train_characters']:,} + {event['val_characters']:,} characters,"
+        f" {event['vocab_size']} symbols; {event['device']} {event['precision']}; run {event['run_dir']}"
+    )
+
+
+def describe_step(event: Event) -> str:
+    """A ``step`` event as one line."""
+    return (
+        f"{clock(event['seconds'])}  step {event['step']:,}/{event['steps']:,}  epoch {event['epoch']:.2f}"
+        f"  train {event['bits_per_char']:.3f} bits/char  lr {event['learning_rate']:.2g}"
+        f"  grad norm {event['grad_norm']:.2f}  {event['chars_per_second']:,.0f} chars/s"
+    )
+
+
+def describe_validation(event: Event) -> str:
+    """An ``eval`` event with a validation loss as one line."""
+    best = "  best so far" if event["best"] else ""
+    return f"{clock(event['seconds'])}  step {event['step']:,}  validation {event['val_bits_per_char']:.3f} bits/char{best}"
+
+
+def describe_end(event: Event) -> str:
+    """The ``end`` event as one sentence."""
+    best = event["best_val_bits_per_char"]
+    score = "" if best is None else f", best validation {best:.3f} bits/char"
+    return (
+        f"{event['reason']} after {event['step']:,} steps ({event['epochs']:.2f} epochs) in {clock(event['seconds'])}{score},"
+        f" {event['chars_per_second']:,.0f} chars/s"
+    )

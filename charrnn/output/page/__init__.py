@@ -1,0 +1,227 @@
+"""An inspection as one self-contained HTML page: its data, its charts, and the template that holds them.
+
+Whatever comes from a text or a checkpoint goes through Jinja2's escaping, or into JSON that can't hold a tag. The page's
+policy names the hash of the one script that may run, and lets nothing be loaded.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from charrnn.analysis.traces import Inspection, sentence
+from charrnn.output import charts
+from charrnn.output.notation import visible
+from charrnn.output.palette import GREY, SERIES
+from charrnn.output.plot import Axis, Curves, Panel, Point, Scale, line, stroke, thousands
+
+STATES = 1_000_000
+"""The most states that a page holds, a byte each: 2,604 characters of 384 units, or 500 characters of 2,000."""
+UNITS = 2000
+"""The most units that a page shows; of a larger network the liveliest."""
+CHARACTERS = 2000
+POINTS = 400
+"""The most points of a curve; a screen shows no more."""
+
+
+def render(found: Inspection, history: Sequence[Mapping[str, Any]] = (), memory: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The page.
+
+    Args:
+        found: what it shows.
+        history: ``step`` and ``eval`` events of the network's training, for the loss curve.
+        memory: networks as `charrnn.analysis.reach.Reach.to_json` writes them, for the memory curves.
+    """
+    script = _resource("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
+        _resource("page.html")
+    )
+    layers, data = [layer.summary() for layer in found.layers], _data(found)
+    return template.render(
+        script=Markup(script),  # noqa: S704 - our own file
+        style=Markup(_resource("page.css")),  # noqa: S704 - our own file
+        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:",
+        data=_inert(data),
+        text=visible("".join(data["text"])),
+        sentence=sentence(found),
+        corpus=str(found.trained.training.get("corpus", "")),
+        layers=layers,
+        findings=[finding.to_json() for finding in found.findings],
+        loss=loss_figure(history),
+        gates=[gate_figure(found, letter) for letter in layers[0]["left"]],
+        tau=tau_figure(found) if layers[0]["tau"] else None,
+        memory=[*memory],
+        memory_figures=memory_figures(memory),
+        dot=_dot,
+        key=_key,
+    )
+
+
+def _resource(name: str) -> str:
+    """The text of a file that is installed beside this module."""
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _inert(value: Any) -> Markup:
+    """``value`` as JSON that holds no character with a meaning in HTML."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704 - made harmless above
+
+
+def _data(found: Inspection) -> dict[str, Any]:
+    """What the script needs: the text, its states in steps of 1/127, and the predictions at every character."""
+    model, vocabulary = found.trained.model, found.trained.vocabulary
+    L, H = model.num_layers, model.hidden_size
+    std = np.concatenate([layer.units()["std"] for layer in found.layers])
+    units = np.sort(np.argsort(-std, kind="stable")[:UNITS])
+    S = min(len(found.bits), CHARACTERS, STATES // len(units))
+    h = np.concatenate([trace.h[:S, 0] for trace in found.traces], axis=1)[:, units].T  # (units, S)
+    cells = {finding.name: found.values(finding.name)[0][:S] for finding in found.findings if finding.part == "c"}
+    byte = vocabulary.level == "byte"
+    symbols = [f"{index:02x}" if byte else visible(vocabulary.decode([index])) for index in range(model.vocab_size)]
+    return {
+        "text": list(found.shown[:S]),
+        "layers": L,
+        "hidden": H,
+        "units": [f"{unit // H}:{unit % H}" for unit in units.tolist()],
+        "std": _short(std[units]),
+        "states": _bytes(h),
+        "cells": {name: _bytes(np.array(values)) for name, values in cells.items()},
+        "bits": _short(found.bits[:S], 2),
+        "entropy": _short(found.entropy[:S], 2),
+        "change": _short(found.change[:S]),
+        "symbols": symbols,
+        "likeliest": found.likeliest[:S].tolist(),
+        "probabilities": [_short(row) for row in found.probabilities[:S]],
+        "gates": [
+            {letter: _short(_size(letter, gate[:S, 0]), 2) for letter, gate in trace.gates.items()} for trace in found.traces
+        ],
+    }
+
+
+def _size(letter: str, gate: NDArray[Any]) -> NDArray[Any]:
+    """The mean over the units of a gate (S, H), of a tanh candidate the mean absolute value."""
+    mean: NDArray[Any] = (np.abs(gate) if letter in "gn" else gate).mean(axis=1)
+    return mean
+
+
+def _bytes(values: NDArray[Any]) -> str:
+    """Numbers of -1 to 1 as signed bytes in base64."""
+    return base64.b64encode(np.round(np.clip(np.nan_to_num(values), -1, 1) * 127).astype(np.int8).tobytes()).decode()
+
+
+def _short(values: NDArray[Any], digits: int = 3) -> list[float]:
+    """Numbers to as many ``digits`` as the page shows; rounded twice, some would end in another digit."""
+    return [round(value, digits) for value in np.nan_to_num(values).tolist()]
+
+
+# -- charts: inline SVG ------------------------------------------------------------------------------------------------
+
+_SIZE = (480, 226)
+_PANEL = (58, 10, 400, 170)
+"""Left, top, width and height of the axes' rectangle."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart on the page: ``title`` and ``name`` for people and screen readers, and the SVG elements ``drawn`` in it."""
+
+    title: str
+    name: str
+    drawn: str
+
+    def __html__(self) -> str:
+        head = Markup('<svg viewBox="0 0 {} {}" fill="{}" role="img" aria-label="{}">').format(*_SIZE, GREY, self.name)
+        return f"{head}\n{self.drawn}\n</svg>"
+
+
+def _dot(number: int) -> Markup:
+    """The colour of a layer, for the words beside a chart."""
+    return Markup('<i class="key" style="background: {}"></i>').format(SERIES[number % len(SERIES)].ink)
+
+
+def _key(number: int) -> Markup:
+    """A piece of a curve, for the words beside a chart."""
+    path = Markup(line("M1 5h30", stroke(number)))  # noqa: S704 - made of numbers alone
+    return Markup('<svg class="key" viewBox="0 0 32 10" aria-hidden="true">{}</svg>').format(path)
+
+
+def _drawn(name: str, curves: Curves) -> Figure:
+    panel = Panel(curves.x, curves.y, *_PANEL)
+    panel.draw(curves)
+    return Figure(curves.y.title, name, str(panel))
+
+
+def memory_figures(memory: Sequence[Mapping[str, Any]]) -> list[Figure]:
+    """The memory curves of `charrnn.output.charts`; none without a network."""
+    if not memory:
+        return []
+    return [_drawn("gradient", charts.gradient_curves(memory)), _drawn("withheld", charts.withheld_curves(memory))]
+
+
+def loss_figure(history: Sequence[Mapping[str, Any]]) -> Figure | None:
+    """Bits per character against the step, in training and in validation; None without two points."""
+    training = _points(history, "step", "bits_per_char")
+    validation = _points(history, "eval", "val_bits_per_char")
+    both = [*training, *validation]
+    if len(training) < 2:
+        return None
+    # The first losses would flatten the rest of the curve; it enters the picture from above.
+    top = max(bits for _, bits in both[len(training) // 20 :])
+    low = min(bits for _, bits in both)
+    x = Axis("step", Scale(0, max(max(step for step, _ in both), 1)), thousands)
+    y = Axis("loss, bits per character", Scale(max(low - 0.05, 0.0), max(top, low + 0.1)), thousands)
+    panel = Panel(x, y, *_PANEL)
+    panel.draw(Curves(x, y, [training[:: -(-len(training) // POINTS)], validation]))
+    panel.dots(validation, 1)
+    return Figure(y.title, "loss curve", str(panel))
+
+
+def _points(history: Sequence[Mapping[str, Any]], event: str, key: str) -> list[Point]:
+    """Step and value of every sound ``event``. Of a run that went back after a divergence, only what it went on from."""
+    points: list[Point] = []
+    for entry in history:
+        value = entry.get(key)
+        if entry.get("event") == event and isinstance(value, int | float) and 0 <= value < 1e3 and 0 <= entry["step"] < 1e15:
+            while points and points[-1][0] >= entry["step"]:
+                points.pop()
+            points.append((float(entry["step"]), float(value)))
+    return points
+
+
+def gate_figure(found: Inspection, letter: str) -> Figure:
+    """Every unit's share of steps with the gate shut against that with the gate open, after Karpathy et al. 2015."""
+    shut, opened = (Axis(f"share of steps {what}", Scale(0, 1), thousands) for what in ("below 0.1", "above 0.9"))
+    panel = Panel(shut, opened, *_PANEL)
+    for number, layer in enumerate(found.layers):
+        units = layer.units()
+        panel.dots(list(zip(units[f"left_{letter}"].tolist(), units[f"right_{letter}"].tolist(), strict=True)), number)
+    return Figure(f"gate {letter}, {opened.title}", f"saturation of gate {letter}", str(panel))
+
+
+def tau_figure(found: Inspection) -> Figure:
+    """How many units remember for how many characters, in halves of an octave from 1 character on."""
+    taus = [np.log2(np.maximum(layer.units()["tau"], 1.0)) for layer in found.layers]
+    top = min(max(2.0, math.ceil(2 * max(float(tau.max()) for tau in taus)) / 2), 14.0)
+    edges = np.arange(0, top + 0.5, 0.5)
+    counts = [np.histogram(np.minimum(tau, edges[-1] - 1e-6), edges)[0].tolist() for tau in taus]
+    x = Axis("memory in characters", Scale(0, float(edges[-1])), lambda octaves: f"{2**octaves:,.3g}")
+    y = Axis("units", Scale(0, max(map(max, counts)) * 1.05), thousands)
+    panel = Panel(x, y, *_PANEL)
+    for number, heights in enumerate(counts):
+        panel.bars(edges.tolist(), heights, number, len(counts))
+    return Figure("how many units remember for how long", "memory of the units", str(panel))

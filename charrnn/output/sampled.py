@@ -1,0 +1,282 @@
+"""Samples on their way out: as they come, in colour, as JSON, or into files."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charrnn import UsageError, files
+from charrnn.generation import bookmark
+from charrnn.generation.streaming import PIECE, Generation, Sample, Stream
+from charrnn.output.console import Console
+from charrnn.output.notation import json_line, visible
+from charrnn.output.palette import SURPRISE_LEGEND, surprise_style
+
+if TYPE_CHECKING:
+    from charrnn.generation.generate import Steps
+    from charrnn.text.corpus import Corpus
+
+CHUNK = 256
+"""How many samples are compared with a corpus at once."""
+FLUSH_SECONDS = 0.1
+"""How long text may wait in the buffer while a slow network writes into a pipe."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Where the samples go, and in which form."""
+
+    as_json: bool = False
+    echo: bool = True
+    raw: bool = False
+    separator: str | None = None
+    out_dir: Path | None = None
+    copied_from: str | None = None
+    save_state: Path | None = None
+
+
+# -- before anything is drawn -----------------------------------------------------------------------------------------
+
+
+def check(shown: Shown, generation: Generation, *, interactive: bool) -> Corpus | None:
+    """The corpus to compare the samples with, if one was named.
+
+    `UsageError` for options that exclude each other; `CharrnnError` if a file is in the way or the corpus can't be read.
+    """
+    _check_options(shown, generation, interactive=interactive)
+    if shown.save_state is not None:
+        bookmark.check_place(shown.save_state)
+    if shown.out_dir is not None:
+        # A look at the files that exist, because there may be millions to come.
+        names = _FileNames(generation.count)
+        for path in sorted(shown.out_dir.glob("*.txt")):
+            if path.name in names:
+                files.check_replaceable(path, "already there; choose another --out-dir, or remove it")
+    if shown.copied_from is None:
+        return None
+    from charrnn.text.corpus import read_corpus
+
+    return read_corpus([shown.copied_from], level=generation.vocabulary.level, advice="save a copy of it as UTF-8")
+
+
+def _check_options(shown: Shown, generation: Generation, *, interactive: bool) -> None:
+    config, many, on_device = generation.config, not generation.alone, generation.config.device != "cpu"
+    if config.limit is None and generation.ending.lines is None and not generation.stops:
+        waiting = {
+            "--num-samples": many,
+            "--json": shown.as_json,
+            "--out-dir": shown.out_dir,
+            "--copied-from": shown.copied_from,
+            "--device": on_device,
+        }
+        if given := _first_given(waiting):
+            raise UsageError(f"--length -1 never ends and {given} waits for the end; give --stop, --lines or a length")
+    if interactive:
+        unfit = {
+            "--prompts": generation.request.prompts,
+            "--num-samples or --best-of": many,
+            "--json": shown.as_json,
+            "--out-dir": shown.out_dir,
+            "--save-state (there is /save)": shown.save_state,
+            "--device": on_device,
+        }
+        if given := _first_given(unfit):
+            raise UsageError(f"--interactive is a conversation; leave out {given}")
+    if many and shown.save_state is not None:
+        raise UsageError("--save-state keeps the place in one text; ask for one sample")
+    if on_device and shown.save_state is not None:
+        raise UsageError("--save-state works with --device cpu only")
+    if config.color != "never" and (config.best_of > 1 or on_device):
+        raise UsageError("--color shows a text while it is drawn; not with --best-of or --device")
+    if generation.request.clamp and on_device:
+        raise UsageError("--clamp works with --device cpu only")
+
+
+def _first_given(options: Mapping[str, object]) -> str | None:
+    return next((option for option, value in options.items() if value), None)
+
+
+# -- the way out ------------------------------------------------------------------------------------------------------
+
+
+def show(generation: Generation, console: Console, shown: Shown, corpus: Corpus | None) -> None:
+    """Draw everything that was asked for and put it where it belongs; ``corpus`` comes from `check`."""
+    output, device = Output(generation, console, shown, corpus), _device(generation)
+    if device is None and (output.colored or generation.alone):
+        if output.colored:
+            console.say(f"charrnn: bits per character: {SURPRISE_LEGEND}")
+        for index in range(generation.count):
+            _show_live(generation.stream(index, kept=shown.save_state is not None), generation, output, shown.save_state)
+        return
+    samples = generation.samples(device)
+    while chunk := list(itertools.islice(samples, CHUNK if shown.copied_from else 1)):
+        output.finished(chunk)
+
+
+def _device(generation: Generation) -> Steps | None:
+    """The network on the device that ``--device`` names; None for the CPU."""
+    if generation.config.device == "cpu":
+        return None
+    from charrnn.training.torch_stepper import TorchNetwork
+
+    return TorchNetwork(generation.trained.model, generation.trained.weights, generation.config.device)
+
+
+def _show_live(stream: Stream, generation: Generation, output: Output, save_state: Path | None) -> None:
+    """Write ``stream`` as it comes; with ``save_state``, save where it stopped, even if Ctrl-C stopped it."""
+    if save_state is None:
+        output.live(stream)
+        return
+    with interruptible(stream):
+        sample = output.live(stream)
+    generation.save(save_state, stream.rest())
+    if sample.reason == "interrupted":
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def interruptible(stream: Stream) -> Iterator[None]:
+    """Let Ctrl-C end the text between two characters, where its state is whole; a second one ends the program."""
+
+    def handle(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        stream.interrupt()
+
+    previous = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+class Output:
+    """Where samples go, one after another; ``colored`` tells whether they show their bits in colour."""
+
+    def __init__(self, generation: Generation, console: Console, shown: Shown, corpus: Corpus | None) -> None:
+        self._generation, self._console, self._shown, self._corpus = generation, console, shown, corpus
+        as_text = not shown.as_json and shown.out_dir is None
+        self.colored = generation.config.color != "never" and console.stdout_is_terminal and as_text
+        self._plain = shown.raw or not console.stdout_is_terminal
+        one_line = generation.config.lines == 1
+        self._separator = shown.separator if shown.separator is not None else "" if one_line else "\n"
+        self._first = True
+        self._names = _FileNames(generation.count)
+        self._flushed = time.monotonic()
+
+    def live(self, stream: Stream) -> Sample:
+        """Write a sample as it comes, or when it is finished if it goes into JSON or a file."""
+        shown = self._shown
+        if shown.as_json or shown.out_dir is not None:
+            sample = stream.sample("".join(stream.pieces(PIECE)))
+            self.finished([sample])
+            return sample
+        kept: list[str] | None = None if self._corpus is None else []
+        self._separate()
+        last = self._write(stream.prompt if shown.echo else "")
+        piecewise = stream.pieces(1 if self._console.stdout_is_terminal else PIECE)
+        pieces = _colors(stream.measured(), self._plain) if self.colored else piecewise
+        try:
+            for piece in pieces:
+                if kept is not None:
+                    kept.append(piece)
+                last = self._write(piece, plain=self.colored) or last
+        finally:
+            if self.colored:
+                self._write("\x1b[0m", plain=True)
+        self._end(last)
+        sample = stream.sample("")
+        if kept is not None:
+            self._report([replace(sample, text="".join(kept))])
+        return sample
+
+    def finished(self, samples: list[Sample]) -> None:
+        """Write finished samples."""
+        shown, records = self._shown, self._report(samples)
+        for sample, copied in zip(samples, records, strict=True):
+            text = (sample.prompt if shown.echo else "") + sample.text
+            record = sample.to_json(self._generation.seed) | copied
+            if shown.out_dir is not None:
+                path = self._file(shown.out_dir / self._names[sample.index], text)
+                record["path"] = str(path)
+            if shown.as_json:
+                self._put(json_line(record))
+            elif shown.out_dir is not None:
+                self._put(f"{path}\n")
+            else:
+                self._separate()
+                self._end(self._write(text))
+
+    def _separate(self) -> None:
+        if not self._first:
+            self._write(self._separator)
+        self._first = False
+
+    def _write(self, text: str, *, plain: bool = False) -> str:
+        """Write ``text``, control characters as symbols unless ``plain``; gives ``text`` back."""
+        if text:
+            self._put(text if plain or self._plain else visible(text))
+        return text
+
+    def _end(self, last: str) -> None:
+        if not last.endswith("\n"):
+            self._put("\n")
+
+    def _put(self, text: str) -> None:
+        due = (now := time.monotonic()) >= self._flushed + FLUSH_SECONDS
+        self._flushed = now if due else self._flushed
+        self._console.product(text, flush=due)
+
+    def _file(self, path: Path, text: str) -> Path:
+        with files.guard(path, "can't write"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write_whole(path, (text if text.endswith("\n") else text + "\n").encode("utf-8", "surrogateescape"))
+        return path
+
+    def _report(self, samples: list[Sample]) -> list[dict[str, Any]]:
+        """What each sample copies from the corpus, for its record; stderr hears of the longest run."""
+        if self._corpus is None:
+            return [{}] * len(samples)
+        from charrnn.generation.copied import LONG, copied
+
+        found = copied([self._corpus.vocabulary.encode(sample.text) for sample in samples], self._corpus.ids)
+        records = []
+        for sample, run in zip(samples, found, strict=True):
+            units = sample.text.encode("utf-8") if self._corpus.vocabulary.level == "byte" else sample.text
+            part = units[run.start : run.start + run.longest]
+            text = part.decode("utf-8", "replace") if isinstance(part, bytes) else part
+            records.append({"copied": {"longest": run.longest, "text": text, "share": run.share}})
+            which = f"sample {sample.index}: " if self._generation.count > 1 else ""
+            self._console.say(
+                f"charrnn: {which}the longest run copied from {self._shown.copied_from} has {run.longest} characters,"
+                f" {text!r:.120}; {run.share:.1%} of the text is in runs of {LONG} or more"
+            )
+        return records
+
+
+class _FileNames:
+    """The names of the files of ``count`` samples, as 007.txt."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._width = count, len(str(count - 1))
+
+    def __getitem__(self, index: int) -> str:
+        return f"{index:0{self._width}}.txt"
+
+    def __contains__(self, name: str) -> bool:
+        number = name.removesuffix(".txt")
+        return number.isdecimal() and number.isascii() and int(number) < self._count and self[int(number)] == name
+
+
+def _colors(pieces: Iterator[tuple[str, float]], raw: bool) -> Iterator[str]:
+    """The pieces with terminal colours for their bits; the last colour stays switched on."""
+    style = ""
+    for piece, bits in pieces:
+        now = surprise_style(bits)
+        yield (f"\x1b[{now}m" if now != style else "") + (piece if raw else visible(piece))
+        style = now

@@ -1,0 +1,131 @@
+"""What `charrnn score` shows of texts: a table, a row per line or per character, ranks, JSON."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn import CharrnnError, UsageError
+from charrnn.analysis import scoring
+from charrnn.analysis.scoring import Foreseen, Scorer
+from charrnn.config import ScoreConfig
+from charrnn.network.cells import Network
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.output import notation, tables
+from charrnn.output.console import Console
+from charrnn.output.notation import json_line
+from charrnn.text import reading
+
+ROWS = 1 << 14
+"""So many rows of characters go out together."""
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """How the user wants texts to be read, and what to see of them; `UsageError` for what excludes each other."""
+
+    config: ScoreConfig = field(default_factory=ScoreConfig)
+    by_line: bool = False
+    rank: bool = False
+    per_char: bool = False
+    exact: bool = False
+    as_json: bool = False
+
+    def __post_init__(self) -> None:
+        ways = {
+            "--window": self.config.window is not None,
+            "--lines": self.by_line,
+            "--rank": self.rank,
+            "--exact": self.exact,
+        }
+        given = [option for option, wanted in ways.items() if wanted]
+        if len(given) < 2 and self.rank and self.per_char:
+            given = ["--rank", "--per-char"]
+        if len(given) > 1:
+            raise UsageError(f"{' or '.join(given)}: give one, not both")
+
+
+def show(request: ScoreRequest, paths: Sequence[str], trained: Checkpoint, console: Console) -> None:
+    """Score the texts in ``paths`` one after another and show each; where one fails, what was scored before is still shown."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        network = Network(trained.model, trained.weights)
+    shown = _Shown(request, Scorer(network, trained.vocabulary, details=request.per_char), console, named=len(paths) > 1)
+    try:
+        for path in paths:
+            shown.score(path)
+    except CharrnnError:
+        shown.finish(whole=False)
+        raise
+    shown.finish(whole=True)
+
+
+class _Shown:
+    """Texts on their way from the scorer to stdout; ranks and tables wait for the last one."""
+
+    def __init__(self, request: ScoreRequest, scorer: Scorer, console: Console, *, named: bool) -> None:
+        self._request, self._scorer, self._console, self._named = request, scorer, console, named
+        self._waiting: list[dict[str, Any]] = []
+        self._total = scorer.tally()
+
+    def score(self, path: str) -> None:
+        """Score one text; show it, or keep it for `finish`."""
+        request, console, tally = self._request, self._console, self._scorer.tally()
+        name = {"file": path} if self._named else {}
+        for number, piece in enumerate(self._pieces(path), 1):
+            tally.add(piece)
+            if request.per_char:
+                rows = (self._row(name | record) for record in self._scorer.characters(piece))
+                while text := "".join(itertools.islice(rows, ROWS)):
+                    console.product(text)
+            elif request.rank:
+                self._waiting.append(name | self._scorer.line(piece, number))
+            elif request.by_line:
+                console.product(self._row(name | self._scorer.line(piece, number)), flush=piece.last)
+        summary = {"file": path, **tally.to_json()}
+        if request.per_char or request.by_line or request.rank:
+            console.say(notation.score_sentence(summary))
+        elif request.as_json:
+            console.product(json_line(summary | self._scorer.reading), flush=True)
+        else:
+            self._waiting.append(summary)
+        if tally.unknown:
+            console.warn(f"{path}: {notation.unknown_sentence(tally.unknown, tally.strangers)}")
+        self._total.merge(tally)
+
+    def finish(self, *, whole: bool) -> None:
+        """Show what has waited, with a total if the ``whole`` list of texts was scored."""
+        console, waiting = self._console, self._waiting
+        if self._request.rank:
+            for record in sorted(waiting, key=scoring.surprise, reverse=True):
+                console.product(self._row(record))
+        elif waiting:
+            total = [{"file": "total", **self._total.to_json()}] if whole and len(waiting) > 1 else []
+            console.table(tables.score_table([*waiting, *total], framed=console.stdout_is_terminal))
+
+    def _pieces(self, path: str) -> Iterator[Foreseen]:
+        """The text as the network foresaw it, read in the way that was asked for."""
+        request, scorer, config = self._request, self._scorer, self._request.config
+        blocks = self._begun(reading.code_points(path, level=scorer.vocabulary.level, encoding=config.encoding))
+        if request.by_line or request.rank:
+            return scorer.lines(blocks)
+        if config.window is None:
+            return scorer.carried(blocks, exact=request.exact)
+        return scorer.windows(blocks, config.window)
+
+    def _begun(self, blocks: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+        """``blocks`` of a text, with a word to the console once the first is read."""
+        for block in blocks:
+            self._console.begin()
+            yield block
+
+    def _row(self, record: Mapping[str, Any]) -> str:
+        if self._request.as_json:
+            return json_line(record)
+        if "char" in record:
+            return notation.character_row(record)
+        return notation.line_row(record, raw=not self._console.stdout_is_terminal)

@@ -1,0 +1,281 @@
+"""Tables: framed for a terminal, bare columns for a pipe. Whatever a cell holds is shown as it is, never read as markup."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from charrnn.output.notation import bar, clock, escaped, three_digits, visible
+from charrnn.output.palette import SERIES
+
+Record = Mapping[str, Any]
+Memory = Mapping[str, Any]
+"""One network as `charrnn.analysis.reach.Reach.to_json` writes it."""
+Contribution = Mapping[str, Any]
+"""One network's ``label``, the text's ``characters`` and the ``contribution`` of each, shares of 1."""
+
+LISTED_LAGS = (0, 1, 2, 3, 5, 10, 20, 30, 50, 100, 150, 200)
+"""The lags at which a pipe gets the memory curves as numbers."""
+
+
+def _table(
+    headings: Iterable[str],
+    rows: Iterable[Sequence[str | Text]],
+    *,
+    framed: bool,
+    left: Container[str] = (),
+    whole: Container[str] = (),
+) -> Table:
+    """A table with a line of headings.
+
+    Args:
+        headings: one per column.
+        rows: a cell per column each.
+        framed: for a terminal, with a rule below bold headings; otherwise bare columns whose cells are never broken.
+        left: the columns that are aligned to the left, not to the right.
+        whole: the columns whose cells a narrow terminal must not break across lines.
+    """
+    table = Table(box=box.SIMPLE_HEAD if framed else None, pad_edge=False, header_style="bold" if framed else "")
+    for heading in headings:
+        table.add_column(
+            Text(heading),
+            justify="left" if heading in left else "right",
+            overflow="fold",
+            no_wrap=not framed or heading in whole,
+        )
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    return table
+
+
+# -- runs, plans, benchmarks, scores -----------------------------------------------------------------------------------
+
+INFO_COLUMNS = ("path", "cell", "size", "parameters", "corpus", "bits/char", "when")
+
+
+def info_table(runs: Sequence[Record], *, framed: bool) -> Table:
+    """The checkpoints of `charrnn info`, a row each."""
+    rows = [
+        (
+            visible(facts["path"]),
+            facts["cell"],
+            f"{facts['layers']} x {facts['hidden_size']}",
+            f"{facts['parameters']:,}",
+            visible(str(facts["corpus"])),
+            _decimals(facts["val_bits_per_char"], 3),
+            facts["when"],
+        )
+        for facts in runs
+    ]
+    return _table(INFO_COLUMNS, rows, framed=framed, left=("path", "cell", "size", "corpus", "when"))
+
+
+def fact_table(facts: Record) -> Table:
+    """One checkpoint of `charrnn info`, a fact per line."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        if value is None:
+            shown = "-"
+        elif isinstance(value, float):
+            shown = f"{value:,.3f}" if name != "seconds" else clock(value)
+        elif isinstance(value, int) and name != "seed":
+            shown = f"{value:,}"
+        else:
+            shown = visible(str(value))
+        table.add_row(name.replace("_", " "), Text(shown))
+    return table
+
+
+def plan_table(settings: Record, reasons: Mapping[str, str]) -> Table:
+    """The settings of a plan and why each is what it is."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(style="dim", overflow="fold")
+    for name, why in reasons.items():
+        value = settings[name]
+        table.add_row(name.replace("_", " "), f"{value:g}" if isinstance(value, float) else str(value), why)
+    return table
+
+
+BENCH_COLUMNS = ("what", "median", "range", "unit", "ratio", "of ceiling")
+
+
+def bench_table(figures: Sequence[Record], *, framed: bool) -> Table:
+    """The figures of `charrnn bench`, a row each."""
+    rows = [
+        (
+            f"{figure['group']}: {figure['name']}",
+            three_digits(figure["median"]),
+            f"{three_digits(figure['low'])}-{three_digits(figure['high'])}",
+            figure["unit"],
+            "" if figure["ratio"] is None else f"{figure['ratio']:.2f}",
+            "" if figure["ceiling"] is None else f"{figure['ceiling']:.0%}",
+        )
+        for figure in figures
+    ]
+    return _table(BENCH_COLUMNS, rows, framed=framed, left=("what", "unit"), whole=BENCH_COLUMNS)
+
+
+SCORE_COLUMNS = ("file", "bits/char", "nats/char", "perplexity", "characters", "unknown")
+
+
+def score_table(records: Sequence[Record], *, framed: bool) -> Table:
+    """The scores of texts, a row each."""
+    rows = [
+        (
+            visible(record["file"]),
+            *(_decimals(record[key], 4) for key in ("bits_per_char", "nats_per_char", "perplexity")),
+            f"{record['characters']:,}",
+            f"{record['unknown']:,}",
+        )
+        for record in records
+    ]
+    return _table(SCORE_COLUMNS, rows, framed=framed, left=("file",), whole=SCORE_COLUMNS[1:])
+
+
+def _decimals(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def next_table(likeliest: Sequence[tuple[str, float]], others: int, width: int) -> Table:
+    """The likeliest next characters with their probabilities as bars, and what is left for the ``others``.
+
+    Args:
+        likeliest: characters and probabilities, the likeliest first.
+        others: how many characters are not listed.
+        width: the terminal's columns.
+    """
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    table.add_column(style="cyan", no_wrap=True)
+    most = max(share for _, share in likeliest)
+    for character, share in likeliest:
+        shown = "space" if character == " " else escaped(character)
+        table.add_row(Text(shown), f"{share:.1%}", bar(share / most, max(1, min(60, width - 24))).rstrip())
+    left = max(0.0, 1 - sum(share for _, share in likeliest))
+    if others:
+        table.add_row(Text(f"{others:,} others", "dim"), Text(f"{left:.1%}", "dim"), "")
+    return table
+
+
+# -- what `inspect` finds ----------------------------------------------------------------------------------------------
+
+LAYER_COLUMNS = ("layer", "mean |h|", "std", "saturated", "still", "dims", "c", "memory (quartiles)", "longest")
+
+
+def layer_table(layers: Sequence[Record], *, framed: bool) -> Table:
+    """The states of `charrnn.analysis.hidden.Statistics.summary`, a row per layer."""
+    rows = [
+        (
+            f"{number}",
+            f"{layer['mean_abs']:.2f}",
+            f"{layer['std']:.2f}",
+            f"{layer['saturated']:.1%}",
+            f"{layer['still']:.1%}",
+            f"{layer['dimensions']:.1f}",
+            f"{layer['c'][0]:.1f} to {layer['c'][1]:.1f}" if layer["c"] else "-",
+            " / ".join(f"{quartile:.1f}" for quartile in layer["tau"]["quartiles"]) if layer["tau"] else "-",
+            f"{layer['tau']['longest']:,.0f}" if layer["tau"] else "-",
+        )
+        for number, layer in enumerate(layers)
+    ]
+    return _table(LAYER_COLUMNS, rows, framed=framed)
+
+
+def gate_table(layers: Sequence[Record], *, framed: bool) -> Table:
+    """The gates of `charrnn.analysis.hidden.Statistics.summary`, a row per layer and gate.
+
+    A candidate is a tanh: its row shows the size, |g| or |n|, and only the share above 0.9.
+    """
+    rows = []
+    for number, layer in enumerate(layers):
+        for letter, mean in layer["gates"].items():
+            left = layer["left"].get(letter)
+            shown, below = (f"|{letter}|", "-") if left is None else (letter, f"{left:.1%}")
+            rows.append((f"{number}", shown, f"{mean:.2f}", below, f"{layer['right'][letter]:.1%}"))
+    return _table(("layer", "gate", "mean", "below 0.1", "above 0.9"), rows, framed=framed, left=("gate",))
+
+
+FINDING_COLUMNS = ("feature", "unit", "r where chosen", "r held out", "needed", "verdict")
+
+
+def finding_table(findings: Sequence[Record], *, framed: bool) -> Table:
+    """The units that follow features best, with the verdict."""
+    rows = [
+        (
+            finding["feature"],
+            finding["name"],
+            f"{finding['first']:+.2f}",
+            f"{finding['second']:+.2f}",
+            f"{finding['needed']:.2f}",
+            "follows it" if finding["real"] else "no better than chance",
+        )
+        for finding in findings
+    ]
+    return _table(FINDING_COLUMNS, rows, framed=framed, left=("feature", "verdict"))
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+MEMORY_COLUMNS = ("", "network", "bits/char", "half-life", "below 1 %", "within 1 % with")
+
+
+def memory_table(memories: Sequence[Memory], *, framed: bool) -> Table:
+    """How far back each network remembers, in characters; ``framed`` it is the legend of the charts above it."""
+    rows = [
+        (
+            Text(f"{number + 1}", f"bold {SERIES[number % len(SERIES)].terminal}"),
+            visible(memory["label"]),
+            f"{memory['bits_per_char']:.3f}",
+            _within(memory["half_life"], memory["lags"], ".1f"),
+            _within(memory["below_1_percent"], memory["lags"], "d"),
+            _within(memory["smallest_within_1_percent"], memory["withheld_lags"], "d"),
+        )
+        for number, memory in enumerate(memories)
+    ]
+    return _table(MEMORY_COLUMNS, rows, framed=framed, left=("", "network"))
+
+
+def _within(value: float | None, lags: Sequence[int], form: str) -> str:
+    """A number of characters; None is more than the last of the ``lags`` that were measured."""
+    return f"> {lags[-1]}" if value is None else f"{value:{form}}"
+
+
+def lag_table(memories: Sequence[Memory]) -> Table:
+    """Both curves of each network as numbers, a row per lag of `LISTED_LAGS`; for a pipe."""
+    headings = [f"{curve} {number}" for number in range(1, len(memories) + 1) for curve in ("gradient", "withheld")]
+    rows = []
+    for lag in (lag for lag in LISTED_LAGS if any(lag <= memory["lags"][-1] for memory in memories)):
+        row = [f"{lag}"]
+        for memory in memories:
+            gradient = memory["gradient"]
+            withheld = dict(zip(memory["withheld_lags"], memory["withheld"], strict=True))
+            row.append(f"{gradient[lag] / (gradient[0] or 1):.2e}" if lag < len(gradient) else "")
+            row.append(f"{withheld[lag]:.4f}" if lag in withheld else "")
+        rows.append(row)
+    return _table(("k", *headings), rows, framed=False)
+
+
+def contribution_table(contributions: Sequence[Contribution]) -> Table:
+    """The share of each character in the final state as numbers, a row per character; for a pipe."""
+    headings = ["", *(visible(one["label"]) for one in contributions)]
+    rows = [
+        (one_cell(character), *(f"{one['contribution'][index]:.4f}" for one in contributions))
+        for index, character in enumerate(contributions[0]["characters"])
+    ]
+    return _table(headings, rows, framed=False, left=("",))
+
+
+def one_cell(character: str) -> str:
+    """A character as a symbol that takes up room: no line break, no tab, no mark that combines with another."""
+    character = {"\n": "\u21b5", "\t": "\u2192"}.get(character) or visible(character)
+    return character if cell_len(character) > 0 else "\u00b7"

@@ -1,0 +1,1 @@
+"""Characters: files and arguments to code points, code points to ids, ids to batches. Knows no networks."""

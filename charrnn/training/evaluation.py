@@ -1,0 +1,100 @@
+"""What an evaluation measures: the validation loss in columns side by side, and a sample to look at."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from charrnn.generation.drawing import Drawing, Sampler
+from charrnn.generation.generate import generate, opening, prime
+from charrnn.network.cells import Network
+from charrnn.text.corpus import Corpus
+from charrnn.text.vocabulary import Vocabulary
+from charrnn.training.device import autocast
+from charrnn.training.model import CharRNN
+from charrnn.training.workers import Workers
+
+OVERLAP = 256
+"""Characters that a column reads before those that it is scored on; `columns`, which measures the seam, takes more."""
+MIN_COLUMN = 1024
+"""No column is shorter than this, unless the text is."""
+MAX_COLUMNS, MAX_COLUMNS_ON_GPU = 128, 1024
+MAX_CHUNK = 128
+"""Characters of each column that are read at once."""
+MAX_LOGITS = 1 << 25
+"""How many logits are held at once; large vocabularies are read in shorter chunks."""
+PASSAGE_CHARACTERS = 256
+SAMPLE_CHARACTERS = 80
+
+
+def evaluate(
+    model: CharRNN, ids: NDArray[Any], start: int, characters: int, precision: str = "fp32", workers: Workers | None = None
+) -> float:
+    """Mean loss of ``ids[start : start + characters]`` in nats per character.
+
+    The text is cut into N columns that are read side by side, each after an overlap of the `OVERLAP` characters before it (or
+    all there are), read from the zero state.
+
+    Args:
+        model: the network.
+        ids: the whole text, (characters,).
+        start: at least 1, because the first character is predicted from the one before it.
+        characters: how many are scored.
+        precision: of the matrix products.
+        workers: who share the columns.
+    """
+    workers = workers or Workers(1)
+    device = model.head.weight.device
+    most = MAX_COLUMNS if device.type == "cpu" else MAX_COLUMNS_ON_GPU
+    columns = max(1, min(most, characters // MIN_COLUMN))
+    length = -(-characters // columns)
+    overlap = min(OVERLAP, start - 1)
+    starts = start + length * np.arange(columns)[:, None]  # (N, 1)
+    end = start + characters
+    chunk = max(1, min(MAX_CHUNK, MAX_LOGITS // (columns * model.config.vocab_size)))
+
+    @torch.inference_mode()
+    def total(share: slice) -> float:
+        begins = starts[share]  # (n, 1): one worker's columns
+        state, loss = model.initial_state(len(begins)), 0.0
+        with autocast(device, precision):
+            for offset in range(-overlap, length, chunk):
+                # Positions of the targets, (n, T); the inputs stand one before.
+                positions = begins + np.arange(offset, min(offset + chunk, length))
+                counted = (positions >= begins) & (positions < end)
+                clipped = np.minimum(positions, len(ids) - 1)
+                inputs, targets = (torch.from_numpy(ids[where].astype(np.int64)).to(device) for where in (clipped - 1, clipped))
+                logits, state = model(inputs, state)  # (n, T, V)
+                losses = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")  # (n * T,)
+                loss += float((losses * torch.from_numpy(counted.ravel()).to(device)).sum())
+        return loss
+
+    return sum(workers.map(total, workers.shares(columns))) / characters
+
+
+def validation_bits(
+    model: CharRNN, corpus: Corpus, characters: int, precision: str = "fp32", workers: Workers | None = None
+) -> float | None:
+    """Bits per character of the first ``characters`` of the validation text; None if that is not finite."""
+    nats = evaluate(model, corpus.ids, corpus.train_characters, characters, precision, workers)
+    return nats / math.log(2) if math.isfinite(nats) else None
+
+
+def passage(corpus: Corpus) -> NDArray[Any]:
+    """The fixed passage, (T,), on which the hidden state is watched: where validation begins, or else where the text ends."""
+    border = corpus.train_characters
+    piece = corpus.ids[border : border + PASSAGE_CHARACTERS] if corpus.val_characters else corpus.ids[-PASSAGE_CHARACTERS:]
+    return np.asarray(piece)
+
+
+def sample(network: Network, vocabulary: Vocabulary, seed: int, step: int) -> str:
+    """A short text from the network as it is after ``step`` steps."""
+    sampler = Sampler(np.random.default_rng((seed, step)), Drawing(temperature=0.8, banned=vocabulary.unknown))
+    logits, state = prime(network, opening(vocabulary))
+    return vocabulary.decode(itertools.islice(generate(network, logits, state, sampler), SAMPLE_CHARACTERS))

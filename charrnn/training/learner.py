@@ -1,0 +1,257 @@
+"""One network learning one text: where it stands, how far along its budget it is, and one step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from charrnn import UsageError
+from charrnn.config import ModelConfig, TrainConfig
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.text.corpus import Corpus
+from charrnn.text.streams import Streams
+from charrnn.training import evaluation, events, gradients, schedule
+from charrnn.training.device import choose_device, choose_precision, prepare
+from charrnn.training.events import Event
+from charrnn.training.model import CharRNN
+from charrnn.training.optimizer import Optimizer
+from charrnn.training.schedule import Budget
+from charrnn.training.snapshot import Progress, TrainingState
+from charrnn.training.workers import Workers, choose_workers
+
+RESET_SHARE = 0.01
+"""Chance of a column to start a chunk from the zero state. A network that met that state only once an epoch comes to rely on
+units that charged up over the whole text so far, and predicts poorly for the first thousands of characters of any other."""
+LARGEST_NORM = 1e20
+"""Norms of gradients are watched up to this, so that their sums stay finite."""
+
+
+class Learner:
+    """A network, its text and its settings, and all that changes from step to step."""
+
+    def __init__(
+        self, model_config: ModelConfig, config: TrainConfig, corpus: Corpus, plan: Mapping[str, Any] | None = None
+    ) -> None:
+        """A network with fresh weights; the arguments and errors are `Trainer`'s."""
+        self.config, self.corpus, self.vocabulary = config, corpus, corpus.vocabulary
+        self.device = choose_device(config.device)
+        self.precision = choose_precision(config.precision, self.device)
+        self._plan = plan
+        prepare(self.device, self.precision)
+        model = CharRNN(model_config, torch.Generator().manual_seed(config.seed)).to(self.device)
+        self._parameters = list(model.weights().values())
+        optimizer = Optimizer(model.weights(), model_config, config, self.precision)
+        scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        self._mask_generator = torch.Generator(self.device)
+        self.streams = Streams(
+            corpus.ids[: corpus.train_characters], config.batch_size, config.bptt, config.seed, config.groups
+        )
+        self.state = TrainingState(model, optimizer, scaler, self.streams.columns)
+        count = choose_workers(config.workers, self.device, model_config.cell, self.streams.batch_size)
+        self.workers = Workers(count)
+        if self.device.type == "cpu":
+            # Whoever goes on with the run adds up in the same order, however many cores there are then.
+            self.config = replace(config, workers=count)
+        self.budget = Budget.of(config, self.streams.chunks_per_epoch)
+        self.evaluation_seconds = 0.0
+        """What the latest evaluation took."""
+
+    @property
+    def model(self) -> CharRNN:
+        """The network, as the latest step left it."""
+        return self.state.model
+
+    @property
+    def progress(self) -> Progress:
+        """Where the run stands."""
+        return self.state.progress
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the training text so far."""
+        return self.progress.step / self.streams.chunks_per_epoch
+
+    def describe(self) -> events.Facts:
+        """The part of the ``start`` event that the run itself knows."""
+        return {
+            "characters": len(self.corpus.ids),
+            "vocab_size": self.vocabulary.size,
+            "train_characters": self.corpus.train_characters,
+            "val_characters": self.corpus.val_characters,
+            "parameters": self.model.config.parameters,
+            "device": self.device.type,
+            "precision": self.precision,
+            "workers": self.workers.count,
+            "plan": self._plan,
+            "config": {**self.config.to_json(), "model": self.model.config.to_json()},
+        }
+
+    def warnings(self) -> Iterator[Event]:
+        """What the user should know before the run."""
+        asked, got = (self.config.batch_size, self.config.bptt), (self.streams.batch_size, self.streams.bptt)
+        less = []
+        if asked != got:
+            less.append(f"{got[0]} columns x {got[1]} characters per step instead of {asked[0]} x {asked[1]}")
+        if (groups := self.streams.groups) != self.config.groups:
+            less.append(f"{groups} {'group' if groups == 1 else 'groups'} of columns instead of {self.config.groups}")
+        if less:
+            train = f"{self.corpus.train_characters:,} characters to train on"
+            yield events.warning(f"a short text ({train}): {' and '.join(less)}")
+        if not self.corpus.val_characters:
+            yield events.warning("no validation text: best.safetensors is whatever was saved last")
+
+    # -- one step -------------------------------------------------------------------------------------------------
+
+    def step(self, lr: float) -> tuple[Tensor, Tensor]:
+        """Make one update at rate ``lr``.
+
+        Returns:
+            The loss in nats per character, (), and what is watched, (3,): a one, the gradient's norm before clipping, and
+            whether it was clipped. Neither has been waited for if the device works behind.
+        """
+        state, scaler = self.state, self.state.scaler
+        batch, N = self.streams.batch(state.progress.step), self.streams.batch_size
+        if batch.first:
+            state.carried.zero_()
+        inputs, targets = (torch.from_numpy(part.astype(np.int64)).to(self.device) for part in (batch.inputs, batch.targets))
+        self._mask_generator.manual_seed(_key(self.config.seed, state.progress.step))
+        fresh = torch.rand(N, 1, generator=self._mask_generator, device=self.device) < RESET_SHARE
+        # Drawn for all columns, however they are shared out.
+        masks = state.model.dropout_masks(N, self.config.dropouts, self._mask_generator)
+
+        loss, state.carried[:, :, batch.rows], found = gradients.of_chunk(
+            state.model,
+            inputs,  # (N, T), as the targets
+            targets,
+            state.carried[:, :, batch.rows].masked_fill(fresh, 0.0),  # (L, P, N, H)
+            masks,
+            precision=self.precision,
+            workers=self.workers,
+            scale=scaler.scale,
+        )
+        for parameter, gradient in zip(self._parameters, found, strict=True):
+            parameter.grad = gradient
+        state.optimizer.take_gradients(scaler)
+        grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.grad_clip)
+        clipped = grad_norm > self.config.grad_clip
+        if not scaler.is_enabled() or torch.isfinite(grad_norm):
+            state.optimizer.step(lr, self.workers)
+        scaler.update()
+        # Steps that fp16's loss scaling skips have infinite gradients.
+        norm = grad_norm.detach().nan_to_num(nan=0.0, posinf=0.0).clamp(max=LARGEST_NORM)
+        watched = torch.stack([torch.ones_like(norm), norm, clipped.to(norm.dtype)])
+        state.watched = state.watched + watched
+        state.progress.step += 1
+        return loss, watched
+
+    # -- the schedule ---------------------------------------------------------------------------------------------
+
+    def fraction(self, seconds: float) -> float:
+        """The share of the run that is over after so many ``seconds`` of it."""
+        p = self.progress
+        closing = schedule.closing_seconds(self.budget, self.evaluation_seconds, p.eval_characters, self.corpus.val_characters)
+        return self.budget.fraction(p.step, seconds, p.schedule_from, closing)
+
+    def learning_rate(self, seconds: float) -> float:
+        """The rate of a step that begins now."""
+        return schedule.learning_rate(self.config.lr * self.progress.rate_scale, self.fraction(seconds), self.budget)
+
+    def is_marked(self, seconds: float) -> bool:
+        """Whether an evaluation mark is reached."""
+        p = self.progress
+        return schedule.is_marked(self.budget, p.next_mark, self.fraction(seconds), seconds - p.schedule_from)
+
+    def largest_loss(self, seconds: float) -> float:
+        """The loss in nats above which training counts as diverged: after the warm-up three times that of a uniform guess."""
+        return 3 * math.log(self.vocabulary.size) if self.fraction(seconds) > schedule.LR_WARM_UP else math.inf
+
+    def affordable_characters(self, fraction: float) -> int:
+        """How much of the validation text the evaluations read, planned at ``fraction`` of the run."""
+        total = self.budget.steps if self.budget.steps is not None else self.progress.step / max(fraction, 1e-3)
+        affordable = schedule.affordable_characters(total, self.config.eval_every, self.streams.characters_per_step)
+        return min(self.corpus.val_characters, affordable)
+
+    def validate(self, characters: int) -> float | None:
+        """Bits per character of the first ``characters`` of the validation text; None if that is not finite."""
+        return evaluation.validation_bits(self.model, self.corpus, characters, self.precision, self.workers)
+
+    # -- checkpoints ----------------------------------------------------------------------------------------------
+
+    def network(self, seconds: float) -> Checkpoint:
+        """The network as it is: a ``best`` checkpoint."""
+        p = self.progress
+        facts = {
+            **self.corpus.facts(),
+            "characters": len(self.corpus.ids),
+            "config": self.config.to_json(),
+            "plan": self._plan,
+            "seed": self.config.seed,
+            "step": p.step,
+            "epochs": self.epochs,
+            "seconds": seconds,
+            "val_bits_per_char": p.best_val_bits_per_char,
+            "val_scored_characters": p.eval_characters,
+        }
+        return Checkpoint(self.model.config, self.vocabulary, facts, self.model.export())
+
+    def snapshot(self, seconds: float) -> Checkpoint:
+        """Everything needed to go on: a ``last`` checkpoint."""
+        p, tensors, network = self.progress, self.state.tensors(), self.network(seconds)
+        p.seconds = seconds
+        more = {"corpus_paths": list(self.corpus.paths), "progress": dict(vars(p))}
+        return replace(network, training={**network.training, **more}, extra=tensors)
+
+    def rewind(self, good: Checkpoint, elapsed: float) -> Progress:
+        """`restore` ``good`` with half the learning rate; what is known of the best network stays known.
+
+        Returns:
+            The progress that was given up.
+        """
+        before = self.progress
+        self.restore(good, elapsed)
+        p = self.progress
+        p.attempt, p.rewinds, p.rate_scale = before.attempt + 1, before.rewinds + 1, before.rate_scale / 2
+        p.best_val_bits_per_char, p.eval_characters = before.best_val_bits_per_char, before.eval_characters
+        p.next_mark = before.next_mark
+        return before
+
+    def restore(self, saved: Checkpoint, elapsed: float) -> bool:
+        """Go back to ``saved``; a rate or a length that was given anew counts from there.
+
+        Args:
+            saved: a ``last`` checkpoint.
+            elapsed: seconds since the process began, which a budget in minutes has spent too.
+
+        Returns:
+            Whether the run was given another length; the rate then warms up once more and decays over the part that was added.
+
+        Raises:
+            CharrnnError: it doesn't fit the network and the text.
+            UsageError: the length is used up already.
+        """
+        changed = saved.training.get("corpus_sha256") != self.corpus.sha256
+        stored = self.state.restore(saved, other_text=changed)
+        p, config, budget = self.progress, self.config, self.budget
+        p.eval_characters = min(p.eval_characters, self.corpus.val_characters)
+        if config.lr != stored.lr:
+            p.rate_scale, p.rewinds, p.attempt = 1.0, 0, p.attempt + 1
+        if (config.steps, config.epochs, config.minutes) == (stored.steps, stored.epochs, stored.minutes):
+            return False
+        whole = self.corpus.val_characters
+        closing = schedule.closing_seconds(budget, self.evaluation_seconds, p.eval_characters, whole)
+        if budget.position(p.step, p.seconds + elapsed) >= budget.end(closing):
+            had = f"taken {p.seconds / 60:.2f} minutes" if budget.steps is None else f"made {p.step:,} steps"
+            raise UsageError(f"the run has {had} already; give a length beyond that, it counts from the run's beginning")
+        p.schedule_from, p.next_mark = budget.position(p.step, p.seconds), 0
+        return True
+
+
+def _key(seed: int, step: int) -> int:
+    """A generator seed that differs for every (seed, step)."""
+    return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> np.uint64(1))

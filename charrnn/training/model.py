@@ -1,0 +1,166 @@
+"""The network in torch: embedding -> recurrent layers -> head."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from charrnn.config import ModelConfig
+from charrnn.training import kernels
+
+_LAYER_WEIGHTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+_HAND_WRITTEN: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"gru": kernels.gru, "rnn": kernels.rnn}
+
+
+class _Undrawn:
+    """Leaves the weights as memory gave them: torch's initialisation would draw from its global generator."""
+
+    def reset_parameters(self) -> None: ...
+
+
+class _Embedding(_Undrawn, nn.Embedding): ...
+
+
+class _Linear(_Undrawn, nn.Linear): ...
+
+
+class _LSTM(_Undrawn, nn.LSTM): ...
+
+
+class _GRU(_Undrawn, nn.GRU): ...
+
+
+class _RNN(_Undrawn, nn.RNN): ...
+
+
+_LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"lstm": _LSTM, "gru": _GRU, "rnn": _RNN}
+
+
+class CharRNN(nn.Module):
+    """A character-level recurrent network on ``torch.nn``'s fused kernels, one module per layer.
+
+    A state is one tensor (L, P, N, H): L layers, P = 2 parts (h, c) for the LSTM and 1 (h) otherwise, N streams.
+    """
+
+    def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
+        """Fresh weights are drawn from ``generator`` (default: seed 0): recurrent matrices orthogonal (Saxe et al. 2014),
+        the LSTM's forget-gate bias 1 (Jozefowicz et al. 2015), other biases 0, embeddings of variance 1, input matrices
+        uniform with variance 1/fan-in (LeCun et al. 1998), the head with 4/fan-in because hidden units are well below 1.
+        """
+        super().__init__()
+        self.config = config
+        self.embedding = _Embedding(config.vocab_size, config.embedding_size)
+        self.layers = nn.ModuleList(
+            _LAYERS[config.cell](
+                config.embedding_size if layer == 0 else config.hidden_size, config.hidden_size, batch_first=True
+            )
+            for layer in range(config.num_layers)
+        )
+        self.head = _Linear(config.hidden_size, config.vocab_size)
+        self._initialize(generator or torch.Generator().manual_seed(0))
+
+    @torch.no_grad()
+    def _initialize(self, generator: torch.Generator) -> None:
+        H = self.config.hidden_size
+        for name, parameter in self.weights().items():
+            if name == "embedding.weight":
+                parameter.normal_(generator=generator)
+            elif "weight_hh" in name:
+                for block in torch.split(parameter, H):
+                    nn.init.orthogonal_(block, generator=generator)
+            elif "bias" in name:
+                parameter.zero_()
+                if self.config.cell == "lstm" and "bias_ih" in name:
+                    parameter[H : 2 * H] = 1.0
+            else:
+                bound = (2 if name == "head.weight" else 1) * (3 / parameter.shape[1]) ** 0.5
+                parameter.uniform_(-bound, bound, generator=generator)
+
+    def weights(self) -> dict[str, nn.Parameter]:
+        """The parameters by the names of `ModelConfig.parameter_shapes`, in its order."""
+        own = {re.sub(r"^layers\.(\d+)\.(.*)0$", r"rnn.\2\1", name): value for name, value in self.named_parameters()}
+        return {name: own[name] for name in self.config.parameter_shapes()}
+
+    def export(self) -> dict[str, NDArray[np.float32]]:
+        """A float32 NumPy copy of every weight."""
+        return {name: value.detach().to("cpu", torch.float32, copy=True).numpy() for name, value in self.weights().items()}
+
+    @torch.no_grad()
+    def load(self, weights: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what `export` gave."""
+        for name, parameter in self.weights().items():
+            parameter.copy_(torch.from_numpy(np.array(weights[name])))
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """The zero state of ``batch_size`` streams, (L, P, N, H)."""
+        c = self.config
+        return torch.zeros(c.num_layers, c.state_parts, batch_size, c.hidden_size, device=self.head.weight.device)
+
+    def forward(self, ids: Tensor, state: Tensor, masks: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Read ids (N, T) from ``state``.
+
+        Args:
+            ids: int64, (N, T).
+            state: (L, P, N, H).
+            masks: dropout masks from `dropout_masks`, or None for no dropout.
+
+        Returns:
+            Logits (N, T, V) and the state after the last character (L, P, N, H).
+        """
+        return self.read(self.embedding(ids), state, masks)
+
+    def read(self, x: Tensor, state: Tensor, masks: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """As `forward`, but from embedded characters x (N, T, E), so that gradients with respect to them can be asked for."""
+        if masks is not None:
+            x = x * masks[0]
+        # torch's own kernel for the LSTM is fused; on a CPU those for the other cells are not.
+        on_cpu = x.device.type == "cpu" and torch.is_grad_enabled()
+        hand_written = _HAND_WRITTEN.get(self.config.cell) if on_cpu else None
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        states = []
+        for index, layer in enumerate(self.layers):
+            if hand_written is not None:
+                outputs, h = hand_written(
+                    x.transpose(0, 1), state[index, 0], *(getattr(layer, name) for name in _LAYER_WEIGHTS), dtype
+                )
+                x = outputs.transpose(0, 1)
+                states.append(h[None])
+            elif self.config.cell == "lstm":
+                x, (h, c) = layer(x, (state[index, 0:1].contiguous(), state[index, 1:2].contiguous()))
+                states.append(torch.cat([h, c]))  # (P, N, H)
+            else:
+                x, h = layer(x, state[index].contiguous())
+                states.append(h)
+            if masks is not None:
+                x = x * masks[index + 1]
+        return self.head(x), torch.stack(states).float()
+
+    def dropout_masks(
+        self, batch_size: int, dropouts: tuple[float, float, float], generator: torch.Generator
+    ) -> list[Tensor] | None:
+        """Locked dropout (Gal and Ghahramani 2016): a mask per column that stays the same for all characters of a chunk.
+
+        Args:
+            batch_size: N.
+            dropouts: the shares dropped from the embedding, from each layer's output but the last's, and from the last's.
+            generator: draws the masks.
+
+        Returns:
+            One mask (N, 1, E) for the embedding and one (N, 1, H) for each layer's output, scaled so that their mean is 1;
+            None if nothing is dropped.
+        """
+        if not any(dropouts):
+            return None
+        at_input, between, at_output = dropouts
+        c, device = self.config, self.head.weight.device
+        shares = [(c.embedding_size, at_input), *[(c.hidden_size, between)] * (c.num_layers - 1), (c.hidden_size, at_output)]
+        return [
+            (torch.rand(batch_size, 1, size, generator=generator, device=device) >= share).float().div_(1 - share)
+            for size, share in shares
+        ]

@@ -1,0 +1,255 @@
+"""From a request to a run, new or resumed: its text, its trainer and its directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charrnn import CharrnnError, UsageError
+from charrnn.config import ModelConfig, TrainConfig, option_name
+from charrnn.network import checkpoint, rundir
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.network.rundir import RunDirectory
+from charrnn.text import corpus
+from charrnn.text.corpus import Corpus
+from charrnn.text.reading import STDIN
+from charrnn.training import recipe
+from charrnn.training.events import Start
+
+if TYPE_CHECKING:
+    from charrnn.text.vocabulary import Vocabulary
+    from charrnn.training.trainer import Trainer
+
+MAY_CHANGE = {"steps", "epochs", "minutes", "lr", "eval_every", "save_every", "log_every", "device", "precision", "workers"}
+"""The settings that may change when a run is resumed."""
+SPEED_SHARE, SPEED_SECONDS = 0.01, 0.8
+"""The share of a budget in minutes, and the most seconds, for which the machine's speed is measured."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What the user asked for: under ``settings`` only those given, by their fields' names; ``dropout`` stands for three."""
+
+    corpus: list[str]
+    settings: Mapping[str, Any]
+    out: Path | None = None
+    resume: str | None = None
+    allow_changed_corpus: bool = False
+    init_from: Path | None = None
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """The fields of `TrainConfig`."""
+        given = dict(self.settings)
+        if "dropout" in given:
+            share = given["dropout"]
+            given = {"dropout_input": share / 4, "dropout_between": share, "dropout_output": share} | given
+        return {name: given[name] for name in TrainConfig.__dataclass_fields__ if name in given}
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The fields of `ModelConfig`."""
+        return {name: self.settings[name] for name in ModelConfig.__dataclass_fields__ if name in self.settings}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A new run before it begins."""
+
+    text: Corpus
+    model: ModelConfig
+    config: TrainConfig
+    plan: recipe.Plan
+    initial: Checkpoint | None
+
+
+def prepare(request: RunRequest) -> Prepared:
+    """Read the text and plan the run. Settings are checked before the text is read, so that mistakes show at once."""
+    training, shape, initial = request.training, request.model, None
+    if request.init_from is not None:
+        initial = checkpoint.read(rundir.resolve(request.init_from))
+        shape = _same_shape(initial, shape)
+        training.setdefault("level", initial.vocabulary.level)
+        if training["level"] != initial.vocabulary.level:
+            raise UsageError(f"--level {training['level']} differs from the checkpoint's, {initial.vocabulary.level}")
+    config = TrainConfig(**training)
+    ModelConfig(**shape)
+    if not request.corpus:
+        raise UsageError("which text? name a file, a directory, or - for stdin")
+    text = _read(request.corpus, config)
+    speed = None
+    if config.minutes is not None and not training.keys() | shape.keys() >= recipe.CHOSEN:
+        speed = recipe.rounded_speed(_speed(config, shape))
+    planned = recipe.plan(text.train_characters, text.vocabulary.size, shape, training, speed)
+    model = ModelConfig(**planned.model, vocab_size=text.vocabulary.size)
+    return Prepared(text, model, TrainConfig(**planned.training), planned, initial)
+
+
+def _speed(config: TrainConfig, shape: Mapping[str, Any]) -> float:
+    from charrnn.training import speed
+    from charrnn.training.device import choose_device, choose_precision
+
+    assert config.minutes is not None
+    device = choose_device(config.device)
+    seconds = min(SPEED_SHARE * 60 * config.minutes, SPEED_SECONDS)
+    cell = shape.get("cell", recipe.FIXED["cell"])
+    return speed.of_training(device, choose_precision(config.precision, device), seconds, cell, config.workers)
+
+
+def command(request: RunRequest, prepared: Prepared) -> str:
+    """The command that repeats the plan, with everything given that the recipe chose."""
+    words = ["charrnn", "train", *prepared.plan.options()]
+    if not request.settings.keys() & {"steps", "epochs", "minutes"}:
+        words += ["--minutes", recipe.as_option(prepared.config.minutes)]
+    chosen = recipe.CHOSEN | {"dropout"}
+    for name, value in request.settings.items():
+        if name not in chosen:
+            words += [option_name(name), recipe.as_option(value)]
+    if request.init_from is not None:
+        words += ["--init-from", str(request.init_from)]
+    if request.out is not None:
+        words += ["--out", str(request.out)]
+    # A file's name may begin with a dash.
+    words += ["--"] * any(path.startswith("-") and path != STDIN for path in request.corpus)
+    return shlex.join([*words, *request.corpus])
+
+
+def begin(
+    request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None], say: Say
+) -> tuple[RunDirectory, Trainer, Start]:
+    """The run's directory, its trainer and its ``start`` event."""
+    if request.resume is not None:
+        return _resumed(request, clock, stop, say)
+    prepared = prepare(request)
+
+    from charrnn.training.snapshot import symbols
+    from charrnn.training.trainer import Trainer
+
+    text, initial = prepared.text, prepared.initial
+    trainer = Trainer(
+        prepared.model, prepared.config, text, clock=clock, stop=stop, initial=initial, plan=prepared.plan.to_json()
+    )
+    if initial is not None:
+        old, new = ({*symbols(vocabulary)} - {None} for vocabulary in (initial.vocabulary, text.vocabulary))
+        counts = f"{len(old & new)} characters carried over, {len(new - old)} new, {len(old - new)} dropped"
+        say(f"charrnn: from {initial.path}: {counts}")
+    run = RunDirectory.create(text.name, request.out)
+    return run, trainer, _start_event(run, trainer)
+
+
+def _resumed(
+    request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None], say: Say
+) -> tuple[RunDirectory, Trainer, Start]:
+    """Open the run's directory before its checkpoint is read, so that no other process can change it in between."""
+    if request.out is not None or request.init_from is not None:
+        raise UsageError("--resume goes on with a run in its own directory; leave out --out and --init-from")
+    assert request.resume is not None
+    with contextlib.ExitStack() as stack:
+        run = RunDirectory(_run_to_resume(request.resume))
+        stack.callback(run.close)
+        previous = checkpoint.read(run.last)
+        config = _resumed_config(previous, request.training, request.model)
+        text = _read(_paths(request, previous), config, previous.vocabulary)
+        _check_same_text(previous, text, config, request.allow_changed_corpus)
+
+        from charrnn.training.trainer import Trainer
+
+        trainer = Trainer(previous.model, config, text, clock=clock, stop=stop, resume=previous)
+        if trainer.made_longer:
+            say("charrnn: the learning rate warms up again over the added part; one longer run would have ended otherwise")
+        stack.pop_all()
+    return run, trainer, _start_event(run, trainer)
+
+
+def _paths(request: RunRequest, previous: Checkpoint) -> list[str]:
+    """Where a resumed run reads its text."""
+    paths = request.corpus or previous.training.get("corpus_paths")
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise CharrnnError(
+            f"{previous.path}: doesn't say which text it was trained on; name it: charrnn train TEXT --resume RUN"
+        )
+    if STDIN in paths and not request.corpus:
+        raise UsageError("the run read its text from stdin or a pipe; name the text again: charrnn train TEXT --resume RUN")
+    return paths
+
+
+def _read(paths: list[str], config: TrainConfig, vocabulary: Vocabulary | None = None) -> Corpus:
+    return corpus.read_corpus(
+        paths,
+        level=config.level,
+        min_count=config.min_count,
+        encoding=config.encoding,
+        val_fraction=config.val_fraction,
+        vocabulary=vocabulary,
+    )
+
+
+def _start_event(run: RunDirectory, trainer: Trainer) -> Start:
+    return {
+        "event": "start",
+        "corpus": trainer.corpus.name,
+        "run_dir": str(run.path),
+        **trainer.describe(),
+        "pid": os.getpid(),
+        "host": platform.node(),
+    }
+
+
+def _run_to_resume(name: str) -> Path:
+    """The directory of the run that ``--resume`` names."""
+    if name == rundir.LATEST:
+        return rundir.latest(name=rundir.LAST).parent
+    path = Path(name)
+    if path.name == rundir.LAST:
+        path = path.parent
+    if not path.is_dir():
+        raise CharrnnError(f"{path}: not a run's directory; charrnn info lists the runs")
+    if not (path / rundir.LAST).exists():
+        raise CharrnnError(f"{path}: holds no {rundir.LAST} to go on from; --init-from starts a new run from its weights")
+    return path
+
+
+def _check_same_text(previous: Checkpoint, text: Corpus, config: TrainConfig, allowed: bool) -> None:
+    """Refuse to resume on another text, unless ``allowed`` and every character of it is known."""
+    if text.sha256 == previous.training.get("corpus_sha256"):
+        return
+    paths = ", ".join(text.paths)
+    if not allowed:
+        raise CharrnnError(f"{paths}: not the text that {previous.path} was trained on; --allow-changed-corpus goes on with it")
+    if text.unknown and config.min_count == 1:
+        raise CharrnnError(f"{paths}: {text.unknown:,} characters are not in the run's vocabulary; see --init-from")
+
+
+def _same_shape(initial: Checkpoint, shape: dict[str, Any]) -> dict[str, Any]:
+    """The network's shape without its vocabulary; `UsageError` if what was given differs from it."""
+    stored = initial.model.to_json()
+    del stored["vocab_size"]
+    for name, value in shape.items():
+        if value != stored[name]:
+            raise UsageError(
+                f"{option_name(name)} {value} differs from the checkpoint's, {stored[name]}; --init-from keeps its shape"
+            )
+    return stored
+
+
+def _resumed_config(previous: Checkpoint, settings: dict[str, Any], shape: dict[str, Any]) -> TrainConfig:
+    """The run's own settings with those that may change replaced by what was given."""
+    try:
+        stored = TrainConfig.from_json(previous.training["config"]).to_json()
+    except (KeyError, TypeError, AttributeError, UsageError) as error:
+        raise CharrnnError(f"{previous.path}: holds no sound training state to go on with; see --init-from") from error
+    for name, value in {**settings, **shape}.items():
+        before = stored[name] if name in stored else getattr(previous.model, name)
+        if name not in MAY_CHANGE and value != before:
+            raise UsageError(f"{option_name(name)} {value} differs from the run's own, {before}, and can't change on resume")
+    if settings.keys() & {"steps", "epochs", "minutes"}:
+        stored |= {"steps": None, "epochs": None, "minutes": None}
+    return TrainConfig(**{**stored, **settings})

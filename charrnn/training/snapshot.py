@@ -1,0 +1,228 @@
+"""What a run consists of while it trains, what a ``last`` checkpoint keeps of it, and where checkpoints go.
+
+Everything random is keyed by (seed, step), so a snapshot is weights, optimizer moments, the carried state and a few numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from charrnn import CharrnnError, UsageError
+from charrnn.config import MANY, TrainConfig
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.text.vocabulary import Vocabulary
+from charrnn.training import events
+from charrnn.training.events import Event
+from charrnn.training.model import CharRNN
+from charrnn.training.optimizer import Optimizer
+
+Kind = Literal["best", "last"]
+
+
+@dataclass
+class Progress:
+    """Where a run stands; with the tensors of a snapshot, all that is needed to go on."""
+
+    step: int = 0
+    seconds: float = 0.0
+    train_seconds: float = 0.0
+    schedule_from: float = 0.0  # in steps, or in seconds where minutes are the budget
+    next_mark: int = 0
+    eval_characters: int = 0
+    best_val_bits_per_char: float | None = None
+    optimizer_steps: int = 0
+    attempt: int = 1  # one more with every rewind, and with every learning rate given on resume
+    rewinds: int = 0  # since a learning rate was last given
+    rate_scale: float = 1.0  # halved by a rewind
+    loss_scale: float = 65536.0
+    loss_scale_growth: int = 0
+    watched_steps: float = 0.0  # since the latest evaluation, with the sum of their gradients' norms and how many were clipped
+    watched_norms: float = 0.0
+    watched_clips: float = 0.0
+
+
+def read_training_state(snapshot: Checkpoint) -> tuple[TrainConfig, Progress]:
+    """The settings and the progress that a ``last`` checkpoint holds; `CharrnnError` naming its file if it holds none."""
+    facts = snapshot.training
+    try:
+        # Before there was `rewinds`, only a rewind began another attempt.
+        known = {"rewinds": facts["progress"].get("attempt", 1) - 1, **facts["progress"]}
+        config, progress = TrainConfig.from_json(facts["config"]), Progress(**known)
+        for name, default in vars(Progress()).items():
+            value = getattr(progress, name)
+            if default is None and value is None:
+                continue
+            limit = math.inf if name in ("best_val_bits_per_char", "watched_norms") else MANY
+            if type(value) not in ((int,) if type(default) is int else (int, float)) or not 0 <= value < limit:
+                raise ValueError(name)
+        if not all(isinstance(path, str) for path in facts.get("corpus_paths", [])):
+            raise TypeError("corpus_paths")
+    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+        raise CharrnnError(f"{snapshot.path}: holds no sound training state to go on with; see --init-from") from error
+    return config, progress
+
+
+class TrainingState:
+    """All that changes while a run trains: network, optimizer, loss scale, carried hidden state, progress."""
+
+    def __init__(self, model: CharRNN, optimizer: Optimizer, scaler: torch.amp.GradScaler, columns: int) -> None:
+        self.model, self.optimizer, self.scaler = model, optimizer, scaler
+        self.carried = model.initial_state(columns)
+        """The hidden state of every column, (L, P, columns, H); P is 2 for the LSTM's h and c, else 1."""
+        self.watched = torch.zeros(3, device=self.carried.device)
+        """Steps, gradient norms and clipped steps since the latest evaluation, summed, (3,)."""
+        self.progress = Progress()
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Copies of what a snapshot holds beside the weights, by name; brings `progress` up to date."""
+        p = self.progress
+        moments, p.optimizer_steps = self.optimizer.state()
+        if self.scaler.is_enabled():
+            scaler = self.scaler.state_dict()
+            p.loss_scale, p.loss_scale_growth = float(scaler["scale"]), int(scaler["_growth_tracker"])
+        p.watched_steps, p.watched_norms, p.watched_clips = self.watched.tolist()
+        return {name: _array(tensor) for name, tensor in {"state": self.carried, **moments}.items()}
+
+    def take_watched(self) -> tuple[float | None, float | None]:
+        """Mean gradient norm and share of clipped steps since the latest call; None and None if there were no steps."""
+        steps, norms, clips = self.watched.tolist()
+        self.watched = torch.zeros_like(self.watched)
+        return (norms / steps, clips / steps) if steps else (None, None)
+
+    def restore(self, snapshot: Checkpoint, *, other_text: bool) -> TrainConfig:
+        """Go back to ``snapshot`` and return the settings that it was made with.
+
+        With ``other_text`` the text may have grown or shrunk to another number of columns, whose states then begin at zero.
+
+        Raises:
+            CharrnnError: the snapshot doesn't fit the network and the text, or holds no training state.
+        """
+        stored, p = read_training_state(snapshot)
+        shapes = {"state": tuple(self.carried.shape)} | self.optimizer.state_shapes()
+        tensors: dict[str, Tensor] = {}
+        for name, shape in shapes.items():
+            found = snapshot.extra.get(name)
+            if name == "state" and found is not None and other_text and _differ_in_columns(found.shape, shape):
+                tensors[name] = self.carried
+                continue
+            if found is None or found.shape != shape or found.dtype != np.float32:
+                raise CharrnnError(f"{snapshot.path}: its training state ({name}) doesn't fit this network and text")
+            tensors[name] = torch.from_numpy(np.array(found))
+        self.model.load(snapshot.weights)
+        self.carried = tensors.pop("state").to(self.carried.device)
+        self.optimizer.restore(tensors, p.optimizer_steps)
+        if self.scaler.is_enabled():
+            scale = {"scale": p.loss_scale, "_growth_tracker": p.loss_scale_growth}
+            self.scaler.load_state_dict({**self.scaler.state_dict(), **scale})
+        self.watched = torch.tensor([p.watched_steps, p.watched_norms, p.watched_clips], device=self.watched.device)
+        self.progress = p
+        return stored
+
+
+def is_finite(snapshot: Checkpoint) -> bool:
+    """Whether every number of its weights and tensors is finite."""
+    return all(np.isfinite(array).all() for part in (snapshot.weights, snapshot.extra) for array in part.values())
+
+
+def _differ_in_columns(shape: tuple[int, ...], own: tuple[int, ...]) -> bool:
+    """Whether two shapes (L, P, columns, H) differ in the columns alone."""
+    return shape != own and (*shape[:2], *shape[3:]) == (*own[:2], *own[3:])
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    return tensor.detach().to("cpu", torch.float32, copy=True).numpy()
+
+
+# -- a trained network for another vocabulary ------------------------------------------------------------------------
+
+
+def carried_over(
+    trained: Checkpoint, vocabulary: Vocabulary, fresh: Mapping[str, NDArray[np.float32]]
+) -> dict[str, NDArray[np.float32]]:
+    """The weights of ``trained`` for another vocabulary: each character takes its rows of the embedding and the head along.
+
+    Characters that ``trained`` doesn't know keep their rows of ``fresh``.
+    """
+    was, now = ({symbol: row for row, symbol in enumerate(symbols(v))} for v in (trained.vocabulary, vocabulary))
+    pairs = [(row, was[symbol]) for symbol, row in now.items() if symbol in was]
+    rows, sources = (np.array(column, dtype=np.intp) for column in zip(*pairs, strict=True))
+    weights = {name: np.array(value) for name, value in trained.weights.items()}
+    for name in ("embedding.weight", "head.weight", "head.bias"):
+        weights[name] = np.array(fresh[name])
+        weights[name][rows] = trained.weights[name][sources]
+    return weights
+
+
+def symbols(vocabulary: Vocabulary) -> list[int | str | None]:
+    """What each id stands for; None is the unknown character."""
+    return list(range(256)) if vocabulary.level == "byte" else [*vocabulary.characters, None]
+
+
+# -- where checkpoints go --------------------------------------------------------------------------------------------
+
+
+class Store(Protocol):
+    """Where checkpoints go; a run directory is one."""
+
+    def save(self, kind: str, checkpoint: Checkpoint) -> Path:
+        """Keep ``checkpoint`` as the run's ``best`` or ``last`` and return its path; `CharrnnError` if that fails."""
+
+    def load(self, kind: str) -> Checkpoint | None:
+        """Return what was kept as ``kind``; None if it is gone."""
+
+
+class Saves:
+    """A run's checkpoints on their way into a `Store`. What can't be written now is tried again with the next save."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._unsaved: dict[Kind, Checkpoint] = {}
+        self.best: Checkpoint | None = None
+        self.best_path: Path | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything could be written."""
+        return not self._unsaved
+
+    def adopt_best(self, p: Progress, corpus_sha256: str) -> None:
+        """Go on from the best network of the processes before this one, if its file is still there and of the same text."""
+        best = self._store.load("best")
+        if best is None or best.training.get("corpus_sha256") != corpus_sha256:
+            p.best_val_bits_per_char = None
+            return
+        self.best, self.best_path = best, best.path
+        # A process that was killed may have found it after its last save.
+        bits, scored = best.training.get("val_bits_per_char"), best.training.get("val_scored_characters")
+        if isinstance(bits, float) and isinstance(scored, int) and scored == (p.eval_characters or scored):
+            p.best_val_bits_per_char = min(bits, p.best_val_bits_per_char or math.inf)
+            p.eval_characters = scored
+
+    def keep(self, kind: Kind, checkpoint: Checkpoint) -> Iterator[Event]:
+        """Write ``checkpoint``; a failure is a warning."""
+        if kind == "best":
+            self.best = checkpoint
+        try:
+            path = self._store.save(kind, checkpoint)
+        except CharrnnError as error:
+            self._unsaved[kind] = checkpoint
+            yield events.warning(f"{error}; the next save tries again")
+            return
+        self._unsaved.pop(kind, None)
+        if kind == "best":
+            self.best_path = path
+        yield {"event": "saved", "path": str(path), "kind": kind}
+
+    def keep_best_again(self) -> Iterator[Event]:
+        """Write the best network once more if that failed before, or if its file was removed meanwhile."""
+        if self.best is not None and ("best" in self._unsaved or self._store.load("best") is None):
+            yield from self.keep("best", self.best)

@@ -1,0 +1,317 @@
+"""Truncated back-propagation through time as an iterator of events.
+
+The text is read in columns, N of them at a time, T characters each; their hidden state is carried from chunk to chunk and
+cut from the graph in between (Williams and Peng 1990).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from charrnn.analysis import advice
+from charrnn.config import ModelConfig, TrainConfig
+from charrnn.network.cells import Network
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.text.corpus import Corpus
+from charrnn.text.streams import Streams
+from charrnn.training import evaluation, events, schedule, snapshot
+from charrnn.training.events import Event
+from charrnn.training.learner import Learner
+from charrnn.training.model import CharRNN
+from charrnn.training.schedule import Cadence
+from charrnn.training.snapshot import Progress, Saves, Store
+
+SNAPSHOT_SECONDS = 5.0
+"""How old the snapshot that a divergence goes back to may be."""
+
+
+class Trainer:
+    """One training run: construct it, iterate `run`."""
+
+    def __init__(
+        self,
+        model_config: ModelConfig,
+        config: TrainConfig,
+        corpus: Corpus,
+        *,
+        clock: Callable[[], float],
+        stop: Callable[[], str | None] = lambda: None,
+        before_step: Callable[[int], None] = lambda step: None,
+        resume: Checkpoint | None = None,
+        initial: Checkpoint | None = None,
+        plan: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Prepare a run.
+
+        Args:
+            model_config: the network's shape.
+            config: the run's settings.
+            corpus: the text.
+            clock: seconds since the process began.
+            stop: called before each step; a reason ("interrupted", "terminated") ends the run.
+            before_step: called right before each step with the number of steps made so far.
+            resume: the ``last`` checkpoint of a run to go on with.
+            initial: a trained network whose weights a new run starts from; only its vocabulary may differ.
+            plan: why the settings are what they are, to be kept; a resumed run keeps its own.
+
+        Raises:
+            CharrnnError: the device isn't there, or ``resume`` doesn't fit the network or the text.
+            UsageError: the device doesn't support the precision, or a resumed run is over already.
+        """
+        self._clock, self._stop, self._before_step = clock, stop, before_step
+        self._learner = Learner(model_config, config, corpus, plan if resume is None else resume.training.get("plan"))
+        self._before = 0.0  # seconds of the processes before this one
+        self.made_longer = False
+        """Whether a resumed run was given another length."""
+        if initial is not None:
+            self.model.load(snapshot.carried_over(initial, corpus.vocabulary, self.model.export()))
+        if resume is not None:
+            self.made_longer = self._learner.restore(resume, clock())
+            self._before = self.progress.seconds
+
+    # -- what the outside asks ------------------------------------------------------------------------------------
+
+    @property
+    def model(self) -> CharRNN:
+        """The network, as the latest step left it."""
+        return self._learner.model
+
+    @property
+    def progress(self) -> Progress:
+        """Where the run stands."""
+        return self._learner.progress
+
+    @property
+    def config(self) -> TrainConfig:
+        """The settings, with the number of workers that was chosen."""
+        return self._learner.config
+
+    @property
+    def corpus(self) -> Corpus:
+        """The text."""
+        return self._learner.corpus
+
+    @property
+    def streams(self) -> Streams:
+        """The training text in columns."""
+        return self._learner.streams
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of this run so far, in all its processes."""
+        return self._before + self._clock()
+
+    def describe(self) -> events.Facts:
+        """The part of the ``start`` event that the run itself knows."""
+        return self._learner.describe()
+
+    def warnings(self) -> Iterator[Event]:
+        """What the user should know before the run."""
+        return self._learner.warnings()
+
+    def snapshot(self) -> Checkpoint:
+        """Everything needed to go on: the ``last`` checkpoint."""
+        return self._learner.snapshot(self.seconds)
+
+    # -- the loop -------------------------------------------------------------------------------------------------
+
+    def run(self, store: Store) -> Iterator[Event]:
+        """Train to the end of the budget or until stopped; yields the events from the first ``step`` to ``end``."""
+        saves = Saves(store)
+        if self.progress.step == 0:
+            self.progress.schedule_from = self._learner.budget.position(0, self.seconds)
+        else:
+            saves.adopt_best(self.progress, self.corpus.sha256)
+        with self._learner.workers.working():
+            reason = yield from self._steps(saves)
+            if reason == "finished":
+                yield from self._whole_validation(saves)
+        p = self.progress
+        yield {
+            "event": "end",
+            "step": p.step,
+            "epochs": self._learner.epochs,
+            "seconds": self.seconds,
+            "best_val_bits_per_char": p.best_val_bits_per_char,
+            "chars_per_second": p.step * self.streams.characters_per_step / max(p.train_seconds, 1e-9),
+            "best_path": str(saves.best_path) if saves.best_path else None,
+            "reason": reason if saves.complete or reason == "diverged" else "failed",
+            "attempt": p.attempt,
+        }
+
+    def _steps(self, saves: Saves) -> Generator[Event, None, str]:
+        """Step, log, evaluate and save until there is a reason to end, and return it."""
+        begun = self.seconds
+        cadence, sums = Cadence(self.config, self.progress.step, begun), StepSums()
+        good, good_at, reason = self.snapshot(), begun, ""
+        while not reason:
+            begun = self.seconds
+            reason = self._reason_to_end(begun)
+            now = self.seconds if reason else self._timed_step(begun, cadence, sums)
+            due = cadence.due(self.progress.step, now, marked=self._learner.is_marked(now), reason=reason)
+            if not due:
+                continue
+            # Losses are looked at only here, so that no step waits for the device; nothing unsound is evaluated or saved.
+            aged = due.evaluate or due.save or now - good_at >= SNAPSHOT_SECONDS
+            latest = self.snapshot() if aged else good
+            if not (sums.are_sound(self._learner.largest_loss(now)) and snapshot.is_finite(latest)):
+                reason = "diverged" if self.progress.rewinds else ""
+                yield self._rewind(good)
+                yield from self._save(saves)
+                cadence, sums, good = Cadence(self.config, self.progress.step, now), StepSums(), self.snapshot()
+                continue
+            if aged:
+                good, good_at = latest, now
+            if due.log:
+                yield self._step_event(sums, now)
+                cadence.logged(now)
+                sums = StepSums()
+            if due.evaluate:
+                yield from self._evaluation(saves)
+                cadence.evaluated(self.progress.step)
+            if due.save:
+                yield from self._save(saves)
+                cadence.saved(self.seconds)
+        return reason
+
+    def _reason_to_end(self, seconds: float) -> str:
+        # However short the time, one step is made.
+        finished = self.progress.step > 0 and self._learner.fraction(seconds) >= 1
+        return self._stop() or ("finished" if finished else "")
+
+    def _timed_step(self, begun: float, cadence: Cadence, sums: StepSums) -> float:
+        """Make a step that began at ``begun``, add it to ``sums``, and return the time at its end."""
+        p = self.progress
+        self._before_step(p.step)
+        loss, watched = self._learner.step(self._learner.learning_rate(begun))
+        now = self.seconds
+        if self._learner.device.type != "cpu" and cadence.logs(p.step, now):
+            torch.accelerator.synchronize()  # So far the steps since the last event have only been queued.
+            now = self.seconds
+        p.train_seconds += now - begun
+        sums.add(loss, watched, now - begun)
+        return now
+
+    def _step_event(self, sums: StepSums, now: float) -> events.Step:
+        p = self.progress
+        bits, norm, clipped = sums.means()
+        return {
+            "event": "step",
+            "step": p.step,
+            "steps": self._learner.budget.expected_steps(p.step, self._learner.fraction(now)),
+            "epoch": self._learner.epochs,
+            "seconds": now,
+            "bits_per_char": bits,
+            "learning_rate": self._learner.state.optimizer.lr,
+            "grad_norm": norm,
+            "clipped": clipped,
+            "attempt": p.attempt,
+            "chars_per_second": sums.steps * self.streams.characters_per_step / max(sums.seconds, 1e-9),
+        }
+
+    def _rewind(self, good: Checkpoint) -> Event:
+        """Go back to ``good`` with half the learning rate, and say so."""
+        before = self._learner.rewind(good, self._clock())
+        if before.rewinds:
+            return events.warning(f"the loss diverged again, by step {before.step:,}; try a lower --lr or --grad-clip")
+        back_to = self.progress.step
+        return events.warning(
+            f"the loss diverged by step {before.step:,}; back to step {back_to:,} with half the learning rate"
+        )
+
+    # -- evaluation -----------------------------------------------------------------------------------------------
+
+    def _evaluation(self, saves: Saves) -> Iterator[Event]:
+        """Evaluate, draw a sample, and keep the network if it is the best so far."""
+        p, corpus = self.progress, self.corpus
+        begun = self.seconds
+        fraction = self._learner.fraction(begun)
+        p.next_mark = schedule.next_mark(fraction)
+        bits: float | None = None
+        if corpus.val_characters:
+            p.eval_characters = p.eval_characters or self._learner.affordable_characters(fraction)
+            bits = self._learner.validate(p.eval_characters)
+        improved = bits is not None and (p.best_val_bits_per_char is None or bits < p.best_val_bits_per_char)
+        with np.errstate(over="ignore", invalid="ignore"):  # Losses, not this, tell what to do about huge weights.
+            network = Network(self.model.config, self.model.export())
+            seen = advice.measure(network, evaluation.passage(corpus))
+            text = evaluation.sample(network, corpus.vocabulary, self.config.seed, p.step)
+        seen["grad_norm"], seen["clipped"] = self._learner.state.take_watched()
+        self._learner.evaluation_seconds = self.seconds - begun
+        yield {
+            "event": "eval",
+            "step": p.step,
+            "seconds": self.seconds,
+            "val_bits_per_char": bits,
+            "best": improved,
+            "attempt": p.attempt,
+            "hidden": seen["hidden"],
+            "gradient_reach": seen["gradient_reach"],
+            "grad_norm": seen["grad_norm"],
+            "clipped": seen["clipped"],
+            "advice": advice.advise(seen, self.model.config.cell),
+        }
+        yield {"event": "sample", "step": p.step, "text": text, "attempt": p.attempt}
+        if improved:
+            p.best_val_bits_per_char = bits
+            yield from saves.keep("best", self._learner.network(self.seconds))
+
+    def _whole_validation(self, saves: Saves) -> Iterator[Event]:
+        """Score the best weights on the whole validation text, if the evaluations so far saw only a part of it."""
+        p, best, whole = self.progress, saves.best, self.corpus.val_characters
+        if best is None or not 0 < p.eval_characters < whole:
+            return
+        begun = self.seconds
+        self.model.load(best.weights)
+        bits = self._learner.validate(whole)
+        if bits is None:
+            return
+        p.best_val_bits_per_char = bits
+        scored = {"val_bits_per_char": bits, "val_scored_characters": whole}
+        yield from saves.keep("best", replace(best, training={**best.training, **scored}))
+        took = self.seconds - begun
+        if took > 2 * schedule.EVALUATION_SHARE * self.seconds:
+            yield events.warning(
+                f"the final validation of {whole:,} characters took {took:.0f} of {self.seconds:.0f} seconds;"
+                " a smaller --val-fraction leaves more of them for training"
+            )
+
+    def _save(self, saves: Saves) -> Iterator[Event]:
+        if saves.best is None or not self.corpus.val_characters:
+            yield from saves.keep("best", self._learner.network(self.seconds))
+        else:
+            yield from saves.keep_best_again()
+        yield from saves.keep("last", self.snapshot())
+
+
+class StepSums:
+    """Losses and gradient norms since the last ``step`` event, summed on the device so that no step waits for it."""
+
+    def __init__(self) -> None:
+        self.steps, self.seconds = 0, 0.0
+        self._loss: Tensor | float = 0.0
+        self._watched: Tensor | float = 0.0
+
+    def add(self, loss: Tensor, watched: Tensor, seconds: float) -> None:
+        """Add a step: its loss in nats, what `Trainer` watches of it (3,), and its seconds."""
+        self.steps += 1
+        self._loss = self._loss + loss
+        self._watched = self._watched + watched
+        self.seconds += seconds
+
+    def are_sound(self, limit: float) -> bool:
+        """Whether all losses are finite and their mean, in nats, is at most ``limit``."""
+        return self.steps == 0 or (math.isfinite(self._loss) and float(self._loss) / self.steps <= limit)
+
+    def means(self) -> tuple[float, float, float]:
+        """Mean bits per character, mean norm of the gradients, and share of the clipped ones."""
+        assert isinstance(self._watched, Tensor)
+        _, norms, clips = self._watched.tolist()
+        return float(self._loss) / self.steps / math.log(2), norms / self.steps, clips / self.steps

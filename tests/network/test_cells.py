@@ -1,0 +1,350 @@
+"""Laws of the equations in `charrnn.network.cells`; the other side of each comparison is torch.nn, or arithmetic by hand."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charrnn.config import GATES, ModelConfig
+from charrnn.network import cells
+from charrnn.network.cells import Network, sigmoid
+
+CELLS = ("lstm", "gru", "rnn")
+KERNELS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
+V, E, H, T, N = 11, 5, 8, 9, 3
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+
+every_cell = pytest.mark.parametrize("cell", CELLS)
+every_depth = pytest.mark.parametrize("layers", [1, 2, 3])
+
+
+def shape(cell, layers=1):
+    return ModelConfig(vocab_size=V, cell=cell, embedding_size=E, hidden_size=H, num_layers=layers)
+
+
+def random_weights(config, seed=0):
+    """Weights and biases of one size, so that no gate is negligible."""
+    rng = np.random.default_rng(seed)
+    return {name: rng.normal(0, 0.5, size).astype(np.float32) for name, size in config.parameter_shapes().items()}
+
+
+def random_network(cell, layers=1, seed=0):
+    config = shape(cell, layers)
+    return Network(config, random_weights(config, seed))
+
+
+def random_start(network, streams=N, steps=T, seed=1):
+    """Ids (T, N), and a state with |h| < 1."""
+    rng = np.random.default_rng(seed)
+    state = rng.uniform(-0.9, 0.9, network.initial_state(streams).shape).astype(np.float32)
+    return rng.integers(0, V, (steps, streams)), state
+
+
+def by_torch(config, weights, ids, state):
+    """Logits (T, N, V), state (L, P, N, H) and top-layer outputs by torch.nn's own multi-layer kernel."""
+    tensors = {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
+    kernel = KERNELS[config.cell](config.embedding_size, config.hidden_size, config.num_layers)
+    kernel.load_state_dict({name.removeprefix("rnn."): value for name, value in tensors.items() if name.startswith("rnn.")})
+    start = [torch.from_numpy(state[:, part].copy()) for part in range(config.state_parts)]
+    with torch.no_grad():
+        x = tensors["embedding.weight"][torch.from_numpy(ids)]
+        out, end = kernel(x, tuple(start) if config.cell == "lstm" else start[0])
+        logits = out @ tensors["head.weight"].T + tensors["head.bias"]
+    parts = end if config.cell == "lstm" else (end,)
+    return logits.numpy(), torch.stack(parts, dim=1).numpy(), out.numpy()
+
+
+def swap(weights, config, first, second):
+    """``weights`` with the rows of two gates exchanged in every recurrent tensor."""
+    letters = list(GATES[config.cell])
+    order = list(range(len(letters)))
+    a, b = letters.index(first), letters.index(second)
+    order[a], order[b] = b, a
+    rows = np.concatenate([np.arange(block * H, (block + 1) * H) for block in order])
+    return {name: value[rows] if name.startswith("rnn.") else value for name, value in weights.items()}
+
+
+@every_cell
+@every_depth
+@pytest.mark.parametrize("streams", [1, N])
+def test_unroll_equals_torchs_kernel(cell, layers, streams):
+    config = shape(cell, layers)
+    weights = random_weights(config)
+    network = Network(config, weights)
+    ids, state = random_start(network, streams)
+    logits, end, traces = network.unroll(ids, state)
+    expected_logits, expected_end, top = by_torch(config, weights, ids, state)
+    np.testing.assert_allclose(logits, expected_logits, **CLOSE)
+    np.testing.assert_allclose(end, expected_end, **CLOSE)
+    np.testing.assert_allclose(traces[-1].h, top, **CLOSE)
+
+
+@pytest.mark.parametrize(("cell", "pair"), [(c, pair) for c in ("lstm", "gru") for pair in itertools.combinations(GATES[c], 2)])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_two_swapped_gates_are_far_outside_the_tolerance_in_unroll_and_stepper(cell, pair, layers):
+    config = shape(cell, layers)
+    weights = random_weights(config)
+    swapped = Network(config, swap(weights, config, *pair))
+    ids, state = random_start(swapped)
+    expected = by_torch(config, weights, ids, state)[0]
+    assert np.abs(swapped.unroll(ids, state)[0] - expected).max() > 0.05
+    assert np.abs(swapped.step(ids[0], state)[0] - expected[0]).max() > 0.05
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@every_depth
+def test_the_gates_returned_are_those_of_the_equations(cell, layers):
+    config = shape(cell, layers)
+    weights = {name: value.astype(np.float64) for name, value in random_weights(config).items()}
+    network = Network(config, weights)
+    ids, state = random_start(network)
+    x = weights["embedding.weight"][ids]
+    for layer, trace in enumerate(network.unroll(ids, state)[2]):
+        before = np.concatenate([state[layer, 0][None], trace.h[:-1]])
+        w_ih, w_hh = weights[f"rnn.weight_ih_l{layer}"], weights[f"rnn.weight_hh_l{layer}"]
+        b_ih, b_hh = weights[f"rnn.bias_ih_l{layer}"], weights[f"rnn.bias_hh_l{layer}"]
+        assert tuple(trace.gates) == GATES[cell]
+        for block, letter in enumerate(GATES[cell]):
+            rows = slice(block * H, (block + 1) * H)
+            from_x, from_h = x @ w_ih[rows].T + b_ih[rows], before @ w_hh[rows].T + b_hh[rows]
+            if letter == "n":
+                expected = np.tanh(from_x + trace.gates["r"] * from_h)
+            elif letter == "g":
+                expected = np.tanh(from_x + from_h)
+            else:
+                expected = 1 / (1 + np.exp(-(from_x + from_h)))
+            np.testing.assert_allclose(trace.gates[letter], expected, **CLOSE)
+        x = trace.h
+
+
+def test_the_states_of_a_trace_follow_from_its_gates():
+    network = random_network("lstm", 2)
+    ids, state = random_start(network)
+    for layer, trace in enumerate(network.unroll(ids, state)[2]):
+        g = trace.gates
+        before = np.concatenate([state[layer, 1][None], trace.c[:-1]])
+        np.testing.assert_allclose(trace.c, g["f"] * before + g["i"] * g["g"], **CLOSE)
+        np.testing.assert_allclose(trace.h, g["o"] * np.tanh(trace.c), **CLOSE)
+    network = random_network("gru", 2)
+    ids, state = random_start(network)
+    for layer, trace in enumerate(network.unroll(ids, state)[2]):
+        z = trace.gates["z"]
+        before = np.concatenate([state[layer, 0][None], trace.h[:-1]])
+        np.testing.assert_allclose(trace.h, (1 - z) * trace.gates["n"] + z * before, **CLOSE)
+        assert trace.c is None
+
+
+def test_a_vanilla_rnn_has_no_gates_and_no_cell():
+    network = random_network("rnn")
+    (trace,) = network.unroll(*random_start(network))[2]
+    assert trace.gates == {}
+    assert trace.c is None
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.sampled_from(CELLS), st.integers(1, 3), st.lists(st.integers(0, T), max_size=4))
+def test_a_whole_sequence_equals_its_chunks_with_carried_state(cell, layers, cuts):
+    network = random_network(cell, layers)
+    ids, state = random_start(network)
+    whole, end, _ = network.unroll(ids, state)
+    parts = []
+    for begin, stop in itertools.pairwise([0, *sorted(cuts), T]):
+        logits, state, _ = network.unroll(ids[begin:stop], state)
+        parts.append(logits)
+    np.testing.assert_allclose(np.concatenate(parts), whole, **CLOSE)
+    np.testing.assert_allclose(state, end, **CLOSE)
+
+
+@every_cell
+@every_depth
+@pytest.mark.parametrize("streams", [1, 2, N])
+def test_stepping_equals_unrolling(cell, layers, streams):
+    assert_steps_as_unrolled(random_network(cell, layers), streams)
+
+
+def assert_steps_as_unrolled(network, streams):
+    ids, start = random_start(network, streams)
+    expected, end, traces = network.unroll(ids, start)
+    state = start.copy()
+    step = network.stepper(state)
+    for t in range(T):
+        logits = step(ids[t])
+        assert logits.shape == (streams, V)
+        np.testing.assert_allclose(logits, expected[t], **CLOSE)
+        np.testing.assert_allclose(state[-1, 0], traces[-1].h[t], **CLOSE)
+    np.testing.assert_allclose(state, end, **CLOSE)
+
+
+@every_cell
+@every_depth
+def test_rows_that_only_keep_threads_busy_change_nothing(cell, layers, monkeypatch):
+    rows = shape(cell).parameter_shapes()["rnn.weight_hh_l0"][0]
+    monkeypatch.setattr(cells, "THREADED_ELEMENTS", (rows + 1) * H)
+    for threaded in (True, False):
+        monkeypatch.setattr(cells, "_multiplies_in_threads", lambda threaded=threaded: threaded)
+        network = random_network(cell, layers)
+        assert network._layers[0].hh.rows == rows + threaded
+        assert_steps_as_unrolled(network, 1)
+        assert_steps_as_unrolled(network, N)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "expected"), [(1152, 384, 1200), (1200, 384, 1200), (960, 320, 960), (1280, 320, 1440)]
+)
+def test_only_products_a_little_too_small_for_threads_get_more_rows(rows, columns, expected, monkeypatch):
+    monkeypatch.setattr(cells, "_multiplies_in_threads", lambda: True)
+    assert cells._rows_for_threads(rows, columns) == expected
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, True),
+        ({"threads": {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "1"}}, True),
+        ({"threads": {"OPENBLAS_NUM_THREADS": "1"}}, False),
+        ({"threads": {"OMP_NUM_THREADS": "1"}}, False),
+        ({"name": "mkl"}, False),
+        ({"name": "accelerate", "version": "unknown"}, False),
+        ({"version": "0.3.26"}, False),
+        ({"version": "0.4"}, True),
+        ({"machine": "aarch64"}, False),
+        ({"cores": 1}, False),
+    ],
+)
+def test_only_openblas_with_threads_gets_rows_to_share(changed, expected, monkeypatch):
+    here = {"name": "scipy-openblas", "version": "0.3.31.188.0", "machine": "x86_64", "cores": 2, "threads": {}} | changed
+    blas = {"name": here["name"], "version": here["version"]}
+    monkeypatch.setattr(cells.np, "show_config", lambda mode: {"Build Dependencies": {"blas": blas}})
+    monkeypatch.setattr(cells.platform, "machine", lambda: here["machine"])
+    monkeypatch.setattr(cells.os, "cpu_count", lambda: here["cores"])
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in here["threads"].items():
+        monkeypatch.setenv(name, value)
+    assert cells._multiplies_in_threads.__wrapped__() is expected
+
+
+@every_cell
+@every_depth
+def test_stream_i_of_a_batch_equals_stream_i_alone(cell, layers):
+    network = random_network(cell, layers)
+    ids, start = random_start(network)
+    unrolled, _, _ = network.unroll(ids, start)
+    together = start.copy()
+    steps = network.stepper(together)
+    stepped = np.stack([steps(row).copy() for row in ids])
+    for i in range(N):
+        alone = start[:, :, i : i + 1].copy()
+        step = network.stepper(alone)
+        expected = np.stack([step(row[i : i + 1])[0].copy() for row in ids])
+        np.testing.assert_allclose(stepped[:, i], expected, **CLOSE)
+        np.testing.assert_allclose(unrolled[:, i], expected, **CLOSE)
+        np.testing.assert_allclose(together[:, :, i : i + 1], alone, **CLOSE)
+
+
+@every_cell
+@pytest.mark.parametrize("streams", [1, N])
+def test_step_leaves_the_old_state_alone_and_equals_one_unrolled_step(cell, streams):
+    network = random_network(cell, 2)
+    ids, state = random_start(network, streams, steps=1)
+    kept = state.copy()
+    logits, new = network.step(ids[0], state)
+    np.testing.assert_array_equal(state, kept)
+    assert not np.shares_memory(new, state)
+    expected, end, _ = network.unroll(ids, state)
+    np.testing.assert_array_equal(state, kept)
+    np.testing.assert_allclose(logits, expected[0], **CLOSE)
+    np.testing.assert_allclose(new, end, **CLOSE)
+
+
+@every_cell
+def test_logits_of_two_calls_of_step_are_two_arrays(cell):
+    network = random_network(cell)
+    ids, state = random_start(network, streams=1)
+    first, state = network.step(ids[0], state)
+    kept = first.copy()
+    network.step(ids[1], state)
+    np.testing.assert_array_equal(first, kept)
+
+
+@every_cell
+def test_zero_weights_give_the_values_computed_by_hand(cell):
+    """All gates 1/2 and all candidates 0, so a GRU's h halves, an LSTM's c halves, and an RNN's h is 0."""
+    config = shape(cell)
+    weights = {name: np.zeros(size, dtype=np.float32) for name, size in config.parameter_shapes().items()}
+    weights["head.bias"] = np.arange(V, dtype=np.float32)
+    network = Network(config, weights)
+    state = network.initial_state(N)
+    assert not state.any()
+    state[0, 0], state[0, -1] = 0.5, 0.8
+    expected = {"lstm": [0.5 * np.tanh(0.4), 0.4], "gru": [0.4], "rnn": [0.0]}[cell]
+    ids = np.zeros((1, N), dtype=np.int64)
+    for logits, new in (network.step(ids[0], state), network.unroll(ids, state)[:2]):
+        np.testing.assert_array_equal(logits.reshape(N, V), np.tile(np.arange(V), (N, 1)))
+        for part, value in enumerate(expected):
+            np.testing.assert_allclose(new[0, part], value, rtol=1e-6)
+
+
+def test_one_lstm_unit_gives_the_values_computed_by_hand():
+    """W_ih = (0.5, -1, 2, 1), W_hh = (1, 0.25, -0.5, 2), b_ih = (0.1, 1, 0, -0.2); x = 2, h = 0.5, c = -1."""
+    config = ModelConfig(vocab_size=2, cell="lstm", embedding_size=1, hidden_size=1, num_layers=1)
+    weights = {
+        "embedding.weight": [[7.0], [2.0]],
+        "rnn.weight_ih_l0": [[0.5], [-1.0], [2.0], [1.0]],
+        "rnn.weight_hh_l0": [[1.0], [0.25], [-0.5], [2.0]],
+        "rnn.bias_ih_l0": [0.1, 1.0, 0.0, -0.2],
+        "rnn.bias_hh_l0": [0.0] * 4,
+        "head.weight": [[1.0], [-2.0]],
+        "head.bias": [0.0, 0.5],
+    }
+    network = Network(config, {name: np.array(value) for name, value in weights.items()})
+    # Before the gates: i 1.6, f -0.875, g 3.75, o 2.8; s(1.6) = .832018, s(-.875) = .294215, tanh(3.75) = .998894.
+    c = 0.832018 * 0.998894 - 0.294215
+    h = 0.942676 * np.tanh(c)
+    logits, state = network.step(np.array([1]), np.array([0.5, -1.0], dtype=np.float32).reshape(1, 2, 1, 1))
+    np.testing.assert_allclose(state.ravel(), [h, c], atol=2e-6)
+    np.testing.assert_allclose(logits.ravel(), [h, 0.5 - 2 * h], atol=5e-6)
+
+
+def test_sigmoid_is_exact_at_zero_and_does_not_overflow():
+    x = np.array([-1e30, -1e4, 0.0, np.log(3.0), 1e4, 1e30], dtype=np.float32)
+    np.testing.assert_allclose(sigmoid(x), [0, 0, 0.5, 0.75, 1, 1], atol=1e-6)
+
+
+@every_cell
+def test_a_network_keeps_no_tie_to_the_state_it_started_from(cell):
+    network = random_network(cell, 2)
+    ids, state = random_start(network)
+    kept = state.copy()
+    end = network.unroll(ids[:1], state)[1]
+    end += 1
+    np.testing.assert_array_equal(state, kept)
+
+
+@every_cell
+@every_depth
+def test_going_back_gives_autograds_gradients_through_torchs_kernels(cell, layers):
+    network = random_network(cell, layers)
+    ids, start = random_start(network)
+    d_logits = np.random.default_rng(2).normal(size=(N, V)).astype(np.float32)
+    weights = {name: torch.from_numpy(value) for name, value in random_weights(network.config).items()}
+    kernel = KERNELS[cell](E, H, layers)
+    kernel.load_state_dict({name.removeprefix("rnn."): value for name, value in weights.items() if name.startswith("rnn.")})
+    parts = [torch.from_numpy(start[:, part].copy()).requires_grad_() for part in range(network.config.state_parts)]
+    befores = []
+    for symbols in ids:
+        befores.append(parts)
+        x = weights["embedding.weight"][torch.from_numpy(symbols)][None]
+        out, end = kernel(x, tuple(parts) if cell == "lstm" else parts[0])
+        parts = list(end) if cell == "lstm" else [end]
+    loss = ((out[0] @ weights["head.weight"].T) * torch.from_numpy(d_logits)).sum()
+    found = list(network.backward(d_logits, network.unroll(ids, start)[2]))
+    assert len(found) == T - 1
+    for back, gradient in enumerate(found):
+        expected = torch.autograd.grad(loss, befores[T - 1 - back], retain_graph=True)
+        np.testing.assert_allclose(gradient, torch.stack(expected, dim=1).numpy(), **CLOSE)

@@ -1,0 +1,199 @@
+"""rundir: a run finds its files again, never takes another's, and its log loses and repeats nothing."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_checkpoint import alarm, put_together, setting, small, sound, take_apart  # noqa: F401 - fixtures
+
+from charrnn import CharrnnError
+from charrnn.network.checkpoint import read, read_header, write
+from charrnn.network.rundir import RunDirectory, checkpoints_under, latest, resolve
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_failed_write_leaves_the_old_file_and_no_other(
+    call: str, failure: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDirectory(tmp_path)
+    run.save("best", small(seed=1))
+    old = run.best.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(CharrnnError if isinstance(failure, OSError) else KeyboardInterrupt) as caught:
+            run.save("best", small(seed=2))
+    if isinstance(failure, OSError):
+        assert str(caught.value) == f"{run.best}: can't save: No space left on device"
+    assert [path.name for path in tmp_path.iterdir()] == ["best.safetensors"]
+    assert run.best.read_bytes() == old
+
+
+@pytest.fixture
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def saved(path: Path, when: float, patch: pytest.MonkeyPatch) -> Path:
+    """A checkpoint at ``path`` that says it was saved at ``when``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with patch.context() as context:
+        context.setattr("charrnn.network.checkpoint.time.time", lambda: when)
+        write(path, small())
+    return path
+
+
+@pytest.mark.usefixtures("at_home")
+def test_each_run_gets_the_next_free_name() -> None:
+    assert [str(RunDirectory.create("story").path) for _ in range(3)] == [
+        "checkpoints/story",
+        "checkpoints/story-2",
+        "checkpoints/story-3",
+    ]
+    assert RunDirectory.create("other").path == Path("checkpoints/other")
+    assert all(Path(path).is_dir() for path in ("checkpoints/story", "checkpoints/story-3", "checkpoints/other"))
+
+
+def test_a_name_taken_by_anything_is_left_alone(at_home: Path) -> None:
+    (at_home / "checkpoints" / "story").mkdir(parents=True)
+    (at_home / "checkpoints" / "story-2").write_text("mine")
+    assert RunDirectory.create("story").path == Path("checkpoints/story-3")
+    assert (at_home / "checkpoints" / "story-2").read_text() == "mine"
+
+
+@pytest.mark.parametrize("held", ["best.safetensors", "last.safetensors"])
+def test_an_explicit_directory_that_holds_a_run_is_refused(held: str, tmp_path: Path) -> None:
+    (tmp_path / held).write_text("mine")
+    with pytest.raises(CharrnnError, match=f"{tmp_path}: already holds a run.*--resume {tmp_path}"):
+        RunDirectory.create("story", tmp_path)
+    assert (tmp_path / held).read_text() == "mine"
+
+
+def test_a_directory_of_a_run_killed_before_its_first_save_can_be_used_and_its_log_stays(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"event": "step", "step": 7, "attempt": 1}\n')
+    run = RunDirectory.create("story", tmp_path)
+    run.log({"event": "step", "step": 1, "attempt": 1})
+    run.close()
+    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [7, 1]
+
+
+def test_an_explicit_directory_is_made_or_used(tmp_path: Path) -> None:
+    run = RunDirectory.create("story", tmp_path / "deep" / "run")
+    assert run.path == tmp_path / "deep" / "run"
+    assert run.path.is_dir()
+    run.close()
+    (run.path / "notes.md").write_text("mine")
+    assert RunDirectory.create("story", run.path).path == run.path
+    assert (run.best, run.last) == (run.path / "best.safetensors", run.path / "last.safetensors")
+
+
+@pytest.mark.usefixtures("at_home")
+def test_a_directory_that_cant_be_made_is_a_clear_error() -> None:
+    Path("file").write_text("")
+    with pytest.raises(CharrnnError, match="can't make the run's directory"):
+        RunDirectory.create("story", Path("file"))
+    with pytest.raises(CharrnnError, match="can't make the run's directory"):
+        RunDirectory.create("story", Path("file/below"))
+    Path("checkpoints").write_text("")
+    with pytest.raises(CharrnnError, match="checkpoints: can't make the run's directory"):
+        RunDirectory.create("story")
+
+
+def test_a_run_saves_best_and_last_under_their_names(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    assert run.save("best", small(seed=1)) == run.best
+    assert run.save("last", small(seed=2)) == run.last
+    assert read(run.best).weights["head.bias"].tolist() == small(seed=1).weights["head.bias"].tolist()
+    assert read(run.last).weights["head.bias"].tolist() == small(seed=2).weights["head.bias"].tolist()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunDirectory]:
+    """A run whose log, which stays open as long as its process, is closed after the test."""
+    made = RunDirectory(tmp_path)
+    yield made
+    if made._log is not None:
+        made._log.close()
+
+
+def test_every_event_is_one_line_of_json_at_once(run: RunDirectory) -> None:
+    events = [{"event": "start", "corpus": "é\u2028\n"}, {"event": "step", "step": 1, "val": None}]
+    for count, event in enumerate(events, start=1):
+        run.log(event)
+        lines = (run.path / "log.jsonl").read_bytes().decode().split("\n")
+        assert [json.loads(line) for line in lines[:-1]] == events[:count]
+
+
+def test_a_file_name_that_is_no_text_can_be_logged(run: RunDirectory) -> None:
+    event = {"corpus": os.fsdecode(b"caf\xe9")}
+    run.log(event)
+    assert json.loads((run.path / "log.jsonl").read_text(encoding="utf-8")) == event
+
+
+def test_the_latest_is_by_the_time_in_the_header_not_the_files(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    older = saved(at_home / "checkpoints" / "a" / "best.safetensors", 1000, monkeypatch)
+    newer = saved(at_home / "checkpoints" / "b" / "deep" / "best.safetensors", 2000, monkeypatch)
+    middle = saved(at_home / "checkpoints" / "c" / "best.safetensors", 1500, monkeypatch)
+    saved(at_home / "checkpoints" / "a" / "last.safetensors", 9000, monkeypatch)
+    saved(at_home / "elsewhere" / "best.safetensors", 9000, monkeypatch)
+    for path, modified in ((older, 3000), (newer, 1000), (middle, 2000)):
+        os.utime(path, (modified, modified))
+    assert latest().resolve() == newer
+    assert resolve(None).resolve() == newer
+    assert latest(name="last.safetensors").resolve() == at_home / "checkpoints" / "a" / "last.safetensors"
+    assert latest(at_home / "checkpoints" / "a") == older
+    assert checkpoints_under(at_home / "checkpoints") == [older, newer, middle]
+
+
+@pytest.mark.usefixtures("alarm")
+def test_the_latest_passes_over_broken_files(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = at_home / "checkpoints"
+    good = saved(root / "good" / "best.safetensors", 1000, monkeypatch)
+    cut = saved(root / "cut" / "best.safetensors", 2000, monkeypatch)
+    cut.write_bytes(cut.read_bytes()[:-1])
+    for name in ("empty", "list", "pipe", "folder"):
+        (root / name).mkdir()
+    (root / "empty" / "best.safetensors").touch()
+    put_together(root / "list" / "best.safetensors", [1])
+    os.mkfifo(root / "pipe" / "best.safetensors")
+    (root / "folder" / "best.safetensors").mkdir()
+    assert latest().resolve() == good
+
+
+@pytest.mark.parametrize("when", [10**400, "soon", None, math.nan, math.inf, 1e300, -1e300, True, [1]], ids="{!s:.9}".format)
+def test_an_absurd_time_of_saving_is_no_crash(when: object, at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = saved(at_home / "checkpoints" / "good" / "best.safetensors", 1000, monkeypatch)
+    absurd = saved(at_home / "checkpoints" / "absurd" / "best.safetensors", 0, monkeypatch)
+    header, body = take_apart(absurd)
+    setting("training", "saved_at", when)(header)
+    put_together(absurd, header, body)
+    assert latest().resolve() in (good, absurd)
+    assert isinstance(read_header(absurd).when, str)
+
+
+@pytest.mark.usefixtures("at_home")
+def test_where_nothing_was_trained_the_error_says_what_to_do() -> None:
+    for _ in range(2):
+        with pytest.raises(CharrnnError, match=r"^checkpoints: no trained network .* charrnn train FILE"):
+            resolve(None)
+        Path("checkpoints").mkdir(exist_ok=True)
+
+
+def test_a_path_means_itself_or_its_runs_best(tmp_path: Path, sound: Path) -> None:  # noqa: F811 - the fixture
+    assert resolve(sound) == sound
+    assert resolve(tmp_path / "none") == tmp_path / "none"
+    with pytest.raises(CharrnnError, match=f"^{tmp_path}: the directory holds no best.safetensors"):
+        resolve(tmp_path)
+    write(tmp_path / "best.safetensors", small())
+    assert resolve(tmp_path) == tmp_path / "best.safetensors"

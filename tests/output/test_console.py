@@ -1,0 +1,131 @@
+"""The product on stdout, the conversation on stderr, in UTF-8, without escape codes in a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Stream
+
+from charrnn import cli
+from charrnn.output.console import Console, StdoutClosedError
+
+TINY = ("--hidden-size", "16", "--steps", "10", "--eval-every", "5", "--log-every", "1")
+
+
+# -- the streams ----------------------------------------------------------------------------------------------------
+
+
+def test_the_product_goes_to_stdout_as_it_is_and_the_conversation_to_stderr() -> None:
+    console = Console(Stream(), Stream())
+    console.product("a \x1b[31m product")
+    console.say("words")
+    console.warn("careful")
+    console.error("no")
+    assert console.stdout.getvalue() == "a \x1b[31m product"  # type: ignore[attr-defined]
+    assert console.stderr.getvalue() == "words\ncharrnn: warning: careful\ncharrnn: no\n"  # type: ignore[attr-defined]
+
+
+def test_quiet_lets_only_errors_through() -> None:
+    console = Console(Stream(), Stream(), quiet=True)
+    console.say("words")
+    console.warn("careful")
+    console.error("no")
+    assert console.stderr.getvalue() == "charrnn: no\n"  # type: ignore[attr-defined]
+
+
+def test_a_message_is_one_line_without_control_characters() -> None:
+    console = Console(Stream(), Stream())
+    console.error("first\nsecond \x1b[2J\x07")
+    assert console.stderr.getvalue() == "charrnn: first second \u241b[2J\u2407\n"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_stdout_is_flushed_piece_by_piece_on_a_terminal_only(terminal: bool) -> None:
+    flushes = []
+
+    class Counting(Stream):
+        def flush(self) -> None:
+            flushes.append(1)
+
+    console = Console(Counting(terminal=terminal), Stream())
+    for character in "abc":
+        console.product(character)
+    assert len(flushes) == (3 if terminal else 0)
+
+
+def test_a_reader_that_went_away_is_an_error_of_its_own() -> None:
+    class Closed(Stream):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    with pytest.raises(StdoutClosedError):
+        Console(Closed(), Stream()).product("x")
+
+
+# -- the whole program ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose text holds letters beyond ASCII."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tale.txt").write_text("Müßige Füchse, süße Träume: 狐\n" * 20, encoding="utf-8")
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        assert cli.run(["train", str(folder / "tale.txt"), "--out", str(folder / "run"), *TINY]) == 0
+    return folder / "run"
+
+
+@pytest.mark.parametrize("arguments", [["sample", "-n", "40", "-c"], ["info"], ["info", "--json"]])
+@pytest.mark.parametrize("which", ["run", "."])
+def test_sample_and_info_write_no_escape_codes_in_a_pipe(
+    invoke: Callable[..., Any], trained: Path, arguments: list[str], which: str
+) -> None:
+    target = trained if arguments[0] == "sample" or which == "run" else trained.parent
+    result = invoke(*arguments, target)
+    assert result.code == 0
+    assert result.stdout
+    assert "\x1b" not in result.stdout + result.stderr
+
+
+def test_a_table_in_a_pipe_is_never_cut_to_a_width(
+    invoke: Callable[..., Any], trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    for path in (trained, trained.parent):
+        assert str(trained / "best.safetensors") in invoke("info", path).stdout
+
+
+ASCII_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.fixture
+def ascii_environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONIOENCODING", "LANG", "LC_CTYPE")}
+    return kept | ASCII_LOCALE
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("-p", "Füchse 狐")])
+def test_a_sample_is_utf8_whatever_the_locale(
+    charrnn: Callable[..., Any], trained: Path, ascii_environment: dict[str, str], options: tuple[str, ...]
+) -> None:
+    done = charrnn("sample", "-c", trained, "-n", "300", "--seed", "1", *options, env=ascii_environment)
+    assert done.returncode == 0, done.stderr
+    assert set("üßä狐") & set(done.stdout.decode("utf-8"))
+
+
+def test_training_events_are_utf8_whatever_the_locale(
+    charrnn: Callable[..., Any], tmp_path: Path, ascii_environment: dict[str, str]
+) -> None:
+    (tmp_path / "tale.txt").write_text("üßä狐" * 100, encoding="utf-8")
+    done = charrnn("train", "tale.txt", "--json", *TINY, env=ascii_environment)
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.decode("utf-8").splitlines()]
+    assert all(set(event["text"]) <= set("üßä狐") for event in events if event["event"] == "sample")
+    assert (tmp_path / "checkpoints/tale/log.jsonl").read_bytes() == done.stdout

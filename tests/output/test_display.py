@@ -1,0 +1,68 @@
+"""The live picture of a run; `test_live` shows it on a terminal."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from layers import LSTM_LAYER, columns, layer, rendered
+
+from charrnn.output import display
+
+
+@pytest.mark.parametrize("gates", ["ifgo", "rzn", ""])
+def test_a_hidden_table_has_a_column_per_gate_and_one_for_the_memory_that_gates_have(gates: str) -> None:
+    expected = ["layer", "mean |h|", "saturated", "still", *gates, *["memory"] * bool(gates), "dims"]
+    assert columns(display.hidden_table([layer(gates)])) == expected
+
+
+def test_a_hidden_table_has_a_row_per_layer_with_shares_in_percent() -> None:
+    lines = rendered(display.hidden_table([LSTM_LAYER, layer("ifgo", mean_abs=0.75, still=1.0)])).splitlines()
+    numbers = [re.findall(r"[\d.]+%?", line) for line in lines[1:]]
+    assert numbers == [
+        ["0", "0.25", "50%", "12%", "0.11", "0.92", "0.33", "0.44", "12.5", "1234", "12"],
+        ["1", "0.75", "0%", "100%", "0.50", "0.50", "0.50", "0.50", "2.0", "9", "1"],
+    ]
+
+
+def test_a_hidden_table_tells_what_has_moved_since_the_last_time() -> None:
+    before = {**LSTM_LAYER, "mean_abs": 0.5, "gates": {**LSTM_LAYER["gates"], "f": 0.90, "i": 0.112}}
+    text = rendered(display.hidden_table([LSTM_LAYER], [before]))
+    assert "\u21930.25" in text
+    assert "\u21910.02" in text
+    assert text.count("\u2191") + text.count("\u2193") == 2
+    narrow = rendered(display.hidden_table([LSTM_LAYER], [before], width=80))
+    assert narrow.count("\u2191") == narrow.count("\u2193") == 1
+
+
+def test_a_hidden_table_fits_a_terminal_of_80_columns_with_the_displays_frame() -> None:
+    lines = rendered(display.hidden_table([{**LSTM_LAYER, "saturated": 1.0, "still": 1.0}], [layer("ifgo")], width=80))
+    assert max(len(line.rstrip()) for line in lines.splitlines()) <= 76
+
+
+def test_a_hidden_table_marks_a_share_of_more_than_a_third() -> None:
+    yellow = "\x1b[33m"
+    assert rendered(display.hidden_table([LSTM_LAYER]), colour=True).count(yellow) == 1
+    assert yellow not in rendered(display.hidden_table([{**LSTM_LAYER, "saturated": 0.33}]), colour=True)
+
+
+def step(number: int, bits: float = 3.0) -> dict[str, object]:
+    event = {"event": "step", "step": number, "steps": 100, "epoch": 0.5, "seconds": 10.0, "bits_per_char": bits}
+    return {**event, "learning_rate": 0.001, "grad_norm": 0.5, "chars_per_second": 1000.0}
+
+
+def test_what_was_seen_of_a_run_is_its_latest_state_and_all_of_its_losses() -> None:
+    seen = display.Seen()
+    first = {"event": "eval", "val_bits_per_char": 2.5, "best": True, "hidden": [layer("ifgo")]}
+    second = {**first, "val_bits_per_char": 2.75, "best": False}
+    for event in (step(1), first, step(2, 2.0), second, {"event": "sample", "text": "crow"}):
+        seen.add(event)
+    assert seen.losses == [3.0, 2.0]
+    assert (seen.evaluation_before, seen.evaluation, seen.best, seen.sample) == (first, second, 2.5, "crow")
+    text = rendered(display.picture(seen, 90))
+    assert re.search(r"validation +2\.750.*\n.*best +2\.500", text)
+    assert max(map(len, text.splitlines())) == 88
+
+
+def test_before_the_first_step_the_picture_says_so() -> None:
+    assert rendered(display.picture(display.Seen(), 90)) == "starting ...\n"

@@ -1,0 +1,129 @@
+"""`charrnn inspect`, from the words of the command line to stdout; the numbers are tested where they are made."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from charrnn.analysis import reach
+from charrnn.config import ModelConfig
+from charrnn.network import checkpoint, rundir
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.text.vocabulary import Vocabulary
+from charrnn.training.model import CharRNN
+
+TEXT = "that time is mist\n" * 30
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """An untrained network of each cell, as runs of these names."""
+    root = tmp_path_factory.mktemp("memory")
+    vocabulary = Vocabulary("char", "\n ?Waehimst")
+    for cell in ("rnn", "gru", "lstm"):
+        model = ModelConfig(vocabulary.size, cell=cell, embedding_size=4, hidden_size=5)
+        (root / cell).mkdir()
+        checkpoint.write(root / cell / rundir.BEST, Checkpoint(model, vocabulary, {}, CharRNN(model).export()))
+    return root
+
+
+def test_memory_of_several_networks_is_one_object_each(invoke, networks):
+    runs = [word for cell in ("rnn", "gru", "lstm") for word in ("-c", networks / cell)]
+    done = invoke("inspect", "--memory", TEXT, "--contribution", "What time is it?", *runs, "--json")
+    assert (done.code, done.stderr) == (0, "")
+    objects = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["label"] for one in objects] == ["rnn", "gru", "lstm"] * 2
+    assert all(len(one["gradient"]) == 201 for one in objects[:3])
+    assert all("".join(one["characters"]) == "What time is it?" for one in objects[3:])
+
+
+def test_memory_is_charts_on_a_terminal_and_tables_in_a_pipe(invoke, networks, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    words = ("inspect", "--memory", TEXT, "--contribution", "a?", "-c", networks / "rnn", "-c", networks / "lstm")
+    chart, table = invoke(*words, terminal=True), invoke(*words)
+    assert re.search("[\u2801-\u28ff]", chart.stdout)
+    assert "\x1b[" in chart.stdout
+    assert not re.search("[\u2800-\u28ff\x1b]", table.stdout)
+    assert table.stdout.splitlines()[0].split()[:2] == ["network", "bits/char"]
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = invoke(*words, terminal=True).stdout
+    assert re.search("[\u2801-\u28ff]", plain)
+    assert not re.search("\x1b\\[[0-9;]*3[0-9]", plain)
+
+
+def test_memory_without_a_text_reads_what_the_network_generates(invoke, networks, monkeypatch):
+    monkeypatch.setattr(reach, "GENERATED", 500)
+    monkeypatch.setattr(reach, "WINDOWS", 16)
+    done = invoke("inspect", "--memory", "-c", networks / "rnn", "--json")
+    assert done.code == 0
+    assert "reading 500 characters that the first network generates" in done.stderr
+    assert done.stdout == invoke("inspect", "--memory", "-c", networks / "rnn", "--json").stdout
+
+
+def test_memory_reads_files_and_stdin_alike_and_draws_a_picture(invoke, networks, tmp_path):
+    (tmp_path / "text").write_text(TEXT)
+    words = ("inspect", "--memory", "-c", networks / "gru", "--json")
+    whole = invoke(*words, TEXT).stdout
+    assert invoke(*words, "--file", "text", "--svg", "memory.svg").stdout == whole
+    assert invoke(*words, "-", stdin=TEXT.encode()).stdout == whole
+    assert (tmp_path / "memory.svg").read_text().startswith("<svg ")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--memory", "short"], 1, "the text has 5 characters; to look 200 back, at least 402 are needed"),
+        (["--memory", "x", "--file", "y"], 2, "TEXT or --file: give one, not both"),
+        (["--memory", "--file", "nowhere"], 1, "nowhere: No such file or directory"),
+        (["--contribution", ""], 2, "--contribution must be a text of at least 1 character"),
+        (["--contribution", "a", "--svg", "no/such/m.svg"], 1, "no/such"),
+    ],
+)
+def test_what_memory_refuses(invoke, networks, words, code, message):
+    done = invoke("inspect", "-c", networks / "rnn", *words)
+    assert (done.code, done.stdout) == (code, "")
+    assert message in done.stderr.splitlines()[-1]
+
+
+REFUSED = [
+    (["a text", "--file", "text.txt"], "TEXT or --file"),
+    (["--unit", "0:1", "--color", "surprise"], "--unit or --color"),
+    (["--memory", "--units"], "--memory and --contribution go with"),
+    (["--contribution", "abc", "--npz", "x.npz"], "--memory and --contribution go with"),
+    (["-c", "run", "-c", "run"], "several --checkpoint"),
+    (["--memory", "--html", "x.html", "-c", "run", "-c", "run"], "several --checkpoint"),
+]
+
+
+@pytest.mark.parametrize(("options", "said"), REFUSED)
+def test_what_does_not_go_together_is_a_usage_error(invoke, options, said):
+    result = invoke("inspect", *options)
+    assert result.code == 2
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_page_takes_the_memory_curves(invoke, networks, tmp_path):
+    words = ("inspect", TEXT, "-c", networks / "lstm", "--html", "page.html")
+    plain = invoke(*words)
+    assert (plain.code, plain.stdout) == (0, ""), plain.stderr
+    without = (tmp_path / "page.html").read_text()
+    both = invoke(*words, "--memory")
+    assert (both.code, both.stdout) == (0, ""), both.stderr
+    assert len((tmp_path / "page.html").read_text()) > len(without)
+
+
+def test_stdin_is_read_once_for_the_curves_and_the_states(invoke, networks, tmp_path):
+    words = ("inspect", "-c", networks / "lstm", "--memory", "--html", "page.html")
+    assert invoke(*words, "-", stdin=TEXT.encode()).code == 0
+    piped = (tmp_path / "page.html").read_text()
+    assert invoke(*words, TEXT).code == 0
+    assert (tmp_path / "page.html").read_text() == piped
+
+
+def test_contributions_are_shown_beside_a_page(invoke, networks):
+    done = invoke("inspect", TEXT, "-c", networks / "lstm", "--contribution", "a time", "--html", "page.html")
+    assert (done.code, len(done.stdout.splitlines()) > 5) == (0, True)

@@ -1,0 +1,140 @@
+"""`charrnn score`: tables, rows, ranks and JSON tell the same numbers; what excludes each other is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_scripting import TEXT, network, records
+
+from charrnn import UsageError
+from charrnn.config import ScoreConfig
+from charrnn.output.scored import ScoreRequest
+
+Invoke = Callable[..., Any]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A text, and the tiny network where it is found without ``-c``."""
+    network(tmp_path / "checkpoints/novel")
+    (tmp_path / "novel.txt").write_text(TEXT)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_parts_of_a_text_add_up(invoke: Invoke, here: Path) -> None:
+    (whole,) = records(invoke("score", "novel.txt", "--json"))
+    assert whole.keys() == {
+        *("file", "characters", "unknown", "bits", "bits_per_char", "nats_per_char", "perplexity", "exact", "seam_bits")
+    }
+    assert (whole["characters"], whole["unknown"], whole["exact"]) == (len(TEXT), 0, True)
+    by_character = records(invoke("score", "novel.txt", "--json", "--per-char"))
+    assert "".join(record["char"] for record in by_character) == TEXT
+    assert sum(record["bits"] for record in by_character) == pytest.approx(whole["bits"])
+    by_line = records(invoke("score", "novel.txt", "--json", "--lines"))
+    assert [record["text"] for record in by_line] == TEXT.splitlines()
+    assert [record["line"] for record in by_line] == list(range(1, 25))
+    (windows,) = records(invoke("score", "novel.txt", "--json", "--window", len(TEXT)))
+    assert windows["bits"] == pytest.approx(whole["bits"], rel=1e-6)
+    (one,) = records(invoke("score", "-", "--json", "--exact", stdin=TEXT.encode()))
+    assert one["bits"] == pytest.approx(whole["bits"])
+
+
+def test_tables_and_rows_say_what_the_json_says(invoke: Invoke, here: Path) -> None:
+    (whole,) = records(invoke("score", "novel.txt", "--json"))
+    header, row = invoke("score", "novel.txt").stdout.splitlines()
+    assert header.split() == ["file", "bits/char", "nats/char", "perplexity", "characters", "unknown"]
+    means = [f"{whole[key]:.4f}" for key in ("bits_per_char", "nats_per_char", "perplexity")]
+    assert row.split() == ["novel.txt", *means, f"{len(TEXT)}", "0"]
+    lines = records(invoke("score", "novel.txt", "--json", "--lines"))
+    rows = [line.split("\t") for line in invoke("score", "novel.txt", "--lines").stdout.splitlines()]
+    expected = [
+        [f"{r['bits_per_char']:.4f}", f"{r['bits']:.3f}", str(r["characters"]), "0", str(r["line"]), r["text"]] for r in lines
+    ]
+    assert rows == expected
+    first = invoke("score", "novel.txt", "--per-char").stdout.splitlines()[TEXT.index("\n")]
+    assert first.startswith("\\n\t")
+    assert len(first.split("\t")) == 6
+
+
+def test_several_texts_are_scored_each_by_itself_and_a_table_adds_them_up(invoke: Invoke, here: Path) -> None:
+    (here / "other.txt").write_text("go\n")
+    one, other = records(invoke("score", "novel.txt", "other.txt", "--json"))
+    assert [one["file"], other["file"]] == ["novel.txt", "other.txt"]
+    assert other["bits"] == pytest.approx(records(invoke("score", "other.txt", "--json"))[0]["bits"])
+    *_, total = invoke("score", "novel.txt", "other.txt").stdout.splitlines()
+    assert total.split()[0] == "total"
+    assert float(total.split()[1]) == pytest.approx((one["bits"] + other["bits"]) / (len(TEXT) + 3), abs=1e-4)
+    places = [line.split("\t")[4] for line in invoke("score", "other.txt", "novel.txt", "--lines").stdout.splitlines()]
+    assert places[:2] == ["other.txt:1", "novel.txt:1"]
+
+
+@pytest.mark.parametrize("options", [(), ("--rank",), ("--json",), ("--lines",)])
+def test_what_was_scored_before_a_text_that_fails_is_told(invoke: Invoke, here: Path, options: tuple[str, ...]) -> None:
+    expected = invoke("score", "novel.txt", *options).stdout
+    result = invoke("score", "novel.txt", "gone.txt", "-q", *options)
+    assert result.code == 1
+    assert result.stderr.count("\n") == 1
+    assert "gone.txt" in result.stderr
+    assert "total" not in result.stdout
+    assert result.stdout.count("\n") == expected.count("\n") > 0
+
+
+def test_rank_puts_the_most_surprising_line_first(invoke: Invoke, here: Path) -> None:
+    (here / "log").write_text("The end\nggggTTTT\nThe fox\n\u4e2d\u6587")
+    ranked = invoke("score", "--rank", "log", "-q")
+    rows = [line.split("\t") for line in ranked.stdout.splitlines()]
+    assert rows[0] == ["-", "0.000", "0", "2", "4", "\u4e2d\u6587"]
+    means = [float(mean) for mean, *_ in rows[1:]]
+    assert means == sorted(means, reverse=True)
+    assert sorted(row[4] for row in rows) == ["1", "2", "3", "4"]
+
+
+def test_unknown_characters_are_named_with_how_they_were_counted(invoke: Invoke, here: Path) -> None:
+    (here / "odd.txt").write_text("The \u201cfox\u201d\n")
+    result = invoke("score", "odd.txt", "--json")
+    (score,) = records(result)
+    assert (score["characters"], score["unknown"]) == (8, 2)
+    assert "2 characters" in result.stderr
+    assert "\u201c" in result.stderr
+    assert "in no sum" in result.stderr
+
+
+def test_a_text_on_a_terminal_keeps_its_control_characters_to_itself(invoke: Invoke, here: Path) -> None:
+    (here / "evil.txt").write_text("\x1b[2Jfox\n")
+    for options in (["--lines"], ["--rank"], ["--per-char"], []):
+        assert "\x1b[2J" not in invoke("score", "evil.txt", *options, terminal=True).stdout
+
+
+@pytest.mark.parametrize("text", ["", "\n", "x"])
+def test_a_text_of_almost_nothing_has_a_score(invoke: Invoke, here: Path, text: str) -> None:
+    (here / "small.txt").write_text(text)
+    (score,) = records(invoke("score", "small.txt", "--json"))
+    assert score["characters"] + score["unknown"] == len(text)
+    for options in ([], ["--lines"], ["--rank"], ["--per-char"], ["--window", "5"], ["--exact"]):
+        assert invoke("score", "small.txt", *options).code == 0
+
+
+def test_a_byte_network_scores_bytes(invoke: Invoke, tmp_path: Path) -> None:
+    network(tmp_path / "checkpoints/bytes", level="byte")
+    (score,) = records(invoke("score", "-", "--json", stdin="\u4e2d\xff".encode("latin-1", "replace") + b"\xff\n"))
+    assert (score["characters"], score["unknown"]) == (4, 0)
+    rows = invoke("score", "-", "--per-char", stdin=b"\xff\n").stdout.splitlines()
+    assert [row.split("\t")[0] for row in rows] == ["\\xff", "\\n"]
+    assert invoke("score", "-", "--lines", stdin=b"a\xff\n").stdout.endswith("\ta\ufffd\n")
+
+
+@pytest.mark.parametrize(
+    ("request_", "named"),
+    [
+        ({"config": ScoreConfig(window=9), "by_line": True}, "--window or --lines"),
+        ({"rank": True, "exact": True}, "--rank or --exact"),
+        ({"rank": True, "per_char": True}, "--rank or --per-char"),
+    ],
+)
+def test_a_request_holds_one_way_of_reading(request_: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageError, match=f"^{named}: give one, not both$"):
+        ScoreRequest(**request_)

@@ -1,0 +1,103 @@
+"""Numbers to tables."""
+
+from __future__ import annotations
+
+import io
+
+from layers import LSTM_LAYER, columns, layer, rendered
+from rich.console import Console
+
+from charrnn.output import tables
+
+FACTS = {
+    "path": "runs/a/best.safetensors",
+    "cell": "gru",
+    "layers": 2,
+    "hidden_size": 512,
+    "parameters": 1234567,
+    "corpus": "fables",
+    "val_bits_per_char": 1.98765,
+    "when": "2026-01-02 03:04",
+}
+
+
+def test_a_layer_is_a_row_of_its_numbers() -> None:
+    lines = rendered(tables.layer_table([LSTM_LAYER, layer()], framed=False)).splitlines()
+    assert [line.split() for line in lines[1:]] == [
+        ["0", "0.25", "0.30", "50.0%", "12.5%", "12.4", "-2.2", "to", "3.5", "2.0", "/", "12.5", "/", "30.0", "1,234"],
+        ["1", "0.10", "0.10", "0.0%", "0.0%", "1.0", "-", "-", "-"],
+    ]
+
+
+def test_a_gate_is_a_row_with_both_its_saturated_shares_and_a_candidate_with_one() -> None:
+    lines = rendered(tables.gate_table([LSTM_LAYER], framed=False)).splitlines()
+    assert [line.split() for line in lines[1:]] == [
+        ["0", "i", "0.11", "60.0%", "10.0%"],
+        ["0", "f", "0.92", "1.0%", "70.0%"],
+        ["0", "|g|", "0.33", "-", "5.0%"],
+        ["0", "o", "0.44", "20.0%", "30.0%"],
+    ]
+
+
+def test_a_finding_is_a_row_with_its_unit_as_the_command_line_writes_it() -> None:
+    finding = {
+        "feature": "digit",
+        "layer": 1,
+        "unit": 7,
+        "part": "c",
+        "name": "1:7c",
+        "first": 0.9,
+        "second": -0.8,
+        "needed": 0.3,
+        "real": True,
+    }
+    other = {**finding, "part": "h", "name": "1:7", "real": False}
+    lines = rendered(tables.finding_table([finding, other], framed=False)).splitlines()
+    assert lines[1].split()[:5] == ["digit", "1:7c", "+0.90", "-0.80", "0.30"]
+    assert lines[2].split()[1] == "1:7"
+    assert lines[1].split()[5:] != lines[2].split()[5:]
+
+
+def test_a_run_is_a_row_of_readable_cells() -> None:
+    lines = rendered(tables.info_table([FACTS, {**FACTS, "val_bits_per_char": None}], framed=False)).splitlines()
+    row = ["runs/a/best.safetensors", "gru", "2", "x", "512", "1,234,567", "fables", "1.988", "2026-01-02", "03:04"]
+    assert [line.split() for line in lines[1:]] == [row, [*row[:7], "-", *row[8:]]]
+
+
+def test_no_terminal_escape_of_a_path_or_corpus_reaches_a_table() -> None:
+    run = {**FACTS, "path": "\x1b]0;title\x07", "corpus": "\x1b[2J"}
+    text = rendered(tables.info_table([run], framed=True)) + rendered(tables.fact_table({"corpus": "\x1b[2J"}))
+    assert "\x1b" not in text
+    assert "\x07" not in text
+
+
+def test_the_table_of_runs_has_a_heading_per_fact_and_a_line_per_run() -> None:
+    table = tables.info_table([FACTS, FACTS], framed=False)
+    assert columns(table) == ["path", "cell", "size", "parameters", "corpus", "bits/char", "when"]
+    assert len(rendered(table).splitlines()) == 3
+
+
+def test_square_brackets_in_a_table_are_text_and_no_markup() -> None:
+    run = {**FACTS, "path": "[bold]x[/bold]", "corpus": "[red]"}
+    text = rendered(tables.info_table([run], framed=False)) + rendered(tables.fact_table({"corpus": "[blue]"}))
+    for bracketed in ("[bold]x[/bold]", "[red]", "[blue]"):
+        assert bracketed in text
+
+
+def test_a_narrow_terminal_breaks_long_cells_and_cuts_nothing() -> None:
+    file = io.StringIO()
+    Console(file=file, width=60).print(tables.info_table([{**FACTS, "path": "runs/" + "q" * 80}], framed=True))
+    assert file.getvalue().count("q") == 80
+    assert max(map(len, file.getvalue().splitlines())) <= 60
+
+
+def test_facts_are_a_line_each_with_readable_numbers() -> None:
+    facts = {"hidden_size": 4096, "seed": 12345, "epochs": 2.5, "seconds": 61.0, "val_bits_per_char": None}
+    lines = [line.split() for line in rendered(tables.fact_table(facts)).splitlines()]
+    assert lines == [
+        ["hidden", "size", "4,096"],
+        ["seed", "12345"],
+        ["epochs", "2.500"],
+        ["seconds", "1:01"],
+        ["val", "bits", "per", "char", "-"],
+    ]

@@ -1,0 +1,77 @@
+"""Texts given as arguments, files and stdin."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+import pytest
+
+from charrnn import CharrnnError, UsageError
+from charrnn.text import given
+from charrnn.text.vocabulary import Vocabulary
+
+
+def test_an_argument_means_the_bytes_that_were_typed():
+    assert given.literal(os.fsdecode("Ä\\n".encode()), "-p") == "Ä\\n"
+    with pytest.raises(CharrnnError, match="-p: byte 1 is not valid UTF-8 text"):
+        given.literal(os.fsdecode(b"a\xff"), "-p")
+
+
+def test_a_file_gives_its_text_with_plain_line_ends_and_no_byte_order_mark(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\rthree\n")
+    assert given.read(path) == given.text(None, path, "-p") == "one\ntwo\nthree\n"
+    path.write_bytes(b"ab\xff")
+    with pytest.raises(CharrnnError, match=r"text\.txt: byte 2 is not valid UTF-8 text"):
+        given.read(path)
+    with pytest.raises(CharrnnError, match=r"missing\.txt: No such file"):
+        given.read(tmp_path / "missing.txt")
+
+
+def test_stdin_is_read_for_a_dash_alone(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"from a pipe\r\n")))
+    assert given.text("--", None, "-p") == "--"
+    assert given.text(None, None, "-p") == ""
+    assert given.text("-", None, "-p") == "from a pipe\n"
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(CharrnnError, match="stdin is closed"):
+        given.text("-", None, "-p")
+
+
+def test_what_the_network_cannot_read_is_replaced_and_said():
+    said: list[str] = []
+    vocabulary = Vocabulary("char", ' "abe')
+    assert given.known("“abé”", vocabulary, said.append, "the text") == '"abe"'
+    assert len(said) == 1
+    assert said[0].startswith("the network doesn't know every character of the text: ")
+    assert "'é' -> 'e'" in said[0]
+    assert given.known("abe", vocabulary, said.append) == "abe"
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("", ""),
+        ("plain é", "plain é"),
+        (r"a\nb\tc\rd\0e", "a\nb\tc\rd\0e"),
+        (r"\\n", r"\n"),
+        (r"\\\n", "\\\n"),
+        (r"caf\u00e9 \u201C", "café “"),
+        (r"\U0001F600", "😀"),
+        (r"\u00e9e", "ée"),
+    ],
+)
+def test_escapes_become_what_they_mean(typed: str, meant: str) -> None:
+    assert given.unescaped(typed, "--stop") == meant
+
+
+@pytest.mark.parametrize(
+    "typed", ["\\", "a\\", r"\q", r"\u12", r"\u12g4", r"\U00110000", r"\U0001F60", r"\ud800", r"\x41", "\\\n"]
+)
+def test_anything_else_behind_a_backslash_names_the_option_and_the_escapes(typed: str) -> None:
+    with pytest.raises(UsageError, match=r"(?s)^--stop: \\.* is not an escape; there are ") as caught:
+        given.unescaped(typed, "--stop")
+    assert r"\uXXXX" in str(caught.value)

@@ -1,0 +1,135 @@
+"""streams: ids to batches. Where the ids are 0, 1, 2, ... each value says where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from charrnn import CharrnnError
+from charrnn.text.streams import Streams
+
+
+def shapes() -> Iterator[tuple[int, int, int, int]]:
+    for characters in range(2, 301):
+        for batch_size, bptt in ((1, 1), (16, 64), (3, 7), (1, 400), (50, 2)):
+            for groups in (1, 2, 5):
+                yield characters, batch_size, bptt, groups
+
+
+def together(streams: Streams, parts: list[tuple[slice, NDArray[Any]]]) -> NDArray[Any]:
+    """What was read of every column, one after another, (G * N, chunks of a group * T)."""
+    read: list[list[NDArray[Any]]] = [[] for _ in range(streams.columns)]
+    for columns, chunk in parts:
+        for column, piece in zip(range(streams.columns)[columns], chunk, strict=True):
+            read[column].append(piece)
+    return np.array([np.concatenate(pieces) for pieces in read])
+
+
+def test_groups_take_turns_and_each_reads_from_all_over_the_text() -> None:
+    streams = Streams(np.arange(100_000), 4, 64, 0, groups=3)
+    batches = [streams.batch(step) for step in range(7)]
+    assert [batch.rows for batch in batches] == [slice(turn % 3, None, 3) for turn in range(7)]
+    for before, after in zip(batches, batches[3:], strict=False):
+        assert (after.inputs[:, 0] == before.inputs[:, -1] + 1).all()
+    starts = np.array([batch.inputs[:, 0] for batch in batches[:3]])
+    assert (np.diff(starts.T.ravel()) == np.diff(starts.T.ravel())[0]).all(), "neighbours in the text are in different groups"
+    assert (starts.max(axis=1) - starts.min(axis=1) > 70_000).all()
+
+
+def test_any_text_of_2_characters_or_more_gives_sound_batches() -> None:
+    for characters, batch_size, bptt, groups in shapes():
+        streams = Streams(np.arange(characters), batch_size, bptt, characters, groups)
+        chunks = streams.chunks_per_epoch
+        assert chunks >= 1
+        assert chunks % streams.groups == 0
+        assert 1 <= streams.groups <= groups
+        assert streams.columns == streams.groups * streams.batch_size
+        assert 1 <= streams.batch_size <= batch_size
+        assert 1 <= streams.bptt <= bptt
+        assert streams.characters_per_step == streams.batch_size * streams.bptt
+        for epoch in (0, 3):
+            batches = [streams.batch(epoch * chunks + chunk) for chunk in range(chunks)]
+            assert [batch.first for batch in batches] == [True] + [False] * (chunks - 1)
+            assert {batch.epoch for batch in batches} == {epoch}
+            columns = together(streams, [(batch.rows, batch.inputs) for batch in batches])
+            assert columns.shape == (streams.columns, chunks // streams.groups * streams.bptt)
+            assert (np.diff(columns, axis=1) == 1).all(), "chunk k + 1 of a column continues chunk k"
+            assert len(np.unique(columns)) == columns.size, "columns are disjoint"
+            assert columns[0, 0] == streams.offset(epoch)
+            assert columns.min() >= 0
+            assert columns.max() <= characters - 2, "the last character is only ever a target"
+            assert (together(streams, [(batch.rows, batch.targets) for batch in batches]) == columns + 1).all()
+            unseen = characters - 1 - columns.size
+            assert unseen < (streams.columns + 1) * streams.bptt, "less than a row of chunks and the offset's room is left out"
+
+
+@pytest.mark.parametrize(
+    ("characters", "batch_size", "bptt"),
+    [
+        (100_001, 16, 64),  # long enough: as asked
+        (4097, 16, 64),  # 16 columns of exactly four chunks
+        (4096, 15, 64),  # one fewer: a column goes
+        (1001, 3, 64),
+        (257, 1, 64),
+        (256, 1, 63),  # then the chunk shrinks
+        (101, 1, 25),
+        (9, 1, 2),
+        (5, 1, 1),
+        (4, 1, 1),
+        (2, 1, 1),
+    ],
+)
+def test_short_texts_get_fewer_columns_then_shorter_chunks(characters: int, batch_size: int, bptt: int) -> None:
+    for groups in (1, 16):
+        streams = Streams(np.zeros(characters, dtype=np.uint8), 16, 64, 0, groups)
+        assert (streams.batch_size, streams.bptt) == (batch_size, bptt)
+        assert streams.groups == (16 if groups == 16 and characters > 100_000 else 1)
+
+
+def test_a_text_of_one_character_gives_no_batches() -> None:
+    with pytest.raises(CharrnnError, match="at least 2"):
+        Streams(np.zeros(1, dtype=np.uint8), 1, 1, seed=0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(2, 400), st.integers(1, 8), st.integers(1, 30), st.integers(0, 2**63 - 1), st.integers(1, 4), st.randoms())
+def test_a_batch_is_a_pure_function_of_the_step(
+    characters: int, batch_size: int, bptt: int, seed: int, groups: int, order: Any
+) -> None:
+    ids = np.random.default_rng(seed).integers(0, 256, characters).astype(np.uint8)
+    before = ids.copy()
+    steps = list(range(25))
+    one, other = (Streams(ids, batch_size, bptt, seed, groups) for _ in range(2))
+    forwards = {step: one.batch(step) for step in steps}
+    order.shuffle(steps)
+    for step in steps:
+        again = other.batch(step)
+        assert np.array_equal(again.inputs, forwards[step].inputs)
+        assert np.array_equal(again.targets, forwards[step].targets)
+        assert (again.epoch, again.first, again.rows) == (
+            forwards[step].epoch,
+            forwards[step].first,
+            forwards[step].rows,
+        )
+    assert np.array_equal(ids, before)
+
+
+def test_offsets_differ_by_epoch_and_come_from_seed_and_epoch_alone() -> None:
+    ids = np.zeros(5000, dtype=np.uint8)
+
+    def offsets(seed: int) -> list[int]:
+        return [Streams(ids, 2, 64, seed).offset(epoch) for epoch in range(30)]
+
+    first = offsets(7)
+    np.random.seed(3)  # the global generator must not matter
+    assert offsets(7) == first
+    assert len(set(first)) > 15
+    assert offsets(8) != first
+    assert offsets(8)[:-1] != first[1:], "seed and epoch are not merely added"
+    assert max(first) > 32, "offsets reach over the room there is"

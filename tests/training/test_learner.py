@@ -1,0 +1,48 @@
+"""One step of a learner, and where along its budget it stands."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from small_runs import PLAIN, corpus_of, random_text, same_weights
+
+from charrnn.config import ModelConfig, TrainConfig
+from charrnn.training.learner import Learner
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def learner_of(**settings: object) -> Learner:
+    corpus = corpus_of(random_text(600), 100)
+    model = ModelConfig(corpus.vocabulary.size, "gru", embedding_size=5, hidden_size=8)
+    return Learner(model, TrainConfig(**{**PLAIN, "steps": 20, **settings}), corpus)
+
+
+def test_a_step_counts_itself_and_tells_the_loss_and_the_gradients_norm() -> None:
+    learner = learner_of(grad_clip=1e-3)
+    before = learner.model.export()
+    loss, watched = learner.step(1e-3)
+    assert learner.progress.step == 1
+    assert float(loss) == pytest.approx(math.log(learner.vocabulary.size), rel=0.5)
+    steps, norm, clipped = watched.tolist()
+    assert (steps, clipped) == (1.0, 1.0)
+    assert norm > 1e-3
+    assert not same_weights(before, learner.model.export())
+
+
+def test_a_learner_restored_from_a_snapshot_steps_on_bit_for_bit() -> None:
+    one, other = learner_of(), learner_of(seed=0)
+    for _ in range(3):
+        one.step(1e-2)
+    assert other.restore(one.snapshot(1.0), 0.0) is False
+    for learner in (one, other):
+        learner.step(1e-2)
+    assert same_weights(one.model.export(), other.model.export())
+
+
+def test_a_loss_counts_as_diverged_from_three_times_a_uniform_guess_after_the_warm_up() -> None:
+    learner = learner_of(steps=100)
+    assert learner.largest_loss(0.0) == math.inf
+    learner.progress.step = 3
+    assert learner.largest_loss(0.0) == pytest.approx(3 * math.log(learner.vocabulary.size))
