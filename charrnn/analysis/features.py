@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.analysis.hidden import Block, Reading
 from charrnn.config import ModelConfig
 from charrnn.network.cells import Array, Network
+from charrnn.network.columns import Passage, Reading
 
 MARGIN = 0.1
 """By how much a unit's correlation must exceed that of the best unit of the random networks."""
@@ -231,7 +231,7 @@ def correlations(network: Network, ids: NDArray[Any], values: Array, state: Arra
     return np.stack([_pearson(count, *sums[which]) for which, count in enumerate((half, len(ids) - half))])
 
 
-def _units(block: Block) -> Array:
+def _units(block: Passage) -> Array:
     """What every unit did, a row per character, (T N, U)."""
     parts = [part for trace in block.traces for part in (trace.h, trace.c) if part is not None]
     return np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts], axis=1)

@@ -7,15 +7,14 @@ leaky unit) and Gao et al. 2017 (participation ratio).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import GATES
-from charrnn.network.cells import Array, LayerTrace, Network
-from charrnn.network.columns import MOST, OVERLAP, SHORTEST, blocks, cut, traced, warmed, worthwhile
+from charrnn.network.cells import Array, LayerTrace
+from charrnn.network.columns import Passage, Reading
 
 SATURATED = 0.9
 """A state, or a tanh candidate, beyond +-0.9 is saturated; a gate above 0.9 is right-saturated (open)."""
@@ -31,53 +30,7 @@ CANDIDATE = {"lstm": "g", "gru": "n"}
 KEEPING = {"lstm": "f", "gru": "z"}
 """The gate that says how much of the old state stays."""
 
-BLOCK = 2048
-"""Characters whose traces are held at once."""
-
 Vector = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Block:
-    """The traces of some characters: ``positions`` (T, N) in the text, ``logits`` (T, N, V) after each, a trace per layer."""
-
-    positions: NDArray[np.intp]
-    logits: Array
-    traces: list[LayerTrace]
-
-
-class Reading:
-    """A text read by a network from ``state`` (default: zero), as an iterator of `Block`; every character comes exactly once.
-
-    A text of up to two columns of the shortest worthwhile length is read as one stream, so that nothing is approximated. A
-    longer one is cut into columns, `columns.MOST` at most. ``seam`` tells how far the states in which columns begin are from
-    those in which the columns before end: the largest difference of any unit's h.
-    """
-
-    def __init__(self, network: Network, ids: NDArray[Any], state: Array | None = None, columns: int | None = None) -> None:
-        """Read ``ids`` (T,); ``columns`` asks for so many, as long as each is at least as long as its overlap."""
-        self.network, self.ids = network, ids
-        self.state = network.initial_state(1) if state is None else state
-        if columns is None:
-            self.columns = worthwhile(len(ids)) if len(ids) > 2 * SHORTEST else 1
-        else:
-            self.columns = max(1, min(columns, MOST, len(ids) // OVERLAP))
-        self.seam = 0.0
-
-    @property
-    def overlap(self) -> int:
-        """Characters read before each column but the first; 0 if there is only one."""
-        return OVERLAP if self.columns > 1 else 0
-
-    def __iter__(self) -> Iterator[Block]:
-        borders = cut(len(self.ids), self.columns)
-        starts, parts = borders[:-1], np.split(self.ids, borders[1:-1])
-        state = warmed(self.network, self.ids, starts, self.state)  # (L, P, N, H)
-        began = state.copy()
-        for block in blocks(self.network, parts, state, BLOCK, traced):
-            positions = starts[block.columns] + np.arange(block.offsets.start, block.offsets.stop)[:, None]  # (T, N)
-            yield Block(positions, block.logits, block.traces)
-        self.seam = float(np.abs(state[:, 0, :-1] - began[:, 0, 1:]).max(initial=0.0))
 
 
 class Statistics:
@@ -190,7 +143,7 @@ class Statistics:
         }
 
 
-def statistics(blocks: Iterator[Block] | Reading) -> list[Statistics]:
+def statistics(blocks: Iterator[Passage] | Reading) -> list[Statistics]:
     """The statistics of every layer over all of ``blocks``."""
     layers: list[Statistics] = []
     for block in blocks:

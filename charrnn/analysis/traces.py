@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from charrnn import CharrnnError, UsageError, files
 from charrnn.analysis import features
 from charrnn.analysis.features import Finding
-from charrnn.analysis.hidden import Block, Reading, Statistics
+from charrnn.analysis.hidden import Statistics
 from charrnn.config import GATES, ModelConfig
 from charrnn.generation.drawing import Drawing, Sampler
 from charrnn.generation.filters import entropy, nats_of, ranked, softmax
 from charrnn.generation.generate import generate, opening, prime
 from charrnn.network.cells import Array, LayerTrace, Network
 from charrnn.network.checkpoint import Checkpoint
+from charrnn.network.columns import Passage, Reading
 from charrnn.network.rundir import LOG
 from charrnn.text.given import text_of
 from charrnn.text.vocabulary import Vocabulary
@@ -253,7 +254,7 @@ def _empty(config: ModelConfig, length: int) -> LayerTrace:
     return LayerTrace(h, c, dict(zip(GATES[config.cell], gates, strict=True)))
 
 
-def _keep(block: Block, traces: Sequence[LayerTrace]) -> None:
+def _keep(block: Passage, traces: Sequence[LayerTrace]) -> None:
     """Copy what ``block`` holds of the first S characters to ``traces`` (S, 1, H)."""
     kept = block.positions < len(traces[0].h)
     where = block.positions[kept]

@@ -37,6 +37,9 @@ MOST_WORKERS = 8
 LOGITS = 1 << 20
 """Logits that one thread holds at a time."""
 
+TRACED = 2048
+"""Characters whose traces are held at a time."""
+
 Feed = Callable[[NDArray[Any]], tuple[Array, list[LayerTrace]]]
 """From ids (T, N) to the logits (T, N, V) after each and a trace per layer, if traces are kept; it advances the state."""
 Figures = list[NDArray[Any]]
@@ -128,6 +131,49 @@ def blocks(
         begin = end
     if active:
         state[:, :, order[:active]] = carried
+
+
+@dataclass(frozen=True)
+class Passage:
+    """The traces of some characters: ``positions`` (T, N) in the text, ``logits`` (T, N, V) after each, a trace per layer."""
+
+    positions: NDArray[np.intp]
+    logits: Array
+    traces: list[LayerTrace]
+
+
+class Reading:
+    """A text read by a network from ``state`` (default: zero), as an iterator of `Passage`; every character comes exactly once.
+
+    A text of up to two columns of the shortest worthwhile length is read as one stream, so that nothing is approximated. A
+    longer one is cut into columns, `MOST` at most. ``seam`` tells how far the states in which columns begin are from
+    those in which the columns before end: the largest difference of any unit's h.
+    """
+
+    def __init__(self, network: Network, ids: NDArray[Any], state: Array | None = None, columns: int | None = None) -> None:
+        """Read ``ids`` (T,); ``columns`` asks for so many, as long as each is at least as long as its overlap."""
+        self.network, self.ids = network, ids
+        self.state = network.initial_state(1) if state is None else state
+        if columns is None:
+            self.columns = worthwhile(len(ids)) if len(ids) > 2 * SHORTEST else 1
+        else:
+            self.columns = max(1, min(columns, MOST, len(ids) // OVERLAP))
+        self.seam = 0.0
+
+    @property
+    def overlap(self) -> int:
+        """Characters read before each column but the first; 0 if there is only one."""
+        return OVERLAP if self.columns > 1 else 0
+
+    def __iter__(self) -> Iterator[Passage]:
+        borders = cut(len(self.ids), self.columns)
+        starts, parts = borders[:-1], np.split(self.ids, borders[1:-1])
+        state = warmed(self.network, self.ids, starts, self.state)  # (L, P, N, H)
+        began = state.copy()
+        for block in blocks(self.network, parts, state, TRACED, traced):
+            positions = starts[block.columns] + np.arange(block.offsets.start, block.offsets.stop)[:, None]  # (T, N)
+            yield Passage(positions, block.logits, block.traces)
+        self.seam = float(np.abs(state[:, 0, :-1] - began[:, 0, 1:]).max(initial=0.0))
 
 
 class Reader:

@@ -170,7 +170,7 @@ class Trainer:
             if aged:
                 good, good_at = latest, now
             if due.log:
-                yield self._step_event(sums, now)
+                yield sums.event(self._learner, now)
                 cadence.logged(now)
                 sums = StepSums()
             if due.evaluate:
@@ -198,23 +198,6 @@ class Trainer:
         p.train_seconds += now - begun
         sums.add(loss, watched, now - begun)
         return now
-
-    def _step_event(self, sums: StepSums, now: float) -> events.Step:
-        p = self.progress
-        bits, norm, clipped = sums.means()
-        return {
-            "event": "step",
-            "step": p.step,
-            "steps": self._learner.budget.expected_steps(p.step, self._learner.fraction(now)),
-            "epoch": self._learner.epochs,
-            "seconds": now,
-            "bits_per_char": bits,
-            "learning_rate": self._learner.state.optimizer.lr,
-            "grad_norm": norm,
-            "clipped": clipped,
-            "attempt": p.attempt,
-            "chars_per_second": sums.steps * self.streams.characters_per_step / max(sums.seconds, 1e-9),
-        }
 
     def _rewind(self, good: Checkpoint) -> Event:
         """Go back to ``good`` with half the learning rate, and say so."""
@@ -310,8 +293,21 @@ class StepSums:
         """Whether all losses are finite and their mean, in nats, is at most ``limit``."""
         return self.steps == 0 or (math.isfinite(self._loss) and float(self._loss) / self.steps <= limit)
 
-    def means(self) -> tuple[float, float, float]:
-        """Mean bits per character, mean norm of the gradients, and share of the clipped ones."""
+    def event(self, learner: Learner, seconds: float) -> events.Step:
+        """What the steps since the last event come to."""
         assert isinstance(self._watched, Tensor)
+        p = learner.progress
         _, norms, clips = self._watched.tolist()
-        return float(self._loss) / self.steps / math.log(2), norms / self.steps, clips / self.steps
+        return {
+            "event": "step",
+            "step": p.step,
+            "steps": learner.budget.expected_steps(p.step, learner.fraction(seconds)),
+            "epoch": learner.epochs,
+            "seconds": seconds,
+            "bits_per_char": float(self._loss) / self.steps / math.log(2),
+            "learning_rate": learner.state.optimizer.lr,
+            "grad_norm": norms / self.steps,
+            "clipped": clips / self.steps,
+            "attempt": p.attempt,
+            "chars_per_second": self.steps * learner.streams.characters_per_step / max(self.seconds, 1e-9),
+        }

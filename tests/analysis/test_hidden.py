@@ -8,9 +8,10 @@ import math
 import numpy as np
 import pytest
 
-from charrnn.analysis.hidden import Reading, Statistics, statistics, summarize
+from charrnn.analysis.hidden import Statistics, statistics, summarize
 from charrnn.config import GATES, ModelConfig
 from charrnn.network.cells import LayerTrace, Network
+from charrnn.network.columns import Reading
 
 
 def trace(h, gates=None):
