@@ -15,7 +15,16 @@ from charrnn import CharrnnError
 
 @contextlib.contextmanager
 def guard(path: Path | str, failure: str = "") -> Iterator[None]:
-    """Turn an `OSError` into a `CharrnnError`: ``PATH: FAILURE: what the system says``, without the middle part if empty."""
+    """Turn an `OSError` into a `CharrnnError`: ``PATH: FAILURE: what the system says``, without the middle part if empty.
+
+    A ``path`` that Python would refuse before the system sees it, such as one with a NUL, is a `CharrnnError` too.
+    """
+    try:
+        named = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        named = False
+    if not named:
+        raise CharrnnError(f"{path}: no file can have this name")
     try:
         yield
     except OSError as error:
@@ -39,7 +48,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
     Raises `OSError`; the old file is then still there, and nothing is left beside it.
     """
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=_beside(path), suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -63,9 +72,14 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def remove_left_overs(path: Path) -> None:
     """Remove the temporary files of processes that were killed in `write_whole` of ``path``."""
-    for left_over in path.parent.glob(f".{path.name}.*.tmp"):
+    for left_over in path.parent.glob(f"{_beside(path)}*.tmp"):
         with contextlib.suppress(OSError):
             left_over.unlink()
+
+
+def _beside(path: Path) -> str:
+    """How the names of temporary files of ``path`` begin: short enough where its own name is as long as names may be."""
+    return f".{path.name[:50]}."
 
 
 def _umask() -> int:

@@ -20,6 +20,7 @@ from charrnn.generation.filters import entropy, nats_of, ranked, ranks_of, softm
 from charrnn.generation.generate import opening, prime
 from charrnn.network.cells import Array, Network
 from charrnn.network.columns import Figures, Reader, rejoined, worthwhile
+from charrnn.text.reading import text_of
 from charrnn.text.vocabulary import Vocabulary
 
 EXACT_BELOW = 1 << 16
@@ -53,7 +54,7 @@ class Foreseen:
         """The characters; bytes that are not valid UTF-8 as U+FFFD."""
         if level == "byte":
             return self.codes.astype(np.uint8).tobytes().decode("utf-8", "replace")
-        return self.codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+        return text_of(self.codes)
 
 
 @dataclass

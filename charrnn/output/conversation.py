@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,8 @@ from charrnn.config import temperatures
 from charrnn.generation.streaming import Generation, Start, Stream
 from charrnn.output.console import Console
 from charrnn.output.sampled import Output, Shown, interruptible
-from charrnn.text.given import unescaped
+from charrnn.text import reading
+from charrnn.text.given import decoded, unescaped
 
 if TYPE_CHECKING:
     from charrnn.text.corpus import Corpus
@@ -32,6 +34,7 @@ def converse(generation: Generation, console: Console, shown: Shown, corpus: Cor
     output = Output(generation, console, replace(shown, separator="", echo=False), corpus)
     while (line := ask()) is not None:
         try:
+            line = decoded(line.encode("utf-8", "surrogateescape"), "stdin")
             if line.startswith("/") and not line.startswith("//"):
                 if line.split() == ["/quit"]:
                     return
@@ -70,26 +73,50 @@ def _asker(console: Console) -> Callable[[], str | None]:
     """A function that gives the next line of stdin, None at its end; on a terminal with a prompt, line editing and history."""
     if sys.stdin is None:
         raise CharrnnError("stdin is closed; there is nobody to talk with")
-    terminal = sys.stdin.isatty()
-    if terminal:
-        with contextlib.suppress(ImportError):  # Windows' terminals edit lines themselves.
-            import readline  # noqa: F401 - input() uses it
+    if not sys.stdin.isatty():
+        lines = _lines(_typed(console))
+        return lambda: next(lines, None)
+    with contextlib.suppress(ImportError):  # Windows' terminals edit lines themselves.
+        import readline  # noqa: F401 - input() uses it
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # Whatever the locale.
     # If stdout is no terminal, it carries the product alone.
-    beside = terminal and not console.stdout_is_terminal and console.stderr_is_terminal
+    beside = not console.stdout_is_terminal and console.stderr_is_terminal
 
     def ask() -> str | None:
         while True:
             try:
                 if beside:
                     print("> ", end="", file=console.stderr, flush=True)
-                return input("> " if terminal and not beside else "")
+                return input("" if beside else "> ")
             except EOFError:
-                if terminal:
-                    console.say("")
+                console.say("")
                 return None
             except KeyboardInterrupt:
                 console.say("")
-            except UnicodeDecodeError as error:
-                raise CharrnnError(f"stdin: byte {error.start} is not valid UTF-8 text") from error
 
     return ask
+
+
+def _typed(console: Console) -> Iterator[bytes]:
+    """The lines of stdin as they come, the last piece of each with its newline; Ctrl-C ends a text, not the wait for a line."""
+    while True:
+        try:
+            block = sys.stdin.buffer.read1(reading.BLOCK_BYTES)  # type: ignore[union-attr] # stdin is buffered
+        except KeyboardInterrupt:
+            console.say("")
+            continue
+        if not block:
+            return
+        # In pieces, so that the lines before one that can't be decoded are answered.
+        yield from block.splitlines(keepends=True)
+
+
+def _lines(blocks: Iterator[bytes]) -> Iterator[str]:
+    """Each line of ``blocks`` without its newline, as soon as it is there, decoded as every input is."""
+    unfinished = ""
+    for _, codes in reading.decoded(blocks, "stdin", None, "send UTF-8"):
+        *lines, unfinished = (unfinished + reading.text_of(codes)).split("\n")
+        yield from lines
+    if unfinished:
+        yield unfinished

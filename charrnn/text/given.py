@@ -18,7 +18,7 @@ _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.|$)", re.DOTALL)
 
 def literal(text: str, option: str) -> str:
     """An argument as it was typed: the locale decoded it, but its bytes are UTF-8; ``option`` is for the error."""
-    return _decoded(os.fsencode(text), option)
+    return decoded(os.fsencode(text), option)
 
 
 def unescaped(text: str, option: str) -> str:
@@ -64,10 +64,11 @@ def text(argument: str | None, path: Path | None, option: str) -> str:
 
 def text_of(data: bytes, name: str) -> str:
     """UTF-8 as text, without a byte-order mark, line ends as LF; ``name`` is for the error."""
-    return _decoded(data, name, "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    return decoded(data, name, "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _decoded(data: bytes, name: str, encoding: str = "utf-8") -> str:
+def decoded(data: bytes, name: str, encoding: str = "utf-8") -> str:
+    """``data`` as text; ``name`` is for the error."""
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:

@@ -48,7 +48,7 @@ def text_files(paths: Sequence[str]) -> list[str]:
 
 def is_directory(path: str) -> bool:
     """Whether ``path`` is a directory; `CharrnnError` if no file can have that name."""
-    with _guard(path):
+    with files.guard(path):
         return Path(path).is_dir()
 
 
@@ -76,7 +76,7 @@ def pieces(path: str, *, level: str, encoding: str | None, advice: str = ADVICE)
         if level == "byte":
             yield from ((block, np.frombuffer(block, dtype=np.uint8)) for block in blocks(path))
         else:
-            yield from _decoded(blocks(path), path, encoding, advice)
+            yield from decoded(blocks(path), path, encoding, advice)
 
 
 def check_encoding(encoding: str) -> None:
@@ -88,22 +88,12 @@ def check_encoding(encoding: str) -> None:
         raise UsageError(f"--encoding: {encoding!r} is not a text encoding that Python knows (try utf-8, latin-1)") from error
 
 
-@contextlib.contextmanager
-def _guard(path: str) -> Iterator[None]:
-    """`files.guard`, also for names that Python refuses before the system sees them, such as one with a NUL."""
-    try:
-        with files.guard(path):
-            yield
-    except ValueError as error:
-        raise CharrnnError(f"{path}: {error}") from error
-
-
 def _open(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
     if path == STDIN:
         if sys.stdin is None:
             raise CharrnnError("stdin is closed; name a file")
         return contextlib.nullcontext(sys.stdin.buffer)
-    with _guard(path):
+    with files.guard(path):
         return gzip.open(path) if path.endswith(".gz") else open(path, "rb")  # type: ignore[return-value] # GzipFile reads alike
 
 
@@ -118,8 +108,8 @@ def blocks(path: str) -> Iterator[bytes]:
             raise CharrnnError(f"{path}: not a whole gzip file ({error})") from error
 
 
-def _decoded(blocks: Iterator[bytes], path: str, encoding: str | None, advice: str) -> Iterator[tuple[bytes, NDArray[Any]]]:
-    """Each raw block with the code points it completes, line ends as LF."""
+def decoded(blocks: Iterator[bytes], path: str, encoding: str | None, advice: str) -> Iterator[tuple[bytes, NDArray[Any]]]:
+    """Each raw block with the code points it completes, line ends as LF; ``path`` and ``advice`` are for the error."""
     decoder: codecs.IncrementalDecoder | None = None
     consumed, held = 0, ""  # ``held``: a CR whose LF may stand in the next block
     name = encoding or "utf-8"
@@ -154,3 +144,8 @@ def _decoded(blocks: Iterator[bytes], path: str, encoding: str | None, advice: s
             yield raw, np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
         if not raw:
             return
+
+
+def text_of(codes: NDArray[Any]) -> str:
+    """Code points as text."""
+    return codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
