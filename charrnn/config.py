@@ -269,9 +269,9 @@ class TrainConfig(Config):
         1,
         1024,
         Option(
-            "Threads that share the columns on a CPU.",
+            "Processes that share the columns on a CPU, a core each; threads where none can be forked.",
             Panel.MACHINE,
-            shown="auto: for the LSTM one per core with at least 8 columns each, else 1",
+            shown="auto: one per core with at least 8 columns each",
             auto=True,
         ),
     )

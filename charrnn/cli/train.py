@@ -114,6 +114,9 @@ def _raise_unless_finished(reason: str, step: int, run: RunDirectory, stop: Stop
         raise CharrnnError(f"{run.path}: training diverged twice; what was good before, at step {step}, is kept there")
     if reason == "failed":
         raise CharrnnError(f"{run.path}: the last save failed; what was saved before it is as it was")
+    if reason == "worker_lost":
+        go_on = f"charrnn train --resume {shlex.quote(str(run.path))}"
+        raise CharrnnError(f"{run.path}: a worker process was lost; saved at step {step:,}; go on by: {go_on}")
     if reason != "finished":
         saved = f"stopped and saved; go on by: charrnn train --resume {shlex.quote(str(run.path))}"
         if stop.unheard is not None and stop.exit_code == exit_codes.of(stop.unheard):

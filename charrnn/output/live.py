@@ -151,7 +151,8 @@ def describe_end(event: Event) -> str:
     """The ``end`` event as one sentence."""
     best = event["best_val_bits_per_char"]
     score = "" if best is None else f", best validation {best:.3f} bits/char"
+    reason = event["reason"].replace("_", " ")
     return (
-        f"{event['reason']} after {event['step']:,} steps ({event['epochs']:.2f} epochs) in {clock(event['seconds'])}{score},"
+        f"{reason} after {event['step']:,} steps ({event['epochs']:.2f} epochs) in {clock(event['seconds'])}{score},"
         f" {event['chars_per_second']:,.0f} chars/s"
     )

@@ -212,7 +212,7 @@ def training(seconds: float, rounds: int) -> Iterator[Figure]:
                 rates.setdefault(beside, []).append(plain.rate(config, each) * COLUMNS * CHARACTERS)
                 for precision, exercise in exercises.items():
                     ceilings[precision].append(matrix_flops(precision, each))
-                    with exercise.workers.working():
+                    with exercise.working():
                         rates.setdefault(precision, []).append(rate(exercise.step, each) * COLUMNS * CHARACTERS)
             yield _figure("training", beside, "chars/s", rates[beside])
             for precision in precisions:

@@ -133,7 +133,8 @@ class End(TypedDict):
     best_path: str | None
     """Where the best network is kept; None if nothing was."""
     reason: str
-    """``finished``, ``interrupted``, ``terminated``, ``diverged``, or ``failed`` if the last save failed."""
+    """``finished``, ``interrupted``, ``terminated``, ``diverged``, ``failed`` if the last save failed, ``worker_lost`` if a
+    worker process ended before its time."""
     attempt: int
 
 

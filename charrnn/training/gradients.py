@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +12,7 @@ from torch.nn import functional
 
 from charrnn.training.device import autocast
 from charrnn.training.model import CharRNN
+from charrnn.training.processes import Part, Processes, Shapes, can_fork
 from charrnn.training.workers import Workers
 
 
@@ -22,9 +25,10 @@ def of_chunk(
     *,
     precision: str = "fp32",
     workers: Workers | None = None,
+    processes: Processes | None = None,
     scale: Callable[[Tensor], Tensor] = lambda loss: loss,
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """The loss of one chunk and what follows from it.
+    """Compute the loss of one chunk and what follows from it.
 
     Args:
         model: the network.
@@ -33,28 +37,79 @@ def of_chunk(
         state: where the columns stand, (L, P, N, H).
         masks: of `CharRNN.dropout_masks`, for all N columns however they are shared out.
         precision: of the matrix products.
-        workers: who shares the columns.
+        workers: threads that share the columns.
+        processes: of `forked`; they share the columns instead, and ``scale`` is not used.
         scale: applied to the loss before its gradient is taken.
 
     Returns:
         The mean loss in nats per character, the state after the chunk (cut from the graph), and the gradients of the scaled
-        loss in the order of ``model.weights()``. The same number of workers gives the same bits; another number
-        sums in another order.
+        loss in the order of ``model.weights()``. The same number of workers, threads or processes, gives the same bits;
+        another number sums in another order.
+
+    Raises:
+        WorkerLostError: a worker process has ended before its time.
     """
-    workers = workers or Workers(1)
-    parameters = list(model.weights().values())
+    if processes is not None:
+        parts = processes.of_chunk(inputs, targets, state, masks)
+    else:
+        workers = workers or Workers(1)
 
-    def learn(share: slice) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        with autocast(inputs.device, precision):
-            logits, after = model(inputs[share], state[:, :, share], None if masks is None else [mask[share] for mask in masks])
-        loss = functional.cross_entropy(logits.float().flatten(0, 1), targets[share].flatten(), reduction="sum")
-        loss = loss / targets.numel()
-        # Not ``backward``: which thread adds to a shared ``.grad`` first would change the sum's rounding.
-        return loss.detach(), after.detach(), torch.autograd.grad(scale(loss), parameters)
+        def learn(share: slice) -> Part:
+            own = None if masks is None else [mask[share] for mask in masks]
+            columns = inputs[share], targets[share], state[:, :, share]
+            return _part(model, *columns, own, precision=precision, total=targets.numel(), scale=scale)
 
-    losses, states, gradients = zip(*workers.map(learn, workers.shares(len(inputs))), strict=True)
-    summed = [sum(parts[1:], start=parts[0]) for parts in zip(*gradients, strict=True)]
+        parts = workers.map(learn, workers.shares(len(inputs)))
+    losses, states, gradients = zip(*parts, strict=True)
+    summed = [sum(same[1:], start=same[0]) for same in zip(*gradients, strict=True)]
     return sum(losses[1:], start=losses[0]), torch.cat(states, dim=2), _apart(summed)
+
+
+@contextlib.contextmanager
+def forked(
+    model: CharRNN,
+    workers: Workers,
+    columns: int,
+    characters: int,
+    dropouts: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    precision: str = "fp32",
+) -> Iterator[Processes | None]:
+    """Let as many processes as there are ``workers`` share chunks of ``columns`` x ``characters`` (N, T).
+
+    None where that is not possible, or one worker takes all columns. To be entered before the workers' threads are started: a
+    forked process has only the thread that forked it.
+    """
+    shares = workers.shares(columns)
+    if len(shares) == 1 or model.head.weight.device.type != "cpu" or not can_fork():
+        yield None
+        return
+    masks = model.dropout_masks(columns, dropouts, torch.Generator()) or ()
+    shapes = Shapes((columns, characters), tuple(model.initial_state(columns).shape), [tuple(mask.shape) for mask in masks])
+    learn = functools.partial(_part, model, precision=precision, total=columns * characters)
+    with contextlib.ExitStack() as stack:
+        processes = None
+        with contextlib.suppress(OSError):  # No memory, or no more processes: then threads do it.
+            processes = stack.enter_context(Processes(learn, list(model.weights().values()), shares, shapes))
+        yield processes
+
+
+def _part(
+    model: CharRNN,
+    inputs: Tensor,
+    targets: Tensor,
+    state: Tensor,
+    masks: Sequence[Tensor] | None,
+    *,
+    precision: str,
+    total: int,
+    scale: Callable[[Tensor], Tensor] = lambda loss: loss,
+) -> Part:
+    """One worker's part of the mean loss over ``total`` characters, its columns' state, and its part of the gradients."""
+    with autocast(inputs.device, precision):
+        logits, after = model(inputs, state, masks)
+    loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum") / total
+    # Not ``backward``: which thread adds to a shared ``.grad`` first would change the sum's rounding.
+    return loss.detach(), after.detach(), torch.autograd.grad(scale(loss), list(model.weights().values()))
 
 
 def _apart(gradients: list[Tensor]) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -21,6 +22,7 @@ from charrnn.training.device import choose_device, choose_precision, prepare
 from charrnn.training.events import Event
 from charrnn.training.model import CharRNN
 from charrnn.training.optimizer import Optimizer
+from charrnn.training.processes import Processes
 from charrnn.training.schedule import Budget
 from charrnn.training.snapshot import Progress, TrainingState
 from charrnn.training.workers import Workers, choose_workers
@@ -53,8 +55,9 @@ class Learner:
             corpus.ids[: corpus.train_characters], config.batch_size, config.bptt, config.seed, config.groups
         )
         self.state = TrainingState(model, optimizer, scaler, self.streams.columns)
-        count = choose_workers(config.workers, self.device, model_config.cell, self.streams.batch_size)
+        count = choose_workers(config.workers, self.device, self.streams.batch_size)
         self.workers = Workers(count)
+        self._processes: Processes | None = None
         if self.device.type == "cpu":
             # Whoever goes on with the run adds up in the same order, however many cores there are then.
             self.config = replace(config, workers=count)
@@ -106,6 +109,16 @@ class Learner:
         if not self.corpus.val_characters:
             yield events.warning("no validation text: best.safetensors is whatever was saved last")
 
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Start the workers on entering and end them on leaving; processes first, because they are forked."""
+        chunk = self.streams.batch_size, self.streams.bptt
+        with (
+            gradients.forked(self.model, self.workers, *chunk, self.config.dropouts, self.precision) as self._processes,
+            self.workers.working(),
+        ):
+            yield
+
     # -- one step -------------------------------------------------------------------------------------------------
 
     def step(self, lr: float) -> tuple[Tensor, Tensor]:
@@ -114,6 +127,9 @@ class Learner:
         Returns:
             The loss in nats per character, (), and what is watched, (3,): a one, the gradient's norm before clipping, and
             whether it was clipped. Neither has been waited for if the device works behind.
+
+        Raises:
+            WorkerLostError: a worker process has ended before its time; the step has changed nothing.
         """
         state, scaler = self.state, self.state.scaler
         batch, N = self.streams.batch(state.progress.step), self.streams.batch_size
@@ -133,6 +149,7 @@ class Learner:
             masks,
             precision=self.precision,
             workers=self.workers,
+            processes=self._processes,
             scale=scaler.scale,
         )
         for parameter, gradient in zip(self._parameters, found, strict=True):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -13,6 +15,7 @@ from charrnn.training import gradients
 from charrnn.training.device import prepare
 from charrnn.training.model import CharRNN
 from charrnn.training.optimizer import Optimizer
+from charrnn.training.processes import Processes
 from charrnn.training.workers import Workers, choose_workers
 
 REFERENCE = ModelConfig(vocab_size=64, cell="lstm", embedding_size=64, hidden_size=384, num_layers=1)
@@ -42,13 +45,25 @@ class Exercise:
         ids = torch.randint(self.model_config.vocab_size, (self.columns, self.characters + 1), generator=generator)
         self._inputs, self._targets = ids[:, :-1].to(self.device), ids[:, 1:].to(self.device)
         self._state = self._model.initial_state(self.columns)
+        self._processes: Processes | None = None
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=False)
-        self.workers = Workers(choose_workers(self.asked_workers, self.device, self.model_config.cell, self.columns))
+        self.workers = Workers(choose_workers(self.asked_workers, self.device, self.columns))
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Start the workers on entering and end them on leaving."""
+        chunk = self.columns, self.characters
+        with (
+            gradients.forked(self._model, self.workers, *chunk, precision=self.precision) as self._processes,
+            self.workers.working(),
+        ):
+            yield
 
     def step(self) -> Tensor:
         """One update; the loss."""
+        chunk = self._inputs, self._targets, self._state, None
         loss, self._state, found = gradients.of_chunk(
-            self._model, self._inputs, self._targets, self._state, None, precision=self.precision, workers=self.workers
+            self._model, *chunk, precision=self.precision, workers=self.workers, processes=self._processes
         )
         for parameter, gradient in zip(self._model.weights().values(), found, strict=True):
             parameter.grad = gradient
@@ -58,7 +73,7 @@ class Exercise:
         return loss
 
     def rate(self, seconds: float) -> float:
-        """Characters per second over ``seconds``, but at least one step; call inside ``workers.working()``."""
+        """Characters per second over ``seconds``, but at least one step; call inside `working`."""
         begun, steps = time.perf_counter(), 0
         while True:
             loss = self.step()
@@ -76,6 +91,6 @@ def of_training(
     training itself would choose), measured for about ``seconds``, the warm-up included; at least two steps are made.
     """
     exercise = Exercise(replace(REFERENCE, cell=cell), device, precision, asked_workers=workers)
-    with exercise.workers.working():
+    with exercise.working():
         exercise.rate(seconds / 4)  # Kernels are chosen and memory is taken.
         return exercise.rate(3 * seconds / 4)

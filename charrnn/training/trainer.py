@@ -25,6 +25,7 @@ from charrnn.training import evaluation, events, schedule, snapshot
 from charrnn.training.events import Event
 from charrnn.training.learner import Learner
 from charrnn.training.model import CharRNN
+from charrnn.training.processes import WorkerLostError
 from charrnn.training.schedule import Cadence
 from charrnn.training.snapshot import Progress, Saves, Store
 
@@ -129,7 +130,7 @@ class Trainer:
             self.progress.schedule_from = self._learner.budget.position(0, self.seconds)
         else:
             saves.adopt_best(self.progress, self.corpus.sha256)
-        with self._learner.workers.working():
+        with self._learner.working():
             reason = yield from self._steps(saves)
             if reason == "finished":
                 yield from self._whole_validation(saves)
@@ -154,7 +155,11 @@ class Trainer:
         while not reason:
             begun = self.seconds
             reason = self._reason_to_end(begun)
-            now = self.seconds if reason else self._timed_step(begun, cadence, sums)
+            try:
+                now = self.seconds if reason else self._timed_step(begun, cadence, sums)
+            except WorkerLostError as error:
+                yield events.warning(str(error))
+                reason, now = "worker_lost", self.seconds
             due = cadence.due(self.progress.step, now, marked=self._learner.is_marked(now), reason=reason)
             if not due:
                 continue

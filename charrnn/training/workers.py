@@ -18,15 +18,20 @@ MIN_COLUMNS = 8
 """With fewer columns than this, a worker's matrix products are too thin to be worth a thread of their own."""
 
 
-def choose_workers(asked: int | None, device: torch.device, cell: str, columns: int) -> int:
-    """How many threads share the columns: ``asked``, or by default one per core with at least 8 columns each.
+def choose_workers(asked: int | None, device: torch.device, columns: int) -> int:
+    """How many workers share the columns: ``asked``, or by default one per core with at least 8 columns each.
 
-    There are never more workers than columns. Where threads don't help, the default is one: on a GPU, and for the GRU and the
-    RNN, whose loops over time hold Python's lock too often.
+    There are never more workers than columns, and one on a GPU. Of the ranks that torchrun starts on one machine, each takes
+    its share of the cores.
     """
-    if device.type != "cpu" or (asked is None and cell != "lstm"):
+    if device.type != "cpu":
         return 1
-    return max(1, min(torch.get_num_threads(), columns // MIN_COLUMNS) if asked is None else min(asked, columns))
+    return max(1, min(_cores(), columns // MIN_COLUMNS) if asked is None else min(asked, columns))
+
+
+def _cores() -> int:
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return torch.get_num_threads() // max(1, int(ranks) if ranks.isdecimal() else 1)
 
 
 class Workers:

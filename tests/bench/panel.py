@@ -51,7 +51,7 @@ def main() -> None:
         for layers in (1, 2):
             config = ModelConfig(vocab_size=64, cell=cell, hidden_size=asked.hidden_size, num_layers=layers)
             model = CharRNN(config)
-            workers = Workers(choose_workers(None, cpu, cell, 32))
+            workers = Workers(choose_workers(None, cpu, 32))
             panel, validation = [], []
             with workers.working():
                 for _ in range(asked.rounds + 1):

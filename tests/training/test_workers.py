@@ -13,32 +13,37 @@ from charrnn.training.workers import Workers, choose_workers
 
 
 @pytest.mark.parametrize(
-    ("asked", "cell", "columns", "expected"),
+    ("asked", "columns", "expected"),
     [
-        (None, "lstm", 32, 4),
-        (None, "lstm", 64, 4),
-        (None, "lstm", 24, 3),
-        (None, "lstm", 16, 2),
-        (None, "lstm", 15, 1),
-        (None, "lstm", 1, 1),
-        (None, "gru", 32, 1),
-        (None, "rnn", 32, 1),
-        (3, "lstm", 32, 3),
-        (3, "gru", 32, 3),
-        (9, "lstm", 32, 9),
-        (9, "rnn", 4, 4),
-        (1, "lstm", 32, 1),
+        (None, 32, 4),
+        (None, 64, 4),
+        (None, 24, 3),
+        (None, 16, 2),
+        (None, 15, 1),
+        (None, 1, 1),
+        (3, 32, 3),
+        (9, 32, 9),
+        (9, 4, 4),
+        (1, 32, 1),
     ],
 )
-def test_every_worker_has_a_core_and_8_columns_unless_their_number_is_given(asked, cell, columns, expected, monkeypatch):
+def test_every_worker_has_a_core_and_8_columns_unless_their_number_is_given(asked, columns, expected, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    assert choose_workers(asked, torch.device("cpu"), cell, columns) == expected
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert choose_workers(asked, torch.device("cpu"), columns) == expected
+
+
+@pytest.mark.parametrize(("ranks", "expected"), [("1", 8), ("2", 4), ("3", 2), ("8", 1), ("99", 1), ("many", 8), ("0", 8)])
+def test_the_ranks_on_one_machine_share_its_cores(ranks, expected, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
+    assert choose_workers(None, torch.device("cpu"), 64) == expected
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
 def test_a_gpu_takes_all_columns_at_once(device):
-    assert choose_workers(None, torch.device(device), "lstm", 32) == 1
-    assert choose_workers(4, torch.device(device), "lstm", 32) == 1
+    assert choose_workers(None, torch.device(device), 32) == 1
+    assert choose_workers(4, torch.device(device), 32) == 1
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])

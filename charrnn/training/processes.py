@@ -1,0 +1,239 @@
+"""Processes that take the gradient of some columns each, forked from the one that trains.
+
+Threads of one process share Python's lock, which the loops over time of the GRU and the RNN hold for most of a step, and
+the threads of a parallel region wait for each other by spinning, which stalls a step whenever another program has one of
+the cores. A forked process has neither: it computes with one thread, and waits asleep. Weights, what a step reads and the
+gradients lie in anonymous shared memory, which has no name and goes with the last process that maps it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import mmap
+import os
+import signal
+import socket
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from charrnn import CharrnnError
+
+DONE, FAILED = b"+", b"-"
+"""What a worker answers: the gradient is there, or why it isn't follows."""
+LONGEST_REASON = 4096
+IGNORED = (signal.SIGINT, signal.SIGTERM, *filter(None, (getattr(signal, "SIGHUP", None),)))
+"""A terminal and `timeout` send these to all processes of a group; the one that trains decides what follows."""
+
+Part = tuple[Tensor, Tensor, Sequence[Tensor]]
+"""What one share of the columns gives: the loss (), the state after the chunk (L, P, n, H), and the gradients."""
+Learn = Callable[[Tensor, Tensor, Tensor, "Sequence[Tensor] | None"], Part]
+"""From inputs (n, T), targets (n, T), state (L, P, n, H) and masks to a `Part`."""
+
+
+class WorkerLostError(CharrnnError):
+    """A worker process has ended before its time; the step that it worked on has changed nothing."""
+
+
+def can_fork() -> bool:
+    """Whether this system can fork a process that goes on computing; on macOS the system's own libraries forbid it."""
+    return sys.platform == "linux" and hasattr(os, "fork")
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What a step reads: inputs and targets ``ids`` (N, T), the ``state`` (L, P, N, H), and the dropout ``masks`` if any."""
+
+    ids: tuple[int, ...]
+    state: tuple[int, ...]
+    masks: Sequence[tuple[int, ...]] = ()
+
+
+class Processes:
+    """Workers that each compute the gradient of one share of the columns; the calling process takes the first share itself.
+
+    Use it as a context: it forks on entering, and on leaving the workers end. They end by themselves when the process that
+    forked them does, however that ends.
+    """
+
+    def __init__(self, learn: Learn, parameters: Sequence[nn.Parameter], shares: Sequence[slice], shapes: Shapes) -> None:
+        """Move ``parameters`` into shared memory.
+
+        Args:
+            learn: computes the part of one share.
+            parameters: the weights, in the order of ``learn``'s gradients.
+            shares: which columns each process takes, the calling one's first.
+            shapes: what a step reads.
+
+        Raises:
+            OSError: there isn't enough memory.
+        """
+        self._learn, self._shares = learn, shares
+        self._inputs, self._targets = _shared(shapes.ids, torch.int64), _shared(shapes.ids, torch.int64)
+        self._state = _shared(shapes.state)  # (L, P, N, H); each worker replaces its columns by those after the chunk
+        self._masks = [_shared(shape) for shape in shapes.masks]
+        self._losses = _shared((len(shares),))
+        for parameter, weight in zip(parameters, _like(parameters), strict=True):
+            weight.copy_(parameter.detach())
+            parameter.data = weight
+        self._gradients = [_like(parameters) for _ in shares[1:]]
+        self._sockets: list[socket.socket] = []
+        self._pids: list[int] = []
+
+    def __enter__(self) -> Processes:
+        try:
+            for number in range(1, len(self._shares)):
+                self._fork(number)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers and wait until they are gone."""
+        for connection in self._sockets:
+            connection.close()
+        for pid in self._pids:
+            with contextlib.suppress(OSError):  # somebody else has waited for it
+                os.waitpid(pid, 0)
+        self._sockets, self._pids = [], []
+
+    def of_chunk(self, inputs: Tensor, targets: Tensor, state: Tensor, masks: Sequence[Tensor] | None) -> list[Part]:
+        """Compute the parts of all shares, in their order; the last ones' gradients lie in memory that the next call reuses.
+
+        Args:
+            inputs: int64, (N, T).
+            targets: int64, (N, T).
+            state: where the columns stand, (L, P, N, H).
+            masks: dropout masks for all N columns, or None.
+
+        Raises:
+            WorkerLostError: a worker has been killed.
+        """
+        self._inputs.copy_(inputs)
+        self._targets.copy_(targets)
+        self._state.copy_(state)
+        for shared, mask in zip(self._masks, masks or (), strict=True):
+            shared.copy_(mask)
+        for number, connection in enumerate(self._sockets):
+            with self._noticing_loss(number):
+                connection.sendall(DONE)
+        parts = [self._part(0)]
+        for number, (connection, gradients) in enumerate(zip(self._sockets, self._gradients, strict=True)):
+            self._hear(number, connection)
+            share = self._shares[number + 1]
+            parts.append((self._losses[number + 1].clone(), self._state[:, :, share].clone(), gradients))
+        return parts
+
+    def _part(self, number: int) -> Part:
+        share = self._shares[number]
+        masks = [mask[share] for mask in self._masks] or None
+        return self._learn(self._inputs[share], self._targets[share], self._state[:, :, share], masks)
+
+    def _hear(self, number: int, connection: socket.socket) -> None:
+        """Wait for a worker's answer."""
+        with self._noticing_loss(number):
+            answer = connection.recv(LONGEST_REASON)
+            if not answer:
+                raise ConnectionResetError
+        if answer != DONE:
+            raise RuntimeError(answer.removeprefix(FAILED).decode("utf-8", "replace"))
+
+    @contextlib.contextmanager
+    def _noticing_loss(self, number: int) -> Iterator[None]:
+        try:
+            yield
+        except (BrokenPipeError, ConnectionResetError) as error:
+            pid = self._pids.pop(number)
+            raise WorkerLostError(f"worker process {pid} {_how_it_ended(pid)}") from error
+
+    def _fork(self, number: int) -> None:
+        ours, theirs = socket.socketpair()
+        # Until the worker ignores them, signals wait.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
+        try:
+            with warnings.catch_warnings():
+                # Python warns of locks that another thread may hold; the worker calls nothing that takes one.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
+            if pid == 0:
+                self._work(number, theirs)
+            self._sockets.append(ours)
+            self._pids.append(pid)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            theirs.close()
+
+    def _work(self, number: int, connection: socket.socket) -> NoReturn:
+        """Be a worker until the other end of ``connection`` closes."""
+        try:
+            for ignored in IGNORED:
+                signal.signal(ignored, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
+            _close_all_but(connection.fileno())
+            torch.set_num_threads(1)
+            torch.set_flush_denormal(True)
+            while connection.recv(1):
+                connection.sendall(self._answer(number))
+        finally:
+            os._exit(0)
+
+    def _answer(self, number: int) -> bytes:
+        try:
+            loss, state, gradients = self._part(number)
+        except Exception as error:
+            return FAILED + f"{type(error).__name__}: {error}".encode("utf-8", "replace")[: LONGEST_REASON - 1]
+        self._losses[number] = loss
+        self._state[:, :, self._shares[number]] = state
+        for shared, gradient in zip(self._gradients[number - 1], gradients, strict=True):
+            shared.copy_(gradient)
+        return DONE
+
+
+def _shared(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
+    """Zeros in memory that forked processes share."""
+    count = math.prod(shape)
+    memory = mmap.mmap(-1, max(1, count) * dtype.itemsize)
+    return torch.frombuffer(memory, dtype=dtype, count=count).view(shape) if count else torch.zeros(shape, dtype=dtype)
+
+
+def _like(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Zeros of the parameters' shapes in one piece of shared memory."""
+    sizes = [parameter.numel() for parameter in parameters]
+    parts = torch.split(_shared((sum(sizes),)), sizes)
+    return [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)]
+
+
+def _close_all_but(kept: int) -> None:
+    """Close what was inherited: the run's lock and a pipe's end are to be gone as soon as the process that trains is."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(nothing, standard)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) != kept:
+            with contextlib.suppress(OSError):  # the listing's own
+                os.close(int(name))
+
+
+def _how_it_ended(pid: int) -> str:
+    try:
+        _, status = os.waitpid(pid, 0)
+    except OSError:
+        return "has ended"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        hint = ", perhaps because memory was short" if number == signal.SIGKILL else ""
+        return f"was killed by signal {number}{hint}"
+    return f"has ended with code {os.waitstatus_to_exitcode(status)}"
