@@ -70,6 +70,14 @@ def write_whole(path: Path, data: bytes) -> None:
             os.close(directory)
 
 
+def set_aside(path: Path) -> Path:
+    """Rename ``path`` to the first free of ``NAME-1.EXT``, ``NAME-2.EXT``, ..., and return that; raises `OSError`."""
+    number = 1
+    while os.path.lexists(aside := path.with_name(f"{path.stem}-{number}{path.suffix}")):
+        number += 1
+    return path.rename(aside)
+
+
 def remove_left_overs(path: Path) -> None:
     """Remove the temporary files of processes that were killed in `write_whole` of ``path``."""
     for left_over in path.parent.glob(f"{_beside(path)}*.tmp"):

@@ -257,7 +257,7 @@ def sound_files(run: Path) -> dict[str, Any]:
 
 def left_overs(run: Path) -> list[str]:
     """The names in a run directory that are no file of a run."""
-    known = {"best.safetensors", "last.safetensors", "log.jsonl"}
+    known = {"best.safetensors", "last.safetensors", "log.jsonl", ".owner.json"}
     return sorted(path.name for path in run.iterdir() if path.name not in known) if run.exists() else []
 
 

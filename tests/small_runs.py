@@ -48,6 +48,10 @@ class Store:
     def load(self, kind: str) -> Checkpoint | None:
         return self.latest(kind) if any(name == kind for name, _ in self.saved) else None
 
+    def set_aside(self, kind: str) -> Path:
+        self.saved = [(name, saved) for name, saved in self.saved if name != kind]
+        return Path(f"{kind}-1.safetensors")
+
     def latest(self, kind: str) -> Checkpoint:
         return [saved for name, saved in self.saved if name == kind][-1]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -102,23 +101,23 @@ def train(
             if stop.unheard is None:
                 with stop_on_failing_stdout(stop):
                     view.show(event)
-    _raise_unless_finished(event["reason"], event["step"], run, stop, console)
+    go_on = runs.command_to_go_on(request, run)
+    _raise_unless_finished(event["reason"], event["step"], run, go_on, stop, console)
     if not as_json:
         console.product(f"{event['best_path']}\n")
     console.finish()
 
 
-def _raise_unless_finished(reason: str, step: int, run: RunDirectory, stop: Stop, console: Console) -> None:
-    """Say how a run ended that wasn't trained to its end, or that nobody heard."""
+def _raise_unless_finished(reason: str, step: int, run: RunDirectory, go_on: str, stop: Stop, console: Console) -> None:
+    """Say how a run ended that wasn't trained to its end, or that nobody heard; ``go_on`` is the command that resumes it."""
     if reason == "diverged":
         raise CharrnnError(f"{run.path}: training diverged twice; what was good before, at step {step}, is kept there")
     if reason == "failed":
         raise CharrnnError(f"{run.path}: the last save failed; what was saved before it is as it was")
     if reason == "worker_lost":
-        go_on = f"charrnn train --resume {shlex.quote(str(run.path))}"
         raise CharrnnError(f"{run.path}: a worker process was lost; saved at step {step:,}; go on by: {go_on}")
     if reason != "finished":
-        saved = f"stopped and saved; go on by: charrnn train --resume {shlex.quote(str(run.path))}"
+        saved = f"stopped and saved; go on by: {go_on}"
         if stop.unheard is not None and stop.exit_code == exit_codes.of(stop.unheard):
             raise type(stop.unheard)(f"{stop.unheard}; {saved}")
         console.say(f"charrnn: {saved}")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 from charrnn import CharrnnError, files
+from charrnn.network import paths
 from charrnn.network.checkpoint import Checkpoint, read, read_header, write
+from charrnn.network.lock import DirectoryLock
 
 BEST, LAST, LOG = "best.safetensors", "last.safetensors", "log.jsonl"
 LATEST = "latest"
@@ -28,9 +31,10 @@ class RunDirectory:
         """Open an existing directory; `CharrnnError` if it can't be or another process works in it."""
         self.path = path
         self._log: IO[str] | None = None
-        self._continues = True
         self._logged: dict[str, tuple[int, int]] = {}
-        self._lock = self._locked()
+        self.text_facts: Mapping[str, Any] = {}
+        """What ``last`` tells beside the trainer's facts: where the text lies, seen from here."""
+        self._lock = DirectoryLock(path)
         for checkpoint in (self.best, self.last):
             files.remove_left_overs(checkpoint)
 
@@ -51,7 +55,7 @@ class RunDirectory:
             except CharrnnError:
                 run.close()
                 raise
-            run._continues = False
+            run._begin_log()
             return run
         with files.guard(DEFAULT_ROOT, failure):
             DEFAULT_ROOT.mkdir(exist_ok=True)
@@ -65,31 +69,6 @@ class RunDirectory:
                     number += 1
                 else:
                     return cls(path)
-
-    def _locked(self) -> int | None:
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            return None
-        with files.guard(self.path, "can't open the run's directory"):
-            handle = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(handle)
-            owner: dict[str, Any] = next((event for event in reversed(list(self._events())) if "pid" in event), {})
-            by = f" (process {owner['pid']} on {owner.get('host')})" if owner else ""
-            raise CharrnnError(
-                f"{self.path}: another process{by} is training there; wait for it, or choose another --out"
-            ) from error
-        except OSError:  # a file system without locks
-            os.close(handle)
-            return None
-        return handle
-
-    def _events(self) -> Iterator[dict[str, Any]]:
-        """The sound lines of the log."""
-        return files.json_lines(self.path / LOG)
 
     @property
     def best(self) -> Path:
@@ -106,8 +85,15 @@ class RunDirectory:
         path = self._file(kind)
         with files.guard(path, "can't save"):
             self.path.mkdir(parents=True, exist_ok=True)  # It may have been removed meanwhile.
+        if kind == "last":
+            checkpoint = replace(checkpoint, training={**checkpoint.training, **self.text_facts})
         write(path, checkpoint)
         return path
+
+    def set_aside(self, kind: str) -> Path:
+        """Give the file of the run's ``best`` or ``last`` another name, and return that."""
+        with files.guard(self._file(kind), "can't rename"):
+            return files.set_aside(self._file(kind))
 
     def load(self, kind: str) -> Checkpoint | None:
         """Read the run's ``best`` or ``last``; None if it isn't there or isn't sound."""
@@ -120,7 +106,10 @@ class RunDirectory:
         return self.best if kind == "best" else self.last
 
     def log(self, event: Mapping[str, Any]) -> None:
-        """Append ``event`` to ``log.jsonl`` as one line; a resumed run skips the events that the log already has."""
+        """Append ``event`` to ``log.jsonl`` as one line; a resumed run skips the events that the log already has.
+
+        People share run directories: no host stands in the log, and no path leads to this directory from the root.
+        """
         with files.guard(self.path / LOG, "can't write"):
             if self._log is not None and not self._log_is_there():
                 self._log.close()
@@ -129,8 +118,17 @@ class RunDirectory:
                 self._log = self._continued_log()
             place = _place(event)
             if place is None or place > self._logged.get(event["event"], (0, 0)):
-                self._log.write(json.dumps(event, ensure_ascii=False) + "\n")
+                self._log.write(json.dumps(self._shareable(event), ensure_ascii=False) + "\n")
                 self._log.flush()
+
+    def _shareable(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {name: value for name, value in event.items() if name != "host"}
+        if self.path.is_absolute():
+            whole, told = str(self.path), paths.told(self.path, Path.cwd())
+            for name in ("text",) if event.get("event") == "warning" else ("run_dir", "path", "best_path"):
+                if isinstance(kept.get(name), str):
+                    kept[name] = kept[name].replace(whole, told)
+        return kept
 
     def _log_is_there(self) -> bool:
         """Whether the open log is still the file of that name; someone may have removed the directory."""
@@ -141,10 +139,17 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             return False
 
+    def _begin_log(self) -> None:
+        """Set aside the log of a run that was killed before its first save."""
+        path = self.path / LOG
+        with files.guard(path, "can't begin a new log"):
+            if path.exists() and path.stat().st_size:
+                files.set_aside(path)
+
     def _continued_log(self) -> IO[str]:
         """The log, opened to append, without a last line that a killed process left unfinished."""
         path = self.path / LOG
-        for event in self._events() if self._continues else ():
+        for event in files.json_lines(path):
             if place := _place(event):
                 self._logged[event["event"]] = max(place, self._logged.get(event["event"], place))
         with contextlib.suppress(FileNotFoundError), open(path, "rb+") as file:
@@ -160,13 +165,11 @@ class RunDirectory:
             with contextlib.suppress(OSError):  # A failure to write was reported when it happened.
                 self._log.close()
             self._log = None
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._lock.release()
 
 
 def _holds_no_checkpoint(directory: Path) -> bool:
-    # A log alone is left by a run that was killed before its first save: there is nothing to go on from, and nothing to lose.
+    # A log alone is left by a run that was killed before its first save: there is nothing to go on from.
     return not any((directory / name).exists() for name in (BEST, LAST))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -45,6 +45,10 @@ class Corpus:
     def unknown(self) -> int:
         """How many characters are the unknown one."""
         return 0 if self.vocabulary.unknown is None else int(np.count_nonzero(self.ids == self.vocabulary.unknown))
+
+    def is_text_of(self, training: Mapping[str, Any]) -> bool:
+        """Whether a checkpoint with these facts was trained on this text."""
+        return self.sha256 == training.get("corpus_sha256")
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint says about its corpus, without paths."""

@@ -42,7 +42,7 @@ class Start(Facts):
     pid: int
     """The process that trains, for the message that refuses a second one."""
     host: str
-    """The machine that it runs on."""
+    """The machine that it runs on; not in ``log.jsonl``."""
 
 
 class Step(TypedDict):

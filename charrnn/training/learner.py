@@ -221,8 +221,7 @@ class Learner:
         """Everything needed to go on: a ``last`` checkpoint."""
         p, tensors, network = self.progress, self.state.tensors(), self.network(seconds)
         p.seconds = seconds
-        more = {"corpus_paths": list(self.corpus.paths), "progress": dict(vars(p))}
-        return replace(network, training={**network.training, **more}, extra=tensors)
+        return replace(network, training={**network.training, "progress": dict(vars(p))}, extra=tensors)
 
     def rewind(self, good: Checkpoint, elapsed: float) -> Progress:
         """`restore` ``good`` with half the learning rate; what is known of the best network stays known.
@@ -252,8 +251,7 @@ class Learner:
             CharrnnError: it doesn't fit the network and the text.
             UsageError: the length is used up already.
         """
-        changed = saved.training.get("corpus_sha256") != self.corpus.sha256
-        stored = self.state.restore(saved, other_text=changed)
+        stored = self.state.restore(saved, other_text=not self.corpus.is_text_of(saved.training))
         p, config, budget = self.progress, self.config, self.budget
         p.eval_characters = min(p.eval_characters, self.corpus.val_characters)
         if config.lr != stored.lr:

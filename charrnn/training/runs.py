@@ -6,14 +6,15 @@ import contextlib
 import os
 import platform
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn import CharrnnError, UsageError
 from charrnn.config import ModelConfig, TrainConfig, option_name
-from charrnn.network import checkpoint, rundir
+from charrnn.network import checkpoint, paths, rundir
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.rundir import RunDirectory
 from charrnn.text import corpus
@@ -32,6 +33,8 @@ SPEED_SHARE, SPEED_SECONDS = 0.01, 0.8
 """The share of a budget in minutes, and the most seconds, for which the machine's speed is measured."""
 
 Say = Callable[[str], None]
+
+_NAME_IT = "name it: charrnn train TEXT --resume RUN"
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,13 @@ def command(request: RunRequest, prepared: Prepared) -> str:
     return shlex.join([*words, *request.corpus])
 
 
+def command_to_go_on(request: RunRequest, run: RunDirectory) -> str:
+    """The command that resumes ``run``; it names the text where the run itself doesn't find it."""
+    told = run.text_facts["corpus_paths"]
+    lost = any(path == STDIN or paths.found(path, run.path) is None for path in told)
+    return shlex.join(["charrnn", "train", *(request.corpus if lost else ()), "--resume", str(run.path)])
+
+
 def begin(
     request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None], say: Say
 ) -> tuple[RunDirectory, Trainer, Start]:
@@ -142,6 +152,7 @@ def begin(
         counts = f"{len(old & new)} characters carried over, {len(new - old)} new, {len(old - new)} dropped"
         say(f"charrnn: from {initial.path}: {counts}")
     run = RunDirectory.create(text.name, request.out)
+    run.text_facts = _text_facts(request.corpus, text, run.path)
     return run, trainer, _start_event(run, trainer)
 
 
@@ -157,7 +168,9 @@ def _resumed(
         stack.callback(run.close)
         previous = checkpoint.read(run.last)
         config = _resumed_config(previous, request.training, request.model)
-        text = _read(_paths(request, previous), config, previous.vocabulary)
+        stored = [] if request.corpus else _stored_paths(previous)
+        found = request.corpus or [_found(path, run.path, previous.path) for path in stored]
+        text = _read(found, config, previous.vocabulary)
         _check_same_text(previous, text, config, request.allow_changed_corpus)
 
         from charrnn.training.trainer import Trainer
@@ -165,20 +178,36 @@ def _resumed(
         trainer = Trainer(previous.model, config, text, clock=clock, stop=stop, resume=previous)
         if trainer.made_longer:
             say("charrnn: the learning rate warms up again over the added part; one longer run would have ended otherwise")
+        run.text_facts = _text_facts(found, text, run.path, stored)
         stack.pop_all()
     return run, trainer, _start_event(run, trainer)
 
 
-def _paths(request: RunRequest, previous: Checkpoint) -> list[str]:
-    """Where a resumed run reads its text."""
-    paths = request.corpus or previous.training.get("corpus_paths")
-    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-        raise CharrnnError(
-            f"{previous.path}: doesn't say which text it was trained on; name it: charrnn train TEXT --resume RUN"
-        )
-    if STDIN in paths and not request.corpus:
+def _stored_paths(previous: Checkpoint) -> list[str]:
+    """Where a run says that its text lies."""
+    stored = previous.training.get("corpus_paths")
+    if not isinstance(stored, list) or not all(isinstance(path, str) for path in stored):
+        raise CharrnnError(f"{previous.path}: doesn't say which text it was trained on; {_NAME_IT}")
+    if STDIN in stored:
         raise UsageError("the run read its text from stdin or a pipe; name the text again: charrnn train TEXT --resume RUN")
-    return paths
+    return stored
+
+
+def _found(stored: str, run: Path, last: Path) -> str:
+    path = paths.found(stored, run)
+    if path is None:
+        raise CharrnnError(f"{last}: its text {stored} is not where it was, nor here; {_NAME_IT}")
+    return str(path)
+
+
+def _text_facts(typed: list[str], text: Corpus, run: Path, stored: Sequence[str] = ()) -> dict[str, Any]:
+    """What ``last`` says of where the text lies; a resumed run keeps what was ``stored`` as long as it leads there."""
+    return {
+        "corpus_paths": [
+            STDIN if path == STDIN else paths.told_again(before, Path(name), run) if before else paths.told(name, run)
+            for name, path, before in zip_longest(typed, text.paths, stored)
+        ]
+    }
 
 
 def _read(paths: list[str], config: TrainConfig, vocabulary: Vocabulary | None = None) -> Corpus:

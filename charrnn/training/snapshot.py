@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn import CharrnnError, UsageError
-from charrnn.config import MANY, TrainConfig
+from charrnn.config import MANY, ModelConfig, TrainConfig
 from charrnn.network.checkpoint import Checkpoint
+from charrnn.text.corpus import Corpus
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import events
 from charrnn.training.events import Event
@@ -179,6 +180,9 @@ class Store(Protocol):
     def load(self, kind: str) -> Checkpoint | None:
         """Return what was kept as ``kind``; None if it is gone."""
 
+    def set_aside(self, kind: str) -> Path:
+        """Rename what was kept as ``kind`` and return its new path; `CharrnnError` if that fails."""
+
 
 class Saves:
     """A run's checkpoints on their way into a `Store`. What can't be written now is tried again with the next save."""
@@ -194,11 +198,22 @@ class Saves:
         """Whether everything could be written."""
         return not self._unsaved
 
-    def adopt_best(self, p: Progress, corpus_sha256: str) -> None:
-        """Go on from the best network of the processes before this one, if its file is still there and of the same text."""
+    def adopt_best(self, p: Progress, model: ModelConfig, corpus: Corpus, *, text_changed: bool) -> Iterator[Event]:
+        """Go on from the best network of the processes before this one, if its file is still there and is of this run.
+
+        A network of another run is set aside, and a warning says so; so is one of another text, unless the run's text changed.
+        """
         best = self._store.load("best")
-        if best is None or best.training.get("corpus_sha256") != corpus_sha256:
+        same_text = best is not None and corpus.is_text_of(best.training)
+        if best is None or not same_text:
             p.best_val_bits_per_char = None
+        if best is None:
+            return
+        if (best.model, best.vocabulary) != (model, corpus.vocabulary) or not (same_text or text_changed):
+            p.best_val_bits_per_char = None
+            yield self._without(best)
+            return
+        if not same_text:
             return
         self.best, self.best_path = best, best.path
         # A process that was killed may have found it after its last save.
@@ -206,6 +221,13 @@ class Saves:
         if isinstance(bits, float) and isinstance(scored, int) and scored == (p.eval_characters or scored):
             p.best_val_bits_per_char = min(bits, p.best_val_bits_per_char or math.inf)
             p.eval_characters = scored
+
+    def _without(self, stranger: Checkpoint) -> Event:
+        try:
+            name = self._store.set_aside("best").name
+        except CharrnnError as error:
+            return events.warning(f"{error}; it is of another run, and this one goes on without it")
+        return events.warning(f"{stranger.path}: is of another run; it is called {name} now, and this run goes on without it")
 
     def keep(self, kind: Kind, checkpoint: Checkpoint) -> Iterator[Event]:
         """Write ``checkpoint``; a failure is a warning."""

@@ -68,6 +68,7 @@ class Trainer:
         """
         self._clock, self._stop, self._before_step = clock, stop, before_step
         self._learner = Learner(model_config, config, corpus, plan if resume is None else resume.training.get("plan"))
+        self._text_changed = resume is not None and not corpus.is_text_of(resume.training)
         self._before = 0.0  # seconds of the processes before this one
         self.made_longer = False
         """Whether a resumed run was given another length."""
@@ -129,7 +130,7 @@ class Trainer:
         if self.progress.step == 0:
             self.progress.schedule_from = self._learner.budget.position(0, self.seconds)
         else:
-            saves.adopt_best(self.progress, self.corpus.sha256)
+            yield from saves.adopt_best(self.progress, self.model.config, self.corpus, text_changed=self._text_changed)
         with self._learner.working():
             reason = yield from self._steps(saves)
             if reason == "finished":

@@ -35,6 +35,10 @@ class Nowhere:
     def load(self, kind: str) -> None:
         """Nothing was kept."""
 
+    def set_aside(self, kind: str) -> Path:
+        """Nothing is there to be renamed."""
+        return Path(kind)
+
 
 def answer_bits(network: Network, corpus: Corpus) -> dict[tuple[int, int], float]:
     """Mean bits at the answers of the validation text, by delay."""

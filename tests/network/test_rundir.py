@@ -35,6 +35,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
             run.save("best", small(seed=2))
     if isinstance(failure, OSError):
         assert str(caught.value) == f"{run.best}: can't save: No space left on device"
+    run.close()
     assert [path.name for path in tmp_path.iterdir()] == ["best.safetensors"]
     assert run.best.read_bytes() == old
 
@@ -80,12 +81,16 @@ def test_an_explicit_directory_that_holds_a_run_is_refused(held: str, tmp_path: 
     assert (tmp_path / held).read_text() == "mine"
 
 
-def test_a_directory_of_a_run_killed_before_its_first_save_can_be_used_and_its_log_stays(tmp_path: Path) -> None:
-    (tmp_path / "log.jsonl").write_text('{"event": "step", "step": 7, "attempt": 1}\n')
+def test_a_directory_of_a_run_killed_before_its_first_save_can_be_used_and_its_log_is_set_aside(tmp_path: Path) -> None:
+    old = '{"event": "step", "step": 7, "attempt": 1}\n'
+    (tmp_path / "log.jsonl").write_text(old)
+    (tmp_path / "log-1.jsonl").write_text("mine")
     run = RunDirectory.create("story", tmp_path)
     run.log({"event": "step", "step": 1, "attempt": 1})
     run.close()
-    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [7, 1]
+    texts = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    new = '{"event": "step", "step": 1, "attempt": 1}\n'
+    assert texts == {"log.jsonl": new, "log-1.jsonl": "mine", "log-2.jsonl": old}
 
 
 def test_an_explicit_directory_is_made_or_used(tmp_path: Path) -> None:
