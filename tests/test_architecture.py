@@ -270,10 +270,19 @@ def test_scoring_loads_no_torch(trained: Path, arguments: list[str]) -> None:
     assert loaded & {"numpy", "torch", "charrnn.training.trainer"} == {"numpy"}
 
 
-@pytest.mark.parametrize("options", [["--color", "change"], ["--json"], ["--html", "page.html"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--color", "change"],
+        ["--json"],
+        ["--html", "page.html"],
+        ["--memory", "--contribution", "ab"],
+        ["--contribution", "ab"],
+    ],
+)
 def test_inspecting_loads_no_torch(trained: Path, options: list[str], tmp_path: Path) -> None:
     options = [str(tmp_path / option) if option.endswith(".html") else option for option in options]
-    _, loaded = loaded_by("inspect", "ab ab", "-c", trained, *options)
+    _, loaded = loaded_by("inspect", "ab ab " * 70, "-c", trained, *options)
     assert loaded & {"numpy", "torch", "charrnn.training.trainer"} == {"numpy"}
 
 

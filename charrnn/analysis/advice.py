@@ -1,4 +1,4 @@
-"""What a network's memory does on a fixed piece of text while it trains, and what to advise where something is wrong."""
+"""What a network's memory does on a fixed piece of text while it trains, and advice where something is wrong."""
 
 from __future__ import annotations
 
@@ -9,58 +9,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.analysis import hidden
-from charrnn.generation.filters import softmax
-from charrnn.network.cells import Array, LayerTrace, Network
+from charrnn.analysis.reach import gradient_reach
+from charrnn.network.cells import LayerTrace, Network
 
 STREAMS, LENGTH = 4, 64
-"""Gradients are followed from so many characters at once, and so many back."""
+"""Gradients are followed from at most so many characters, and so many back."""
 VANISHED = 0.01
-"""Share of its first size below which a gradient counts as vanished."""
+"""A gradient has vanished below this share of its size one character back."""
 TOO_MUCH = 1 / 3
 """Share of saturated values, or of units that never move, from which advice is given."""
 MOSTLY = 0.75
-"""Share of clipped steps from which advice is given, and of saturated values of a tanh network: no gate scales its states, and
-at its best learning rate half of them are saturated.
+"""Share of clipped steps from which advice is given. It also serves for saturated values of a tanh network: no gate scales its
+states, and at its best learning rate half of them are saturated.
 """
 SHORT = 10
 """A tanh network whose gradients vanish within so many characters is advised against."""
 
 
 def measure(network: Network, ids: NDArray[Any]) -> dict[str, Any]:
-    """The statistics of every layer over ids (T,), and ``gradient_reach`` as `gradient_reach` gives it."""
-    logits, _, traces = network.unroll(ids[:, None])
-    return {"hidden": hidden.summarize(traces), "gradient_reach": gradient_reach(network, ids, logits[:, 0], traces)}
+    """The statistics of every layer over ids (T,), and ``gradient_reach``: see `vanishes_after`."""
+    _, traces = network.trace(ids[:, None])
+    return {"hidden": hidden.summarize(traces), "gradient_reach": vanishes_after(network, ids, traces)}
 
 
-def gradient_reach(network: Network, ids: NDArray[Any], logits: Array, traces: Sequence[LayerTrace]) -> int | None:
-    """How many characters back the gradient of a character's loss falls below 1 % of what it is one character back.
+def vanishes_after(network: Network, ids: NDArray[Any], traces: Sequence[LayerTrace]) -> int | None:
+    """How many characters back the gradient of a loss falls below 1 % of what it is one character back.
 
-    ``logits`` (T, V) and ``traces`` (T, 1, H) are what `Network.unroll` gave for ids (T,). The norm over the whole carried
-    state (an LSTM's h and c), averaged over the losses at the ends of up to four pieces of 64 characters. None if it stays
-    above 1 % within them, or ids are too few to tell.
+    The gradient is averaged over the losses at the ends of up to four pieces of 64 characters, or of one piece if the text is
+    shorter. ``traces`` (T, 1, H) are what `Network.trace` gave for ids (T,). None if the gradient stays above 1 % within the
+    pieces, or if the text is too short to tell.
     """
     length = min(LENGTH, len(ids) - 1)
     if length < 3:
         return None
-    ends = length * np.arange(1, min(STREAMS, (len(ids) - 1) // length) + 1)
-    steps = (ends - length) + np.arange(length)[:, None]  # (T, N)
-    pieces = [
-        LayerTrace(
-            trace.h[steps, 0],
-            None if trace.c is None else trace.c[steps, 0],
-            {letter: gate[steps, 0] for letter, gate in trace.gates.items()},
-        )
-        for trace in traces
-    ]
-    d_logits = softmax(logits[ends - 1])  # of the cross-entropy
-    d_logits[np.arange(len(ends)), ids[ends]] -= 1
-    first: float | None = None
-    for back, gradient in enumerate(network.backward(d_logits.astype(np.float32), pieces), start=1):
-        norm = float(np.sqrt(np.square(gradient).sum(axis=(0, 1, 3))).mean())  # from (L, P, N, H)
-        first = norm if first is None else first
-        if norm < VANISHED * first:
-            return back
-    return None
+    starts = length * np.arange(min(STREAMS, (len(ids) - 1) // length))
+    states = network.initial_state(len(starts))  # The first piece starts from the zero state,
+    for layer, trace in enumerate(traces):
+        for part, course in enumerate(trace.parts):
+            states[layer, part, 1:] = course[starts[1:] - 1, 0]  # the others from where the one before them ends.
+    curve = gradient_reach(network, ids[starts[:, None] + np.arange(length + 1)], states)[1:length]
+    vanished = np.flatnonzero(curve < VANISHED * curve[0])
+    return int(vanished[0]) + 1 if len(vanished) else None
 
 
 def advise(event: dict[str, Any], cell: str) -> str | None:

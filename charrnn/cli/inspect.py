@@ -36,12 +36,10 @@ def inspect(
         str | None, typer.Option(metavar="L:U", help="Colour the text by unit U of layer L; 0:7c is an LSTM's cell.")
     ] = None,
     config: InspectConfig,
-    memory: Annotated[
-        bool, typer.Option("--memory", help="How far back gradients and information reach (needs torch).")
-    ] = False,
+    memory: Annotated[bool, typer.Option("--memory", help="How far back gradients and information reach.")] = False,
     contribution: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="How much of each character of TEXT the final hidden state holds (needs torch)."),
+        typer.Option(metavar="TEXT", help="How much of each character of TEXT the final hidden state holds."),
     ] = None,
     svg: Annotated[
         Path | None, typer.Option("--svg", metavar="FILE", help="The coloured text, or the curves of the memory, as a picture.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,10 +13,8 @@ from charrnn.generation.drawing import BatchSampler, Sampler
 from charrnn.generation.filters import Logits
 from charrnn.generation.stopping import Ending, Watch
 from charrnn.network.cells import Array, Network
+from charrnn.network.stepper import Step
 from charrnn.text.vocabulary import Vocabulary, id_dtype
-
-Step = Callable[[NDArray[Any]], Logits]
-"""Feeds ids (N,) to N streams; gives logits (N, V)."""
 
 
 class Steps(Protocol):

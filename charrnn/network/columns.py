@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.network.cells import Array, LayerTrace, Network
+from charrnn.network.stepper import Step
 
 OVERLAP = 1024
 """Characters that a column reads before its own. A trained network has all but forgotten its start by then: from the zero
@@ -72,7 +73,8 @@ def warmed(network: Network, ids: NDArray[Any], starts: NDArray[np.intp], state:
 
 def stepped(network: Network, state: Array) -> Feed:
     """Feed the network step by step, as fast as it goes, from ``state`` (L, P, N, H), which advances in place."""
-    step, vocab_size = network.stepper(state), network.config.vocab_size
+    step: Step = network.stepper(state)
+    vocab_size = network.config.vocab_size
 
     def feed(ids: NDArray[Any]) -> tuple[Array, list[LayerTrace]]:
         logits = np.empty((*ids.shape, vocab_size), dtype=np.float32)

@@ -42,8 +42,7 @@ def norms_by_torchs_kernels(model, ids, pieces, length):
 
 def reach(model, ids):
     network = Network(model.config, model.export())
-    logits, _, traces = network.unroll(ids[:, None])
-    return advice.gradient_reach(network, ids, logits[:, 0], traces)
+    return advice.vanishes_after(network, ids, network.trace(ids[:, None])[1])
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])

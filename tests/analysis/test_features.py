@@ -100,7 +100,7 @@ def test_a_unit_that_never_moves_correlates_with_nothing():
 def test_a_random_network_is_drawn_as_training_draws_its_first_weights(cell):
     config = ModelConfig(vocab_size=50, cell=cell, embedding_size=32, hidden_size=48, num_layers=2)
     theirs = CharRNN(config, torch.Generator().manual_seed(1)).export()
-    ours = random_network(config, np.random.default_rng(1))._weights
+    ours = random_network(config, np.random.default_rng(1)).weights
     for name, weight in theirs.items():
         assert ours[name].shape == weight.shape
         assert ours[name].std() == pytest.approx(weight.std(), rel=0.1, abs=1e-6), name

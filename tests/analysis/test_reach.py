@@ -13,9 +13,9 @@ import torch
 from charrnn import CharrnnError, UsageError
 from charrnn.analysis import reach
 from charrnn.config import ModelConfig
+from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.vocabulary import Vocabulary
-from charrnn.training.model import CharRNN
 
 V, E, H = 7, 5, 6
 KERNELS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
@@ -25,9 +25,8 @@ every_depth = pytest.mark.parametrize("layers", [1, 2])
 
 def randomized(cell="lstm", layers=1, scale=0.5, hidden=H):
     config = ModelConfig(vocab_size=V, cell=cell, embedding_size=E, hidden_size=hidden, num_layers=layers)
-    model, rng = CharRNN(config), np.random.default_rng(3)
-    model.load({name: rng.normal(0, scale, size).astype(np.float32) for name, size in config.parameter_shapes().items()})
-    return model
+    rng = np.random.default_rng(3)
+    return Network(config, {name: rng.normal(0, scale, size) for name, size in config.parameter_shapes().items()})
 
 
 def linear(decay, turn=0.7, scale=1e-4):
@@ -39,9 +38,7 @@ def linear(decay, turn=0.7, scale=1e-4):
     for name in ("embedding.weight", "rnn.weight_ih_l0"):
         weights[name][:] = rng.normal(0, scale**0.5, weights[name].shape)
     weights["head.weight"][:] = rng.normal(0, 1, weights["head.weight"].shape)
-    model = CharRNN(config)
-    model.load(weights)
-    return model
+    return Network(config, weights)
 
 
 def random_text(length, seed=1):
@@ -50,7 +47,7 @@ def random_text(length, seed=1):
 
 def direct(model):
     """The equations once more, in float64, one character and one layer at a time: (x, state (L, P, H)) -> state."""
-    w = {name: torch.from_numpy(value).double() for name, value in model.export().items()}
+    w = {name: torch.from_numpy(value).double() for name, value in model.weights.items()}
     cell = model.config.cell
 
     def step(x, state):
@@ -81,7 +78,7 @@ def test_the_direct_equations_are_torchs_own():
     for cell, kernel in KERNELS.items():
         model = randomized(cell)
         own = kernel(E, H).double()
-        own.load_state_dict({k.removeprefix("rnn."): torch.from_numpy(v) for k, v in model.export().items() if "rnn" in k})
+        own.load_state_dict({k.removeprefix("rnn."): torch.from_numpy(v) for k, v in model.weights.items() if "rnn" in k})
         step, _ = direct(model)
         x = torch.randn(5, E, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         state = torch.zeros(1, model.config.state_parts, H, dtype=torch.float64)
@@ -98,14 +95,14 @@ def test_the_direct_equations_are_torchs_own():
 def test_gradients_equal_a_float64_jacobian_at_every_lag_alone(cell, layers):
     """Each lag is a function of its own: the loss of the state k characters before, by finite differences."""
     model, K = randomized(cell, layers), 5
-    windows = torch.from_numpy(np.stack([random_text(K + 1, seed) for seed in range(3)]))
+    windows = np.stack([random_text(K + 1, seed) for seed in range(3)])
     rng = np.random.default_rng(8)
-    states = torch.from_numpy(rng.uniform(-0.8, 0.8, tuple(model.initial_state(3).shape)).astype(np.float32))
+    states = rng.uniform(-0.8, 0.8, model.initial_state(3).shape).astype(np.float32)
     got = reach.gradient_reach(model, windows, states)
     step, w = direct(model)
     expected = np.zeros(K + 1)
     for m in range(3):
-        trail = [states[:, :, m].double()]
+        trail = [torch.from_numpy(states[:, :, m]).double()]
         for index in windows[m, :-1]:
             trail.append(step(w["embedding.weight"][index], trail[-1]))
         for k in range(K + 1):
@@ -131,11 +128,11 @@ def finite_differences(function, at, size=1e-6):
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_swapped_gates_are_noticed(cell):
-    model, swapped = randomized(cell), randomized(cell)
-    weights = model.export()
+    model = randomized(cell)
+    weights = dict(model.weights)
     for name in ("rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.bias_ih_l0", "rnn.bias_hh_l0"):
         weights[name] = np.concatenate([weights[name][H : 2 * H], weights[name][:H], weights[name][2 * H :]])
-    swapped.load(weights)
+    swapped = Network(model.config, weights)
     text = random_text(60)
     one, other = (reach.measure(each, text, lags=10, windows=8) for each in (model, swapped))
     assert not np.allclose(one.gradient, other.gradient, rtol=0.01)
@@ -173,8 +170,8 @@ def test_the_windows_of_a_text_stand_where_the_states_before_them_were_taken():
     state = torch.zeros(1, 1, H, dtype=torch.float64)
     for index in text[:start]:
         state = step(w["embedding.weight"][index], state)
-    window = torch.from_numpy(text[None, start : start + lags + 1])
-    expected = reach.gradient_reach(model, window, state.float().view(1, 1, 1, H))
+    window = text[None, start : start + lags + 1]
+    expected = reach.gradient_reach(model, window, state.float().view(1, 1, 1, H).numpy())
     np.testing.assert_allclose(found.gradient, expected, rtol=1e-4)
 
 
@@ -205,10 +202,8 @@ def test_the_rise_equals_reading_each_shortened_context_alone(cell):
 
 def test_a_network_that_forgets_everything_loses_nothing_by_it():
     model = randomized("rnn")
-    weights = model.export()
-    weights["rnn.weight_hh_l0"][:] = 0
-    model.load(weights)
-    found = reach.measure(model, random_text(100), lags=20, windows=30)
+    weights = model.weights | {"rnn.weight_hh_l0": np.zeros((H, H))}
+    found = reach.measure(Network(model.config, weights), random_text(100), lags=20, windows=30)
     np.testing.assert_allclose(found.withheld, 0, atol=1e-6)
     assert found.smallest_within_1_percent == 1
     assert not found.gradient[1:].any()
@@ -236,8 +231,8 @@ def test_the_smallest_context_is_the_one_from_which_on_the_loss_is_within_1_perc
 def test_contributions_equal_torchs_float64_jacobian(cell, layers):
     model, text = randomized(cell, layers), random_text(8)
     own = KERNELS[cell](E, H, num_layers=layers).double()
-    own.load_state_dict({k.removeprefix("rnn."): torch.from_numpy(v) for k, v in model.export().items() if "rnn" in k})
-    x = torch.from_numpy(model.export()["embedding.weight"][text]).double()
+    own.load_state_dict({k.removeprefix("rnn."): torch.from_numpy(v) for k, v in model.weights.items() if "rnn" in k})
+    x = torch.from_numpy(model.weights["embedding.weight"][text]).double()
     jacobian = torch.autograd.functional.jacobian(lambda x: own(x)[0][-1], x)  # (H, T, E)
     norms = np.array([np.linalg.norm(jacobian[:, t].numpy()) for t in range(8)])
     np.testing.assert_allclose(reach.contribution(model, text), norms / norms.sum(), rtol=1e-4)
@@ -246,7 +241,7 @@ def test_contributions_equal_torchs_float64_jacobian(cell, layers):
 def test_blocks_of_units_give_the_same_contributions(monkeypatch):
     model, text = randomized("lstm", hidden=11), random_text(8)
     whole = reach.contribution(model, text)
-    monkeypatch.setattr(reach, "_KEPT", 8 * 11 * 8 * 3)  # three units at a time
+    monkeypatch.setattr(reach, "_TOGETHER", 3)
     np.testing.assert_allclose(reach.contribution(model, text), whole, rtol=1e-5)
 
 
@@ -261,14 +256,11 @@ def test_a_linear_networks_contributions_are_powers_of_its_decay():
 @every_cell
 def test_measuring_changes_nothing_and_repeats_itself(cell):
     model, text = randomized(cell), random_text(80)
-    before, drawn, mode = model.export(), torch.get_rng_state(), model.training
+    before = {name: value.copy() for name, value in model.weights.items()}
     one, other = (reach.measure(model, text, lags=12, windows=40) for _ in range(2))
     reach.contribution(model, text[:9])
     assert one.to_json("") == other.to_json("")
-    assert all(np.array_equal(value, before[name]) for name, value in model.export().items())
-    assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
-    assert torch.equal(torch.get_rng_state(), drawn)
-    assert model.training == mode
+    assert all(np.array_equal(value, before[name]) for name, value in model.weights.items())
 
 
 def test_only_the_end_of_a_long_text_is_read(monkeypatch):
@@ -287,16 +279,16 @@ def test_a_text_that_is_too_short_is_refused():
 def trained(cell="lstm"):
     model = randomized(cell)
     vocabulary = Vocabulary("char", "\nabcde")
-    return Checkpoint(model.config, vocabulary, {}, model.export(), path=Path("runs/x/best.safetensors"))
+    return Checkpoint(model.config, vocabulary, {}, model.weights, path=Path("runs/x/best.safetensors"))
 
 
 def test_a_network_whose_weights_are_no_numbers_is_refused():
     broken = trained()
     weights = {name: np.full_like(value, np.nan) for name, value in broken.weights.items()}
     broken = Checkpoint(broken.model, broken.vocabulary, {}, weights)
-    with pytest.raises(CharrnnError, match="no number"):
+    with pytest.raises(CharrnnError, match="not finite"):
         reach.remembered(broken, "abcde" * 100)
-    with pytest.raises(CharrnnError, match="no number"):
+    with pytest.raises(CharrnnError, match="not finite"):
         reach.contributed(broken, "abc", "")
     with pytest.raises(UsageError, match="at least 1 character"):
         reach.contributed(trained(), "", "")

@@ -117,7 +117,7 @@ def test_lines_are_texts_of_their_own_and_come_in_order(cell, layers, workers):
 def test_torchs_own_kernels_agree(cell):
     torch = pytest.importorskip("torch")
     net, characters = network(cell, 2), text(400)
-    config, weights = net.config, {name: torch.from_numpy(value) for name, value in net._weights.items()}
+    config, weights = net.config, {name: torch.from_numpy(value) for name, value in net.weights.items()}
     rnn = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[cell](4, 8, config.num_layers)
     rnn.load_state_dict({name.removeprefix("rnn."): value for name, value in weights.items() if name.startswith("rnn.")})
     ids = torch.tensor([0, *VOCABULARY.encode(characters).tolist()])  # the newline opens
@@ -291,7 +291,7 @@ def test_weights_that_give_no_numbers_are_an_expected_failure():
     with pytest.raises(CharrnnError, match="not finite"):
         [scorer.tally().add(piece) for piece in pieces]
     net = uniform(VOCABULARY)
-    net._weights["head.bias"][:] = np.inf
+    net.weights["head.bias"][:] = np.inf
     with np.errstate(invalid="ignore"), pytest.raises(CharrnnError, match="not finite"):
         next_characters(net, VOCABULARY, "ab")
 

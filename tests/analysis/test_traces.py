@@ -35,7 +35,7 @@ def trained_on(text: str, cell: str = "lstm", level: str = "char", layers: int =
     vocabulary = Vocabulary(level, "".join(sorted(set(text))) if level == "char" else "")
     config = ModelConfig(vocabulary.size, cell=cell, embedding_size=6, hidden_size=10, num_layers=layers)
     network = random_network(config, np.random.default_rng(0))
-    return Checkpoint(config, vocabulary, {"corpus": "tale"}, network._weights, path=Path("tale")), network
+    return Checkpoint(config, vocabulary, {"corpus": "tale"}, network.weights, path=Path("tale")), network
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])

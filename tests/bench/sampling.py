@@ -63,8 +63,8 @@ def measure(contender: str, config: ModelConfig) -> float:
     if contender == "charrnn":
         sampler = Sampler(np.random.default_rng(0), Drawing(temperature=0.8))
         return rate(characters(generate(network, *prime(network, np.array([0])), sampler)), 500, 8000)
-    laid_out = [matrix for layer in network._layers for matrix in (layer.hh, layer.ih) if matrix is not None]
-    matrices = [*(matrix._padded for matrix in laid_out), weights["head.weight"]]
+    laid_out = [matrix for layer in network._packed.layers for matrix in (layer.hh, layer.ih) if matrix is not None]
+    matrices = [*(matrix.padded for matrix in laid_out), weights["head.weight"]]
     work = [
         (matrix, np.ones(matrix.shape[1], dtype=np.float32), np.empty(len(matrix), dtype=np.float32)) for matrix in matrices
     ]

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.config import GATES, ModelConfig
-from charrnn.network import cells
 from charrnn.network.cells import Network, sigmoid
 
 CELLS = ("lstm", "gru", "rnn")
@@ -162,75 +161,6 @@ def test_a_whole_sequence_equals_its_chunks_with_carried_state(cell, layers, cut
 
 @every_cell
 @every_depth
-@pytest.mark.parametrize("streams", [1, 2, N])
-def test_stepping_equals_unrolling(cell, layers, streams):
-    assert_steps_as_unrolled(random_network(cell, layers), streams)
-
-
-def assert_steps_as_unrolled(network, streams):
-    ids, start = random_start(network, streams)
-    expected, end, traces = network.unroll(ids, start)
-    state = start.copy()
-    step = network.stepper(state)
-    for t in range(T):
-        logits = step(ids[t])
-        assert logits.shape == (streams, V)
-        np.testing.assert_allclose(logits, expected[t], **CLOSE)
-        np.testing.assert_allclose(state[-1, 0], traces[-1].h[t], **CLOSE)
-    np.testing.assert_allclose(state, end, **CLOSE)
-
-
-@every_cell
-@every_depth
-def test_rows_that_only_keep_threads_busy_change_nothing(cell, layers, monkeypatch):
-    rows = shape(cell).parameter_shapes()["rnn.weight_hh_l0"][0]
-    monkeypatch.setattr(cells, "THREADED_ELEMENTS", (rows + 1) * H)
-    for threaded in (True, False):
-        monkeypatch.setattr(cells, "_multiplies_in_threads", lambda threaded=threaded: threaded)
-        network = random_network(cell, layers)
-        assert network._layers[0].hh.rows == rows + threaded
-        assert_steps_as_unrolled(network, 1)
-        assert_steps_as_unrolled(network, N)
-
-
-@pytest.mark.parametrize(
-    ("rows", "columns", "expected"), [(1152, 384, 1200), (1200, 384, 1200), (960, 320, 960), (1280, 320, 1440)]
-)
-def test_only_products_a_little_too_small_for_threads_get_more_rows(rows, columns, expected, monkeypatch):
-    monkeypatch.setattr(cells, "_multiplies_in_threads", lambda: True)
-    assert cells._rows_for_threads(rows, columns) == expected
-
-
-@pytest.mark.parametrize(
-    ("changed", "expected"),
-    [
-        ({}, True),
-        ({"threads": {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "1"}}, True),
-        ({"threads": {"OPENBLAS_NUM_THREADS": "1"}}, False),
-        ({"threads": {"OMP_NUM_THREADS": "1"}}, False),
-        ({"name": "mkl"}, False),
-        ({"name": "accelerate", "version": "unknown"}, False),
-        ({"version": "0.3.26"}, False),
-        ({"version": "0.4"}, True),
-        ({"machine": "aarch64"}, False),
-        ({"cores": 1}, False),
-    ],
-)
-def test_only_openblas_with_threads_gets_rows_to_share(changed, expected, monkeypatch):
-    here = {"name": "scipy-openblas", "version": "0.3.31.188.0", "machine": "x86_64", "cores": 2, "threads": {}} | changed
-    blas = {"name": here["name"], "version": here["version"]}
-    monkeypatch.setattr(cells.np, "show_config", lambda mode: {"Build Dependencies": {"blas": blas}})
-    monkeypatch.setattr(cells.platform, "machine", lambda: here["machine"])
-    monkeypatch.setattr(cells.os, "cpu_count", lambda: here["cores"])
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in here["threads"].items():
-        monkeypatch.setenv(name, value)
-    assert cells._multiplies_in_threads.__wrapped__() is expected
-
-
-@every_cell
-@every_depth
 def test_stream_i_of_a_batch_equals_stream_i_alone(cell, layers):
     network = random_network(cell, layers)
     ids, start = random_start(network)
@@ -336,15 +266,18 @@ def test_going_back_gives_autograds_gradients_through_torchs_kernels(cell, layer
     kernel = KERNELS[cell](E, H, layers)
     kernel.load_state_dict({name.removeprefix("rnn."): value for name, value in weights.items() if name.startswith("rnn.")})
     parts = [torch.from_numpy(start[:, part].copy()).requires_grad_() for part in range(network.config.state_parts)]
-    befores = []
+    befores, embedded = [], []
     for symbols in ids:
         befores.append(parts)
-        x = weights["embedding.weight"][torch.from_numpy(symbols)][None]
+        x = weights["embedding.weight"][torch.from_numpy(symbols)][None].requires_grad_()
+        embedded.append(x)
         out, end = kernel(x, tuple(parts) if cell == "lstm" else parts[0])
         parts = list(end) if cell == "lstm" else [end]
     loss = ((out[0] @ weights["head.weight"].T) * torch.from_numpy(d_logits)).sum()
-    found = list(network.backward(d_logits, network.unroll(ids, start)[2]))
-    assert len(found) == T - 1
-    for back, gradient in enumerate(found):
-        expected = torch.autograd.grad(loss, befores[T - 1 - back], retain_graph=True)
-        np.testing.assert_allclose(gradient, torch.stack(expected, dim=1).numpy(), **CLOSE)
+    d_h = d_logits @ network.weights["head.weight"]
+    found = list(network.backward(d_h, network.trace(ids, start)[1], start))
+    assert len(found) == T
+    for before, x, (d_state, d_x) in zip(reversed(befores), reversed(embedded), found, strict=True):
+        *expected, expected_d_x = torch.autograd.grad(loss, [*before, x], retain_graph=True)
+        np.testing.assert_allclose(d_state, torch.stack(expected, dim=1).numpy(), **CLOSE)
+        np.testing.assert_allclose(d_x, expected_d_x[0].numpy(), **CLOSE)

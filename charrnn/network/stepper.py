@@ -1,0 +1,289 @@
+"""The fast path: one symbol per stream and step, for generating and scoring.
+
+It computes what `charrnn.network.cells` writes out, rearranged for speed: the embedding and the first layer's input matrix
+become one table, the LSTM's sigmoid gates stand side by side, weights lie in large pages, and nothing is allocated per step.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.config import ModelConfig
+
+Array = NDArray[np.float32]
+Step = Callable[[NDArray[Any]], Array]
+"""Feeds one symbol to each stream: ids (N,) -> logits (N, V)."""
+Clamp = tuple[int, int, float]
+"""Layer L, unit U and the value that its h is held at."""
+
+THREADED_ELEMENTS, SINCE = 460_800, (0, 3, 27)
+"""OpenBLAS on x86-64 multiplies a matrix of at least so many elements and a vector in several threads, since this version (its
+pull request 4441).
+"""
+
+_HALF = np.float32(0.5)
+
+_LayerStep = Callable[[NDArray[Any], Array], Array]
+_Advance = Callable[[Array], None]
+
+
+class PackedNetwork:
+    """The weights of a network, packed once for all the steppers that use them."""
+
+    def __init__(self, config: ModelConfig, weights: Mapping[str, Array]) -> None:
+        """Pack ``weights``, C-contiguous float32 under the names of `ModelConfig.parameter_shapes`."""
+        self._cell = config.cell
+        self.layers = [_pack(config, weights, layer) for layer in range(config.num_layers)]
+        self._head, self._head_bias = weights["head.weight"], weights["head.bias"]
+
+    def stepper(self, state: Array, clamps: Iterable[Clamp] = ()) -> Step:
+        """A function that feeds one symbol to each stream and updates ``state`` (L, P, N, H) in place.
+
+        The next call reuses the logits array. All buffers are allocated here, none per step. After each step, the h of every
+        clamped unit is set to its value.
+        """
+        _, _, N, H = state.shape
+        # One stream works on vectors, so that every product is a matrix-vector product over contiguous rows.
+        streams = () if N == 1 else (N,)
+        scratch = np.empty((*streams, H), dtype=np.float32)
+        # The layers write their products into the same two buffers, one layer after the other.
+        rooms = [np.empty(N * max(layer.hh.rows for layer in self.layers), dtype=np.float32) for _ in range(2)]
+        run_layers = []
+        for number, layer in enumerate(self.layers):
+            parts = [part.reshape(*streams, H) for part in state[number]]  # views: (N, H), or (H,) for one stream
+            run = _layer_step(self._cell, layer, parts, rooms, scratch)
+            held = {unit: value for at, unit, value in clamps if at == number}
+            run_layers.append(_holding(run, parts[0], held) if held else run)
+        head, head_bias, transposed = self._head, self._head_bias, self._head.T
+        logits = np.empty((*streams, len(head)), dtype=np.float32)
+        result = logits.reshape(N, -1)
+
+        def step(ids: NDArray[Any]) -> Array:
+            below = scratch
+            for run in run_layers:
+                below = run(ids, below)
+            if N == 1:
+                np.dot(head, below, logits)
+            else:
+                np.matmul(below, transposed, logits)
+            np.add(logits, head_bias, logits)
+            return result
+
+        return step
+
+
+@dataclass(frozen=True)
+class _PackedLayer:
+    """One layer's weights. The first layer has a ``table``, an upper GRU layer has ``ih``; in any other upper layer ``hh`` is
+    [W_ih | W_hh].
+    """
+
+    table: Array | None
+    hh: _Matrix
+    ih: _Matrix | None
+    bias: Array
+    recurrent_bias: Array
+
+
+def _pack(config: ModelConfig, weights: Mapping[str, Array], layer: int) -> _PackedLayer:
+    ih, hh = weights[f"rnn.weight_ih_l{layer}"], weights[f"rnn.weight_hh_l{layer}"]
+    b_ih, b_hh = weights[f"rnn.bias_ih_l{layer}"], weights[f"rnn.bias_hh_l{layer}"]
+    H, cell = config.hidden_size, config.cell
+    order, scale = np.arange(len(ih)), np.ones(len(ih), dtype=np.float32)
+    if cell == "lstm":
+        # Sigmoid gates first (i f o g). Halving their rows, which is exact, turns s(x) = (1 + tanh(x / 2)) / 2 into one tanh
+        # over all rows followed by an affine map.
+        order = np.concatenate([order[: 2 * H], order[3 * H :], order[2 * H : 3 * H]])
+        scale[: 3 * H] = 0.5
+    elif cell == "gru":
+        scale[: 2 * H] = 0.5
+    ih, hh = ih[order] * scale[:, None], hh[order] * scale[:, None]
+    # The GRU's candidate keeps its recurrent product apart, because r multiplies it.
+    candidate = slice(2 * H, None) if cell == "gru" else slice(0, 0)
+    recurrent_bias = (b_hh[order] * scale)[candidate]
+    bias = b_ih[order] * scale + b_hh[order] * scale
+    bias[candidate] -= recurrent_bias
+    if layer == 0:
+        # An embedding followed by a linear map is a table with a row per symbol: (V, E) @ (E, G H) -> (V, G H).
+        table = weights["embedding.weight"] @ ih.T + bias
+        return _PackedLayer(table=table, hh=_Matrix(hh), ih=None, bias=bias, recurrent_bias=recurrent_bias)
+    if cell == "gru":
+        return _PackedLayer(table=None, hh=_Matrix(hh), ih=_Matrix(ih), bias=bias, recurrent_bias=recurrent_bias)
+    # Both products of an upper layer as one, over [x; h].
+    both = _Matrix(np.concatenate([ih, hh], axis=1))
+    return _PackedLayer(table=None, hh=both, ih=None, bias=bias, recurrent_bias=recurrent_bias)
+
+
+def _layer_step(cell: str, layer: _PackedLayer, state: list[Array], rooms: list[Array], scratch: Array) -> _LayerStep:
+    """A function that advances one layer's ``state``, parts (N, H) or (H,), by symbols or by the output of the layer below."""
+    h, table, bias = state[0], layer.table, layer.bias
+    *streams, H = h.shape
+    multiply, z = layer.hh.into(rooms[0], streams)
+    project, projected = (layer.ih or layer.hh).into(rooms[1], streams)
+    advance = _ADVANCE[cell](z, state, layer.recurrent_bias, scratch)
+    both = np.empty((*streams, 2 * H), dtype=np.float32)
+    lower, upper = both[..., :H], both[..., H:]
+
+    def first(ids: NDArray[Any], _: Array) -> Array:
+        assert table is not None
+        multiply(h)
+        # With "clip", which changes no valid id, NumPy copies the rows straight to where they go.
+        advance(table[ids[0]] if h.ndim == 1 else table.take(ids, axis=0, out=projected, mode="clip"))
+        return h
+
+    def stacked(_: NDArray[Any], below: Array) -> Array:
+        lower[...] = below
+        upper[...] = h
+        multiply(both)
+        advance(bias)
+        return h
+
+    def apart(_: NDArray[Any], below: Array) -> Array:
+        project(below)
+        np.add(projected, bias, projected)
+        multiply(h)
+        advance(projected)
+        return h
+
+    return first if table is not None else stacked if layer.ih is None else apart
+
+
+def _holding(run: _LayerStep, h: Array, held: Mapping[int, float]) -> _LayerStep:
+    """As ``run``, but each unit of ``held`` keeps its value in ``h``."""
+    units, values = np.array([*held], dtype=np.intp), np.array([*held.values()], dtype=np.float32)
+
+    def holding(ids: NDArray[Any], below: Array) -> Array:
+        run(ids, below)
+        h[..., units] = values
+        return h
+
+    return holding
+
+
+# Each function below returns one that advances ``state`` in place. ``z`` then holds the product with the state; the argument is
+# what the layer's inputs add to it. Views are made once: slicing an array of one stream takes as long as adding two.
+
+
+def _advance_lstm(z: Array, state: list[Array], _: Array, scratch: Array) -> _Advance:
+    h, c = state
+    H = h.shape[-1]
+    gates, i, f, o, g = z[..., : 3 * H], z[..., :H], z[..., H : 2 * H], z[..., 2 * H : 3 * H], z[..., 3 * H :]
+
+    def advance(inputs: Array) -> None:
+        np.add(z, inputs, z)
+        np.tanh(z, z)
+        np.multiply(gates, _HALF, gates)
+        np.add(gates, _HALF, gates)
+        np.multiply(c, f, c)
+        np.multiply(i, g, scratch)
+        np.add(c, scratch, c)
+        np.tanh(c, h)
+        np.multiply(h, o, h)
+
+    return advance
+
+
+def _advance_gru(z: Array, state: list[Array], recurrent_bias: Array, scratch: Array) -> _Advance:
+    (h,) = state
+    H = h.shape[-1]
+    gates, reset, keep, candidate = z[..., : 2 * H], z[..., :H], z[..., H : 2 * H], z[..., 2 * H :]
+
+    def advance(inputs: Array) -> None:
+        np.add(gates, inputs[..., : 2 * H], gates)
+        np.tanh(gates, gates)
+        np.multiply(gates, _HALF, gates)
+        np.add(gates, _HALF, gates)
+        np.add(candidate, recurrent_bias, candidate)
+        np.multiply(candidate, reset, candidate)
+        np.add(candidate, inputs[..., 2 * H :], candidate)
+        np.tanh(candidate, candidate)
+        np.subtract(h, candidate, scratch)  # h = n + z * (h - n)
+        np.multiply(scratch, keep, scratch)
+        np.add(candidate, scratch, h)
+
+    return advance
+
+
+def _advance_rnn(z: Array, state: list[Array], _: Array, __: Array) -> _Advance:
+    (h,) = state
+
+    def advance(inputs: Array) -> None:
+        np.add(z, inputs, z)
+        np.tanh(z, h)
+
+    return advance
+
+
+_ADVANCE = {"lstm": _advance_lstm, "gru": _advance_gru, "rnn": _advance_rnn}
+
+
+class _Matrix:
+    """A matrix (M, K) laid out for products with one vector and with many.
+
+    ``rows`` is how many numbers a product with one vector writes: M, or more where rows of zeros follow.
+    """
+
+    def __init__(self, matrix: Array) -> None:
+        self._M, self.rows = len(matrix), _rows_for_threads(*matrix.shape)
+        self.padded = _in_large_pages(matrix, self.rows)
+
+    @functools.cached_property
+    def _transposed(self) -> Array:
+        # Products of thin matrices run up to a third faster on transposed copies.
+        return np.ascontiguousarray(self.padded[: self._M].T)
+
+    def into(self, room: Array, streams: Iterable[int]) -> tuple[Callable[[Array], Any], Array]:
+        """A function that multiplies the matrix by x (*streams, K), and the part of ``room`` where it leaves the product
+        (*streams, M). ``streams`` is empty or N alone.
+        """
+        if shape := tuple(streams):
+            transposed, product = self._transposed, room[: shape[0] * self._M].reshape(*shape, self._M)
+            return lambda x: np.matmul(x, transposed, product), product
+        return functools.partial(np.dot, self.padded, out=room[: self.rows]), room[: self._M]
+
+
+def _rows_for_threads(rows: int, columns: int) -> int:
+    """``rows``, or as many as bring the product to OpenBLAS's threshold, if that is at most a quarter more: on two cores, a
+    product with 1,200 x 384 takes half as long as one with 1,152 x 384.
+    """
+    enough = -(-THREADED_ELEMENTS // columns)
+    return enough if rows < enough <= 1.25 * rows and _multiplies_in_threads() else rows
+
+
+@functools.cache
+def _multiplies_in_threads() -> bool:
+    build: Mapping[str, Any] = np.show_config(mode="dicts") or {}
+    library = build.get("Build Dependencies", {}).get("blas", {})
+    version = tuple(map(int, re.findall(r"\d+", str(library.get("version")))[:3]))
+    # As OpenBLAS reads them.
+    threads = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS")
+    return (
+        "openblas" in str(library.get("name")).lower()
+        and version >= SINCE
+        and platform.machine().lower() in ("x86_64", "amd64")
+        and threads != "1"
+        and (os.cpu_count() or 1) > 1
+    )
+
+
+def _in_large_pages(matrix: Array, rows: int) -> Array:
+    """A copy of ``matrix``, padded with zeros to ``rows``, that starts on a 2 MiB boundary of an allocation large enough for
+    NumPy to ask for huge pages.
+
+    A step reads every weight once; with small pages, a fifth of that time goes into address translation.
+    """
+    page, size = 1 << 21, rows * matrix.shape[1] * matrix.itemsize
+    room = np.empty(max(size, 1 << 22) + page, dtype=np.uint8)
+    start = -room.ctypes.data % page
+    copy = room[start : start + size].view(np.float32).reshape(rows, -1)
+    copy[: len(matrix)], copy[len(matrix) :] = matrix, 0
+    return copy
