@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import ModelConfig
+from charrnn.network import initial
 from charrnn.network.cells import Array, Network
 from charrnn.network.columns import Passage, Reading
 
@@ -247,24 +248,5 @@ def _pearson(count: int, u: Any, uu: Any, f: Any, ff: Any, fu: Any) -> NDArray[n
 
 
 def random_network(config: ModelConfig, rng: np.random.Generator) -> Network:
-    """A network of that shape with weights as training first draws them; see `charrnn.training.model.CharRNN`."""
-    H, weights = config.hidden_size, {}
-    for name, shape in config.parameter_shapes().items():
-        if name == "embedding.weight":
-            weights[name] = rng.standard_normal(shape)
-        elif "weight_hh" in name:
-            weights[name] = np.concatenate([_orthogonal(H, rng) for _ in range(shape[0] // H)])
-        elif "bias" in name:
-            weights[name] = np.zeros(shape)
-            if config.cell == "lstm" and "bias_ih" in name:
-                weights[name][H : 2 * H] = 1.0
-        else:
-            bound = (2 if name == "head.weight" else 1) * (3 / shape[1]) ** 0.5
-            weights[name] = rng.uniform(-bound, bound, shape)
-    return Network(config, weights)
-
-
-def _orthogonal(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    q, r = np.linalg.qr(rng.standard_normal((size, size)))
-    rotation: NDArray[np.float64] = q * np.sign(np.diag(r))
-    return rotation
+    """A network of that shape that has learned nothing: its weights are as training first draws them."""
+    return Network(config, initial.draw(config, rng))

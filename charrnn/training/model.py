@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from charrnn.config import ModelConfig
+from charrnn.network.initial import initials
 from charrnn.training import kernels
 
 _LAYER_WEIGHTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
@@ -49,10 +50,7 @@ class CharRNN(nn.Module):
     """
 
     def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
-        """Fresh weights are drawn from ``generator`` (default: seed 0): recurrent matrices orthogonal (Saxe et al. 2014),
-        the LSTM's forget-gate bias 1 (Jozefowicz et al. 2015), other biases 0, embeddings of variance 1, input matrices
-        uniform with variance 1/fan-in (LeCun et al. 1998), the head with 4/fan-in because hidden units are well below 1.
-        """
+        """Draw fresh weights from ``generator`` (default: seed 0), as `charrnn.network.initial` says."""
         super().__init__()
         self.config = config
         self.embedding = _Embedding(config.vocab_size, config.embedding_size)
@@ -67,20 +65,20 @@ class CharRNN(nn.Module):
 
     @torch.no_grad()
     def _initialize(self, generator: torch.Generator) -> None:
-        H = self.config.hidden_size
-        for name, parameter in self.weights().items():
-            if name == "embedding.weight":
-                parameter.normal_(generator=generator)
-            elif "weight_hh" in name:
-                for block in torch.split(parameter, H):
+        parameters = self.weights()
+        for initial in initials(self.config):
+            parameter, scale = parameters[initial.name], initial.scale
+            if initial.kind == "normal":
+                parameter.normal_(std=scale, generator=generator)
+            elif initial.kind == "uniform":
+                parameter.uniform_(-scale, scale, generator=generator)
+            elif initial.kind == "orthogonal":
+                for block in torch.split(parameter, self.config.hidden_size):
                     nn.init.orthogonal_(block, generator=generator)
-            elif "bias" in name:
-                parameter.zero_()
-                if self.config.cell == "lstm" and "bias_ih" in name:
-                    parameter[H : 2 * H] = 1.0
             else:
-                bound = (2 if name == "head.weight" else 1) * (3 / parameter.shape[1]) ** 0.5
-                parameter.uniform_(-bound, bound, generator=generator)
+                parameter.fill_(scale)
+                for rows, value in initial.exceptions:
+                    parameter[rows] = value
 
     def weights(self) -> dict[str, nn.Parameter]:
         """The parameters by the names of `ModelConfig.parameter_shapes`, in its order."""

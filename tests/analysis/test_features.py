@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from conftest import ROOT
 
 from charrnn.analysis.features import (
@@ -21,7 +20,6 @@ from charrnn.analysis.features import (
 from charrnn.config import ModelConfig
 from charrnn.network import checkpoint
 from charrnn.network.cells import Network
-from charrnn.training.model import CharRNN
 
 FABLES = (ROOT / "corpora/fables.txt").read_text(encoding="utf-8")
 
@@ -94,22 +92,6 @@ def test_a_unit_that_never_moves_correlates_with_nothing():
     network = Network(config, {name: np.zeros(shape) for name, shape in config.parameter_shapes().items()})
     ids = np.arange(100) % 3
     assert (correlations(network, ids, ids[None].astype(np.float32)) == 0).all()
-
-
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-def test_a_random_network_is_drawn_as_training_draws_its_first_weights(cell):
-    config = ModelConfig(vocab_size=50, cell=cell, embedding_size=32, hidden_size=48, num_layers=2)
-    theirs = CharRNN(config, torch.Generator().manual_seed(1)).export()
-    ours = random_network(config, np.random.default_rng(1)).weights
-    for name, weight in theirs.items():
-        assert ours[name].shape == weight.shape
-        assert ours[name].std() == pytest.approx(weight.std(), rel=0.1, abs=1e-6), name
-        assert np.abs(ours[name]).max() == pytest.approx(np.abs(weight).max(), rel=0.25), name
-        if "weight_hh" in name:
-            block = ours[name][:48]
-            np.testing.assert_allclose(block @ block.T, np.eye(48), atol=1e-5)
-        if "bias" in name:
-            np.testing.assert_array_equal(ours[name], weight)
 
 
 def counting_network():
