@@ -21,9 +21,9 @@ SATURATED = 0.9
 LEFT_SATURATED = 0.1
 """A gate below 0.1 is left-saturated (closed)."""
 STILL = 0.01
-"""A unit whose standard deviation is below that never moves."""
+"""A unit whose standard deviation is below this never moves."""
 LONGEST_TAU = 1e9
-"""A gate that is 1 to a float's last digit remembers for ever; that is told as so many characters."""
+"""A gate that is 1 to a float's last digit remembers for ever; its memory is given as this many characters."""
 
 SIGMOIDS = {"lstm": ("i", "f", "o"), "gru": ("r", "z"), "rnn": ()}
 CANDIDATE = {"lstm": "g", "gru": "n"}
@@ -34,9 +34,9 @@ Vector = NDArray[np.float64]
 
 
 class Statistics:
-    """Sums over one layer's steps from which every number follows; blocks are added in any order and of any size.
+    """Sums over a layer's steps, from which every number follows. Blocks may be added in any order and of any size.
 
-    Units are columns of arrays (H,) in float64. The state's second moments are taken around the mean of the first block, so
+    Each sum is an array (H,) in float64. The state's second moments, (H, H), are taken around the mean of the first block, so
     that a unit frozen far from zero loses no digits.
     """
 
@@ -50,7 +50,7 @@ class Statistics:
         self._cell = "rnn"
 
     def add(self, trace: LayerTrace) -> None:
-        """Take in what the layer did over some more steps, any shape (..., H)."""
+        """Add what the layer did over some more steps, in arrays of any shape (..., H)."""
         H = trace.h.shape[-1]
         h = trace.h.reshape(-1, H)
         if self._origin is None:
@@ -76,14 +76,14 @@ class Statistics:
             self._highest = high if self._highest is None else np.maximum(self._highest, high)
 
     def _sum(self, name: str, values: NDArray[Any]) -> None:
-        # Pairs of levels: 32 rows in float32, then float64, which costs a quarter of summing in float64 at once.
+        # 32 rows at a time in float32, and their sums in float64, which costs a quarter of summing all in float64.
         whole = len(values) // 32 * 32
         total = values[:whole].reshape(-1, 32, values.shape[-1]).sum(axis=1, dtype=np.float32).sum(axis=0, dtype=np.float64)
         total += values[whole:].sum(axis=0, dtype=np.float64)
         self._sums[name] = self._sums.get(name, 0.0) + total
 
     def _mean(self, name: str) -> Vector:
-        mean: Vector = np.nan_to_num(self._sums[name] / self.characters)  # JSON whatever the weights
+        mean: Vector = np.nan_to_num(self._sums[name] / self.characters)  # JSON can hold it, whatever the weights
         return mean
 
     def _covariance(self) -> Vector:
@@ -93,8 +93,8 @@ class Statistics:
 
     def units(self) -> dict[str, Vector]:
         """Numbers by unit, each (H,): ``mean``, ``std``, ``mean_abs`` and ``saturated`` of h; for the LSTM ``c_low`` and
-        ``c_high``; per gate its mean under its letter (of g and n the mean size), ``left_<letter>`` and ``right_<letter>``;
-        ``tau``, the memory in characters (none for the RNN).
+        ``c_high``; for each gate its mean under its letter (of g and n the mean size), ``left_<letter>`` and
+        ``right_<letter>``; ``tau``, the memory in characters (none for the RNN).
         """
         assert self._origin is not None
         letters = GATES[self._cell]
@@ -121,7 +121,7 @@ class Statistics:
         covariance, (sum of eigenvalues)^2 / sum of their squares. ``gates``: mean by letter (of the tanh candidates g and n,
         mean absolute value); ``left``, ``right``: share of steps and units below 0.1 and above 0.9 by letter (of g and n: of
         absolute value above 0.9). ``c``: the lowest and the highest cell of an LSTM. ``tau``: the units' memory in characters,
-        1 / (1 - mean f) or 1 / (1 - mean z): ``quartiles`` (three) and ``longest``. What a cell doesn't have is None or empty.
+        1 / (1 - mean f) or 1 / (1 - mean z): ``quartiles`` (three) and ``longest``. What a cell lacks is None or empty.
         """
         units, letters, covariance = self.units(), GATES[self._cell], self._covariance()
         squares = float((covariance**2).sum())
@@ -154,7 +154,7 @@ def statistics(blocks: Iterator[Passage] | Reading) -> list[Statistics]:
 
 
 def summarize(traces: Sequence[LayerTrace]) -> list[dict[str, Any]]:
-    """`Statistics.summary` of every layer over ``traces``, all that there is."""
+    """The `Statistics.summary` of every layer over ``traces`` alone."""
     layers = []
     for trace in traces:
         layers.append(Statistics())

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 LONG = 32
-"""A run of so many characters is hardly there by chance."""
+"""A run of this many characters is hardly a coincidence."""
 BLOCK = 1 << 16
-"""Characters of the corpus that are looked at together: what is computed from them stays in the cache."""
+"""How many characters of the corpus are searched at once: few enough that their hashes stay in the cache."""
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _SEEN_BITS = np.uint64(64 - 20)
 
@@ -31,9 +31,9 @@ class Copied:
 def copied(texts: Sequence[NDArray[Any]], corpus: NDArray[Any]) -> list[Copied]:
     """Look for runs of each text of ids (T,) in the ``corpus`` (C,) of ids.
 
-    Runs of one width are found by rolling hashes modulo 2^64 (Karp and Rabin 1987): two different runs are taken for one with a
-    chance of about 1e-9 in texts of megabytes. If there is a run of some width, there are shorter ones, so the longest is found
-    by bisection; each pass over the corpus serves every text that its width tells something about.
+    Rolling hashes modulo 2^64 (Karp and Rabin 1987) find the runs of one width; in texts of megabytes they take two different
+    runs for one with a chance of about 1e-9. Every run contains shorter ones, so bisection finds the longest; each pass over
+    the corpus serves every text for which its width decides something.
     """
     low, high = np.zeros(len(texts), dtype=np.intp), np.array([min(len(text), len(corpus)) for text in texts])
     starts, shares = [0] * len(texts), [0.0] * len(texts)
@@ -47,7 +47,7 @@ def copied(texts: Sequence[NDArray[Any]], corpus: NDArray[Any]) -> list[Copied]:
                 low[number], starts[number] = width, int(found.argmax())
             else:
                 high[number] = width - 1
-        # Long runs are rare, so the middle is looked for not far above the lower bound.
+        # Long runs are rare, so the next width is never far above the lower bound.
         middles = np.minimum((low + high + 1) // 2, 2 * np.maximum(low, 8))[low < high]
         width = int(np.sort(middles)[len(middles) // 2]) if len(middles) else 0
     return [Copied(*result) for result in zip(low.tolist(), starts, shares, strict=True)]
@@ -67,7 +67,7 @@ def _found(texts: Sequence[NDArray[Any]], corpus: NDArray[Any], width: int) -> I
     hashes = [_hashes(text, width) for text in texts]
     wanted = np.unique(np.concatenate([np.zeros(0, dtype=np.uint64), *hashes]))
     there = np.zeros(len(wanted), dtype=np.bool_)
-    # Most windows of the corpus are ruled out by a table of the hashes' first bits.
+    # A table of the hashes' first bits rules out most windows of the corpus.
     possible = np.zeros(1 << 20, dtype=np.bool_)
     possible[wanted >> _SEEN_BITS] = True
     for begin in range(0, len(corpus) - width + 1 if len(wanted) else 0, BLOCK):

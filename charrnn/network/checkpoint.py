@@ -33,8 +33,8 @@ _NUMBERS = ("characters", "corpus_bytes", "val_bits_per_char", "step", "epochs",
 class Checkpoint:
     """A network with its vocabulary and the facts of its training.
 
-    ``weights`` are those of `ModelConfig.parameter_shapes`, float32. ``extra`` holds what else is needed to go on
-    training, by name; it is empty in a ``best.safetensors``.
+    ``weights`` are those of `ModelConfig.parameter_shapes`, float32. ``extra`` holds, by name, the other arrays that training
+    needs to go on; it is empty in a ``best.safetensors``.
     """
 
     model: ModelConfig
@@ -75,7 +75,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def read(path: Path) -> Checkpoint:
-    """Read the checkpoint file ``path``; raise `CharrnnError` naming the file and the fault if it isn't a sound one."""
+    """Read the checkpoint file ``path``; where it isn't sound, raise a `CharrnnError` that names the file and the fault."""
     with tensorfile.opened(path, FORMAT) as file:
         found = _described(file)
         expected = found.model.parameter_shapes()

@@ -18,7 +18,7 @@ from charrnn.text.reading import ADVICE, STDIN
 from charrnn.text.vocabulary import CODE_POINTS, Vocabulary, id_dtype
 
 IN_MEMORY_BYTES = 1 << 26
-"""Ids that need more than this live in a temporary memory-mapped file."""
+"""Code points or ids that need more than this live in a temporary file."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Corpus:
 
     @property
     def unknown(self) -> int:
-        """How many characters are the unknown one."""
+        """How many characters of the text are not in the vocabulary."""
         return 0 if self.vocabulary.unknown is None else int(np.count_nonzero(self.ids == self.vocabulary.unknown))
 
     def is_text_of(self, training: Mapping[str, Any]) -> bool:
@@ -82,7 +82,7 @@ def read_corpus(
         min_count: characters that occur fewer times become the unknown character.
         encoding: a Python codec name; by default UTF-8, or UTF-16/32 where a byte-order mark says so.
         val_fraction: the share at the end of the text that is kept for validation.
-        vocabulary: encode with this one rather than the text's own.
+        vocabulary: what to encode with, instead of the text's own vocabulary.
         advice: what to do about a file that is not valid text.
 
     Raises:
@@ -108,7 +108,7 @@ def read_corpus(
     held_out = int(characters * val_fraction)
     return Corpus(
         name=corpus_name(paths),
-        # A pipe or device can't be read again, no more than stdin.
+        # Like stdin, a pipe or device can't be read again.
         paths=tuple(str(Path(path).resolve()) if Path(path).is_file() or Path(path).is_dir() else STDIN for path in paths),
         bytes_read=read.size,
         sha256=read.sha256,
@@ -122,7 +122,7 @@ def read_corpus(
 class _Read:
     """What reading the files found: the number and digest of the raw bytes, and how often each code point or byte occurs.
 
-    Unless occurrences were to be counted, 1 may stand for any number of them.
+    Unless the caller asked for counts, 1 may stand for any number of occurrences.
     """
 
     size: int
@@ -197,10 +197,10 @@ class _BlockStore:
         yield from self._blocks
 
     def encoded(self, vocabulary: Vocabulary) -> NDArray[Any]:
-        """The ids of all blocks as one array, memory-mapped where it is large; the blocks are spent."""
+        """The ids of all blocks as one array, memory-mapped where it is large."""
         dtype, characters = np.dtype(id_dtype(vocabulary.size)), self.characters
         if characters * dtype.itemsize > IN_MEMORY_BYTES:
-            # An unnamed file: it is gone with the process, however that ends.
+            # An unnamed file, which is gone once the process ends, in whatever way.
             with tempfile.TemporaryFile(prefix="charrnn-") as file:
                 file.truncate(characters * dtype.itemsize)
                 ids: NDArray[Any] = np.memmap(file, dtype=dtype, mode="r+", shape=(characters,))

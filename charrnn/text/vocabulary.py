@@ -15,7 +15,7 @@ from charrnn import CharrnnError
 CODE_POINTS = 0x110000
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
-# Typographic characters for which Unicode has no decomposition into a plain form.
+# Typographic characters that Unicode doesn't decompose into a plain form.
 _PLAIN = str.maketrans(
     {
         **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02bc\u00b4\u2039\u203a", "'"),

@@ -1,8 +1,8 @@
-"""What this machine does with charrnn, each figure beside a plain ``torch.nn`` loop in the same run.
+"""How fast charrnn is on this machine, beside plain ``torch.nn`` loops in the same run.
 
 The contenders of a comparison take turns, round after round, because a shared machine's speed drifts; a figure is the median of
-its rounds. The loops are what one would write in five minutes: the same network, fp32, torch's own threads. The one that trains
-does so in another process, which runs this module: what training asks of the C library would speed it up as well.
+its rounds. The loops are what one would write in five minutes: the same network, fp32, torch's own threads. The loop that
+trains runs in another process, which executes this module: what charrnn's training sets in the C library would speed it up too.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ WARM_UP_SHARE = 0.2
 class Figure:
     """One line of the table: the median of the rounds and their range, in ``unit``.
 
-    ``ratio`` is how many times as fast as the line named ``beside`` of the same group it is, where there is such a line;
-    ``ceiling`` is the share that it reaches of the machine's matrix products in the same precision, where that is known. Both
-    are medians of the rounds', in each of which both met the same machine.
+    ``ratio`` says how many times as fast it is as the line of the same group named ``beside``. ``ceiling`` is the share that it
+    reaches of the speed of the machine's matrix products in the same precision. Either is None where there is nothing to
+    compare with, else the median over the rounds, in each of which both met the same machine.
     """
 
     group: str
@@ -76,7 +76,7 @@ class TorchLoop(nn.Module):
 
     @torch.inference_mode()
     def generate(self, streams: int, temperature: float, seed: int) -> Iterator[Tensor]:
-        """Draw ids (N, 1) without end for ``streams`` streams."""
+        """Draw ids (N, 1) for N ``streams``, without end."""
         generator = torch.Generator().manual_seed(seed)
         ids, state = torch.zeros(streams, 1, dtype=torch.int64), None
         while True:
@@ -86,7 +86,7 @@ class TorchLoop(nn.Module):
             yield ids
 
     def trainer(self, columns: int, characters: int) -> Callable[[], object]:
-        """A function that makes one AdamW update on random characters, the state carried, and returns the loss."""
+        """A function that makes one AdamW update on random characters, carries the state on, and returns the loss."""
         generator = torch.Generator().manual_seed(0)
         ids = torch.randint(self.config.vocab_size, (columns, characters + 1), generator=generator)
         optimizer = torch.optim.AdamW(self.parameters(), lr=1e-3)
@@ -110,7 +110,7 @@ class PlainTraining:
     """`TorchLoop.trainer` in a process of its own, which ends with the context."""
 
     def __enter__(self) -> PlainTraining:
-        # In a session of its own: Ctrl-C is for the one who waits.
+        # In a session of its own, so that Ctrl-C reaches only the process that waits for it.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "charrnn.training.bench"],
             stdin=subprocess.PIPE,
@@ -138,7 +138,7 @@ class PlainTraining:
 
 
 def answer(questions: Iterable[str], out: TextIO) -> None:
-    """The other side of `PlainTraining.rate`: a line with a rate for each with a network and seconds."""
+    """The other side of `PlainTraining.rate`: answer every line, a network and seconds, with a line that holds the rate."""
     loops: dict[ModelConfig, Callable[[], object]] = {}
     for question in questions:
         shape, seconds = json.loads(question)
@@ -149,13 +149,13 @@ def answer(questions: Iterable[str], out: TextIO) -> None:
 
 
 def random_weights(config: ModelConfig) -> dict[str, NDArray[np.float32]]:
-    """Weights of every shape of ``config``, for whoever only measures time."""
+    """Random weights of the shapes of ``config``, which is all that measuring time needs."""
     rng = np.random.default_rng(0)
     return {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in config.parameter_shapes().items()}
 
 
 def rate(step: Callable[[], object], seconds: float) -> float:
-    """Calls of ``step`` per second over about ``seconds``, of which the first part is warm-up."""
+    """Calls of ``step`` per second over about ``seconds``, the first `WARM_UP_SHARE` of which warms up."""
     for share in (WARM_UP_SHARE, 1 - WARM_UP_SHARE):
         begun, count = time.perf_counter(), 0
         while True:
@@ -168,7 +168,7 @@ def rate(step: Callable[[], object], seconds: float) -> float:
 
 
 def measure(seconds: float = 60.0, rounds: int = 3) -> Iterator[Figure]:
-    """All figures, in about ``seconds``; comparisons take turns for ``rounds`` rounds."""
+    """Measure every figure in about ``seconds``; the contenders of a comparison take turns for ``rounds`` rounds."""
     yield from training(0.6 * seconds, rounds)
     yield from generation(0.2 * seconds, rounds)
     yield encoding(rounds)
@@ -176,8 +176,8 @@ def measure(seconds: float = 60.0, rounds: int = 3) -> Iterator[Figure]:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures are of: ``processor``, ``cores``, ``threads`` of torch, versions, and of the ``environment`` what matrix
-    libraries read.
+    """What the figures were measured on: ``processor``, ``cores``, torch's ``threads``, the versions of torch and NumPy, and
+    the variables of the ``environment`` that matrix libraries read.
     """
     named = [line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     prefixes = ("OPENBLAS_", "OMP_", "MKL_", "ONEDNN_", "ATEN_CPU_")
@@ -198,7 +198,7 @@ def _lines(path: str) -> list[str]:
 
 
 def training(seconds: float, rounds: int) -> Iterator[Figure]:
-    """Characters/s in training per cell and precision at the default size, beside the fp32 ``torch.nn`` loop."""
+    """Characters/s in training at the default size, by cell and precision, beside the fp32 ``torch.nn`` loop."""
     cpu = torch.device("cpu")
     precisions = ["fp32"] + (["bf16"] if choose_precision("auto", cpu) == "bf16" else [])
     each = seconds / rounds / (3 * (2 * len(precisions) + 1))
@@ -228,15 +228,15 @@ def training(seconds: float, rounds: int) -> Iterator[Figure]:
 
 def training_flops(config: ModelConfig) -> float:
     """Floating-point operations per character: a multiplication and an addition per weight of every matrix, forwards once and
-    backwards twice; the embedding multiplies nothing.
+    backwards twice; the embedding's weights are looked up, not multiplied.
     """
     weights = sum(a * b for name, (a, *rest) in config.parameter_shapes().items() if name != "embedding.weight" for b in rest)
     return 6.0 * weights
 
 
 def matrix_flops(precision: str, seconds: float) -> float:
-    """Operations per second of one product of large square matrices by the faster of torch's own and oneDNN's: the best that a
-    step could reach.
+    """Operations per second in a product of large square matrices, torch's own or oneDNN's, whichever is faster: the best that
+    a training step could reach.
     """
     n, dtype = 1536, torch.bfloat16 if precision == "bf16" else torch.float32
     a = torch.randn(n, n, generator=torch.Generator().manual_seed(0)).to(dtype)
@@ -266,7 +266,7 @@ def generation(seconds: float, rounds: int) -> Iterator[Figure]:
             for name, (ids, streams) in contenders.items():
                 reached = [rate(ids.__next__, each) * streams]
                 if name == "1 stream torch.nn":
-                    # So little work may be done sooner by one thread.
+                    # One thread may do so little work sooner than all of them.
                     torch.set_num_threads(1)
                     reached.append(rate(ids.__next__, each))
                     torch.set_num_threads(threads)
@@ -289,7 +289,7 @@ def batch(network: Network, streams: int) -> Iterator[NDArray[Any]]:
 
 
 def encoding(rounds: int) -> Figure:
-    """MB/s from a file of 32 MB of English to ids."""
+    """MB/s from a file of 32 MiB of random words to ids."""
     words = np.random.default_rng(0).integers(97, 123, 1 << 20, dtype=np.uint8)
     words[::6], words[::61] = 32, 10
     with tempfile.NamedTemporaryFile(suffix=".txt") as file:
@@ -303,7 +303,8 @@ def encoding(rounds: int) -> Figure:
 def cold_starts(seconds: float, rounds: int) -> Iterator[Figure]:
     """Seconds from nothing to the end of ``--help`` and of ``sample -n 1``, beside an interpreter that imports torch.
 
-    At most ``rounds`` are made, fewer where one more would take them beyond ``seconds``; at least one.
+    Every command starts once to warm the disk's cache, then at most ``rounds`` times: at least once, and never again where one
+    more round would exceed ``seconds``.
     """
     from charrnn.network.checkpoint import Checkpoint
     from charrnn.network.rundir import RunDirectory

@@ -1,8 +1,8 @@
 """GRU and tanh layers with a hand-written backward pass, for CPUs.
 
-torch computes these cells step by step on a CPU, forwards and backwards, some twenty small operators per character. Here
-whatever doesn't depend on the step before is computed for many characters at once: the input's products, the derivatives of
-the gates and the gradient of the weights. What stays in the loop is one matrix product and a few elementwise operators.
+On a CPU torch computes these cells step by step, forwards and backwards, with some twenty small operators per character.
+Here the loop keeps one matrix product and a few elementwise operators. Whatever doesn't depend on the step before is computed
+for many characters at once: the products of the inputs, the derivatives of the gates and the gradients of the weights.
 
 With d_t the gradient of the loss with respect to h_t, every gate's gradient is d_t times a factor that the forward pass knows:
 
@@ -24,7 +24,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 BLOCK = 8
-"""Steps whose factors are computed at once: few enough that they stay in the cache."""
+"""How many steps' factors are computed at once: few enough that they stay in the cache."""
 
 
 def gru(
@@ -32,7 +32,7 @@ def gru(
 ) -> tuple[Tensor, Tensor]:
     """One GRU layer: x (T, N, I), h (N, H) and ``nn.GRU``'s weights -> outputs (T, N, H) and the last state (N, H).
 
-    Matrix products and what else the backward pass needs are in ``dtype``, the states and everything in between in h's own.
+    Matrix products, and what the backward pass needs besides the states, are in ``dtype``; all else has h's own type.
     """
     outputs: Tensor = _gru(x.to(dtype).contiguous(), h, w_ih, w_hh, b_ih, b_hh, dtype)
     return outputs, outputs[-1]
@@ -41,22 +41,23 @@ def gru(
 def rnn(
     x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """One tanh layer, as `gru`; everything but the last state is in ``dtype``, because products are all that h goes into."""
+    """One tanh layer, like `gru`; everything but the last state is in ``dtype``, because h goes into nothing but products."""
     outputs: Tensor = _rnn(x.to(dtype), h, w_ih, w_hh, b_ih + b_hh, dtype)
     return outputs, outputs[-1].to(h.dtype)
 
 
 class Product:
-    """x (``rows``, K) -> x @ matrix.T for many x and one matrix (M, K), in ``dtype``; ``few`` products aren't worth preparing
-    for.
+    """Multiplies many x (``rows``, K) by one matrix (M, K) in ``dtype``: x -> x @ matrix.T.
+
+    The matrix is prepared first, which isn't worth its time for ``few`` products.
     """
 
     def __init__(self, matrix: Tensor, rows: int, dtype: torch.dtype, bias: Tensor | None = None, *, few: bool = False) -> None:
         self._matrix, self._bias = matrix.to(dtype), None if bias is None else bias.to(dtype)
         self._packed: Tensor | None = None
         if not few and _onednn_multiplies(dtype):
-            # In oneDNN's own layout: otherwise every call would bring the matrix into it anew in bf16, and would be left to
-            # another library in fp32.
+            # Packed into oneDNN's own layout. Otherwise every call would pack the matrix anew in bf16, and go to another
+            # library in fp32.
             self._linear = torch.ops.mkldnn._linear_pointwise
             self._packed = torch.ops.mkldnn._reorder_linear_weight(self._matrix.contiguous(), rows)
 
@@ -67,7 +68,7 @@ class Product:
         return functional.linear(x, self._matrix, self._bias)
 
     def tanh(self, x: Tensor) -> Tensor:
-        """The same with the bias added, through tanh."""
+        """Tanh of x @ matrix.T + bias."""
         if self._packed is not None:
             return self._run(x, "tanh")
         return functional.linear(x, self._matrix, self._bias).tanh_()
@@ -86,9 +87,9 @@ class Product:
 
 @functools.cache
 def _onednn_multiplies(dtype: torch.dtype) -> bool:
-    """Whether oneDNN's products are here, and right: they are private operators of torch, so nothing may depend on them.
+    """Whether this torch has oneDNN's products and they are right: they are private operators, so nothing may depend on them.
 
-    In fp32 they are for x86-64 only, where they were measured; elsewhere oneDNN may have nothing but a slow reference.
+    In fp32 only x86-64 uses them, where they were measured; elsewhere oneDNN may have only a slow reference implementation.
     """
     if dtype == torch.float32 and platform.machine().lower() not in ("x86_64", "amd64"):
         return False
@@ -103,16 +104,16 @@ def _onednn_multiplies(dtype: torch.dtype) -> bool:
         found += [linear.binary(x, other, packed, None, "add"), linear(x, matrix, None, "none", [], "")]
     except (AttributeError, RuntimeError, TypeError):
         return False
-    product = x.double() @ matrix.double().t()  # Which autocast leaves alone.
+    product = x.double() @ matrix.double().t()  # Autocast leaves double precision alone.
     expected = product, (product + other[0].double()).tanh(), product + other.double(), product
     near = 1e-5 if dtype == torch.float32 else 0.02
     return all(torch.allclose(one.double(), two, rtol=near, atol=near) for one, two in zip(found, expected, strict=True))
 
 
 def _weight_gradient(d_products: Tensor, inputs: Tensor, dtype: torch.dtype) -> Tensor:
-    """Of W in W x, from the gradients of all products (rows, M) and all x (rows, K), both contiguous: (M, K) in ``dtype``."""
+    """The gradient (M, K) of W in W x, in ``dtype``, from the products' own (rows, M) and all x (rows, K), both contiguous."""
     if inputs.dtype == torch.float32 and _onednn_multiplies(inputs.dtype):
-        # Rows with gaps between them would be left to oneDNN's reference implementation.
+        # Rows with gaps between them would go to oneDNN's reference implementation.
         product: Tensor = torch.ops.mkldnn._linear_pointwise(inputs.t().contiguous(), d_products.t(), None, "none", [], "")
         return product.t()
     return torch.mm(d_products.t(), inputs).to(dtype)
@@ -145,7 +146,7 @@ class _Rnn(torch.autograd.Function):
         factors = (1 - both[1:, :, :H].square()).unbind()
         d_products = torch.empty(T, N, H, dtype=dtype)
         steps = d_products.unbind()
-        # What comes from the outputs of t - 1; before the first stands only the initial state.
+        # outer[t]: the gradient of the output that step t starts from; the initial state, where step 0 starts, isn't an output.
         outer = (torch.zeros(N, H, dtype=dtype), *gradients[0].to(dtype).unbind())
         d_h = outer[T]
         for t in range(T - 1, -1, -1):
@@ -165,18 +166,18 @@ class _Gru(torch.autograd.Function):
         T, N, H = len(x), *h.shape
         own, exact, few = h.dtype, dtype == h.dtype, T < BLOCK
         multiply = Product(w_hh, N, dtype, few=few)
-        # What a step adds to its product, for r, z, m (only its bias) and the candidate (doubled, because by
-        # tanh(a) = 2 s(2a) - 1 it costs a third of tanh).
+        # What a step adds to its product: for r and z; for m only the bias; and for the candidate, doubled because
+        # 2 sigmoid(2a) - 1 costs a third of tanh(a).
         weights = torch.cat([w_ih[: 2 * H], torch.zeros_like(w_ih[2 * H :]), 2 * w_ih[2 * H :]])
         biases = torch.cat([b_ih[: 2 * H] + b_hh[: 2 * H], b_hh[2 * H :], 2 * b_ih[2 * H :]])
         project = Product(weights, BLOCK * N, dtype, biases, few=few)
         states = torch.empty(T + 1, N, H, dtype=own)
         states[0] = h
-        inputs = states[:T] if exact else torch.empty(T, N, H, dtype=dtype)  # the states before, as the products take them
-        # Factors of the gradients of r, z, m; of the candidate; and 1 - z. Rounded to bf16 these keep their relative precision,
-        # which z itself near 1 would lose, and with it the gradients of the units that remember longest.
+        inputs = states[:T] if exact else torch.empty(T, N, H, dtype=dtype)  # the steps' first states, for the products
+        # For the backward pass: the factors of r, z, m, that of the candidate, and 1 - z. In bf16 these keep their relative
+        # precision. z itself, near 1, would lose it, and with it the gradients of the units that remember longest.
         kept = [torch.empty(T, N, width, dtype=dtype) for width in (3 * H, H, H)]
-        # The gates and factors of a block stay in the cache.
+        # One block's gates and factors, which stay in the cache.
         rzm, n, *factors = (torch.empty(BLOCK, N, width, dtype=own) for width in (3 * H, H, 3 * H, H, H))
         rzm_of, rz_of, n_of = rzm.unbind(), rzm[:, :, : 2 * H].unbind(), n.unbind()
         r, z, m = torch.split(rzm, H, dim=2)
@@ -216,7 +217,7 @@ class _Gru(torch.autograd.Function):
         multiply = Product(w_hh.t(), N, dtype, few=T < BLOCK)
         d_gates, d_candidates = torch.empty_like(factors), torch.empty_like(candidate_factors)
         rows_of, gates_of = d_gates.unbind(), d_gates.view(T, N, 3, H).unbind()
-        # What comes from the outputs of t - 1; before the first stands only the initial state.
+        # outer[t]: the gradient of the output that step t starts from; the initial state, where step 0 starts, isn't an output.
         outer = (torch.zeros(N, 1, H, dtype=own), *gradients[0].unsqueeze(2).unbind())
         d_states = torch.empty(BLOCK + 1, N, 1, H, dtype=own)
         d_of = d_states.unbind()
@@ -238,7 +239,7 @@ class _Gru(torch.autograd.Function):
             d_x = torch.addmm(torch.mm(d_candidates, w_n), d_gates[:, : 2 * H], w_rz).view_as(x)
         if any(ctx.needs_input_grad[2:6]):
             d_w_hh = _weight_gradient(d_gates, inputs.flatten(0, 1), own)
-            # m's share of the input's product is thrown away: rows without it would have gaps.
+            # The part of m is computed and dropped, because rows without it would have gaps between them.
             d_w_rz = _weight_gradient(d_gates, x_rows, own)[: 2 * H]
             d_w_ih = torch.cat([d_w_rz, _weight_gradient(d_candidates, x_rows, own)])
             d_b_hh = d_gates.sum(0).to(own)

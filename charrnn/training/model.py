@@ -20,7 +20,7 @@ _HAND_WRITTEN: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"gru": kernels
 
 
 class _Undrawn:
-    """Leaves the weights as memory gave them: torch's initialisation would draw from its global generator."""
+    """Leaves the weights uninitialised: torch's own initialisation would draw from its global generator."""
 
     def reset_parameters(self) -> None: ...
 
@@ -91,7 +91,7 @@ class CharRNN(nn.Module):
 
     @torch.no_grad()
     def load(self, weights: Mapping[str, NDArray[Any]]) -> None:
-        """Take over what `export` gave."""
+        """Copy in the weights that `export` gave."""
         for name, parameter in self.weights().items():
             parameter.copy_(torch.from_numpy(np.array(weights[name])))
 
@@ -114,7 +114,7 @@ class CharRNN(nn.Module):
         return self.read(self.embedding(ids), state, masks)
 
     def read(self, x: Tensor, state: Tensor, masks: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        """As `forward`, but from embedded characters x (N, T, E), so that gradients with respect to them can be asked for."""
+        """Like `forward`, but from embedded characters x (N, T, E), so that gradients with respect to them can be taken."""
         if masks is not None:
             x = x * masks[0]
         # torch's own kernel for the LSTM is fused; on a CPU those for the other cells are not.

@@ -1,11 +1,11 @@
-"""The recipe: from the text's size, the budget and the machine's speed to every setting that nobody gave by hand.
+"""The recipe chooses every setting that wasn't given by hand, by the text's size, the budget and the machine's speed.
 
-Two quantities decide. The *work* is what the budget pays for, told in characters that the reference network (an LSTM of
-1 x 384) could train on; it decides how large the network is. The *passes* are how often the chosen network reads the text in
-that time; with the text's length they decide how strongly it must be kept from learning the text by heart. Every rule that
-gives a size, a rate or a share is a monotone formula without jumps, fitted to the study of ``tests/bench/recipe_study.py`` and
-rounded finely, so that a slightly longer text gets a slightly different plan; the optimizer alone changes at a border, and with
-it the learning rate.
+Two quantities decide. The *work* is what the budget pays for, in characters that the reference network (an LSTM, 1 x 384) could
+train on; it decides how large the network is. The *passes* say how often the chosen network reads the text in that time; with
+the text's length they decide how strongly it must be kept from learning the text by heart. Every rule that gives a size, a rate
+or a share is a monotone formula without jumps, fitted to the study of ``tests/bench/recipe_study.py`` and rounded finely, so
+that a slightly longer text gets a slightly different plan. Only the optimizer changes at a border, and the learning rate with
+it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 from charrnn.config import TrainConfig, option_name
 
 REFERENCE_SIZE = 384
-"""The hidden size of the network that a machine's speed is told of."""
+"""The hidden size of the network that a machine's speed refers to."""
 ASSUMED_SPEED = 65536.0
-"""Reference characters per second where nothing is timed: what two cores make."""
+"""Characters per second of the reference network where nothing is timed: about what two cores reach."""
 SOAP_CHARACTERS = 400_000
-"""From texts of this length on SOAP ends lower; on shorter ones AdamW generalises better, and around it they are level."""
+"""From here on SOAP ends with the lower loss; on shorter texts AdamW generalises better; around here they are level."""
 PACE = 0.75
-"""What a run keeps of a speed measured in an instant: evaluations, saves, SOAP, and the machine's other work take the rest."""
+"""The share of a briefly measured speed that a run keeps: evaluations, saves, SOAP and other programs take the rest."""
 UNIT = 32
 """Hidden sizes are multiples of this, which suits the kernels."""
 
@@ -52,8 +52,8 @@ CHOSEN = {name for names in PLANNED.values() for name in names}
 class Plan:
     """Settings for a run, and the reason for each.
 
-    ``model`` and ``training`` hold the fields of `ModelConfig` (without the vocabulary) and `TrainConfig`; ``reasons`` has a
-    line for each setting by its name; ``work`` and ``passes`` are what they were decided by.
+    ``model`` and ``training`` hold the fields of `ModelConfig` (without the vocabulary) and `TrainConfig`; ``reasons`` holds a
+    line for each setting, by its name; ``work`` and ``passes`` are the quantities that decided them.
     """
 
     model: dict[str, Any]
@@ -73,7 +73,7 @@ class Plan:
         }
 
     def options(self) -> list[str]:
-        """The command-line options that fix what was planned."""
+        """The command-line options that ask for exactly this plan."""
         words = []
         for part, names in (self.model, PLANNED["model"]), (self.training, PLANNED["training"]):
             for name in names:
@@ -95,7 +95,7 @@ def rounded_speed(characters_per_second: float) -> float:
 def plan(
     characters: int, vocab_size: int, model: Mapping[str, Any], training: Mapping[str, Any], speed: float | None = None
 ) -> Plan:
-    """Choose what was not given.
+    """Choose every setting that was not given.
 
     Args:
         characters: how long the training text is.
@@ -117,9 +117,9 @@ def plan(
     fitting_columns = _fitting_columns(characters)
     rounded = 4 * round(fitting_columns / 4) if fitting_columns > 32 else int(fitting_columns)
     columns = choose(training, "batch_size", rounded, "enough for the kernels, few enough for the text")
-    bptt = choose(training, "bptt", FIXED["bptt"], "what a word, a line and their neighbours span")
+    bptt = choose(training, "bptt", FIXED["bptt"], "spans a word, a line and their neighbours")
     timed = length.steps is None and length.epochs is None
-    # By the columns before rounding, as below by the size before it.
+    # Here the columns before rounding count, and below the size before it, so that a step of the rounding moves nothing else.
     unrounded = float(columns if "batch_size" in training else fitting_columns)
     work = _work(length, characters, unrounded, bptt, speed or ASSUMED_SPEED)
 
@@ -129,15 +129,14 @@ def plan(
     fitting = _fitting_size(characters, work / layers)
     hidden = choose(model, "hidden_size", int(UNIT * round(fitting / UNIT)), paid)
     embedding = choose(model, "embedding_size", 64 if vocab_size <= 256 else 128, f"{vocab_size:,} symbols")
-    # With steps or epochs the characters read are given; with minutes a larger network reads fewer. The size before
-    # rounding counts, so that a step of the rounding is none of the dropout's.
+    # Steps or epochs fix how many characters are read; in a number of minutes a larger network reads fewer.
     size = hidden if "hidden_size" in model else fitting
     passes = (PACE * work / cost(size, layers) if timed else work) / max(characters, 1)
 
     often = f"{_short(characters)} characters of text, read about {passes:.{1 if passes < 10 else 0}f} times"
     optimizer = choose(training, "optimizer", _optimizer(characters), f"{_short(characters)} characters of text")
     at_output = _output_dropout(passes, characters)
-    # A step reads a chunk of each column. Not the rounded columns either.
+    # A step reads a chunk of each column.
     chunks = characters / bptt / float(columns if "batch_size" in training else fitting_columns)
     peak = _peak_rate(optimizer, cell)
     rate = choose(training, "lr", _learning_rate(optimizer, peak, hidden, columns), f"for {hidden} units, {columns} columns")
@@ -176,8 +175,8 @@ def _work(length: TrainConfig, characters: int, columns: float, bptt: int, speed
 
 
 def _fitting_columns(characters: int) -> float:
-    """32 columns, before they are rounded; fewer for a short text, which wants more updates from a pass; up to 64 for a long
-    one, whose parts are less alike.
+    """How many columns suit the text, before rounding: 32; fewer for a short text, which needs more updates per pass; up to 64
+    for a long one, whose parts differ more.
     """
     if characters > 1.2e6:
         return min(32 * math.sqrt(characters / 1.2e6), 64.0)
@@ -185,63 +184,65 @@ def _fitting_columns(characters: int) -> float:
 
 
 def _fitting_groups(passes: float, chunks: float) -> int:
-    """Many where a text is read but once: the last updates, at the lowest rates, then see parts of all of it instead of a
-    stretch of each column. A text that is read three times is covered by them in any case.
+    """How many groups suit the run: many where it reads the text about once, so that the last updates, at the lowest rates, see
+    parts of the whole text and not one stretch of each column; a run of three passes sees all of it late anyway.
 
-    Columns keep a length of at least 32 chunks; in a single group each would have ``chunks``.
+    Each column keeps a length of at least 32 chunks; in a single group it would have ``chunks``.
     """
     return round(max(min(20 / max(passes, 1e-9) ** 3, 16.0, chunks / 32), 1.0))
 
 
 def _fitting_size(characters: int, work: float) -> float:
-    """The hidden size before it is rounded: what the work affords or what the text can teach, with a soft corner between."""
+    """The hidden size before rounding: the lesser of what the work affords and what the text can teach, with a soft corner."""
     affordable = 430 * (max(work, 1) / 9e6) ** 0.14
     useful = 430 * (max(characters, 1) / 2e5) ** 0.3
     return float(min(max((affordable**-4 + useful**-4) ** -0.25, 64.0), 2048.0))
 
 
 def cost(hidden: float, layers: int) -> float:
-    """Seconds per character, relative to the reference network."""
+    """Seconds per character, relative to the reference network's."""
     return layers * float((hidden / REFERENCE_SIZE) ** 1.7)
 
 
 def _optimizer(characters: int) -> str:
-    """SOAP learns most per update, and learns a short text by heart soonest."""
+    """SOAP learns most per update, so it also learns a short text by heart soonest."""
     return "soap" if characters >= SOAP_CHARACTERS else "adamw"
 
 
 def _peak_rate(optimizer: str, cell: str) -> float:
-    """The learning rate of the reference size in 32 columns. At SOAP's for the LSTM the other cells end higher, RNNs by far."""
+    """The learning rate for the reference size and 32 columns. The LSTM's for SOAP costs the other cells loss, RNNs most."""
     if optimizer == "soap":
         return 0.02 if cell == "lstm" else 0.01
     return {"muon": 0.01, "adamw": 0.007}[optimizer]
 
 
 def _learning_rate(optimizer: str, peak: float, hidden: int, columns: int) -> float:
-    """Wider layers want a lower rate, larger batches a higher one: SOAP's in proportion where they are large."""
+    """Wider layers need a lower rate, larger batches a higher one; with SOAP in proportion to the columns above 32."""
     batches = columns / 32
     by_columns = batches if optimizer == "soap" and batches > 1 else batches**0.5
     return float(f"{min(max(peak * (REFERENCE_SIZE / hidden) ** 0.5 * by_columns, 0.001), 0.05):.2g}")
 
 
 def _matrix_decay(peak: float, passes: float) -> float:
-    """SOAP's and Muon's: the best regulariser, and on new text too it pays. What weights forget in a step is decay x rate; in
-    many passes the LSTM's high rates want a lower decay: 0.06, or what 0.1 was with rates of 0.6 times theirs.
+    """The weight decay of SOAP and Muon, their best regulariser; it pays even where the text is read only once.
+
+    In a step weights forget decay x rate, so in many passes the LSTM's high rates need a lower decay: 0.06, which forgets as
+    much as 0.1 at 0.6 times those rates.
     """
     often = (3.2 / max(passes, 3.2)) ** 0.5
     return float(f"{min(max(0.1 * often, 0.0012 / peak), 0.1):.2g}")
 
 
 def _adamw_decay(rate: float, steps: float, characters: int) -> float:
-    """Weights shall forget over the same share of every run, whatever its length (Wang and Aitchison 2024): it falls in long
-    runs, but not on very short texts, which are known by heart long before the end.
+    """The weight decay of AdamW, with which weights forget over the same share of a run, whatever its length (Wang and
+    Aitchison 2024). So it falls in long runs, but not on very short texts, which are known by heart well before.
     """
     lowest = max(3000 / max(characters, 1), 0.01)
     return float(f"{min(max(2.3 / max(rate * steps, 1e-9), lowest), 0.1):.2g}")
 
 
 def _output_dropout(passes: float, characters: int) -> float:
-    """None up to 3.2 passes, then more with every one, sooner for shorter texts; at most 0.6."""
+    """No dropout up to 3.2 passes, then more with every pass, and more for shorter texts; at most 0.6."""
     limit = min(max(0.65 - 0.052 * math.log2(max(characters, 1) / 1e6), 0.4), 0.8)
     return round(min(limit * max(1 - float((3.2 / max(passes, 1e-9)) ** 0.55), 0.0), 0.6), 2)
 

@@ -19,13 +19,13 @@ from charrnn.training.processes import Processes
 from charrnn.training.workers import Workers, choose_workers
 
 REFERENCE = ModelConfig(vocab_size=64, cell="lstm", embedding_size=64, hidden_size=384, num_layers=1)
-"""The network that speeds are told of; it reads `COLUMNS` x `CHARACTERS` a step."""
+"""The network that every speed refers to; a step reads `COLUMNS` x `CHARACTERS`."""
 COLUMNS, CHARACTERS = 32, 64
 
 
 @dataclass
 class Exercise:
-    """Training steps of one network on random characters: everything a step does but the text, the log and the events."""
+    """Training steps of one network on random characters: all that a step does, without a text, a log or events."""
 
     model_config: ModelConfig
     device: torch.device
@@ -60,7 +60,7 @@ class Exercise:
             yield
 
     def step(self) -> Tensor:
-        """One update; the loss."""
+        """Make one update and return the loss."""
         chunk = self._inputs, self._targets, self._state, None
         loss, self._state, found = gradients.of_chunk(
             self._model, *chunk, precision=self.precision, workers=self.workers, processes=self._processes
@@ -73,24 +73,26 @@ class Exercise:
         return loss
 
     def rate(self, seconds: float) -> float:
-        """Characters per second over ``seconds``, but at least one step; call inside `working`."""
+        """Characters per second over ``seconds``, and over at least one step; call it inside `working`."""
         begun, steps = time.perf_counter(), 0
         while True:
             loss = self.step()
             steps += 1
             if time.perf_counter() - begun >= seconds:
                 break
-        float(loss)  # Waits for a device that works behind.
+        float(loss)  # Waits until the device has done what it was sent.
         return steps * self.columns * self.characters / (time.perf_counter() - begun)
 
 
 def of_training(
     device: torch.device, precision: str, seconds: float, cell: str = REFERENCE.cell, workers: int | None = None
 ) -> float:
-    """Characters per second at which a ``cell`` of the reference network's size trains on so many ``workers`` (None: as many as
-    training itself would choose), measured for about ``seconds``, the warm-up included; at least two steps are made.
+    """Characters per second at which a ``cell`` of the reference network's size trains on this machine.
+
+    ``workers`` None stands for as many as training itself would choose. Measuring takes about ``seconds``, the warm-up
+    included, and makes at least two steps.
     """
     exercise = Exercise(replace(REFERENCE, cell=cell), device, precision, asked_workers=workers)
     with exercise.working():
-        exercise.rate(seconds / 4)  # Kernels are chosen and memory is taken.
+        exercise.rate(seconds / 4)  # The warm-up chooses kernels and takes memory.
         return exercise.rate(3 * seconds / 4)

@@ -1,9 +1,10 @@
-"""How training keeps its pace beside other work: alone, two runs at once, and beside a busy loop.
+"""How well training keeps its pace beside other work: two runs at once, and a run beside a busy loop.
 
-`python tests/bench/busy.py [--package DIR ...]` prints a row per cell and package: characters per second of a run alone,
-of two at once together, and of one beside a loop that keeps a core busy; and the latter two as shares of the first. Several
-``--package`` (directories that hold a `charrnn`, for example a checkout of another commit) take turns, so that they are
-compared in the same minutes.
+    python tests/bench/busy.py [--package DIR ...]
+
+Prints a row for each cell and package: characters per second of a run alone, of two runs at once together, and of a run beside
+a loop that keeps a core busy, with the latter two as shares of the first. Several ``--package`` (directories that hold a
+`charrnn`, for example a checkout of another commit) take turns, so that the same minutes compare them.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def start(package: Path, corpus: Path, cell: str, steps: int, out: str) -> subpr
 
 
 def pace(run: subprocess.Popen[str]) -> float:
-    """Characters per second of a run, when it has ended."""
+    """Characters per second of a run, once it has ended."""
     output, _ = run.communicate()
     events = [json.loads(line) for line in output.splitlines()]
     return float(next(event["chars_per_second"] for event in events if event["event"] == "end"))
@@ -62,7 +63,7 @@ def busy_loop() -> Iterator[None]:
 
 
 def measure(package: Path, corpus: Path, cell: str, steps: int) -> tuple[float, float, float]:
-    """Characters per second alone, of two at once together, and beside a loop."""
+    """Characters per second of a run alone, of two at once together, and of one beside a loop."""
     with tempfile.TemporaryDirectory() as directory:
         alone = pace(start(package, corpus, cell, steps, f"{directory}/alone"))
         both = [start(package, corpus, cell, steps, f"{directory}/{number}") for number in range(2)]

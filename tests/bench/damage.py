@@ -1,6 +1,8 @@
-"""Ten thousand damaged checkpoints, each read or refused; prints how many of which, and the slowest.
+"""Read ten thousand checkpoints, each damaged in one of many ways.
 
-python tests/bench/damage.py [--mutations 10000] [--seed 0]
+    python tests/bench/damage.py [--mutations 10000] [--seed 0]
+
+Prints for each way how many were read, how many were refused, and the slowest.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from charrnn.text.vocabulary import Vocabulary
 
 
 def main() -> None:
-    """Print the counts; anything but a sound reading or a refusal in one line is an exception."""
+    """Print the counts; raise where a file that is read isn't sound, or where another error than `CharrnnError` refuses it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--mutations", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""Kill -9 a training process again and again, a third of the times and more within a save, and go on each time.
+"""Kill a training process again and again with -9, at least every third time within a save, and resume it each time.
 
     python tests/bench/kills.py [--kills 100] [--seed 0]
 

@@ -2,9 +2,10 @@
 
     python tests/bench/overhead.py TEXT [--minutes 1] [--rounds 3] [ARGUMENT...]
 
-Runs ``charrnn train TEXT --minutes M ARGUMENT...`` in a process of its own, once in a terminal of 120 x 40 and once with
-``--json`` into a pipe per round, with a clock around every part that the main thread goes through, less the parts inside it.
-Medians of the rounds. The gradients and the optimizer are the training itself; the rest should be small beside them.
+Each round runs ``charrnn train TEXT --minutes M ARGUMENT...`` in a process of its own, once in a terminal of 120 x 40 and once
+with ``--json`` into a pipe. A clock runs for every part that the main thread goes through; a part inside another counts for
+itself alone. Prints medians of the rounds. The gradients and the optimizer are the training itself; the rest should be small
+beside them.
 """
 
 from __future__ import annotations
@@ -49,14 +50,14 @@ class Clock:
         self._now, self._since = "start", time.perf_counter()
 
     def enter(self, part: str) -> str:
-        """Count for ``part`` from now on; what was counted for before."""
+        """Count for ``part`` from now on, and return the part that was counted for until now."""
         now, before = time.perf_counter(), self._now
         self.seconds[before] += now - self._since
         self._now, self._since = part, now
         return before
 
     def around(self, owner: Any, name: str, part: str) -> None:
-        """Let ``owner.name`` be counted as ``part``."""
+        """Count the time inside ``owner.name`` for ``part``."""
         function: Callable[..., Any] = getattr(owner, name)
 
         @functools.wraps(function)
@@ -111,7 +112,7 @@ def run(arguments: list[str], results: Path) -> None:
 
 
 def in_terminal(command: list[str]) -> None:
-    """Run ``command`` with a terminal for stdout and stderr that is read by somebody."""
+    """Run ``command`` with a terminal for stdout and stderr, and read whatever it writes."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     with subprocess.Popen(command, stdout=follower, stderr=follower, env={**os.environ, "TERM": "xterm-256color"}) as child:
@@ -119,7 +120,7 @@ def in_terminal(command: list[str]) -> None:
         try:
             while os.read(leader, 1 << 16):
                 pass
-        except OSError:  # What Linux says at the end.
+        except OSError:  # Linux reports the end this way.
             pass
     os.close(leader)
     if child.returncode:

@@ -44,7 +44,7 @@ OPTIONS = {
 
 
 def options(setting: str) -> list[str]:
-    """The options of a setting; what it doesn't name is fixed at a plain value, whatever the recipe comes to choose."""
+    """The options of a setting; what it doesn't name has a fixed plain value, whatever the recipe would choose."""
     size, _, rest = setting.partition(":")
     named = dict(part.split("=") for part in rest.split(",") if part)
     plain = {
@@ -61,7 +61,7 @@ def options(setting: str) -> list[str]:
 
 
 def length(minutes: float, setting: str, speed: float) -> list[str]:
-    """Minutes on the nominal machine, told in steps."""
+    """Minutes on the nominal machine, as a number of steps."""
     size, _, rest = setting.partition(":")
     named = dict(part.split("=") for part in rest.split(",") if part)
     update = int(named.get("n", 32)) * int(named.get("bptt", 64))

@@ -3,8 +3,8 @@
     python tests/bench/scoring.py [--characters 200000] [--rounds 3] [CHECKPOINT]
 
 The text is `corpora/fables.txt`, repeated. Beside each rate stands the one per second of processor time, all threads together,
-which a shared machine distorts less. torch reads 256 columns, without overlap and for nothing but the loss. A text of less than
-two million characters has fewer and thinner columns than a long one.
+which a shared machine distorts less. torch reads 256 columns without overlap and computes nothing but the loss. A text of less
+than two million characters has fewer and shorter columns than a long one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """An inspection as one self-contained HTML page: its data, its charts, and the template that holds them.
 
 Whatever comes from a text or a checkpoint goes through Jinja2's escaping, or into JSON that can't hold a tag. The page's
-policy names the hash of the one script that may run, and lets nothing be loaded.
+policy names the hash of the one script that may run, and forbids loading anything.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from charrnn.output.plot import Axis, Curves, Panel, Point, Scale, line, stroke,
 STATES = 1_000_000
 """The most states that a page holds, a byte each: 2,604 characters of 384 units, or 500 characters of 2,000."""
 UNITS = 2000
-"""The most units that a page shows; of a larger network the liveliest."""
+"""The most units that a page shows; of a larger network it shows the liveliest."""
 CHARACTERS = 2000
 POINTS = 400
 """The most points of a curve; a screen shows no more."""
@@ -167,7 +167,7 @@ def _drawn(name: str, curves: Curves) -> Figure:
 
 
 def memory_figures(memory: Sequence[Mapping[str, Any]]) -> list[Figure]:
-    """The memory curves of `charrnn.output.charts`; none without a network."""
+    """The memory curves of `charrnn.output.charts`; an empty list without a network."""
     if not memory:
         return []
     return [_drawn("gradient", charts.gradient_curves(memory)), _drawn("withheld", charts.withheld_curves(memory))]
@@ -180,7 +180,7 @@ def loss_figure(history: Sequence[Mapping[str, Any]]) -> Figure | None:
     both = [*training, *validation]
     if len(training) < 2:
         return None
-    # The first losses would flatten the rest of the curve; it enters the picture from above.
+    # Drawn whole, the first losses would flatten the rest of the curve, so it enters the picture from above.
     top = max(bits for _, bits in both[len(training) // 20 :])
     low = min(bits for _, bits in both)
     x = Axis("step", Scale(0, max(max(step for step, _ in both), 1)), thousands)

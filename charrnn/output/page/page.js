@@ -53,7 +53,7 @@
   }
   const names = {
     surprise: "surprise: bits of each character (orange: unexpected)",
-    entropy: "entropy: how open the prediction before each character was",
+    entropy: "entropy: how undecided the network was before each character",
     change: "how far all units together moved at each character",
   };
   let current = "";
@@ -132,7 +132,7 @@
         make("td", {}, `${(100 * share).toFixed(1)} %`), make("td", { class: "left", style: "width: 50%" }, bar)));
     });
     const parts = [make("p", {}, make("strong", {}, shown(data.text[at])), ` character ${at + 1} of ${S}`), facts,
-      make("p", { class: "hint" }, "it was expected to be"), make("table", {}, five)];
+      make("p", { class: "hint" }, "the likeliest characters here"), make("table", {}, five)];
     data.gates.forEach((gates, layer) => {
       const letters = Object.keys(gates);
       if (!letters.length) return;
