@@ -190,7 +190,7 @@ def test_torch_loads_the_weights_by_their_names_and_computes_the_same(cell: str,
 
 def test_reading_needs_no_torch(sound: Path) -> None:
     program = (
-        "import sys, pathlib; from charrnn import checkpoint; checkpoint.read(pathlib.Path(sys.argv[1]));"
+        "import sys, pathlib; from charrnn.network import checkpoint; checkpoint.read(pathlib.Path(sys.argv[1]));"
         "print(sorted({'torch', 'rich', 'typer'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", program, sound], capture_output=True, text=True, check=True, timeout=60)
