@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -66,7 +67,9 @@ class Interval:
         except (TypeError, ValueError, OverflowError):
             value = math.nan
         if value not in self:
-            raise UsageError(f"{option} must be {self}, not {str(text)[:80] or repr('')}")
+            typed, meant = str(text)[:80], _meant(str(text)[:80])
+            better = f"; write {meant}" if meant and (int(meant) if meant.isdecimal() else float(meant)) in self else ""
+            raise UsageError(f"{option} must be {self}, not {typed or repr('')}{better}")
         return value
 
 
@@ -88,10 +91,11 @@ class Choices:
         return "|".join(self.words)
 
     def parse(self, option: str, text: str) -> str:
-        """Give ``text`` back; raise a `UsageError` that names ``option`` and the words where it is none of them."""
-        if text not in self:
+        """The word that ``text`` is in upper or lower case; a `UsageError` names ``option`` and the words if it is none."""
+        word = text.lower()
+        if word not in self:
             raise UsageError(f"{option} must be {self}, not {text!s:.80}")
-        return text
+        return word
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,21 @@ class Name:
     def parse(self, option: str, text: str) -> str:
         """Give ``text`` back."""
         return text
+
+
+def _meant(text: str) -> str:
+    """A number that is written as other programs or languages write it, as it is written here; empty if it is none."""
+    text = text.strip().removeprefix("=")
+    if re.fullmatch(r"\d{1,3}(,\d{3})+", text):
+        return text.replace(",", "")
+    if re.fullmatch(r"-?\d{0,9},\d{1,9}", text):
+        return text.replace(",", ".")
+    if found := re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([%kKmM])", text):
+        value = float(found[1]) * {"%": 0.01, "k": 1e3, "m": 1e6}[found[2].lower()]
+        return f"{value:.11f}".rstrip("0").rstrip(".")
+    if re.fullmatch(r"\d{1,12}\.0*|\d{1,9}(\.\d{1,9})?[eE]\+?\d|-?\d{1,9}", text) and float(text).is_integer():
+        return f"{float(text):.0f}"
+    return ""
 
 
 def either(words: tuple[str, ...]) -> str:

@@ -45,7 +45,8 @@ def test_open_ends_are_outside_and_closed_ends_inside() -> None:
 def test_choices_say_read_and_refuse() -> None:
     cells = Choices(("lstm", "gru", "rnn"))
     assert (str(cells), cells.metavar, cells.parse("--cell", "gru")) == ("lstm, gru or rnn", "lstm|gru|rnn", "gru")
-    for wrong in ("", "LSTM", "x" * 200):
+    assert cells.parse("--cell", "LSTM") == "lstm"
+    for wrong in ("", "lstms", "x" * 200):
         with pytest.raises(UsageError) as caught:
             cells.parse("--cell", wrong)
         assert str(caught.value) == f"--cell must be lstm, gru or rnn, not {wrong[:80]}"
@@ -63,3 +64,28 @@ def test_a_stand_in_for_a_value_tells_its_kind() -> None:
 @pytest.mark.parametrize(("words", "said"), [(("a",), "a"), (("a", "b"), "a or b"), (("a", "b", "c"), "a, b or c")])
 def test_words_are_listed_as_one_says_them(words: tuple[str, ...], said: str) -> None:
     assert either(words) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "integer", "said"),
+    [
+        ("0,8", False, "; write 0.8"),
+        ("80%", False, "; write 0.8"),
+        ("1,000", True, "; write 1000"),
+        ("1.5k", True, "; write 1500"),
+        ("2M", True, "; write 2000000"),
+        ("1e3", True, "; write 1000"),
+        ("5.0", True, "; write 5"),
+        ("=5", True, "; write 5"),
+        ("1,5", True, ""),
+        ("0.0001%", True, ""),
+        ("999999999M", True, ""),
+        ("-1,5", False, ""),
+        ("a,b", False, ""),
+        ("\u0663,\u0663%", False, ""),
+    ],
+)
+def test_a_number_in_another_notation_is_shown_in_ours_if_it_would_do(text: str, integer: bool, said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Interval(0, 10_000_000, integer=integer).parse("--x", text)
+    assert str(error.value).partition(f"not {text}")[2] == said

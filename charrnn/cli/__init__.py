@@ -75,9 +75,20 @@ _SMALLER = {
 
 def _command(arguments: list[str]) -> str:
     """The command that ``arguments`` call, whose --help tells its options."""
-    # No option before the command takes a value. (The builtin `next` is hidden here by the module of that name.)
-    words = [argument for argument in arguments if not argument.startswith("-")]
-    return f"charrnn {words[0]}" if words else "charrnn"
+    # (The builtin `next` is hidden here by the module of that name.)
+    return [*(f"charrnn {word}" for word in arguments if word in VERBS), "charrnn"][0]
+
+
+def _usage(error: UsageError | typer.TyperException, arguments: list[str]) -> str:
+    """What to say of ``arguments`` that can't be, with the right spelling where one was meant, and whose help to see."""
+    from charrnn.cli import misspelled
+
+    command = _command(arguments)
+    if isinstance(error, UsageError):
+        said = misspelled.refused(str(error), arguments)
+    else:
+        said, command = misspelled.told(error, arguments, command)
+    return f"{said} (see {command} --help)"
 
 
 def _explained(message: str, arguments: list[str]) -> str:
@@ -104,7 +115,7 @@ def run(arguments: list[str] | None = None) -> int:
             return ExitCode.STDOUT_CLOSED
         raise
     except UsageError as error:
-        Console().error(f"{error} (see {_command(typed)} --help)")
+        Console().error(_usage(error, typed))
         return exit_codes.of(error)
     except CharrnnError as error:
         Console().error(_explained(str(error), typed))
@@ -122,8 +133,7 @@ def run(arguments: list[str] | None = None) -> int:
     except typer.TyperException as error:
         if not error.format_message():  # No arguments at all: the help was shown.
             return error.exit_code
-        context = getattr(error, "ctx", None)
-        Console().error(f"{error.format_message().rstrip('.')} (see {context.command_path if context else 'charrnn'} --help)")
+        Console().error(_usage(error, typed))
         return error.exit_code
 
 

@@ -63,8 +63,8 @@ def setting(config: type[Config], name: str, option: Option) -> Any:
     shown = option.shown or (f"{default:g}" if isinstance(default, float) else default)
 
     def parse(text: str) -> Any:
-        if option.auto and text == AUTO:
-            return text
+        if option.auto and text.lower() == AUTO:
+            return AUTO
         return temperatures(spelling, text) if option.end is not None else limits.parse(spelling, text)
 
     return typer.Option(

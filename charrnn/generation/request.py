@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,6 +168,8 @@ def _clamp(text: str) -> Clamp:
     """L:U=V as layer, unit and value."""
     place, _, value = text.partition("=")
     layer, colon, unit = place.partition(":")
+    if re.fullmatch(r"[0-9]{1,9}:[0-9]{1,9}[cC]", place):
+        raise UsageError(f"--clamp holds a unit's output h, not its cell c; say --clamp {place[:-1]}={value:.80}")
     if not (colon and layer.isdecimal() and unit.isdecimal() and layer.isascii() and unit.isascii() and len(place) < 20):
         raise UsageError(f"--clamp must be LAYER:UNIT=VALUE, each counted from 0, not {text:.80}")
     return int(layer), int(unit), float(Interval(-1e30, 1e30).parse(f"--clamp {place}=V: V", value))

@@ -1,0 +1,260 @@
+"""What a usage error says: the right spelling of what was plainly meant.
+
+People come from other programs, and bring their words along: char-rnn and torch-rnn, textgenrnn, nanoGPT, makemore, llama.cpp,
+transformers. The tables below hold these words beside ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+CLOSE = 0.75
+"""From this similarity on, one name is taken for a slip of the other."""
+SHARED = 3
+"""An option of more commands than this tells nothing about the one that was meant."""
+
+VERBS = {
+    "train": "fit learn build preprocess prepare tokenize",
+    "train --resume latest": "resume continue restart",
+    "train CORPUS --init-from PATH": "finetune fine-tune adapt",
+    "sample": "generate gen write complete speak",
+    "sample -i": "chat interactive talk repl converse",
+    "score": "eval evaluate evaluation test perplexity ppl loss validate rank",
+    "next": "predict prediction probs probabilities logits",
+    "info": "list ls show runs models describe status checkpoints",
+    "inspect": "visualize visualise plot analyze analyse explain view html memory",
+    "bench": "benchmark speed timing",
+    "--help": "help usage",
+    "--version": "version",
+}
+"""Other words for each command."""
+
+OPTIONS = {
+    "--length": "max-new-tokens max-tokens max-length max-gen-length gen-length new-tokens n-predict num-predict predict"
+    " predict-len num-chars n-chars chars characters num-characters tokens num-tokens words l",
+    "--length -1": "endless infinite forever",
+    "--num-samples": "num-return-sequences n-samples samples num-texts",
+    "--temp": "t sample sampling",
+    "--temp 0": "greedy argmax do-sample",
+    "--top-k | --top": "k top-n",
+    "--top": "n",
+    "--typical": "typical-p",
+    "--repetition-penalty": "repeat-penalty rep-penalty presence-penalty frequency-penalty",
+    "--repetition-window": "repeat-last-n",
+    "--bias": "logit-bias",
+    "--stop": "r reverse-prompt stop-sequence stop-string stop-token eos until",
+    "--no-echo": "no-display-prompt no-prompt",
+    "--interactive": "chat repl cnv conversation",
+    "--prompt | PROMPT | TEXT": "start prime primetext prime-text prime-str prime-string start-text start-string seed-text"
+    " seed-string prefix context in-prefix text input-text p prompt",
+    "--bptt | --window": "seq-length seq-len seq-size sequence-length seqlen block-size chunk-len chunk-length chunk-size"
+    " context-size context-length ctx-size unroll unroll-length max-seq-length num-steps window-size",
+    "--hidden-size": "rnn-size rnn-units hidden-dim hidden-units num-units n-units units n-hidden num-hidden nhid lstm-size"
+    " n-embd2 state-size hsize",
+    "--embedding-size": "n-embd embd emb-dim emb-size emsize embed-size embed-dim embedding-dim dim-embeddings wordvec-size",
+    "--layers": "num-layers n-layers n-layer nlayers num-layer rnn-layers depth",
+    "--cell | --checkpoint": "model",
+    "--cell": "model-type rnn-type rnn-cell rnn cell-type type arch architecture unit-type",
+    "--cell lstm": "lstm",
+    "--cell gru": "gru",
+    "--lr": "learning-rate learningrate peak-lr max-lr",
+    "--epochs": "max-epochs num-epochs n-epochs num-train-epochs",
+    "--steps": "max-iters max-steps max-iter iterations iters n-iters num-iters num-iterations n-steps niter updates",
+    "--minutes | --seconds": "time max-time duration max-minutes minutes seconds",
+    "--batch-size": "b batch bs batchsize minibatch-size mini-batch-size per-device-train-batch-size",
+    "--grad-clip": "clip clip-grad clip-norm max-grad-norm gradient-clip gradient-clipping grad-norm",
+    "--weight-decay": "wd l2 decay",
+    "--optimizer": "optim optimiser",
+    "--dropout": "dropout-rate drop dropout-p",
+    "--val-fraction": "val-frac val-split validation-split validation-fraction valid-fraction test-frac test-fraction val-size",
+    "--eval-every": "eval-interval eval-val-every eval-steps evaluate-every",
+    "--log-every": "log-interval print-every logging-steps",
+    "--save-every": "save-interval checkpoint-every save-steps",
+    "--device cuda": "gpu gpuid gpu-id gpus cuda use-cuda use-gpu ngl n-gpu-layers",
+    "--device mps": "mps metal",
+    "--device cpu": "cpu no-cuda no-gpu",
+    "--precision": "dtype amp mixed-precision",
+    "--precision fp16": "fp16 half",
+    "--precision bf16": "bf16",
+    "--precision fp32": "fp32",
+    "--workers": "threads num-threads n-threads num-workers jobs j t",
+    "--seed": "s random-seed rng-seed manual-seed",
+    "--level byte": "byte bytes byte-level",
+    "--level char": "char char-level character-level",
+    "--min-count": "min-freq min-frequency threshold",
+    "--out | --out-dir | --html": "o output output-dir output-directory save-dir work-dir outf output-file outfile run-dir"
+    " savefile checkpoint-dir checkpoint-name log-dir save",
+    "--resume or --init-from | --checkpoint | PATH": "c checkpoint load load-model load-from weights ckpt m model-path"
+    " model-file model-name-or-path network run",
+    "--resume": "resume-from resume-from-checkpoint continue restart",
+    "--init-from": "init pretrained finetune fine-tune warm-start",
+    "CORPUS... | FILE... | --file | --prompt-file": "f i data data-dir dataset input input-file input-txt train-file train-data"
+    " corpus file files text text-file",
+    "--per-char": "char-level chars characters by-char",
+    "--lines": "l by-line line num-lines max-lines",
+    "--json": "format output-format jsonl",
+    "--quiet": "silent",
+    "--svg": "image picture figure png",
+    "--html": "page report",
+    "--npz": "traces npy",
+    "--contribution": "saliency attribution",
+    "--version": "v V",
+    "charrnn sample": "generate sample-only sampling",
+    "charrnn score": "eval evaluate test score perplexity ppl",
+    "charrnn train": "train",
+}
+"""Other words for our options, or for what to do instead; of answers with a bar between them the first that the command has."""
+
+
+def told(error: typer.TyperException, typed: Sequence[str], command: str) -> tuple[str, str]:
+    """What to say of a command line that Typer refuses, and whose help to see: that of ``command``, or of the one meant."""
+    context: Any = getattr(error, "ctx", None)
+    message = error.format_message().rstrip(".")
+    if message.startswith("No such command"):
+        return _no_command(typed, context)
+    if context is None:
+        return message, command
+    if name := _one_dash(typed, context):
+        return _no_option(name, context), command
+    if message.startswith("No such option"):
+        return _no_option(_as_typed(error.option_name, typed), context), command  # type: ignore[attr-defined]
+    if found := re.match(r"Got unexpected extra argument\(s\) \((.*)\)$", message, re.DOTALL):
+        return f"unexpected argument: {found[1]:.80}{_no_argument(found[1], typed, context)}", command
+    return message, command
+
+
+def refused(message: str, typed: Sequence[str]) -> str:
+    """What to say of a value that was refused: a long option with one dash is read as a short one and its value."""
+    for word in typed:
+        if re.fullmatch(r"-\w[\w-]{2,}", word) and message.endswith(f"not {word[2:]}"):
+            return f"No such option: {word}; long options have two dashes: -{word.replace('_', '-')}"
+    return message
+
+
+# -- commands ---------------------------------------------------------------------------------------------------------
+
+
+def _no_command(typed: Sequence[str], context: Any) -> tuple[str, str]:
+    """For a first word that is no command: the command that was meant, or what can be done with a file of that name."""
+    word = next((word for word in typed if not word.startswith("-")), "")
+    message, name = f"No such command: {word:.80}", word.lower().replace("_", "-")
+    ours = list(context.command.commands)
+    meant = next((verb for verb, words in VERBS.items() if name in words.split()), None)
+    if name in ours:
+        meant = name
+    elif meant is None and Path(word).exists():
+        network = word.endswith(".safetensors") or Path(word, "best.safetensors").exists()
+        meant = f"{'sample -c' if network else 'train'} {shlex.quote(word)}"
+    elif meant is None:
+        meant = next(iter(difflib.get_close_matches(name, ours, 1, 0.6)), None)
+    if meant is None:
+        return message, "charrnn"
+    verb = meant.split()[0]
+    return f"{message}; say charrnn {meant}", f"charrnn {verb}" if verb in ours else "charrnn"
+
+
+# -- options ----------------------------------------------------------------------------------------------------------
+
+
+def _no_option(typed: str, context: Any) -> str:
+    """For an option that the command doesn't have: its own one that was meant, or the command that has it."""
+    said = f"No such option: {typed:.80}"
+    meant = _meant(_bare(typed), context)
+    return f"{said}; {meant}" if meant else said
+
+
+def _meant(bare: str, context: Any) -> str:
+    own, arguments = _spellings(context.command)
+    name = bare if len(bare) == 1 else bare.lower().replace("_", "-")
+    if len(name) > 1 and f"--{name}" in own:
+        return f"say --{name}"
+    for answer in _answers(name):
+        first = answer.split()[0]
+        if first in own:
+            return f"say {answer}"
+        if first in arguments:
+            return f"name it without an option: {context.command_path} {answer}"
+        if first == "charrnn" and answer != context.command_path and context.parent is not None:
+            return f"say {answer}"
+    if alike := _alike(name, [option[2:] for option in own if option.startswith("--")]):
+        return f"say {' or '.join(f'--{one}' for one in alike)}"
+    return _elsewhere(f"-{name}" if len(name) == 1 else f"--{name}", context)
+
+
+def _answers(name: str) -> Iterator[str]:
+    """What the table has for a word, the best first."""
+    for answers, words in OPTIONS.items():
+        if name in words.split():
+            yield from answers.split(" | ")
+
+
+def _alike(name: str, ours: Sequence[str]) -> list[str]:
+    """Those of our names that begin with ``name``, or the one that it is a slip of."""
+    begun = sorted(one for one in ours if len(name) >= 3 and one.startswith(name))
+    return begun[:3] or difflib.get_close_matches(name, ours, 1, CLOSE)
+
+
+def _elsewhere(option: str, context: Any) -> str:
+    """Which other commands have the option."""
+    program = context.find_root()
+    if context.parent is None:
+        having = [verb for verb, command in program.command.commands.items() if option in _spellings(command)[0]]
+        return f"options stand behind the command: charrnn {having[0]} {option}" if having else ""
+    if option in _spellings(program.command)[0]:
+        return f"say charrnn {option}"
+    having = [f"charrnn {verb}" for verb, command in program.command.commands.items() if option in _spellings(command)[0]]
+    return f"it belongs to {' and '.join(having)}" if 0 < len(having) <= SHARED else ""
+
+
+def _spellings(command: Any) -> tuple[list[str], list[str]]:
+    """A command's options, and what its arguments are called."""
+    options = [spelling for parameter in command.params for spelling in parameter.opts if spelling.startswith("-")]
+    called = [str(parameter.metavar).strip("[]") for parameter in command.params if parameter.param_type_name == "argument"]
+    return options, called
+
+
+def _one_dash(typed: Sequence[str], context: Any) -> str | None:
+    """The first word with a single dash that is a long option of ours or of another program, as in ``-rnn_size``."""
+    own = _spellings(context.command)[0]
+    for word in typed:
+        if re.match(r"-[A-Za-z][\w-]+", word):
+            name = _bare(word).lower().replace("_", "-")
+            if f"--{name}" in own or any(answer.split()[0] in own for answer in _answers(name)):
+                return word.partition("=")[0]
+    return None
+
+
+def _as_typed(option: str, typed: Sequence[str]) -> str:
+    """The option as it stands on the command line, where Typer names it otherwise."""
+    return next((word for word in typed if word.partition("=")[0] == option), option).partition("=")[0]
+
+
+def _bare(option: str) -> str:
+    return option.lstrip("-").partition("=")[0]
+
+
+# -- arguments --------------------------------------------------------------------------------------------------------
+
+
+def _no_argument(extra: str, typed: Sequence[str], context: Any) -> str:
+    """For an argument too many: the option that it needs, or quotes."""
+    options, arguments = _spellings(context.command)
+    if "--prompt" in options:
+        if given := [place for place, word in enumerate(typed) if word in ("-p", "--prompt")]:
+            prompt = " ".join([*typed[given[0] + 1 : given[0] + 2], extra])
+            return f"; quote a prompt of several words: -p {shlex.quote(prompt):.80}"
+        path = Path(extra)
+        network = path.suffix == ".safetensors" or (path / "best.safetensors").exists()
+        option = "-c" if network else "--prompt-file" if path.is_file() else "-p"
+        return f"; say {option}: {context.command_path} {option} {shlex.quote(extra):.80}"
+    if arguments:
+        quoted = ", several words in quotes" if arguments[0] in ("PROMPT", "TEXT") else ""
+        return f"; {context.command_path} takes one {arguments[0]}{quoted}"
+    return ""
