@@ -46,6 +46,8 @@ def check_replaceable(path: Path, refusal: str, ours: Callable[[Path], bool] | N
 def write_whole(path: Path, data: bytes) -> None:
     """Make ``path`` hold ``data``: at every moment it is the old file or the new one, even after a power cut.
 
+    The new file has the old one's permissions; where there was none, those that the user gives new files.
+
     Raises `OSError`; the old file is then still there, and nothing is left beside it.
     """
     handle, temporary = tempfile.mkstemp(prefix=_beside(path), suffix=".tmp", dir=path.parent)
@@ -55,7 +57,7 @@ def write_whole(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(OSError):
-            os.chmod(temporary, 0o666 & ~_umask())
+            os.chmod(temporary, _mode(path))
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -88,6 +90,12 @@ def remove_left_overs(path: Path) -> None:
 def _beside(path: Path) -> str:
     """How the names of temporary files of ``path`` begin: short enough where its own name is as long as names may be."""
     return f".{path.name[:50]}."
+
+
+def _mode(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return path.stat().st_mode & 0o777
+    return 0o666 & ~_umask()
 
 
 def _umask() -> int:

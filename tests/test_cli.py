@@ -17,10 +17,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from test_scripting import network
 
 from charrnn import __version__, cli
+from charrnn.config import ModelConfig
 from charrnn.network import checkpoint
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import learner
 from charrnn.training.events import CONTRACT, keys
 
@@ -491,6 +496,37 @@ def test_info_names_a_broken_checkpoint_and_lists_the_others(invoke: Invoke, run
     assert result.code == 0
     assert len(result.stdout.splitlines()) == 2
     assert "bad/best.safetensors" in result.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no file can have such a name there")
+def test_info_shows_names_with_line_breaks_on_one_line(invoke: Invoke, tmp_path: Path) -> None:
+    network(tmp_path / "checkpoints/two\nlines\tand a tab")
+    _, row = invoke("info").stdout.splitlines()
+    assert row.count("two\\nlines\\tand a tab") == 2
+    one = invoke("info", "checkpoints/two\nlines\tand a tab").stdout.splitlines()
+    assert [line.split()[0] for line in one][:3] == ["path", "cell", "layers"]
+    assert invoke("info", "--json").stdout.count("\n") == 1
+
+
+def test_an_entropy_is_never_minus_zero(invoke: Invoke, tmp_path: Path) -> None:
+    model = ModelConfig(2, embedding_size=2, hidden_size=3)
+    weights = {name: np.zeros(shape, dtype=np.float32) for name, shape in model.parameter_shapes().items()}
+    weights["head.bias"][:] = [2000, -2000]
+    (tmp_path / "sure").mkdir()
+    checkpoint.write(tmp_path / "sure/best.safetensors", Checkpoint(model, Vocabulary("char", "a"), {}, weights))
+    for ask in (("next", "a"), ("inspect", "aaa"), ("score", "-", "--per-char")):
+        assert "-0.0" not in invoke(*ask, "-c", "sure", "--json", stdin=b"aaa").stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights are kept elsewhere there")
+def test_a_run_keeps_the_rights_that_its_checkpoints_were_given(invoke: Invoke, run: Path) -> None:
+    saved = [run / "best.safetensors", run / "last.safetensors"]
+    before = [path.stat().st_mtime_ns for path in saved]
+    for path in saved:
+        path.chmod(0o600)
+    assert invoke("train", "--resume", run, "--steps", "30").code == 0
+    assert [path.stat().st_mode & 0o777 for path in saved] == [0o600, 0o600]
+    assert before != [path.stat().st_mtime_ns for path in saved]
 
 
 def test_info_on_a_directory_without_runs_says_so(invoke: Invoke, tmp_path: Path) -> None:

@@ -67,6 +67,14 @@ def test_a_file_gets_the_rights_that_the_user_gives_new_files(mask: int, mode: i
     assert (tmp_path / "x").stat().st_mode & 0o777 == mode
 
 
+def test_a_file_keeps_the_rights_that_it_had(tmp_path: Path) -> None:
+    files.write_whole(tmp_path / "x", b"data")
+    for mode in (0o600, 0o444, 0o640):
+        (tmp_path / "x").chmod(mode)
+        files.write_whole(tmp_path / "x", b"other data")
+        assert (tmp_path / "x").stat().st_mode & 0o777 == mode
+
+
 def test_only_the_left_overs_of_the_named_file_are_removed(tmp_path: Path) -> None:
     for name in (".x.abc.tmp", ".y.abc.tmp", "x", "x.tmp"):
         (tmp_path / name).touch()

@@ -28,15 +28,15 @@ Invoke = Callable[..., Any]
 TEXT = "The fox said go, and the crow let fall the cheese.\nThe end of it.\n" * 12
 
 
-def network(path: Path, characters: str = "".join(sorted(set(TEXT))), level: str = "char") -> Path:
-    """A checkpoint of a tiny network with random weights."""
-    vocabulary = Vocabulary(level, characters if level == "char" else "")
+def network(path: Path, known: str = "".join(sorted(set(TEXT))), level: str = "char", **facts: Any) -> Path:
+    """A checkpoint of a tiny network with random weights that knows some characters; ``facts`` are of its training."""
+    vocabulary = Vocabulary(level, known if level == "char" else "")
     model = ModelConfig(vocabulary.size, embedding_size=3, hidden_size=8)
     rng = np.random.default_rng(1)
     weights = {name: rng.normal(0, 0.5, shape).astype(np.float32) for name, shape in model.parameter_shapes().items()}
     path.mkdir(parents=True)
     checkpoint.write(
-        path / rundir.BEST, Checkpoint(model, vocabulary, {"corpus": path.name, "val_bits_per_char": 4.2}, weights)
+        path / rundir.BEST, Checkpoint(model, vocabulary, {"corpus": path.name, "val_bits_per_char": 4.2, **facts}, weights)
     )
     return path
 
@@ -233,7 +233,7 @@ def test_text_that_is_no_utf8_is_an_error_that_helps(invoke: Invoke, here: Path)
 def test_the_checkpoint_may_come_from_a_variable_and_the_option_wins(
     invoke: Invoke, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = network(here / "other", characters="\nxyz")
+    other = network(here / "other", known="\nxyz")
     monkeypatch.setenv("CHARRNN_CHECKPOINT", str(other))
     for command in (["sample", "-n", "30", "-q", "--no-echo"], ["next", "x"]):
         assert set("".join(line.split("\t")[0] for line in invoke(*command).stdout.splitlines())) <= set("xyz\\n\ufffd")

@@ -8,7 +8,7 @@ side.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,9 +59,12 @@ class Foreseen:
 
 @dataclass
 class Tally:
-    """The score of everything added so far. Characters that the network doesn't know are only counted, apart from the rest."""
+    """The score of everything added so far. Characters that the network doesn't know are counted apart, and each costs
+    ``unknown_price`` bits apart.
+    """
 
     unknown_id: int | None
+    unknown_price: float = 0.0
     characters: int = 0
     unknown: int = 0
     nats: float = 0.0
@@ -93,6 +96,17 @@ class Tally:
         """What the known characters cost in all, in bits."""
         return self.nats / _LN2
 
+    @property
+    def unknown_bits(self) -> float:
+        """What the unknown characters cost in all, in bits."""
+        return self.unknown * self.unknown_price
+
+    @property
+    def surprise(self) -> float | None:
+        """Bits per character, known and unknown; None of no text."""
+        read = self.characters + self.unknown
+        return (self.bits + self.unknown_bits) / read if read else None
+
     def to_json(self) -> dict[str, Any]:
         """The score as JSON values. The means are None if no character is known; so is a perplexity too large for a float."""
         mean = self.nats / self.characters if self.characters else None
@@ -103,22 +117,40 @@ class Tally:
             "bits_per_char": None if mean is None else mean / _LN2,
             "nats_per_char": mean,
             "perplexity": None if mean is None or mean > 700 else math.exp(mean),
+            "unknown_bits": self.unknown_bits,
+            "surprise": self.surprise,
         }
 
 
 class Scorer:
-    """Reads texts with one network. With ``details`` ranks and the likeliest symbols are kept too; ``workers`` threads share
-    the columns.
+    """Reads texts with one network.
+
+    Args:
+        network: what reads.
+        vocabulary: its symbols.
+        seen: the characters that it was trained on, if that is known.
+        details: whether ranks and the likeliest symbols are kept too.
+        workers: the threads that share the columns.
     """
 
-    def __init__(self, network: Network, vocabulary: Vocabulary, *, details: bool = False, workers: int | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        vocabulary: Vocabulary,
+        *,
+        seen: int | None = None,
+        details: bool = False,
+        workers: int | None = None,
+    ) -> None:
         self.vocabulary = vocabulary
+        # None of the characters seen was this one. At the least each symbol was seen once.
+        self._unknown_price = math.log2((seen or vocabulary.size - 1) + 1)
         self.reader = Reader(network, _details if details else _nats, workers=workers)
         self._network, self._opening = network, opening(vocabulary)
 
     def tally(self) -> Tally:
         """An empty tally for this vocabulary."""
-        return Tally(self.vocabulary.unknown)
+        return Tally(self.vocabulary.unknown, self._unknown_price)
 
     def carried(self, blocks: Iterable[NDArray[Any]], *, exact: bool = False) -> Iterator[Foreseen]:
         """Score one text, the state carried from its beginning to its end: pieces in order. ``blocks`` are code points.
@@ -236,7 +268,9 @@ def next_characters(network: Network, vocabulary: Vocabulary, text: str) -> tupl
     if not np.isfinite(probabilities).all():
         raise CharrnnError(ABSURD)
     expected = [(symbol(vocabulary, index), float(probabilities[index])) for index in ranked(probabilities).tolist()]
-    records = [{"char": char, "probability": share, "bits": -math.log2(share) if share else None} for char, share in expected]
+    records = [
+        {"char": char, "probability": share, "bits": 0.0 - math.log2(share) if share else None} for char, share in expected
+    ]
     return records, float(entropy(probabilities)) / _LN2
 
 
@@ -245,12 +279,6 @@ def symbol(vocabulary: Vocabulary, index: int) -> str:
     if vocabulary.level == "byte":
         return chr(index) if index < 0x80 else f"\\x{index:02x}"
     return vocabulary.decode([index])
-
-
-def surprise(line: Mapping[str, Any]) -> float:
-    """What a line's record is ranked by: its bits per character; a line with no known character comes before all others."""
-    bits = line["bits_per_char"]
-    return math.inf if bits is None else float(bits)
 
 
 def _lines(blocks: Iterable[NDArray[Any]]) -> Iterator[list[NDArray[Any]]]:

@@ -123,7 +123,7 @@ def entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _information(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """-ln p; a probability of 0 counts as the smallest number above it."""
-    nats: NDArray[np.float64] = -np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+    nats: NDArray[np.float64] = 0.0 - np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
     return nats
 
 

@@ -55,6 +55,12 @@ class Checkpoint:
         return seconds if math.isfinite(seconds) else 0.0
 
     @property
+    def characters(self) -> int | None:
+        """How long the text was that the network was trained on; None where the file doesn't say."""
+        found = self.training.get("characters")
+        return int(found) if found is not None and found >= 1 else None
+
+    @property
     def when(self) -> str:
         """`saved_at` as local date and time."""
         try:

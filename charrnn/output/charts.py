@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.text import Text
 
-from charrnn.output.notation import visible
+from charrnn.output.notation import on_one_line
 from charrnn.output.palette import GREY, SERIES, heat
 from charrnn.output.plot import Axis, Curves, Panel, Point, Scale, ink, line, rect, stroke, text
 from charrnn.output.tables import Contribution, Memory, contribution_table, lag_table, memory_table, one_cell
@@ -163,7 +163,7 @@ def contribution_bars(contributions: Sequence[Contribution], width: int, height:
         part = slice(begin, begin + width)
         for number, one in enumerate(contributions):
             if begin == 0:
-                shown.append(f"{visible(one['label'])}", f"bold {SERIES[number % len(SERIES)].terminal}")
+                shown.append(f"{on_one_line(one['label'])}", f"bold {SERIES[number % len(SERIES)].terminal}")
                 shown.append(f"  half of it in the last {_half(one['contribution'])} of {len(characters)} characters\n", "dim")
             shares, most = one["contribution"][part], max(one["contribution"]) or 1
             eighths = [math.ceil(share / most * 8 * height - 1e-9) for share in shares]
@@ -210,13 +210,13 @@ def memory_svg(memories: Sequence[Memory], contributions: Sequence[Contribution]
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img"'
         f' font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif" font-size="13" fill="{GREY}">\n'
         "<!-- charrnn inspect -->\n"
-        f"<title>How far back {escape(visible(', '.join(labels)))} remember</title>\n" + "\n".join(parts) + "\n</svg>\n"
+        f"<title>How far back {escape(on_one_line(', '.join(labels)))} remember</title>\n" + "\n".join(parts) + "\n</svg>\n"
     )
 
 
 def _legend(labels: Sequence[str]) -> list[str]:
     parts, x = [], 62.0
-    for number, label in enumerate(map(visible, labels)):
+    for number, label in enumerate(map(on_one_line, labels)):
         parts.append(line(f"M{x:.0f} 20h30", stroke(number)))
         parts.append(text(x + 38, 24.5, label, f'fill="{ink(number)}" font-weight="600"'))
         x += 70 + 8.5 * cell_len(label)

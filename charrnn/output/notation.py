@@ -41,6 +41,9 @@ def age(seconds: float) -> str:
     return f"{count:,} {unit}{'' if count == 1 else 's'}"
 
 
+_BREAKS = "\n\t\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}"
+
+
 def visible(text: str) -> str:
     """``text`` with control characters (terminal escapes among them) as visible symbols; newlines and tabs stay."""
     shown = []
@@ -53,6 +56,11 @@ def visible(text: str) -> str:
         else:
             shown.append(character)
     return "".join(shown)
+
+
+def on_one_line(text: str) -> str:
+    """A name as a cell of a table shows it: `visible`, with line breaks and tabs as Python's escapes."""
+    return "".join(repr(character)[1:-1] if character in _BREAKS else character for character in visible(text))
 
 
 def escaped(character: str) -> str:
@@ -122,14 +130,16 @@ def unknown_sentence(count: int, strangers: Iterable[str]) -> str:
 
 
 def line_row(record: Mapping[str, Any], *, raw: bool) -> str:
-    """The score of a line, tab-separated: bits per character, bits, characters, unknown ones, where it stands, its text."""
-    fields = (_bits(record["bits_per_char"]), f"{record['bits']:.3f}", record["characters"], record["unknown"], place(record))
+    """The score of a line, tab-separated: bits per character with those of unknown ones; bits, characters; unknown ones, where
+    it stands, its text.
+    """
+    fields = (_bits(record["surprise"]), f"{record['bits']:.3f}", record["characters"], record["unknown"], place(record))
     return "\t".join(map(str, fields)) + f"\t{record['text'] if raw else visible(record['text'])}\n"
 
 
 def place(record: Mapping[str, Any]) -> str:
     """Where a line stands: its number, after the file's name where there are several files."""
-    return f"{record['file']}:{record['line']}" if "file" in record else f"{record['line']}"
+    return f"{on_one_line(record['file'])}:{record['line']}" if "file" in record else f"{record['line']}"
 
 
 def character_row(record: Mapping[str, Any]) -> str:

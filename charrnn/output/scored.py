@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import CharrnnError, UsageError
-from charrnn.analysis import scoring
 from charrnn.analysis.scoring import Foreseen, Scorer
 from charrnn.config import ScoreConfig
 from charrnn.network.cells import Network
@@ -54,7 +53,8 @@ def show(request: ScoreRequest, paths: Sequence[str], trained: Checkpoint, conso
     """Score the texts in ``paths`` one after another and show each; where one fails, what was scored before is still shown."""
     with np.errstate(over="ignore", invalid="ignore"):
         network = Network(trained.model, trained.weights)
-    shown = _Shown(request, Scorer(network, trained.vocabulary, details=request.per_char), console, named=len(paths) > 1)
+    scorer = Scorer(network, trained.vocabulary, seen=trained.characters, details=request.per_char)
+    shown = _Shown(request, scorer, console, named=len(paths) > 1)
     try:
         for path in paths:
             shown.score(path)
@@ -101,7 +101,7 @@ class _Shown:
         """Show what has waited, with a total if the ``whole`` list of texts was scored."""
         console, waiting = self._console, self._waiting
         if self._request.rank:
-            for record in sorted(waiting, key=scoring.surprise, reverse=True):
+            for record in sorted(waiting, key=lambda line: float(line["surprise"]), reverse=True):
                 console.product(self._row(record))
         elif waiting:
             total = [{"file": "total", **self._total.to_json()}] if whole and len(waiting) > 1 else []

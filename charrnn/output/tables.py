@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.output.notation import bar, clock, escaped, three_digits, visible
+from charrnn.output.notation import bar, clock, escaped, on_one_line, three_digits, visible
 from charrnn.output.palette import SERIES
 
 Record = Mapping[str, Any]
@@ -62,11 +62,11 @@ def info_table(runs: Sequence[Record], *, framed: bool) -> Table:
     """The checkpoints of `charrnn info`, a row each."""
     rows = [
         (
-            visible(facts["path"]),
+            on_one_line(facts["path"]),
             facts["cell"],
             f"{facts['layers']} x {facts['hidden_size']}",
             f"{facts['parameters']:,}",
-            visible(str(facts["corpus"])),
+            on_one_line(str(facts["corpus"])),
             _decimals(facts["val_bits_per_char"], 3),
             facts["when"],
         )
@@ -88,7 +88,7 @@ def fact_table(facts: Record) -> Table:
         elif isinstance(value, int) and name != "seed":
             shown = f"{value:,}"
         else:
-            shown = visible(str(value))
+            shown = on_one_line(str(value))
         table.add_row(name.replace("_", " "), Text(shown))
     return table
 
@@ -131,7 +131,7 @@ def score_table(records: Sequence[Record], *, framed: bool) -> Table:
     """The scores of texts, a row each."""
     rows = [
         (
-            visible(record["file"]),
+            on_one_line(record["file"]),
             *(_decimals(record[key], 4) for key in ("bits_per_char", "nats_per_char", "perplexity")),
             f"{record['characters']:,}",
             f"{record['unknown']:,}",
@@ -234,7 +234,7 @@ def memory_table(memories: Sequence[Memory], *, framed: bool) -> Table:
     rows = [
         (
             Text(f"{number + 1}", f"bold {SERIES[number % len(SERIES)].terminal}"),
-            visible(memory["label"]),
+            on_one_line(memory["label"]),
             f"{memory['bits_per_char']:.3f}",
             _within(memory["half_life"], memory["lags"], ".1f"),
             _within(memory["below_1_percent"], memory["lags"], "d"),
@@ -267,7 +267,7 @@ def lag_table(memories: Sequence[Memory]) -> Table:
 
 def contribution_table(contributions: Sequence[Contribution]) -> Table:
     """The share of each character in the final state as numbers, a row per character; for a pipe."""
-    headings = ["", *(visible(one["label"]) for one in contributions)]
+    headings = ["", *(on_one_line(one["label"]) for one in contributions)]
     rows = [
         (one_cell(character), *(f"{one['contribution'][index]:.4f}" for one in contributions))
         for index, character in enumerate(contributions[0]["characters"])

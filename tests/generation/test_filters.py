@@ -197,3 +197,4 @@ def test_ranks_count_from_the_likeliest_and_ties_go_by_index():
 def test_the_entropy_of_halves_is_exact_and_what_never_happens_adds_nothing():
     assert entropy(np.array([0.5, 0.25, 0.125, 0.125, 0.0])) / math.log(2) == pytest.approx(1.75, rel=1e-15)
     np.testing.assert_array_equal(entropy(np.array([[1.0, 0.0], [0.0, 1.0]])), [0.0, 0.0])
+    assert not np.signbit(entropy(np.array([[1.0], [1.0]]))).any()

@@ -66,6 +66,10 @@ def test_visible_text_shows_control_characters_as_symbols_and_keeps_newlines_and
     assert notation.visible(text) == expected
 
 
+def test_a_name_is_shown_on_one_line() -> None:
+    assert notation.on_one_line("a\nb\tc\u2028d\x1be é") == "a\\nb\\tc\\u2028d\u241be é"
+
+
 def test_visible_text_holds_no_control_character_and_is_as_long_as_before() -> None:
     everything = "".join(map(chr, range(0x300)))
     shown = notation.visible(everything)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_parts_of_a_text_add_up(invoke: Invoke, here: Path) -> None:
     (whole,) = records(invoke("score", "novel.txt", "--json"))
     assert whole.keys() == {
-        *("file", "characters", "unknown", "bits", "bits_per_char", "nats_per_char", "perplexity", "exact", "seam_bits")
+        *("file", "characters", "unknown", "bits", "bits_per_char", "nats_per_char", "perplexity", "unknown_bits", "surprise"),
+        *("exact", "seam_bits"),
     }
     assert (whole["characters"], whole["unknown"], whole["exact"]) == (len(TEXT), 0, True)
     by_character = records(invoke("score", "novel.txt", "--json", "--per-char"))
@@ -85,12 +87,34 @@ def test_what_was_scored_before_a_text_that_fails_is_told(invoke: Invoke, here: 
 
 def test_rank_puts_the_most_surprising_line_first(invoke: Invoke, here: Path) -> None:
     (here / "log").write_text("The end\nggggTTTT\nThe fox\n\u4e2d\u6587")
-    ranked = invoke("score", "--rank", "log", "-q")
+    network(here / "long", characters=100_000)
+    ranked = invoke("score", "--rank", "log", "-q", "-c", "long")
     rows = [line.split("\t") for line in ranked.stdout.splitlines()]
-    assert rows[0] == ["-", "0.000", "0", "2", "4", "\u4e2d\u6587"]
+    assert rows[0] == [f"{math.log2(100_001):.4f}", "0.000", "0", "2", "4", "\u4e2d\u6587"]
     means = [float(mean) for mean, *_ in rows[1:]]
     assert means == sorted(means, reverse=True)
     assert sorted(row[4] for row in rows) == ["1", "2", "3", "4"]
+
+
+def test_unknown_characters_cost_what_the_length_of_the_training_text_says(invoke: Invoke, here: Path) -> None:
+    """`bits` and its mean are of known characters alone; lines are ranked by what all of their characters cost."""
+    network(here / "long", characters=1023)
+    (here / "log").write_text("\nThe fox said go\n\u4e2d\u6587The fox\n\U0001f600\U0001f600\n\u0434\u0430")
+    ask = ("score", "log", "-c", "long", "-q")
+    lines = records(invoke(*ask, "--lines", "--json"))
+    assert [line["unknown_bits"] for line in lines] == [0, 0, 20, 20, 20]
+    for line in lines:
+        read = line["characters"] + line["unknown"]
+        assert line["surprise"] == pytest.approx((line["bits"] + line["unknown_bits"]) / read)
+        assert line["bits_per_char"] == (pytest.approx(line["bits"] / line["characters"]) if line["characters"] else None)
+    (whole,) = records(invoke(*ask, "--json"))
+    assert (whole["unknown"], whole["unknown_bits"]) == (6, 60)
+    assert whole["bits_per_char"] == pytest.approx(whole["bits"] / whole["characters"])
+    ranked = records(invoke(*ask, "--rank", "--json"))
+    assert [line["line"] for line in ranked][:3] == [5, 4, 3]
+    for way in ("--lines", "--rank"):
+        first = [row.split("\t")[0] for row in invoke(*ask, way).stdout.splitlines()]
+        assert first == [f"{line['surprise']:.4f}" for line in (lines if way == "--lines" else ranked)]
 
 
 def test_unknown_characters_are_named_with_how_they_were_counted(invoke: Invoke, here: Path) -> None:
