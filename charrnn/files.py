@@ -63,9 +63,13 @@ def write_whole(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    # Some file systems can't sync a directory; the file is in its place all the same.
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make what was renamed in a directory last, where the file system can; it is in its place all the same."""
     with contextlib.suppress(OSError):
-        directory = os.open(path.parent, os.O_RDONLY)
+        directory = os.open(path, os.O_RDONLY)
         try:
             os.fsync(directory)
         finally:

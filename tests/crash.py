@@ -83,6 +83,8 @@ def arm(point: str, nth: int) -> None:
         trainer.Trainer = functools.partial(trainer.Trainer, before_step=hook)  # type: ignore[misc, assignment]
     elif point == "evaluation":
         evaluation.evaluate = before(evaluation.evaluate, "evaluation")
+    elif point in ("rename", "unlink", "rmdir"):
+        setattr(Path, point, before(getattr(Path, point), point))
     else:
         assert point in SAVE_POINTS, point
         write_whole = files.write_whole

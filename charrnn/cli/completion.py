@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT, BEST, SUFFIX = "checkpoints", "best.safetensors", ".safetensors"
+HIDDEN = (".charrnn-new", ".charrnn-old")
+"""How the names of directories end that are about to change places."""
 MOST_DIRECTORIES = 1000
 """No more than these are looked into for one completion."""
 
@@ -31,7 +33,7 @@ def _runs(root: str) -> Iterator[str]:
     for number, (top, _, files) in enumerate(os.walk(root)):
         if number == MOST_DIRECTORIES:
             return
-        if BEST in files:
+        if BEST in files and not top.endswith(HIDDEN):
             yield top
 
 

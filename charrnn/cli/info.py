@@ -48,6 +48,7 @@ def info(
 
     console = Console()
     path = rundir.DEFAULT_ROOT if path is None else path
+    rundir.mend(path)
     one = path if not path.is_dir() else path / rundir.BEST
     if one.exists() or (path != rundir.DEFAULT_ROOT and not path.is_dir()):
         found = facts(checkpoints.read_header(one))

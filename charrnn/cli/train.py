@@ -48,6 +48,12 @@ def train(
             rich_help_panel=_BOOKKEEPING,
         ),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace the run in that directory, once this one has saved.", rich_help_panel=_BOOKKEEPING
+        ),
+    ] = False,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -91,7 +97,7 @@ def train(
     if resume is None and settings.get("workers", 0) is None:
         del settings["workers"]  # A new run chooses anyway; a resumed one keeps its number unless it is told to choose anew.
     console, stop = Console(quiet=quiet), Stop()
-    request = runs.RunRequest(corpus or [], settings, out, resume, allow_changed_corpus, init_from)
+    request = runs.RunRequest(corpus or [], settings, out, resume, allow_changed_corpus, init_from, overwrite)
     if dry_run:
         _show_plan(request, console, as_json=as_json)
         return

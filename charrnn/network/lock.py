@@ -21,11 +21,11 @@ class DirectoryLock:
         """Take the lock; `CharrnnError` if the directory can't be opened or another process works in it."""
         self.directory = directory
         """Where the directory is; whoever renames it says so here."""
-        self._handle = _taken(directory)
-        files.remove_left_overs(self._note)
-        note = json.dumps({"pid": os.getpid(), "host": platform.node()})
+        self._handle = taken(directory)
         with contextlib.suppress(OSError):  # On a full disk nobody learns who works here.
-            files.write_whole(self._note, note.encode())
+            self._note.unlink(missing_ok=True)
+            with open(self._note, "x", encoding="utf-8") as file:  # Never through a link that somebody laid there.
+                json.dump({"pid": os.getpid(), "host": platform.node()}, file)
 
     @property
     def _note(self) -> Path:
@@ -48,8 +48,11 @@ class DirectoryLock:
             self._handle = None
 
 
-def _taken(directory: Path) -> int | None:
-    """A handle that holds the lock; None where the system or the file system has no locks."""
+def taken(directory: Path) -> int | None:
+    """Take the lock on ``directory`` and return the handle that holds it; None where there are no locks.
+
+    Raises `CharrnnError` if the directory can't be opened or another process holds its lock.
+    """
     try:
         import fcntl
     except ImportError:  # Windows

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from charrnn import CharrnnError, files
-from charrnn.network import paths
+from charrnn.network import lock, paths, replacement
 from charrnn.network.checkpoint import Checkpoint, read, read_header, write
 from charrnn.network.lock import DirectoryLock
 
@@ -27,30 +27,44 @@ class RunDirectory:
     While it is open no other process can open it: the lock is on the directory itself, so no lock file is left behind.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open an existing directory; `CharrnnError` if it can't be or another process works in it."""
-        self.path = path
+    def __init__(self, path: Path, place: Path | None = None) -> None:
+        """Open an existing directory; `CharrnnError` if it can't be or another process works in it.
+
+        Args:
+            path: what the directory is called.
+            place: where it is until it takes the place of another one called so.
+        """
+        self.path, self._place = path, place or path
+        self._replaced: DirectoryLock | None = None
         self._log: IO[str] | None = None
         self._logged: dict[str, tuple[int, int]] = {}
         self.text_facts: Mapping[str, Any] = {}
         """What ``last`` tells beside the trainer's facts: where the text lies, seen from here."""
-        self._lock = DirectoryLock(path)
-        for checkpoint in (self.best, self.last):
-            files.remove_left_overs(checkpoint)
+        self._lock = DirectoryLock(self._place)
+        for name in (BEST, LAST):
+            files.remove_left_overs(self._place / name)
 
     @classmethod
-    def create(cls, name: str, out: Path | None = None) -> RunDirectory:
+    def create(cls, name: str, out: Path | None = None, *, overwrite: bool = False) -> RunDirectory:
         """Make a directory for a new run: ``out``, or ``checkpoints/<name>``, ``<name>-2``, ... whichever is free.
+
+        With ``overwrite`` it is ``out`` or ``checkpoints/<name>``, and may replace a run there; see `replacing`.
 
         Raises `CharrnnError` if ``out`` already holds a run, or the directory can't be made.
         """
         failure = "can't make the run's directory"
+        out = DEFAULT_ROOT / name if overwrite and out is None else out
+        if out is not None:
+            mend(out)
+        if overwrite and out is not None and out.exists():
+            return cls.replacing(out)
         if out is not None:
             with files.guard(out, failure):
                 out.mkdir(parents=True, exist_ok=True)
             run = cls(out)
             try:
-                taken = f"already holds a run; go on with it by charrnn train --resume {out}, or choose another --out"
+                others = "replace it by --overwrite, or choose another --out"
+                taken = f"already holds a run; go on with it by charrnn train --resume {out}, {others}"
                 files.check_replaceable(out, taken, ours=_holds_no_checkpoint)
             except CharrnnError:
                 run.close()
@@ -62,6 +76,7 @@ class RunDirectory:
         number = 1
         while True:
             path = DEFAULT_ROOT / (name if number == 1 else f"{name}-{number}")
+            mend(path)
             with files.guard(path, failure):
                 try:
                     path.mkdir()  # Atomic: of two runs started at once, each gets a name of its own.
@@ -69,6 +84,44 @@ class RunDirectory:
                     number += 1
                 else:
                     return cls(path)
+
+    @classmethod
+    def replacing(cls, path: Path) -> RunDirectory:
+        """Make a directory for a new run that takes the place of the one in ``path`` once it has saved its first ``last``.
+
+        Until then it is hidden beside ``path``, whose run stays whole.
+
+        Raises `CharrnnError` if ``path`` holds anything but a run, or another process trains there.
+        """
+        _check_is_a_run(path)
+        with contextlib.ExitStack() as stack:
+            replaced = DirectoryLock(path)
+            stack.callback(replaced.release)
+            place = replacement.growing(_real(path))
+            if os.path.lexists(left := replacement.replaced(_real(path))) or place.is_symlink():
+                raise CharrnnError(f"{path}: {left.name} or {place.name} beside it is in the way; move it elsewhere")
+            with files.guard(place, "can't make the run's directory"):
+                place.mkdir(exist_ok=True)
+            run = cls(path, place)
+            replacement.clear(place, lambda name: _is_own(name) and name != lock.OWNER)  # of a run that was killed
+            run._replaced = replaced
+            stack.pop_all()
+        return run
+
+    def _take_place(self) -> None:
+        """Change places with the run that this one replaces."""
+        assert self._replaced is not None
+        kept = f"can't be replaced; the new run is kept in {self._place}"
+        if os.path.lexists(self.path) and not self._replaced.holds(self.path):  # Somebody made another one meanwhile.
+            now = DirectoryLock(self.path)
+            self._replaced.release()
+            self._replaced = now
+            _check_is_a_run(self.path)
+        self._close_log()  # Windows renames no directory with an open file in it.
+        with files.guard(self.path, kept):
+            replacement.change_places(_real(self.path), _is_own)
+        self._place = self._lock.directory = self.path
+        self._replaced.release()
 
     @property
     def best(self) -> Path:
@@ -84,11 +137,13 @@ class RunDirectory:
         """Write ``checkpoint`` as the run's ``best`` or ``last``."""
         path = self._file(kind)
         with files.guard(path, "can't save"):
-            self.path.mkdir(parents=True, exist_ok=True)  # It may have been removed meanwhile.
+            self._place.mkdir(parents=True, exist_ok=True)  # It may have been removed meanwhile.
         if kind == "last":
             checkpoint = replace(checkpoint, training={**checkpoint.training, **self.text_facts})
         write(path, checkpoint)
-        return path
+        if kind == "last" and self._place != self.path:
+            self._take_place()
+        return self.path / path.name
 
     def set_aside(self, kind: str) -> Path:
         """Give the file of the run's ``best`` or ``last`` another name, and return that."""
@@ -103,17 +158,16 @@ class RunDirectory:
             return None
 
     def _file(self, kind: str) -> Path:
-        return self.best if kind == "best" else self.last
+        return self._place / (BEST if kind == "best" else LAST)
 
     def log(self, event: Mapping[str, Any]) -> None:
         """Append ``event`` to ``log.jsonl`` as one line; a resumed run skips the events that the log already has.
 
         People share run directories: no host stands in the log, and no path leads to this directory from the root.
         """
-        with files.guard(self.path / LOG, "can't write"):
+        with files.guard(self._place / LOG, "can't write"):
             if self._log is not None and not self._log_is_there():
-                self._log.close()
-                self._log = None
+                self._close_log()
             if self._log is None:
                 self._log = self._continued_log()
             place = _place(event)
@@ -134,9 +188,9 @@ class RunDirectory:
         """Whether the open log is still the file of that name; someone may have removed the directory."""
         assert self._log is not None
         try:
-            return os.path.samestat((self.path / LOG).stat(), os.fstat(self._log.fileno()))
+            return os.path.samestat((self._place / LOG).stat(), os.fstat(self._log.fileno()))
         except FileNotFoundError:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self._place.mkdir(parents=True, exist_ok=True)
             return False
 
     def _begin_log(self) -> None:
@@ -148,7 +202,7 @@ class RunDirectory:
 
     def _continued_log(self) -> IO[str]:
         """The log, opened to append, without a last line that a killed process left unfinished."""
-        path = self.path / LOG
+        path = self._place / LOG
         for event in files.json_lines(path):
             if place := _place(event):
                 self._logged[event["event"]] = max(place, self._logged.get(event["event"], place))
@@ -160,17 +214,65 @@ class RunDirectory:
         return open(path, "a", encoding="utf-8", errors="backslashreplace")
 
     def close(self) -> None:
-        """Close the log and let others use the directory."""
+        """Close the log and let others use the directory; of a run that came to replace none, nothing stays."""
+        self._close_log()
+        if self._place != self.path and not (self._place / LAST).exists():
+            replacement.clear(self._place, _is_own)
+            with contextlib.suppress(OSError):
+                self._place.rmdir()
+        self._lock.release()
+        if self._replaced is not None and self._place != self.path:
+            self._replaced.release()
+
+    def _close_log(self) -> None:
         if self._log is not None:
             with contextlib.suppress(OSError):  # A failure to write was reported when it happened.
                 self._log.close()
             self._log = None
-        self._lock.release()
 
 
 def _holds_no_checkpoint(directory: Path) -> bool:
     # A log alone is left by a run that was killed before its first save: there is nothing to go on from.
     return not any((directory / name).exists() for name in (BEST, LAST))
+
+
+def _is_own(name: str) -> bool:
+    """Whether a file of this name in a run's directory is the run's own."""
+    temporary = name.startswith((f".{BEST}.", f".{LAST}.")) and name.endswith(".tmp")
+    return temporary or name in (BEST, LAST, LOG, lock.OWNER)
+
+
+def _check_is_a_run(path: Path) -> None:
+    """Raise `CharrnnError` unless ``path`` holds a run and nothing else, or nothing at all."""
+    only = "--overwrite replaces only what a run wrote"
+    with files.guard(path, "can't be replaced"):
+        entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+        if path.samefile(os.curdir) or os.path.ismount(path):
+            raise CharrnnError(f"{path}: is the current directory or a mount, which can't be replaced")
+    for entry in entries:
+        if not (_is_own(entry.name) and entry.is_file()):
+            raise CharrnnError(f"{path}: holds {entry.name}, which is no file of a run; {only}")
+    for name in (BEST, LAST):
+        if (path / name).exists():
+            try:
+                read_header(path / name)
+            except CharrnnError as error:
+                raise CharrnnError(f"{error}; {only}") from error
+    log = path / LOG
+    if log.exists() and log.stat().st_size and next(files.json_lines(log), {}).get("event") != "start":
+        raise CharrnnError(f"{log}: is not the log of a run; {only}")
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def mend(path: Path) -> None:
+    """Put right what a run left that was killed while it replaced ``path``, or the directory that holds ``path``."""
+    with files.guard(path, "can't finish what a killed run left undone"):
+        for directory in (_real(path), _real(path.parent)):
+            if directory.name:
+                replacement.mend(directory, _is_own)
 
 
 def _place(event: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -182,8 +284,16 @@ def _place(event: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def checkpoints_under(root: Path, name: str = BEST) -> list[Path]:
-    """Every file called ``name`` at or below ``root``, sorted."""
-    return sorted(Path(top) / name for top, _, files in os.walk(root) if name in files)
+    """Every file called ``name`` at or below ``root``, sorted; not those of runs that are about to replace others."""
+    found = []
+    for top, folders, names in os.walk(root):
+        hidden = {folder: meant for folder in folders if (meant := replacement.belongs_to(folder))}
+        for meant in hidden.values():
+            mend(Path(top, meant))
+        folders[:] = {*folders, *(meant for meant in hidden.values() if Path(top, meant).is_dir())} - hidden.keys()
+        if name in names:
+            found.append(Path(top, name))
+    return sorted(found)
 
 
 def latest(root: Path = DEFAULT_ROOT, name: str = BEST) -> Path:
@@ -209,6 +319,7 @@ def resolve(path: Path | None) -> Path:
     """The checkpoint file that ``path`` means: itself, a run directory's ``best``, or the latest where `means_latest`."""
     if path is None or means_latest(path):
         return latest()
+    mend(path)
     if path.is_dir():
         if not (path / BEST).exists():
             raise CharrnnError(f"{path}: the directory holds no {BEST}; name a run directory or a checkpoint file")

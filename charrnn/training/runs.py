@@ -47,6 +47,7 @@ class RunRequest:
     resume: str | None = None
     allow_changed_corpus: bool = False
     init_from: Path | None = None
+    overwrite: bool = False
 
     @property
     def training(self) -> dict[str, Any]:
@@ -120,6 +121,8 @@ def command(request: RunRequest, prepared: Prepared) -> str:
         words += ["--init-from", str(request.init_from)]
     if request.out is not None:
         words += ["--out", str(request.out)]
+    if request.overwrite:
+        words.append("--overwrite")
     # A file's name may begin with a dash.
     words += ["--"] * any(path.startswith("-") and path != STDIN for path in request.corpus)
     return shlex.join([*words, *request.corpus])
@@ -151,7 +154,7 @@ def begin(
         old, new = ({*symbols(vocabulary)} - {None} for vocabulary in (initial.vocabulary, text.vocabulary))
         counts = f"{len(old & new)} characters carried over, {len(new - old)} new, {len(old - new)} dropped"
         say(f"charrnn: from {initial.path}: {counts}")
-    run = RunDirectory.create(text.name, request.out)
+    run = RunDirectory.create(text.name, request.out, overwrite=request.overwrite)
     run.text_facts = _text_facts(request.corpus, text, run.path)
     return run, trainer, _start_event(run, trainer)
 
@@ -160,8 +163,8 @@ def _resumed(
     request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None], say: Say
 ) -> tuple[RunDirectory, Trainer, Start]:
     """Open the run's directory before its checkpoint is read, so that no other process can change it in between."""
-    if request.out is not None or request.init_from is not None:
-        raise UsageError("--resume goes on with a run in its own directory; leave out --out and --init-from")
+    if request.out is not None or request.init_from is not None or request.overwrite:
+        raise UsageError("--resume goes on with a run in its own directory; leave out --out, --init-from and --overwrite")
     assert request.resume is not None
     with contextlib.ExitStack() as stack:
         run = RunDirectory(_run_to_resume(request.resume))
@@ -237,6 +240,7 @@ def _run_to_resume(name: str) -> Path:
     if name == rundir.LATEST:
         return rundir.latest(name=rundir.LAST).parent
     path = Path(name)
+    rundir.mend(path)
     if path.name == rundir.LAST:
         path = path.parent
     if not path.is_dir():

@@ -108,3 +108,11 @@ def test_bash_itself_completes(tree: Path) -> None:
     command = ["bash", "--norc", "-c", script]
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "checkpoints/novel\n"
+
+
+def test_a_run_that_is_about_to_replace_another_is_not_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("novel", ".novel.charrnn-new", ".novel.charrnn-old"):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+        (tmp_path / "checkpoints" / name / "best.safetensors").touch()
+    assert completion.checkpoints("checkpoints/") == ["checkpoints/novel"]

@@ -27,7 +27,6 @@ def test_while_it_is_held_others_are_refused_and_told_who_holds_it(tmp_path: Pat
 @pytest.mark.parametrize("left", ['{"pid": 1, "host": "elsewhere"}', "", "[1]", '{"pid": "\\u001b[31m"}'])
 def test_a_note_left_by_a_killed_process_harms_nothing(left: str, tmp_path: Path) -> None:
     (tmp_path / OWNER).write_text(left)
-    (tmp_path / f".{OWNER}.abc.tmp").write_text("")
     lock = DirectoryLock(tmp_path)
     assert json.loads((tmp_path / OWNER).read_text())["pid"] == os.getpid()
     lock.release()
@@ -51,10 +50,22 @@ def test_a_full_disk_is_no_reason_not_to_train(tmp_path: Path, monkeypatch: pyte
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
-    lock = DirectoryLock(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(json, "dump", full)
+        lock = DirectoryLock(tmp_path)
     with pytest.raises(CharrnnError, match="another process is training there"):
         DirectoryLock(tmp_path)
+    lock.release()
+
+
+def test_a_link_in_the_notes_place_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / OWNER).symlink_to(tmp_path / "mine")
+    lock = DirectoryLock(run)
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert not (run / OWNER).is_symlink()
     lock.release()
 
 
