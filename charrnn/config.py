@@ -317,7 +317,9 @@ class SampleConfig(Config):
     )
 
     repetition_penalty: float | None = _setting(
-        None, _POSITIVE, Option("Above 1: recent characters are less likely.", Panel.DRAWING, metavar="X", shown="off")
+        None,
+        Interval(1e-30, 1e30),  # Far from where a product with any logit overflows.
+        Option("Above 1: recent characters are less likely.", Panel.DRAWING, metavar="X", shown="off"),
     )
     repetition_window: int = _count(64, 1, 1 << 20, Option("How many characters are recent.", Panel.DRAWING))
     temperature: float = _setting(

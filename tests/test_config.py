@@ -15,6 +15,7 @@ from charrnn.limits import Choices
 
 FROM_0 = "a number of at least 0"
 FROM_1 = "a whole number of at least 1"
+ROOM = "a number of at least 1e-30 and at most 1e+30"
 ABOVE_0 = "a number above 0"
 SHARE = "a number of at least 0 and below 1"
 SIZE = "a whole number of at least 1 and at most 65,536"
@@ -66,7 +67,14 @@ SETTINGS: list[tuple[Any, str, str, str, list[Any], list[Any]]] = [
     (SampleConfig, "typical", "--typical", "a number above 0 and at most 1", [1e-9, 1], [0, 1.0001]),
     (SampleConfig, "top_p", "--top-p", "a number above 0 and at most 1", [1e-9, 1], [0, 1.0001]),
     (SampleConfig, "min_p", "--min-p", "a number of at least 0 and at most 1", [0, 1], [-1e-9, 1.0001]),
-    (SampleConfig, "repetition_penalty", "--repetition-penalty", ABOVE_0, [1e-9, 10], [0, -1]),
+    (
+        SampleConfig,
+        "repetition_penalty",
+        "--repetition-penalty",
+        ROOM,
+        [1e-9, 10],
+        [0, 1e-308],
+    ),
     (SampleConfig, "repetition_window", "--repetition-window", FROM_1, [1, 1 << 20], [0, 1.5]),
     (SampleConfig, "num_samples", "--num-samples", FROM_1, [1, 10**9], [0, 1.5]),
     (SampleConfig, "best_of", "--best-of", FROM_1, [1, 10**9], [0, 1.5]),

@@ -59,15 +59,18 @@ def _depths(text: str) -> NDArray[np.int64]:
     """How many brackets are open; one that is never closed, or closes nothing, doesn't count."""
     change = np.zeros(len(text) + 1, dtype=np.int64)
     stack: list[tuple[str, int]] = []
+    waiting = dict.fromkeys("([{", 0)  # How many of each kind are on the stack: only one that is there is looked for.
     for position, character in enumerate(text):
         if character in "([{":
             stack.append((character, position))
-        elif character in _PAIRS:
-            opened = next((i for i in range(len(stack))[::-1] if stack[i][0] == _PAIRS[character]), None)
-            if opened is not None:
-                change[stack[opened][1]] += 1
-                change[position] -= 1
-                del stack[opened:]
+            waiting[character] += 1
+        elif waiting.get(wanted := _PAIRS.get(character, "")):
+            opened = ""
+            while opened != wanted:  # Whatever was opened later is never closed.
+                opened, began = stack.pop()
+                waiting[opened] -= 1
+            change[began] += 1
+            change[position] -= 1
     return np.cumsum(change[:-1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -73,7 +74,8 @@ class Drawing:
 class _Shaping:
     """What the samplers of one stream and of many share: from logits (..., V) to unnormalised log-probabilities.
 
-    If ``measured``, ``bits`` lists the information of each drawn symbol under the network's own distribution, -log2 p.
+    If ``measured``, ``bits`` holds the information of each drawn symbol under the network's own distribution, -log2 p, until
+    it is taken from there.
     """
 
     def __init__(self, streams: tuple[int, ...], drawing: Drawing, *, measured: bool) -> None:
@@ -92,7 +94,7 @@ class _Shaping:
         self._rows = tuple(np.arange(size) for size in streams)
         self._read = 0
         self.drawn = 0
-        self.bits: list[Any] | None = [] if measured else None
+        self.bits: deque[Any] | None = deque() if measured else None
 
     def read(self, ids: NDArray[Any]) -> None:
         """Count ids (T,), or (T, N) for N streams, as text before the draws, for the repetition penalty; -1 is no id."""
@@ -118,6 +120,25 @@ class _Shaping:
             if self._drawing.bias is not None:
                 scores = filters.add_bias(scores, self._drawing.bias)
         return scores
+
+    def _settled(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``scores`` that leave something to draw where numbers that are not finite left nothing; their maximum is 0.
+
+        What is infinitely likely is alone; NaN is never drawn; where nothing is left, everything that isn't banned is alike.
+        """
+        allowed = np.ones(scores.shape[-1], dtype=np.bool_) if self._drawing.bias is None else self._drawing.bias > -np.inf
+        if self._drawing.banned is not None:
+            allowed[self._drawing.banned] = False
+        scores = np.where(np.isnan(scores), -np.inf, scores)
+        most = scores.max(axis=-1, keepdims=True)
+        alike = np.where(np.isposinf(most), np.isposinf(scores), allowed)
+        return np.where(np.isinf(most), np.where(alike, 0.0, -np.inf), scores - np.where(np.isinf(most), 0.0, most))
+
+    def _summed(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The cumulative distribution, unnormalised, of ``scores`` whose maximum is 0; they are overwritten."""
+        scores = self._tempered(scores)
+        np.exp(scores, scores)
+        return np.add.accumulate(scores, -1, None, scores)
 
     def _tempered(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """``scores`` after temperature and filters. Their maximum must be 0, so that a tiny temperature gives no inf."""
@@ -150,14 +171,15 @@ class Sampler(_Shaping):
         scores = self._scores(logits)
         if self._greedy or scores.size == 1:
             drawn = int(scores.argmax())
+            if not scores[drawn] > -np.inf:
+                drawn = int(self._settled(scores).argmax())
         else:
-            scores = self._tempered(scores - scores[scores.argmax()])
-            np.exp(scores, scores)
-            np.add.accumulate(scores, out=scores)
+            sums = self._summed(scores - scores[scores.argmax()])
+            if not sums[-1] > 0:
+                sums = self._summed(self._settled(scores))
             if not self._uniforms:
                 self._uniforms = self._rng.random(UNIFORMS).tolist()[::-1]
-            drawn = int(scores.searchsorted(self._uniforms.pop() * scores[-1], side="right"))
-            drawn = min(drawn, scores.size - 1)  # NaN logits sort behind everything.
+            drawn = int(sums.searchsorted(self._uniforms.pop() * sums[-1], side="right"))
         self._took(logits, drawn)
         return drawn
 
@@ -175,16 +197,20 @@ class BatchSampler(_Shaping):
         scores = self._scores(logits)
         if self._greedy or scores.shape[-1] == 1:
             drawn = scores.argmax(axis=-1)
+            absurd = ~(scores[(*self._rows, drawn)] > -np.inf)
+            if absurd.any():
+                drawn[absurd] = self._settled(scores[absurd]).argmax(axis=-1)
         else:
-            scores = self._tempered(scores - scores.max(axis=-1, keepdims=True))
-            np.exp(scores, out=scores)
-            np.cumsum(scores, axis=-1, out=scores)
+            sums = self._summed(scores - scores.max(axis=-1, keepdims=True))
+            absurd = ~(sums[:, -1] > 0)
+            if absurd.any():
+                sums[absurd] = self._summed(self._settled(scores[absurd]))
             column = self.drawn % UNIFORMS
             if column == 0:
                 for row, rng in zip(self._uniforms, self._rngs, strict=True):
                     rng.random(out=row)
-            targets = self._uniforms[:, column, None] * scores[:, -1:]  # (N, 1)
-            drawn = np.minimum((scores <= targets).sum(axis=-1), scores.shape[-1] - 1)
+            targets = self._uniforms[:, column, None] * sums[:, -1:]  # (N, 1)
+            drawn = (sums <= targets).sum(axis=-1)
         ids: NDArray[Any] = drawn
         self._took(logits, ids)
         return ids

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -63,12 +65,12 @@ def generate(network: Network, logits: Logits, state: Array, sampler: Sampler) -
 
 @dataclass(frozen=True)
 class Completion:
-    """One text of `complete`: its ids (T,), why it ended, which stop text ended it, and its bits (T,) if measured."""
+    """One text of `complete`: its ids (T,), why it ended, which stop text ended it, and its ``bits`` in all if measured."""
 
     ids: NDArray[Any]
     reason: str
     stop: int | None = None
-    bits: NDArray[np.float64] | None = None
+    bits: float | None = None
 
 
 def complete(
@@ -80,21 +82,23 @@ def complete(
     """
     N, watch, step = len(logits), Watch(ending, len(logits)), network.stepper(state)
     if ending.length == 0:
-        return [Completion(np.zeros(0, dtype=np.intp), "length", bits=np.zeros(0))] * N
+        return [Completion(np.zeros(0, dtype=np.intp), "length", bits=0.0)] * N
     streams, live = np.arange(N), np.ones(N, dtype=np.bool_)  # Which text each stream is, and whether it goes on.
-    drawn, bits = list[NDArray[Any]](), list[NDArray[np.float64]]()
-    ends: dict[int, tuple[int, str, int | None]] = {}
+    drawn = list[NDArray[Any]]()
+    measure = None if sampler.bits is None else Measure(N, ending.held_back)
+    ends: dict[int, tuple[int, str, int | None, float | None]] = {}
     while True:
         ids = sampler.draw(logits)
         drawn.append(np.zeros(N, dtype=id_dtype(logits.shape[-1])))
         drawn[-1][streams] = ids
-        if sampler.bits is not None:
-            bits.append(np.zeros(N))
-            bits[-1][streams] = sampler.bits.pop()
+        if measure is not None and sampler.bits is not None:
+            measure.add(streams, sampler.bits.popleft())
         for stream, (reason, stop) in watch.ended(ids).items():
             if live[stream]:
                 live[stream] = False
-                ends[int(streams[stream])] = len(drawn) - ending.dropped(stop), reason, stop
+                text, dropped = int(streams[stream]), ending.dropped(stop)
+                bits = None if measure is None else measure.without(text, dropped)
+                ends[text] = len(drawn) - dropped, reason, stop, bits
         left = np.flatnonzero(live)
         if not len(left):
             break
@@ -105,8 +109,28 @@ def complete(
             state = np.ascontiguousarray(state[:, :, left])
             step = network.stepper(state)
         logits = step(ids)
-    all_ids, all_bits = np.stack(drawn, axis=1), np.stack(bits, axis=1) if bits else None  # (N, T)
-    return [
-        Completion(all_ids[text, :count], reason, stop, None if all_bits is None else all_bits[text, :count])
-        for text, (count, reason, stop) in sorted(ends.items())
-    ]
+    ids = np.stack(drawn, axis=1)  # (N, T)
+    return [Completion(ids[text, :count], reason, stop, bits) for text, (count, reason, stop, bits) in sorted(ends.items())]
+
+
+class Measure:
+    """The bits of N texts that grow together: their sums, and apart from them those of the last symbols, which a stop text may
+    take with it.
+    """
+
+    def __init__(self, texts: int, held_back: int) -> None:
+        self._sums, self._held_back = np.zeros(texts), held_back
+        self._late: deque[NDArray[np.float64]] = deque()
+
+    def add(self, texts: NDArray[np.intp], bits: NDArray[np.float64]) -> None:
+        """Add the ``bits`` of one symbol of each of ``texts``."""
+        row = np.zeros(len(self._sums))
+        row[texts] = bits
+        self._late.append(row)
+        if len(self._late) > self._held_back:
+            self._sums += self._late.popleft()
+
+    def without(self, text: int, dropped: int) -> float:
+        """The bits of ``text`` without those of its last ``dropped`` symbols."""
+        kept = islice(self._late, len(self._late) - dropped)
+        return float(self._sums[text]) + sum(float(row[text]) for row in kept)

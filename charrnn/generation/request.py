@@ -21,6 +21,8 @@ from charrnn.text.reading import STDIN
 from charrnn.text.vocabulary import Vocabulary
 
 Say = Callable[[str], None]
+_ROOM = Interval(-1e30, 1e30)
+"""What a number from the user may be that is added to or multiplied by a network's own, so that neither overflows."""
 Clamp = tuple[int, int, float]
 """A layer, a hidden unit of it, and the value at which the unit is held."""
 
@@ -143,7 +145,7 @@ def _bias(text: str) -> tuple[str, float]:
         raise UsageError(f"--bias must be one character, =, and a number or -inf, not {text:.80}")
     if number.strip() == "-inf":
         return character, -math.inf
-    return character, float(Interval().parse(f"--bias {character}=X: X", number))
+    return character, float(_ROOM.parse(f"--bias {character}=X: X", number))
 
 
 def _bias_vector(biases: Sequence[tuple[str, float]], vocabulary: Vocabulary, warn: Say) -> NDArray[np.float64] | None:
@@ -172,4 +174,4 @@ def _clamp(text: str) -> Clamp:
         raise UsageError(f"--clamp holds a unit's output h, not its cell c; say --clamp {place[:-1]}={value:.80}")
     if not (colon and layer.isdecimal() and unit.isdecimal() and layer.isascii() and unit.isascii() and len(place) < 20):
         raise UsageError(f"--clamp must be LAYER:UNIT=VALUE, each counted from 0, not {text:.80}")
-    return int(layer), int(unit), float(Interval(-1e30, 1e30).parse(f"--clamp {place}=V: V", value))
+    return int(layer), int(unit), float(_ROOM.parse(f"--clamp {place}=V: V", value))

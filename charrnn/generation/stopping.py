@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,42 +17,68 @@ class Stops:
     """An automaton that looks for several stop texts at once while symbols arrive (Aho and Corasick 1975).
 
     Its places are numbers, 0 at the start of a text. A place stands for the longest suffix of the text so far that is a
-    prefix of a stop text. Arrays have a row per place.
+    prefix of a stop text. Arrays have a row per place. What it holds grows with the stop texts, not with the vocabulary.
     """
 
     def __init__(self, texts: Sequence[NDArray[Any]], vocab_size: int) -> None:
         """``texts`` holds the ids (T,) of each stop text, at least one id each."""
         self.lengths = [len(text) for text in texts]
-        children: list[dict[int, int]] = [{}]
-        depth, found = [0], [-1]
+        self._vocab_size = vocab_size
+        self._next: dict[int, int] = {}  # Key: a place times V, plus the id with which a stop text goes on from there.
+        before, depth, found = [0], [0], [-1]
         for number, text in enumerate(texts):
             place = 0
             for index in text.tolist():
-                if index not in children[place]:
-                    children[place][index] = len(children)
-                    children.append({})
+                key = place * vocab_size + index
+                if key not in self._next:
+                    self._next[key] = len(depth)
+                    before.append(key)
                     depth.append(depth[place] + 1)
                     found.append(-1)
-                place = children[place][index]
+                place = self._next[key]
             found[place] = number if found[place] < 0 else found[place]
-        self.table = np.zeros((len(children), vocab_size), dtype=np.intp)
-        """The next place (places, V), by place and id."""
-        fallback = [0] * len(children)
-        waiting = deque([0])
-        while waiting:
-            place = waiting.popleft()
-            if place:
-                self.table[place] = self.table[fallback[place]]
-                if found[place] < 0:
-                    found[place] = found[fallback[place]]
-            for index, child in children[place].items():
-                fallback[child] = int(self.table[place, index])
-                self.table[place, index] = child
-                waiting.append(child)
+        self._fallback = [0] * len(depth)
+        for place in sorted(range(1, len(depth)), key=depth.__getitem__):
+            last, index = divmod(before[place], vocab_size)
+            back = self.after(self._fallback[last], index) if last else 0
+            self._fallback[place] = back
+            found[place] = found[back] if found[place] < 0 else found[place]
         self.depth = np.array(depth)
         """How many of the last symbols may be the beginning of a stop text (places,)."""
         self.found = np.array(found)
         """The number of the longest stop text that ends here (places,), -1 for none."""
+
+    def after(self, place: int, index: int) -> int:
+        """The place after ``place`` and one more symbol."""
+        while (found := self._next.get(place * self._vocab_size + index)) is None and place:
+            place = self._fallback[place]
+        return found or 0
+
+    @functools.cached_property
+    def _arrays(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+        """The first places (V,) by id; the keys of `_next`, ascending, and where each leads; the fallbacks (places,)."""
+        keys = np.array(sorted(self._next), dtype=np.intp)
+        places = np.array([self._next[key] for key in keys.tolist()], dtype=np.intp)
+        first = np.zeros(self._vocab_size, dtype=np.intp)
+        begin = keys < self._vocab_size
+        first[keys[begin]] = places[begin]
+        return first, keys, places, np.array(self._fallback, dtype=np.intp)
+
+    def after_each(self, places: NDArray[np.intp], ids: NDArray[Any]) -> NDArray[np.intp]:
+        """`after` for N places and ids at once."""
+        first, keys, targets, fallback = self._arrays
+        new: NDArray[np.intp] = first[ids]
+        open_ = np.flatnonzero(places)  # Most texts are at no beginning of a stop text.
+        at = places[open_]
+        while len(open_):
+            wanted = at * self._vocab_size + ids[open_]
+            nearest = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+            goes_on = keys[nearest] == wanted
+            new[open_[goes_on]] = targets[nearest[goes_on]]
+            at = fallback[at]
+            left = ~goes_on & (at > 0)
+            open_, at = open_[left], at[left]
+        return new
 
 
 @dataclass(frozen=True)
@@ -71,6 +98,11 @@ class Ending:
     def watches(self) -> bool:
         """Whether it depends on the symbols, not just on their number."""
         return self.stops is not None or self.lines is not None
+
+    @property
+    def held_back(self) -> int:
+        """The most symbols at its end that a text may still lose."""
+        return 0 if self.stops is None or self.keep_stop else max(self.stops.lengths)
 
     def dropped(self, stop: int | None) -> int:
         """How many symbols a text that ended at stop text number ``stop`` loses at its end; 0 for None."""
@@ -98,7 +130,7 @@ class Text:
         for index in self._ids:
             held.append(index)
             if stops is not None:
-                place = int(stops.table[place, index])
+                place = stops.after(place, index)
                 if (found := int(stops.found[place])) >= 0:
                     self.reason, self.stop = "stop", found
                     break
@@ -133,7 +165,7 @@ class Watch:
             self._lines += ids == ending.newline
             over |= dict.fromkeys(np.flatnonzero(self._lines == ending.lines).tolist(), ("lines", None))
         if stops is not None:
-            self._places = stops.table[self._places, ids]
+            self._places = stops.after_each(self._places, ids)
             found = stops.found[self._places]
             over |= {row: ("stop", int(found[row])) for row in np.flatnonzero(found >= 0).tolist()}
         return over

@@ -129,13 +129,13 @@ class Generation:
             text = "".join(stream.pieces(PIECE))
             yield stream.sample(text)
             return
-        group = list[Sample]()
-        for sample in self._candidates(device):
-            group.append(sample)
-            if len(group) == self.config.best_of:
-                # An empty text has no bits and is the last choice.
-                yield min(group, key=lambda one: math.inf if one.bits_per_char is None else one.bits_per_char)
-                group.clear()
+        best: Sample | None = None
+        for number, sample in enumerate(self._candidates(device), start=1):
+            if best is None or _rank(sample) < _rank(best):
+                best = sample
+            if number % self.config.best_of == 0:
+                yield best
+                best = None
 
     def _candidates(self, device: Steps | None) -> Iterator[Sample]:
         best_of = self.config.best_of
@@ -155,11 +155,9 @@ class Generation:
 
     def _sample(self, index: int, start: Start, completion: Completion) -> Sample:
         decoder = self.vocabulary.decoder(start.pending)
-        text = decoder.text(completion.ids.tolist())
-        bits = completion.bits
-        mean = None if bits is None or not len(bits) else float(bits.mean())
+        text, length = decoder.text(completion.ids.tolist()), len(completion.ids)
         stop = None if completion.stop is None else self.stops[completion.stop]
-        return Sample(index, self.prompt_of(index), text, completion.reason, stop, len(completion.ids), mean)
+        return Sample(index, self.prompt_of(index), text, completion.reason, stop, length, _mean(completion.bits, length))
 
     def prompt_of(self, index: int) -> str:
         """The prompt of sample ``index``."""
@@ -227,33 +225,29 @@ class Stream:
         self._tail = deque(start.recent.tolist(), maxlen=max(KEPT, generation.config.repetition_window))
         self._interrupted = False
         self._text = Text(self._remembered(ids) if kept else ids, generation.ending)
-        self.characters = 0
+        self.characters, self._bits = 0, 0.0
 
     def pieces(self, symbols: int = 1) -> Iterator[str]:
         """The text in pieces of so many ``symbols``, the last one shorter; large pieces cost less."""
-        ids = iter(self._text)
+        for piece, _ in self.measured(symbols):
+            yield piece
+
+    def measured(self, symbols: int = 1) -> Iterator[tuple[str, float]]:
+        """The pieces, each with its bits; 0 if nothing is measured."""
+        ids, told = iter(self._text), 0.0
         while part := list(islice(ids, symbols)):
             self.characters += len(part)
+            if (waiting := self._sampler.bits) is not None:
+                for _ in part:
+                    self._bits += waiting.popleft()
             if piece := self._decoder.text(part):
-                yield piece
-
-    def measured(self) -> Iterator[tuple[str, float]]:
-        """The pieces, each with its bits."""
-        told = 0
-        for piece in self.pieces():
-            bits = self._sampler.bits or []
-            yield piece, sum(bits[told : self.characters])
-            told = self.characters
+                yield piece, self._bits - told
+                told = self._bits
 
     @property
     def prompt(self) -> str:
         """The prompt of this text."""
         return self._generation.prompt_of(self.index)
-
-    @property
-    def bits(self) -> list[float]:
-        """The information of each symbol so far; empty if not measured."""
-        return (self._sampler.bits or [])[: self.characters]
 
     def interrupt(self) -> None:
         """End the text after the symbol that is being drawn."""
@@ -268,9 +262,9 @@ class Stream:
 
     def sample(self, text: str) -> Sample:
         """The finished text, which the caller has put together as ``text``."""
-        generation, bits = self._generation, self.bits
+        generation = self._generation
         stop = None if self._text.stop is None else generation.stops[self._text.stop]
-        mean = sum(bits) / len(bits) if bits else None
+        mean = _mean(None if self._sampler.bits is None else self._bits, self.characters)
         reason = "interrupted" if self._interrupted else self._text.reason
         return Sample(self.index, self.prompt, text, reason, stop, self.characters, mean)
 
@@ -281,6 +275,16 @@ class Stream:
         logits = read(self._generation.generating, last, self._start.logits, self._state)
         recent = np.array(self._tail, dtype=np.intp)
         return Start(logits.copy(), self._state, recent, self._decoder.pending, self._start.drawn + self._sampler.drawn)
+
+
+def _mean(bits: float | None, characters: int) -> float | None:
+    """Bits per character; None where nothing was measured or written, or where the network's numbers are none."""
+    return bits / characters if bits is not None and characters and math.isfinite(bits) else None
+
+
+def _rank(sample: Sample) -> float:
+    """By what the likeliest candidate is chosen; a text without a figure is the last choice."""
+    return math.inf if sample.bits_per_char is None else sample.bits_per_char
 
 
 def _columns(texts: Sequence[NDArray[Any]]) -> NDArray[np.intp]:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import stat
 import struct
 from collections.abc import Iterator, Mapping
@@ -72,6 +73,9 @@ class TensorFile:
         self._start = 8 + length
         metadata = header.pop("__metadata__", None)
         self.facts = self._facts(metadata if isinstance(metadata, dict) else {})
+        for entry in header.values():
+            if isinstance(entry, dict) and _is_other_dtype(dtype := entry.get("dtype")):
+                raise self.fault(f"it holds tensors of dtype {dtype}, which this charrnn doesn't read")
         try:
             self.entries = {name: _entry(entry) for name, entry in header.items()}
         except (KeyError, TypeError, ValueError) as error:
@@ -157,6 +161,11 @@ def write(path: Path, kind: Format, facts: Mapping[str, Any], arrays: Mapping[st
     tensors = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with files.guard(path, "can't save"):
         files.write_whole(path, save(tensors, metadata))
+
+
+def _is_other_dtype(dtype: object) -> bool:
+    """Whether ``dtype`` may be one of safetensors that no file of ours holds."""
+    return isinstance(dtype, str) and dtype not in _DTYPES and re.fullmatch(r"[A-Z]+[A-Z0-9_]{0,15}", dtype) is not None
 
 
 def _entry(data: Any) -> Entry:

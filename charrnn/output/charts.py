@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from html import escape
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -13,7 +12,7 @@ from rich.text import Text
 
 from charrnn.output.notation import on_one_line
 from charrnn.output.palette import GREY, SERIES, heat
-from charrnn.output.plot import Axis, Curves, Panel, Point, Scale, ink, line, rect, stroke, text
+from charrnn.output.plot import Axis, Curves, Panel, Point, Scale, content, ink, line, rect, stroke, text
 from charrnn.output.tables import Contribution, Memory, contribution_table, lag_table, memory_table, one_cell
 
 _DECADES = 6
@@ -210,7 +209,7 @@ def memory_svg(memories: Sequence[Memory], contributions: Sequence[Contribution]
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img"'
         f' font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif" font-size="13" fill="{GREY}">\n'
         "<!-- charrnn inspect -->\n"
-        f"<title>How far back {escape(on_one_line(', '.join(labels)))} remember</title>\n" + "\n".join(parts) + "\n</svg>\n"
+        f"<title>How far back {content(on_one_line(', '.join(labels)))} remember</title>\n" + "\n".join(parts) + "\n</svg>\n"
     )
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from html import escape
 
 from rich.text import Text
 
 from charrnn.output.notation import visible
 from charrnn.output.palette import NEGATIVE, POSITIVE, UNSIGNED, Shade
-from charrnn.output.plot import rect
+from charrnn.output.plot import content, rect
 
 COLUMNS = 90
 """Characters to a line of the picture."""
@@ -52,7 +51,7 @@ def text_svg(text: str, values: Sequence[float], title: str, signed: bool) -> st
         ' font-family="ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace" font-size="14">',
         "<!-- charrnn inspect -->",
         f'<rect width="{width:g}" height="{height:g}" fill="#fff"/>',
-        f'<text x="{_MARGIN}" y="{_MARGIN + 12}" font-weight="bold">{escape(title, quote=False)}</text>',
+        f'<text x="{_MARGIN}" y="{_MARGIN + 12}" font-weight="bold">{content(title)}</text>',
         *_key(signed),
     ]
     for row, line in enumerate(lines):
@@ -92,6 +91,6 @@ def _line(line: Sequence[tuple[str, int]], y: int, signed: bool) -> list[str]:
     if line:
         # Every character has its place, whatever the font's widths.
         places = " ".join(f"{_MARGIN + n * _WIDE:.1f}" for n in range(len(line)))
-        shown = escape("".join(character for character, _ in line), quote=False)
+        shown = content("".join(character for character, _ in line))
         parts.append(f'<text x="{places}" y="{y + 15}">{shown}</text>')
     return parts

@@ -143,7 +143,7 @@ def _rendered(kind: str, found: Inspection, colored_by: str, curves: Sequence[Ma
     if kind == "html":
         from charrnn.output import page
 
-        return page.render(found, traces.history(found.trained.path), curves).encode()
+        return page.render(found, traces.history(found.trained.path), curves).encode("utf-8", "replace")
     return colored.text_svg(found.shown, *found.values(colored_by)).encode()
 
 

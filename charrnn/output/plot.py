@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -85,9 +86,18 @@ class Curves:
 # -- SVG: ``style`` holds further attributes, and never anything from outside -------------------------------------------
 
 
+_NOT_XML = re.compile("[\ud800-\udfff\ufffe\uffff]")
+"""Characters that no XML file may hold; `visible` has taken the control characters."""
+
+
+def content(shown: str) -> str:
+    """A text from outside as it stands between two tags: every character one that XML can hold."""
+    return escape(_NOT_XML.sub("\ufffd", visible(shown)), quote=False)
+
+
 def text(x: float, y: float, shown: str, style: str = "") -> str:
     """A line of text whose baseline begins at (x, y)."""
-    return f'<text x="{x:.1f}" y="{y:.1f}"{style and " "}{style}>{escape(visible(shown))}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}"{style and " "}{style}>{content(shown)}</text>'
 
 
 def line(d: str, style: str) -> str:
@@ -97,7 +107,7 @@ def line(d: str, style: str) -> str:
 
 def rect(x: str, y: str, width: str, height: str, fill: str, title: str = "") -> str:
     """A filled rectangle, its measures written with the digits that they need; pointing at it shows the ``title``."""
-    inside = f"><title>{escape(title)}</title></rect>" if title else "/>"
+    inside = f"><title>{content(title)}</title></rect>" if title else "/>"
     return f'<rect x="{x}" y="{y}" width="{width}" height="{height}" fill="{fill}"{inside}'
 
 

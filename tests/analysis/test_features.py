@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
 
 from charrnn.analysis.features import (
     FEATURES,
@@ -48,6 +50,28 @@ FABLES = (ROOT / "corpora/fables.txt").read_text(encoding="utf-8")
 )
 def test_a_feature_is_what_its_name_says(feature, text, expected):
     np.testing.assert_array_equal(features(text)[feature], expected)
+
+
+@given(st.text("()[]{}a", max_size=30))
+def test_the_depth_of_brackets_is_that_of_a_direct_search(text):
+    change, waiting = [0] * (len(text) + 1), []
+    for position, character in enumerate(text):
+        if character in "([{":
+            waiting.append((character, position))
+        elif character in ")]}":
+            match = [n for n, (opened, _) in enumerate(waiting) if opened + character in ("()", "[]", "{}")]
+            if match:
+                change[waiting[match[-1]][1]] += 1
+                change[position] -= 1
+                del waiting[match[-1] :]
+    assert features(text)["depth of brackets"].tolist() == np.cumsum(change[:-1]).tolist() if text else True
+
+
+def test_brackets_that_are_never_closed_cost_one_look_each():
+    """Looked for from each bracket that closes nothing, these would take minutes."""
+    count = 100_000
+    assert not features("(" * count + "]" * count)["depth of brackets"].any()
+    assert features(("(" * count + "[") + "])" * count)["depth of brackets"][count] == count + 1
 
 
 @pytest.mark.parametrize("text", ["", "x", FABLES[:500], "([{" * 50 + ")" * 20])

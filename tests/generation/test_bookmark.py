@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import attacks
 import numpy as np
 import pytest
+from conftest import FABLES
 from safetensors.numpy import save_file
 
 from charrnn import CharrnnError
@@ -131,13 +134,30 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         bookmark.read(tmp_path / "none", network())
 
 
-@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "BF16", "F16", "U8", "BOOL"])
-def test_a_state_of_a_dtype_that_numpy_lacks_or_that_we_never_write_is_refused(tmp_path: Path, dtype: str) -> None:
-    bookmark.write(tmp_path / "bad", mark(), network())
-    data = attacks.edited((tmp_path / "bad").read_bytes(), lambda header: header["state"].update(dtype=dtype))
-    (tmp_path / "bad").write_bytes(data)
-    with pytest.raises(CharrnnError, match=r"bad: not a usable state file: its header is damaged; name one that"):
-        bookmark.read(tmp_path / "bad", network())
+# The dtypes of the format, with the bytes of a number in each; NumPy has no name for some.
+DTYPES = {"F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "BF16": 2, "F16": 2, "F64": 8, "I8": 1, "U64": 8, "BOOL": 1, "C64": 8}
+
+
+@pytest.mark.parametrize("kind", ["state", "checkpoint"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_tensor_of_another_dtype_is_one_line(dtype: str, kind: str, sample: Callable[..., Any], tmp_path: Path) -> None:
+    """The file is whole but for that, as a converter would write it."""
+    assert sample("-n", "1", "--save-state", "state").code == 0
+    source = tmp_path / "state" if kind == "state" else FABLES / "best.safetensors"
+    header, body = attacks.split(source.read_bytes())
+    tensors = sorted((entry["data_offsets"], name) for name, entry in header.items() if name != "__metadata__")
+    parts = [body[slice(*place)] for place, _ in tensors]
+    header[tensors[0][1]]["dtype"] = dtype
+    parts[0] = bytes(math.prod(header[tensors[0][1]]["shape"]) * DTYPES[dtype])
+    begin = 0
+    for (_, name), part in zip(tensors, parts, strict=True):
+        header[name]["data_offsets"] = [begin, begin + len(part)]
+        begin += len(part)
+    (tmp_path / "bad.safetensors").write_bytes(attacks.join(header, b"".join(parts)))
+    result = sample("-q", *(("--load-state",) if kind == "state" else ("-c",)), "bad.safetensors")
+    assert (result.code, result.stdout) == (1, "")
+    assert result.stderr.count("\n") == 1
+    assert dtype in result.stderr or "float64" in result.stderr
 
 
 def test_no_damaged_state_file_crashes_the_reader(tmp_path: Path) -> None:

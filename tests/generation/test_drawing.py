@@ -198,3 +198,33 @@ def test_without_being_asked_nothing_is_measured():
     sampler = Sampler(generator(0), Drawing())
     sampler.draw(HALVES)
     assert sampler.bits is None
+
+
+INF, NAN = np.inf, np.nan
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"temperature": 0.0}, {"top_k": 2}, {"typical": 0.9, "min_p": 0.5}, {"top_p": 0.5}], ids=str
+)
+@pytest.mark.parametrize(
+    ("logits", "possible"),
+    [
+        ([NAN, NAN, NAN, NAN], {0, 1}),
+        ([-INF, -INF, -INF, 9.0], {0, 1}),
+        ([NAN, 0.0, NAN, NAN], {1}),
+        ([INF, 0.0, INF, INF], {0}),
+        ([NAN, INF, NAN, 0.0], {1}),
+        ([-INF, NAN, INF, INF], {0, 1}),
+    ],
+    ids=str,
+)
+def test_numbers_that_are_not_finite_never_make_what_is_banned_or_no_number(logits, possible, options):
+    drawing = Drawing(banned=3, bias=np.array([0.0, 0.0, -INF, 0.0]), **options)
+    rows = np.array([logits, [1.0, 0.0, 0.0, 0.0]], dtype=np.float32)
+    with np.errstate(invalid="ignore"):
+        one, two = Sampler(generator(0), drawing), BatchSampler([generator(0), generator(1)], drawing)
+        alone = [one.draw(rows[0]) for _ in range(20)]
+        together = [two.draw(rows).tolist() for _ in range(20)]
+    assert set(alone) <= possible
+    assert [first for first, _ in together] == alone
+    assert {second for _, second in together} <= {0, 1}

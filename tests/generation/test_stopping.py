@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charrnn.config import ModelConfig
 from charrnn.generation.stopping import Ending, Stops, Text, Watch
+from charrnn.network import checkpoint
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.text.vocabulary import Vocabulary
 
 LETTERS = "ab\n"
 
@@ -102,3 +108,18 @@ def test_of_two_stop_texts_that_end_together_the_longer_one_counts(stops, expect
 
 def test_an_endless_text_goes_on_as_long_as_its_source():
     assert read("ab" * 50, ending()) == ("ab" * 50, "length", None)
+
+
+def test_a_long_stop_text_takes_room_for_itself_not_for_the_vocabulary(sample, tmp_path):
+    """A table of places and symbols would take 480 MB here."""
+    vocabulary = Vocabulary("char", "".join(map(chr, [10, *range(0x4E00, 0x4E00 + 20_000)])))
+    model = ModelConfig(vocabulary.size, cell="rnn", embedding_size=1, hidden_size=1)
+    weights = {name: np.zeros(shape, dtype=np.float32) for name, shape in model.parameter_shapes().items()}
+    checkpoint.write(tmp_path / "net", Checkpoint(model, vocabulary, {}, weights))
+    stop = vocabulary.characters[1:3001]
+    tracemalloc.start()
+    results = [sample("-c", "net", "-n", "5", "--stop", stop, *options) for options in ((), ("-N", "2"))]
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [result.code for result in results] == [0, 0]
+    assert most < 100e6

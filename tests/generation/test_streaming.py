@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import weakref
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ from charrnn import UsageError
 from charrnn.config import ModelConfig, SampleConfig
 from charrnn.generation import streaming
 from charrnn.generation.request import SampleRequest
-from charrnn.generation.streaming import Generation
+from charrnn.generation.streaming import Generation, Sample
 from charrnn.network import checkpoint
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.vocabulary import Vocabulary
@@ -77,6 +81,32 @@ def test_the_best_of_k_has_the_fewest_bits_per_character_of_the_k(net: Path) -> 
         assert sample.text == min(group, key=lambda candidate: candidate.bits_per_char or 0).text
 
 
+def test_of_the_candidates_only_the_best_so_far_is_kept(net: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, alive, most = generation(net, {"best_of": 500, "num_samples": 2}), weakref.WeakSet[Sample](), list[int]()
+
+    def candidates(*_: object) -> Iterator[Sample]:
+        for number in range(1000):
+            alive.add(one := Sample(number // 500, "", f"{number}", "length", None, 1, (number * 37) % 500))
+            most.append(len(alive))
+            yield one
+
+    monkeypatch.setattr(found, "_candidates", candidates)
+    assert [sample.text for sample in found.samples()] == ["0", "500"]
+    assert max(most) <= 4
+
+
+def test_an_endless_text_that_is_measured_keeps_no_list_that_grows(net: Path) -> None:
+    stream = generation(net, {"length": -1}, measured=True, stop=["abcdeabcde"]).stream()
+    pieces = stream.measured()
+    told = [bits for _, bits in islice(pieces, 500)]
+    tracemalloc.start()
+    told += [next(pieces)[1] for _ in range(4_000)]
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert stream.sample("").bits_per_char == pytest.approx(sum(told) / len(told))
+    assert kept < 24 * 4_000 + 8 * len(told) + 40_000, "what this test holds itself, and not as much again"
+
+
 def test_the_bits_of_a_sample_are_those_of_reading_it_again(net: Path) -> None:
     found = generation(net, {"temperature": 1.0, "length": 200}, prompt="ab", measured=True)
     (sample,) = found.samples()
@@ -90,8 +120,8 @@ def test_a_clamped_unit_is_held_from_the_last_character_of_the_prompt_on(net: Pa
     clamps = {"prompt": "abc", "clamp": ["0:3=0.9", "1:0=-0.5"], "measured": True}
     found = generation(net, {"temperature": 1.0, "length": 25}, **clamps)
     weights, state, bits = found.trained.weights, found.network.initial_state(1), list[float]()
-    stream = found.stream()
-    written = "".join(stream.pieces())
+    pieces = list(found.stream().measured())
+    written = "".join(piece for piece, _ in pieces)
     # The equations once more, an LSTM of two layers with its own hand.
     ids = found.vocabulary.encode("abc" + written)
     for place, index in enumerate(ids[:-1]):
@@ -110,7 +140,7 @@ def test_a_clamped_unit_is_held_from_the_last_character_of_the_prompt_on(net: Pa
         if place >= 2:
             logits = weights["head.weight"] @ x + weights["head.bias"]
             bits.append(-np.log2(np.exp(logits[ids[place + 1]]) / np.exp(logits).sum()))
-    np.testing.assert_allclose(stream.bits, bits, atol=1e-4)
+    np.testing.assert_allclose([each for _, each in pieces], bits, atol=1e-4)
     batch = list(generation(net, {"temperature": 1.0, "length": 25, "num_samples": 9}, **clamps).samples())
     assert (batch[0].text, batch[0].bits_per_char) == (written, pytest.approx(np.mean(bits), abs=1e-4))
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from charrnn.analysis import reach
@@ -127,3 +130,28 @@ def test_stdin_is_read_once_for_the_curves_and_the_states(invoke, networks, tmp_
 def test_contributions_are_shown_beside_a_page(invoke, networks):
     done = invoke("inspect", TEXT, "-c", networks / "lstm", "--contribution", "a time", "--html", "page.html")
     assert (done.code, len(done.stdout.splitlines()) > 5) == (0, True)
+
+
+@pytest.mark.parametrize("name", ["run", "r\ufffen", "r\udcffn"], ids=ascii)
+def test_pictures_and_pages_hold_every_character(invoke, name):
+    """XML has no U+FFFE, no U+FFFF and no control characters, and no encoding has the bytes of a name that isn't UTF-8."""
+    Path(name).mkdir()
+    vocabulary = Vocabulary("char", "\x07\x1bab\x9b\ufdd0\ufffe\uffff\U0001ffff")
+    model = ModelConfig(vocabulary.size, cell="rnn", embedding_size=2, hidden_size=3)
+    weights = {key: np.full(shape, 0.1, dtype=np.float32) for key, shape in model.parameter_shapes().items()}
+    checkpoint.write(Path(name, rundir.BEST), Checkpoint(model, vocabulary, {"corpus": f"{name}.txt"}, weights))
+    text = vocabulary.characters * 2
+    Path("t.txt").write_text(text, encoding="utf-8")
+    for arguments in (
+        ("--file", "t.txt", "--svg", "x"),
+        ("--contribution", text, "--svg", "x"),
+        ("--file", "t.txt", "--html", "x"),
+    ):
+        Path("x").unlink(missing_ok=True)
+        result = invoke("inspect", "-c", name, *arguments)
+        assert result.code == 0, result.stderr
+        data = Path("x").read_bytes()
+        if "--svg" in arguments:
+            assert "\ufffda" not in "".join(ElementTree.fromstring(data).itertext())
+        else:
+            data.decode("utf-8")

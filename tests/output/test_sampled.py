@@ -13,16 +13,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import FABLES
 
-from charrnn.config import SampleConfig
+from charrnn.config import ModelConfig, SampleConfig
 from charrnn.generation.request import SampleRequest
 from charrnn.generation.streaming import Generation
+from charrnn.network import checkpoint
+from charrnn.network.checkpoint import Checkpoint
 from charrnn.output import sampled
 from charrnn.output.console import Console
 from charrnn.output.palette import surprise_style
+from charrnn.text.vocabulary import Vocabulary
 
 Invoke = Callable[..., Any]
 
@@ -77,6 +81,31 @@ def test_a_slow_networks_text_reaches_a_pipe_while_it_is_written(
     flushed.clear()
     sample("-N", "8", "-n", "5", "--json")
     assert flushed == expected
+
+
+@pytest.mark.parametrize("options", [(), ("--temp", "0"), ("-N", "2"), ("-N", "3", "--best-of", "2"), ("--json",)])
+def test_weights_too_large_for_a_prediction_give_known_characters(
+    sample: Invoke, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    vocabulary = Vocabulary("char", "\nab")
+    model = ModelConfig(vocabulary.size, embedding_size=2, hidden_size=3)
+    weights = {name: np.full(shape, 3e38, dtype=np.float32) for name, shape in model.parameter_shapes().items()}
+    weights["head.weight"][1::2] *= -1
+    checkpoint.write(tmp_path / "absurd", Checkpoint(model, vocabulary, {}, weights))
+    result = sample("-n", "40", "-c", "absurd", *options)
+    assert result.code == 0, result.stderr
+    texts = [json.loads(line) for line in result.stdout.splitlines()] if "--json" in options else [{"text": result.stdout}]
+    assert all(set(text["text"]) <= set("\nab") for text in texts)
+    assert "NaN" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--repetition-penalty", "1e-308"), ("--repetition-penalty", "1e300"), ("--bias", "a=-1e308")]
+)
+def test_settings_leave_room_for_every_logit(sample: Invoke, option: str, value: str) -> None:
+    result = sample(option, value)
+    assert (result.code, result.stdout) == (2, "")
+    assert "at most 1e+30" in result.stderr
 
 
 def test_endless_text_ends_with_its_stop_or_its_lines(sample: Invoke) -> None:
