@@ -464,16 +464,16 @@ def test_another_shape_than_the_checkpoints_is_a_usage_error(
 # -- divergence -------------------------------------------------------------------------------------------------------
 
 
-def losing(monkeypatch: pytest.MonkeyPatch, step: int, times: int, factor: float) -> None:
-    """Let the loss of step ``step`` + 1 be ``factor`` times that of a uniform guess, so many times."""
-    real, left = Learner.step, [None] * times
+def losing(monkeypatch: pytest.MonkeyPatch, step: int, times: int, factor: float, steps: int = 1) -> None:
+    """Let the losses of ``steps`` steps from ``step`` + 1 on be ``factor`` times that of a uniform guess, so many times."""
+    real, left = Learner.step, [step + number for _ in range(times) for number in range(steps)]
 
     def wrapped(self: Learner, lr: float) -> Any:
         made = self.progress.step
         loss, watched = real(self, lr)
-        if made == step and left:
-            left.pop()
-            loss = torch.full_like(loss, factor * math.log(self.vocabulary.size))
+        if left and made == left[0]:
+            del left[0]
+            loss = torch.full_like(loss, factor * math.log(max(self.vocabulary.size, 16)))
         return loss, watched
 
     monkeypatch.setattr(Learner, "step", wrapped)
@@ -483,7 +483,7 @@ def steps_of(events: list[dict[str, Any]], attempt: int = 1) -> dict[int, dict[s
     return {event["step"]: event for event in events if event["event"] == "step" and event["attempt"] == attempt}
 
 
-@pytest.mark.parametrize("factor", [math.nan, math.inf, 3.01])
+@pytest.mark.parametrize("factor", [math.nan, math.inf, 61.0])
 def test_a_divergence_is_rewound_once_with_half_the_rate(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
     untroubled = steps_of(list(trainer_of(steps=100, log_every=1).run(Store())))
     losing(monkeypatch, 40, 1, factor)
@@ -513,11 +513,27 @@ def test_the_retry_that_was_used_up_stays_so_after_a_resume(monkeypatch: pytest.
     assert all(np.isfinite(array).all() for array in store.latest("last").weights.values())
 
 
-@pytest.mark.parametrize(("step", "factor"), [(0, 50.0), (1, 50.0), (40, 2.99)])
-def test_a_high_loss_during_warm_up_or_below_three_times_the_uniform_one_is_no_divergence(
-    step: int, factor: float, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("log_every", [1, 7, 1000])
+def test_a_loss_that_stays_above_three_times_the_uniform_one_is_a_divergence(
+    log_every: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    losing(monkeypatch, step, 1, factor)
+    real = Learner.step
+
+    def wrapped(self: Learner, lr: float) -> Any:
+        loss, watched = real(self, lr)
+        high = self.progress.step > 40 and self.progress.attempt == 1
+        return (torch.full_like(loss, 3.5 * math.log(max(self.vocabulary.size, 16))) if high else loss), watched
+
+    monkeypatch.setattr(Learner, "step", wrapped)
+    events = list(trainer_of(steps=200, log_every=log_every).run(Store()))
+    assert (events[-1]["reason"], events[-1]["attempt"]) == ("finished", 2)
+
+
+@pytest.mark.parametrize(("step", "factor", "steps"), [(0, 5.0, 4), (40, 2.99, 160), (40, 20.0, 1), (40, 6.0, 5)])
+def test_a_high_loss_during_warm_up_or_of_a_few_steps_or_below_three_times_the_uniform_one_is_no_divergence(
+    step: int, factor: float, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losing(monkeypatch, step, 1, factor, steps)
     events = list(trainer_of(steps=200, log_every=1).run(Store()))
     assert sorted(steps_of(events)) == list(range(1, 201))
     assert events[-1]["attempt"] == 1

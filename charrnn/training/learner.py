@@ -30,6 +30,8 @@ from charrnn.training.workers import Workers, choose_workers
 RESET_SHARE = 0.01
 """Chance of a column to start a chunk from the zero state. A network that met that state only once an epoch comes to rely on
 units that charged up over the whole text so far, and predicts poorly for the first thousands of characters of any other."""
+FEW_SYMBOLS = 16
+"""Losses of a network of fewer symbols are judged as if it had so many: a step too large costs it as many nats."""
 LARGEST_NORM = 1e20
 """Norms of gradients are watched up to this, so that their sums stay finite."""
 
@@ -185,8 +187,10 @@ class Learner:
         return schedule.is_marked(self.budget, p.next_mark, self.fraction(seconds), seconds - p.schedule_from)
 
     def largest_loss(self, seconds: float) -> float:
-        """The loss in nats above which training counts as diverged: after the warm-up three times that of a uniform guess."""
-        return 3 * math.log(self.vocabulary.size) if self.fraction(seconds) > schedule.LR_WARM_UP else math.inf
+        """The mean loss in nats above which training counts as diverged: after the warm-up three times that of a uniform guess
+        over the symbols, or over `FEW_SYMBOLS` where there are fewer.
+        """
+        return 3 * math.log(max(self.vocabulary.size, FEW_SYMBOLS)) if self.fraction(seconds) > schedule.LR_WARM_UP else math.inf
 
     def affordable_characters(self, fraction: float) -> int:
         """How much of the validation text the evaluations read, planned at ``fraction`` of the run."""

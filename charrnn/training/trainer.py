@@ -6,14 +6,12 @@ cut from the graph in between (Williams and Peng 1990).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from charrnn.analysis import advice
 from charrnn.config import ModelConfig, TrainConfig
@@ -24,6 +22,7 @@ from charrnn.text.streams import Streams
 from charrnn.training import evaluation, events, schedule, snapshot
 from charrnn.training.events import Event
 from charrnn.training.learner import Learner
+from charrnn.training.losses import Soundness, StepSums
 from charrnn.training.model import CharRNN
 from charrnn.training.processes import WorkerLostError
 from charrnn.training.schedule import Cadence
@@ -151,13 +150,13 @@ class Trainer:
     def _steps(self, saves: Saves) -> Generator[Event, None, str]:
         """Step, log, evaluate and save until there is a reason to end, and return it."""
         begun = self.seconds
-        cadence, sums = Cadence(self.config, self.progress.step, begun), StepSums()
+        cadence, sums, losses = Cadence(self.config, self.progress.step, begun), StepSums(), Soundness()
         good, good_at, reason = self.snapshot(), begun, ""
         while not reason:
             begun = self.seconds
             reason = self._reason_to_end(begun)
             try:
-                now = self.seconds if reason else self._timed_step(begun, cadence, sums)
+                now = self.seconds if reason else self._timed_step(begun, cadence, sums, losses)
             except WorkerLostError as error:
                 yield events.warning(str(error))
                 reason, now = "worker_lost", self.seconds
@@ -167,11 +166,12 @@ class Trainer:
             # Losses are looked at only here, so that no step waits for the device; nothing unsound is evaluated or saved.
             aged = due.evaluate or due.save or now - good_at >= SNAPSHOT_SECONDS
             latest = self.snapshot() if aged else good
-            if not (sums.are_sound(self._learner.largest_loss(now)) and snapshot.is_finite(latest)):
+            if not (losses.holds(self._learner.largest_loss(now)) and snapshot.is_finite(latest)):
                 reason = "diverged" if self.progress.rewinds else ""
                 yield self._rewind(good)
                 yield from self._save(saves)
-                cadence, sums, good = Cadence(self.config, self.progress.step, now), StepSums(), self.snapshot()
+                cadence, sums, losses = Cadence(self.config, self.progress.step, now), StepSums(), Soundness()
+                good = self.snapshot()
                 continue
             if aged:
                 good, good_at = latest, now
@@ -192,8 +192,8 @@ class Trainer:
         finished = self.progress.step > 0 and self._learner.fraction(seconds) >= 1
         return self._stop() or ("finished" if finished else "")
 
-    def _timed_step(self, begun: float, cadence: Cadence, sums: StepSums) -> float:
-        """Make a step that began at ``begun``, add it to ``sums``, and return the time at its end."""
+    def _timed_step(self, begun: float, cadence: Cadence, sums: StepSums, losses: Soundness) -> float:
+        """Make a step that began at ``begun``, add it to ``sums`` and ``losses``, and return the time at its end."""
         p = self.progress
         self._before_step(p.step)
         loss, watched = self._learner.step(self._learner.learning_rate(begun))
@@ -203,6 +203,7 @@ class Trainer:
             now = self.seconds
         p.train_seconds += now - begun
         sums.add(loss, watched, now - begun)
+        losses.add(loss)
         return now
 
     def _rewind(self, good: Checkpoint) -> Event:
@@ -278,42 +279,3 @@ class Trainer:
         else:
             yield from saves.keep_best_again()
         yield from saves.keep("last", self.snapshot())
-
-
-class StepSums:
-    """Losses and gradient norms since the last ``step`` event, summed on the device so that no step waits for it."""
-
-    def __init__(self) -> None:
-        self.steps, self.seconds = 0, 0.0
-        self._loss: Tensor | float = 0.0
-        self._watched: Tensor | float = 0.0
-
-    def add(self, loss: Tensor, watched: Tensor, seconds: float) -> None:
-        """Add a step: its loss in nats, what `Trainer` watches of it (3,), and its seconds."""
-        self.steps += 1
-        self._loss = self._loss + loss
-        self._watched = self._watched + watched
-        self.seconds += seconds
-
-    def are_sound(self, limit: float) -> bool:
-        """Whether all losses are finite and their mean, in nats, is at most ``limit``."""
-        return self.steps == 0 or (math.isfinite(self._loss) and float(self._loss) / self.steps <= limit)
-
-    def event(self, learner: Learner, seconds: float) -> events.Step:
-        """What the steps since the last event come to."""
-        assert isinstance(self._watched, Tensor)
-        p = learner.progress
-        _, norms, clips = self._watched.tolist()
-        return {
-            "event": "step",
-            "step": p.step,
-            "steps": learner.budget.expected_steps(p.step, learner.fraction(seconds)),
-            "epoch": learner.epochs,
-            "seconds": seconds,
-            "bits_per_char": float(self._loss) / self.steps / math.log(2),
-            "learning_rate": learner.state.optimizer.lr,
-            "grad_norm": norms / self.steps,
-            "clipped": clips / self.steps,
-            "attempt": p.attempt,
-            "chars_per_second": self.steps * learner.streams.characters_per_step / max(self.seconds, 1e-9),
-        }

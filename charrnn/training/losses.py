@@ -1,0 +1,70 @@
+"""Losses and gradient norms of the steps, summed on the device: what a ``step`` event tells, and whether training diverges."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from charrnn.training import events
+from charrnn.training.learner import Learner
+
+JUDGED_STEPS = 20
+"""Divergence is judged by the mean loss of at least so many steps: a few bad ones are no more than a bad start."""
+
+
+class StepSums:
+    """Losses and gradient norms since the last ``step`` event; no step waits for the device."""
+
+    def __init__(self) -> None:
+        self.steps, self.seconds = 0, 0.0
+        self._loss: Tensor | float = 0.0
+        self._watched: Tensor | float = 0.0
+
+    def add(self, loss: Tensor, watched: Tensor, seconds: float) -> None:
+        """Add a step: its loss in nats, what `Learner.step` watches of it (3,), and its seconds."""
+        self.steps += 1
+        self._loss = self._loss + loss
+        self._watched = self._watched + watched
+        self.seconds += seconds
+
+    def event(self, learner: Learner, seconds: float) -> events.Step:
+        """What the steps since the last event come to."""
+        assert isinstance(self._watched, Tensor)
+        p = learner.progress
+        _, norms, clips = self._watched.tolist()
+        return {
+            "event": "step",
+            "step": p.step,
+            "steps": learner.budget.expected_steps(p.step, learner.fraction(seconds)),
+            "epoch": learner.epochs,
+            "seconds": seconds,
+            "bits_per_char": float(self._loss) / self.steps / math.log(2),
+            "learning_rate": learner.state.optimizer.lr,
+            "grad_norm": norms / self.steps,
+            "clipped": clips / self.steps,
+            "attempt": p.attempt,
+            "chars_per_second": self.steps * learner.streams.characters_per_step / max(self.seconds, 1e-9),
+        }
+
+
+class Soundness:
+    """Whether the losses of the steps since they were last judged are those of a network that learns."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+        self._loss: Tensor | float = 0.0
+
+    def add(self, loss: Tensor) -> None:
+        """Add the loss of a step, in nats."""
+        self._steps += 1
+        self._loss = self._loss + loss
+
+    def holds(self, limit: float) -> bool:
+        """Whether all losses are finite and their mean is at most ``limit``; where there are fewer than `JUDGED_STEPS`, the
+        missing ones count as 0, so that only a loss far beyond the limit tells at once.
+        """
+        loss, steps = float(self._loss), self._steps
+        if steps >= JUDGED_STEPS:
+            self._steps, self._loss = 0, 0.0
+        return math.isfinite(loss) and loss <= limit * max(steps, JUDGED_STEPS)
