@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,10 @@ class Foreseen:
     likeliest: NDArray[Any]
     last: bool = True
     """Whether this is the last piece that what was read so far gives."""
+    mapped: int = 0
+    """How many characters were read in another, canonically equal form."""
+    source: NDArray[Any] | None = None
+    """The code points of a line as they were given."""
 
     def text(self, level: str) -> str:
         """The characters; bytes that are not valid UTF-8 as U+FFFD."""
@@ -67,6 +71,7 @@ class Tally:
     unknown_price: float = 0.0
     characters: int = 0
     unknown: int = 0
+    mapped: int = 0
     nats: float = 0.0
     strangers: set[str] = field(default_factory=set)
     _NAMED = 64
@@ -80,6 +85,7 @@ class Tally:
         count = int(np.count_nonzero(known))
         self.characters += count
         self.unknown += len(known) - count
+        self.mapped += piece.mapped
         self.nats += nats
         if count < len(known) and len(self.strangers) < self._NAMED:
             self.strangers.update(map(chr, np.unique(piece.codes[~known])[: self._NAMED].tolist()))
@@ -89,6 +95,7 @@ class Tally:
         """Add what ``other`` has counted."""
         self.characters += other.characters
         self.unknown += other.unknown
+        self.mapped += other.mapped
         self.nats += other.nats
 
     @property
@@ -113,6 +120,7 @@ class Tally:
         return {
             "characters": self.characters,
             "unknown": self.unknown,
+            "mapped": self.mapped,
             "bits": self.bits,
             "bits_per_char": None if mean is None else mean / _LN2,
             "nats_per_char": mean,
@@ -145,6 +153,7 @@ class Scorer:
         self.vocabulary = vocabulary
         # None of the characters seen was this one. At the least each symbol was seen once.
         self._unknown_price = math.log2((seen or vocabulary.size - 1) + 1)
+        self._normalizer = vocabulary.normalizer()
         self.reader = Reader(network, _details if details else _nats, workers=workers)
         self._network, self._opening = network, opening(vocabulary)
 
@@ -159,7 +168,7 @@ class Scorer:
         """
         reader, state, last = self.reader, self._network.initial_state(1), self._opening
         reader.seam = None
-        for number, codes in enumerate(rejoined(blocks, EXACT_BELOW if exact else reader.characters)):
+        for number, codes in enumerate(rejoined(self._normalized(blocks), EXACT_BELOW if exact else reader.characters)):
             read = np.concatenate([last, self._ids(codes)])
             one_stream = exact or (number == 0 and len(codes) < EXACT_BELOW)
             columns = 1 if one_stream else worthwhile(len(codes), reader.workers)
@@ -167,16 +176,16 @@ class Scorer:
             # A network that remembers longer than the overlap gains nothing from columns.
             exact = exact or reader.columns_read_again > columns // 2
             last = read[-1:]
-            yield _joined(codes, read[1:], found)
+            yield self._piece(codes, read[1:], found)
 
     def windows(self, blocks: Iterable[NDArray[Any]], size: int) -> Iterator[Foreseen]:
         """Score windows of ``size`` characters, each by itself from the zero state (the last one may be shorter): pieces in
         order.
         """
         together = max(1, min(self.reader.columns, self.reader.characters // size))
-        for codes in rejoined(blocks, together * size):
+        for codes in rejoined(self._normalized(blocks), together * size):
             ids = self._ids(codes)
-            yield _joined(codes, ids, self._apart([ids[start : start + size] for start in range(0, len(ids), size)]))
+            yield self._piece(codes, ids, self._apart([ids[start : start + size] for start in range(0, len(ids), size)]))
 
     def lines(self, blocks: Iterable[NDArray[Any]]) -> Iterator[Foreseen]:
         """Score each line by itself from the zero state: one piece per line, in order, its newline included.
@@ -184,14 +193,17 @@ class Scorer:
         The lines of a block come out before the next block is read, so a pipe that pauses holds nothing back.
         """
         for lines in _lines(blocks):
-            order = sorted(range(len(lines)), key=lambda number: len(lines[number]))
+            read = [self._normal(line) for line in lines]
+            order = sorted(range(len(lines)), key=lambda number: len(read[number][0]))
             found: dict[int, Foreseen] = {}
             together = self.reader.columns
             for batch in (order[start : start + together] for start in range(0, len(order), together)):
-                ids = [self._ids(lines[number]) for number in batch]
+                ids = [self._ids(read[number][0]) for number in batch]
                 for number, line, figures in zip(batch, ids, self._apart(ids), strict=True):
-                    found[number] = _joined(lines[number], line, [figures])
-            for number in range(len(lines)):
+                    codes, mapped = read[number]
+                    found[number] = _joined(codes, line, [figures], mapped)
+            for number, line in enumerate(lines):
+                found[number].source = line
                 found[number].last = number == len(lines) - 1
                 yield found[number]
 
@@ -223,7 +235,20 @@ class Scorer:
     def line(self, piece: Foreseen, number: int) -> dict[str, Any]:
         """One line's score: its ``line`` number, the entries of `Tally.to_json`, and its ``text`` without the newline."""
         score = self.tally().add(piece).to_json()
-        return {"line": number, **score, "text": piece.text(self.vocabulary.level).removesuffix("\n")}
+        given = piece if piece.source is None else replace(piece, codes=piece.source)
+        return {"line": number, **score, "text": given.text(self.vocabulary.level).removesuffix("\n")}
+
+    def _normalized(self, blocks: Iterable[NDArray[Any]]) -> Iterable[NDArray[Any]]:
+        """``blocks`` in the canonically equal form that the network knows."""
+        return blocks if self._normalizer is None else self._normalizer.blocks(blocks)
+
+    def _normal(self, line: NDArray[Any]) -> tuple[NDArray[Any], int]:
+        """A line in that form, and how many characters of it are mapped."""
+        return (line, 0) if self._normalizer is None else (self._normalizer.whole(line), self._normalizer.newly_mapped())
+
+    def _piece(self, codes: NDArray[Any], ids: NDArray[Any], found: Sequence[Figures]) -> Foreseen:
+        """`_joined`, with how many characters were mapped since the last one."""
+        return _joined(codes, ids, found, 0 if self._normalizer is None else self._normalizer.newly_mapped())
 
     def _ids(self, codes: NDArray[Any]) -> NDArray[Any]:
         return codes if self.vocabulary.level == "byte" else np.take(self.vocabulary.table, codes)
@@ -245,11 +270,11 @@ def _details(logits: Array, ids: NDArray[Any]) -> Figures:
     return [nats_of(logits, ids), ranks_of(logits, ids).astype(np.int32), first.astype(np.int32)]
 
 
-def _joined(codes: NDArray[Any], ids: NDArray[Any], found: Sequence[Figures]) -> Foreseen:
+def _joined(codes: NDArray[Any], ids: NDArray[Any], found: Sequence[Figures], mapped: int) -> Foreseen:
     """The piece of which ``found`` holds the figures, column by column."""
     nats, *details = [np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*found, strict=True)]
     ranks, first = details or (np.empty(0), np.empty((0, LIKELIEST)))
-    return Foreseen(codes, ids, nats, ranks, first)
+    return Foreseen(codes, ids, nats, ranks, first, mapped=mapped)
 
 
 def next_characters(network: Network, vocabulary: Vocabulary, text: str) -> tuple[list[dict[str, Any]], float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,7 +92,7 @@ class SampleRequest:
 def possible_stops(stops: Sequence[str], vocabulary: Vocabulary, warn: Say) -> list[str]:
     """Those of ``stops`` that the network can write; ``warn`` hears of the others."""
     possible = []
-    for stop in stops:
+    for stop in (vocabulary.canonical(stop)[0] for stop in stops):
         if unknown := _unknown(stop, vocabulary):
             warn(f"--stop {stop!r} will never occur: the network doesn't know {', '.join(map(repr, unknown))}")
         else:
@@ -141,6 +142,8 @@ def _unknown(text: str, vocabulary: Vocabulary) -> list[str]:
 def _bias(text: str) -> tuple[str, float]:
     """CHAR=X as the character and the number."""
     character, equals, number = text.rpartition("=")
+    if len(character) > 1:
+        character = unicodedata.normalize("NFC", character)
     if not equals or len(character) != 1:
         raise UsageError(f"--bias must be one character, =, and a number or -inf, not {text:.80}")
     if number.strip() == "-inf":
@@ -154,9 +157,10 @@ def _bias_vector(biases: Sequence[tuple[str, float]], vocabulary: Vocabulary, wa
         return None
     vector = np.zeros(vocabulary.size)
     for character, bias in biases:
-        ids = vocabulary.encode(character)
+        ids = vocabulary.encode(vocabulary.canonical(character)[0])
         if len(ids) != 1:
-            raise UsageError(f"--bias {character}: this network writes bytes, and the character is {len(ids)} of them")
+            unit = "bytes" if vocabulary.level == "byte" else "letters and accents apart"
+            raise UsageError(f"--bias {character}: this network writes {unit}, and the character is {len(ids)} of them")
         if ids[0] == vocabulary.unknown:
             warn(f"--bias: the network doesn't know {character!r}")
         else:

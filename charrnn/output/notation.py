@@ -129,6 +129,12 @@ def unknown_sentence(count: int, strangers: Iterable[str]) -> str:
     return f"{count:,} {what} that the network doesn't know ({named}) {were} read as its unknown character and {are} in no sum"
 
 
+def mapped_sentence(count: int) -> str:
+    """How many characters were read in another form of the same."""
+    what, were = ("character", "was") if count == 1 else ("characters", "were")
+    return f"{count:,} {what} {were} read in the form that the network knows, composed or decomposed"
+
+
 def line_row(record: Mapping[str, Any], *, raw: bool) -> str:
     """The score of a line, tab-separated: bits per character with those of unknown ones; bits, characters; unknown ones, where
     it stands, its text.

@@ -93,6 +93,8 @@ class _Shown:
             console.product(json_line(summary | self._scorer.reading), flush=True)
         else:
             self._waiting.append(summary)
+        if tally.mapped:
+            console.say(f"charrnn: {path}: {notation.mapped_sentence(tally.mapped)}")
         if tally.unknown:
             console.warn(f"{path}: {notation.unknown_sentence(tally.unknown, tally.strangers)}")
         self._total.merge(tally)

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import CharrnnError
+from charrnn.text import canonical
+from charrnn.text.canonical import Normalizer
 
 CODE_POINTS = 0x110000
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -103,19 +105,48 @@ class Vocabulary:
         """A decoder for ids that arrive one at a time; at level ``byte``, after the ``pending`` bytes of a character."""
         return Decoder(self, pending)
 
-    def plain(self, text: str) -> tuple[str, dict[str, str]]:
-        """Replace characters outside the vocabulary by their nearest plain form inside it.
+    def normalizer(self) -> Normalizer | None:
+        """What maps a text to the canonically equal one whose characters are known; None at level ``byte``."""
+        return None if self.unknown is None else Normalizer(self.table, self.unknown)
 
-        Returns the text and what was replaced: character -> plain form, or -> U+FFFD where there is none and the
+    def canonical(self, text: str) -> tuple[str, int]:
+        """``text`` in its canonically equal form whose characters are known, and how many characters (pieces) that changed."""
+        if (normalizer := self.normalizer()) is None or self._holds(text):
+            return text, 0
+        codes = normalizer.whole(self._code_points(text))
+        return "".join(map(chr, codes.tolist())), normalizer.mapped
+
+    def plain(self, text: str) -> tuple[str, dict[str, str]]:
+        """Replace characters outside the vocabulary by canonically equal ones, else by their nearest plain form inside it.
+
+        Returns the text, and what has a plain form now: character -> plain form, or -> U+FFFD where there is none and the
         unknown character stands in.
         """
-        if self.level == "byte":
+        if self.level == "byte" or self._holds(text):
             return text, {}
-        known, changed = set(self.characters), dict[str, str]()
-        for character in dict.fromkeys(text):
-            if character not in known:
-                changed[character] = next((form for form in _plain_forms(character) if known.issuperset(form)), REPLACEMENT)
-        return "".join(changed.get(character, character) for character in text), changed
+        known, changed, replaced = set(self.characters), dict[str, str](), dict[str, str]()
+        for piece in dict.fromkeys(canonical.pieces(text)):
+            form = canonical.canonical(piece, known.__contains__)
+            if not known.issuperset(form):
+                # An accent is dropped with its letter in view, not as a character of its own.
+                whole = unicodedata.normalize("NFC", form)
+                plain = next((plain for plain in _plain_forms(whole) if known.issuperset(plain)), None)
+                found = {whole: plain} if plain is not None else self._each_plain(whole)
+                changed.update(found)
+                form = "".join(found.get(character, character) for character in ([whole] if plain is not None else whole))
+            replaced[piece] = form
+        return "".join(replaced[piece] for piece in canonical.pieces(text)), changed
+
+    def _each_plain(self, text: str) -> dict[str, str]:
+        """The plain form of each character of ``text`` that is outside the vocabulary."""
+        strangers = dict.fromkeys(character for character in text if not self._holds(character))
+        return {
+            stranger: next((form for form in _plain_forms(stranger) if self._holds(form)), REPLACEMENT)
+            for stranger in strangers
+        }
+
+    def _holds(self, text: str) -> bool:
+        return set(self.characters).issuperset(text)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value that `from_json` reads back."""

@@ -48,6 +48,18 @@ def test_only_stop_texts_that_the_network_can_write_are_watched_for() -> None:
     assert "'x', 'y', 'z'" in said[0]
 
 
+def test_stops_and_biases_are_meant_as_the_network_writes_them() -> None:
+    composed, decomposed = Vocabulary("char", "eé"), Vocabulary("char", "e\u0301")
+    assert possible_stops(["e\u0301"], composed, pytest.fail) == ["é"]
+    assert possible_stops(["é"], decomposed, pytest.fail) == ["e\u0301"]
+    (bias,) = SampleRequest(bias=["e\u0301=-2"]).read_biases()
+    found = drawing(SampleConfig(), [bias], composed, pytest.fail)
+    assert found.bias is not None
+    assert found.bias.tolist() == [0, -2, 0]
+    with pytest.raises(UsageError, match="writes letters and accents apart"):
+        drawing(SampleConfig(), [bias], decomposed, pytest.fail)
+
+
 def test_lines_without_newlines_end_nothing_and_are_warned_of() -> None:
     said: list[str] = []
     assert ending(SampleConfig(lines=2), [], VOCABULARY, keep_stop=False, warn=said.append).lines == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,18 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_parts_of_a_text_add_up(invoke: Invoke, here: Path) -> None:
     (whole,) = records(invoke("score", "novel.txt", "--json"))
     assert whole.keys() == {
-        *("file", "characters", "unknown", "bits", "bits_per_char", "nats_per_char", "perplexity", "unknown_bits", "surprise"),
+        *(
+            "file",
+            "characters",
+            "unknown",
+            "mapped",
+            "bits",
+            "bits_per_char",
+            "nats_per_char",
+            "perplexity",
+            "unknown_bits",
+            "surprise",
+        ),
         *("exact", "seam_bits"),
     }
     assert (whole["characters"], whole["unknown"], whole["exact"]) == (len(TEXT), 0, True)
@@ -115,6 +127,38 @@ def test_unknown_characters_cost_what_the_length_of_the_training_text_says(invok
     for way in ("--lines", "--rank"):
         first = [row.split("\t")[0] for row in invoke(*ask, way).stdout.splitlines()]
         assert first == [f"{line['surprise']:.4f}" for line in (lines if way == "--lines" else ranked)]
+
+
+SAME = {"composed": "NFC", "decomposed": "NFD"}
+SPOKEN = "Le café où Zoë a mangé.\n각하 がぎぐ ế\n"
+
+
+@pytest.mark.parametrize("known", SAME)
+@pytest.mark.parametrize("given", SAME)
+def test_a_text_has_one_score_however_its_characters_are_written(invoke: Invoke, here: Path, known: str, given: str) -> None:
+    """Composed as keyboards write it, or decomposed as macOS names and many PDFs have it."""
+    network(here / "net", known="".join(sorted(set(unicodedata.normalize(SAME[known], SPOKEN)))))
+    for form in SAME:
+        (here / form).write_text(unicodedata.normalize(SAME[form], SPOKEN))
+    mapped = 0 if known == given else len(unicodedata.normalize("NFC", SPOKEN)) - sum(map(str.isascii, SPOKEN))
+    for options in ([], ["--exact"], ["--window", "7"], ["--lines"], ["--rank"], ["--per-char"]):
+        expected = records(invoke("score", known, "-c", "net", "--json", *options))
+        result = invoke("score", given, "-c", "net", "--json", *options)
+        found = records(result)
+        assert [record["bits"] for record in found] == pytest.approx([record["bits"] for record in expected])
+        if "--per-char" in options:
+            continue
+        assert sum(record["mapped"] for record in found) == mapped
+        assert sum(record["unknown"] for record in found) == 0
+        assert (f"{mapped} characters were read in the form" in result.stderr) is (mapped > 0)
+    lines = records(invoke("score", given, "-c", "net", "--json", "--lines"))
+    assert [line["text"] + "\n" for line in lines] == (here / given).read_text().splitlines(keepends=True)
+
+
+def test_a_plain_form_is_unknown_to_a_score(invoke: Invoke, here: Path) -> None:
+    (here / "accents").write_text("th\u00e9 f\u00f6x \u201c\n")
+    (score,) = records(invoke("score", "accents", "--json"))
+    assert (score["characters"], score["unknown"], score["mapped"]) == (7, 3, 0)
 
 
 def test_unknown_characters_are_named_with_how_they_were_counted(invoke: Invoke, here: Path) -> None:

@@ -75,3 +75,22 @@ def test_anything_else_behind_a_backslash_names_the_option_and_the_escapes(typed
     with pytest.raises(UsageError, match=r"(?s)^--stop: \\.* is not an escape; there are ") as caught:
         given.unescaped(typed, "--stop")
     assert r"\uXXXX" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "known", "read", "told"),
+    [
+        ("cafe\u0301", "cafeé", "café", None),
+        ("café", "cafe\u0301", "cafe\u0301", None),
+        ("cafe\u0301", "cafe", "cafe", "'é' -> 'e'"),
+        ("x\u0302y", "xy", "xy", "'x\u0302' -> 'x'"),
+        ("각", "\u1100\u1161\u11a8", "\u1100\u1161\u11a8", None),
+        ("か\u3099", "か", "か", "'が' -> 'か'"),
+        ("\u1100\u1161\u11a8", "ab", "\ufffd", "'각' -> unknown"),
+    ],
+)
+def test_what_is_the_same_is_read_without_a_word_before_a_plain_form_is(typed: str, known: str, read: str, told: str | None):
+    said: list[str] = []
+    assert given.known(typed, Vocabulary("char", "".join(sorted(set(known)))), said.append) == read
+    assert [line for line in said if told is None or told not in line] == []
+    assert len(said) == (told is not None)
