@@ -12,11 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from charrnn.output.console import LOGGED
+
 # Tiny networks gain nothing from threads, and spinning ones make tests crawl beside other processes. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # What a shell may have set changes neither colours nor which network is meant; processes that tests start write as users' do.
 for variable in ("PYTHONUNBUFFERED", "NO_COLOR", "FORCE_COLOR", "CHARRNN_CHECKPOINT", "CHARRNN_DEVICE"):
+    os.environ.pop(variable, None)
+for variable in LOGGED:
     os.environ.pop(variable, None)
 ROOT = Path(__file__).parent.parent
 FABLES = ROOT / "checkpoints" / "fables"

@@ -81,6 +81,7 @@ def train(
         bool, typer.Option("--dry-run", help="Show the plan and the command that repeats it.", rich_help_panel=_BOOKKEEPING)
     ] = False,
     as_json: Json = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the live picture, on a terminal too.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a network on CORPUS and print the path of its best checkpoint.
@@ -102,7 +103,7 @@ def train(
         _show_plan(request, console, as_json=as_json)
         return
     run, trainer, start = runs.begin(request, seconds_since_start, stop, console.say)
-    with live.training_view(console, as_json=as_json) as view, stop_on_signals(stop):
+    with live.training_view(console, as_json=as_json, plain=plain) as view, stop_on_signals(stop):
         for event in _logged(run, trainer, start):
             if stop.unheard is None:
                 with stop_on_failing_stdout(stop):

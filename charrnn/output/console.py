@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -13,6 +14,14 @@ from charrnn.output.notation import visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+
+LOGGED = (
+    *("JPY_PARENT_PID", "COLAB_RELEASE_TAG", "COLAB_GPU", "COLAB_BACKEND_VERSION", "KAGGLE_KERNEL_RUN_TYPE"),
+    *("DATABRICKS_RUNTIME_VERSION", "CI", "CONTINUOUS_INTEGRATION", "GITHUB_ACTIONS", "GITLAB_CI", "CIRCLECI", "TRAVIS"),
+    *("BUILDKITE", "JENKINS_URL", "TEAMCITY_VERSION", "TF_BUILD", "BITBUCKET_BUILD_NUMBER", "CODEBUILD_BUILD_ID", "DRONE"),
+)
+"""Variables of notebooks and CI systems, which keep what a terminal would draw over."""
 
 
 class StdoutError(CharrnnError):
@@ -76,6 +85,12 @@ class Console:
                 self.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
         self.stdout_is_terminal = self.stdout.isatty()
         self.stderr_is_terminal = self.stderr.isatty()
+
+    @property
+    def can_redraw(self) -> bool:
+        """Whether somebody looks at stderr on a terminal whose cursor moves: a notebook or a CI says that it has one."""
+        named = [os.environ.get(name, "").lower() for name in LOGGED]
+        return self.stderr_is_terminal and os.environ.get("TERM") != "dumb" and not set(named) - {"", "0", "false"}
 
     def product(self, text: str, *, flush: bool = False) -> None:
         """Write ``text`` to stdout as it is; raise `StdoutError` if that fails, `StdoutClosedError` if nobody reads it."""

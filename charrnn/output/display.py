@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -15,6 +15,10 @@ from charrnn.output.notation import BLOCKS, bar, clock, gradient_line, sparkline
 
 Event = Mapping[str, Any]
 
+LOSSES, GAP, BORDER = len("validation 0.000 bits/char"), 4, 4
+"""The widths of a loss, of the space beside it, and of the frame."""
+SIDE_BY_SIDE = 70
+"""From so much room on losses and facts stand side by side."""
 WIDE = 110
 """From so many columns on there is room for long bars, and for how much a number has changed."""
 
@@ -58,12 +62,10 @@ def picture(seen: Seen, columns: int) -> RenderableType:
     width = max(1, columns - 2)
     # The first losses would flatten the rest of the curve.
     losses = seen.losses[len(seen.losses) // 10 :]
-    numbers = Table.grid(padding=(0, 4))
-    numbers.add_row(_losses(seen, seen.step), _facts(seen.step))
     parts: list[RenderableType] = [
         _progress(seen, seen.step),
-        Text.assemble(("train loss ", "dim"), (sparkline(losses, max(10, width - 22)), "cyan")),
-        numbers,
+        Text.assemble(("train loss ", "dim"), (sparkline(losses, max(10, width - 22)), "cyan"), overflow="crop", no_wrap=True),
+        *_numbers(seen, seen.step, width - BORDER),
     ]
     if seen.evaluation is not None:
         before = seen.evaluation_before["hidden"] if seen.evaluation_before else None
@@ -87,26 +89,45 @@ def _progress(seen: Seen, step: Event) -> Table:
     table.add_column()
     table.add_column(ratio=1)
     table.add_column()
-    table.add_row(Text(f"{done:4.0%}", "bold"), ProgressBar(total=1.0, completed=done), Text(times, "dim"))
+    table.add_row(Text(f"{done:4.0%}", "bold"), ProgressBar(total=1.0, completed=done), Text(times, "dim", no_wrap=True))
     return table
 
 
-def _losses(seen: Seen, step: Event) -> Table:
+def _numbers(seen: Seen, step: Event, room: int) -> list[RenderableType]:
+    """Losses and facts, side by side where there is ``room`` for both. The facts are cut before the losses are."""
+    losses, facts = _losses(seen, step, room), _facts(step)
+    if room < SIDE_BY_SIDE:
+        told = [Text.assemble((f"{name} ", "dim"), fact, overflow="ellipsis", no_wrap=True) for name, fact in facts]
+        return [*losses, *told]
+    named, table = Table.grid(padding=(0, 1)), Table.grid(padding=(0, GAP))
+    named.add_column(no_wrap=True)
+    for name, fact in facts:
+        named.add_row(Text(name, "dim"), Text(fact, overflow="ellipsis", no_wrap=True))
+    table.add_column(no_wrap=True)
+    table.add_row(Group(*losses), named)
+    return [table]
+
+
+def _losses(seen: Seen, step: Event, room: int) -> list[Text]:
+    """A line for each loss: its name, its number, its unit; where there is no ``room``, the number comes first and last."""
     validation = seen.evaluation["val_bits_per_char"] if seen.evaluation else None
-    table = Table.grid(padding=(0, 1))
-    table.add_row("train", Text(f"{step['bits_per_char']:.3f}", "bold cyan"), "bits/char")
-    table.add_row("validation", Text("-" if validation is None else f"{validation:.3f}", "bold green"), "bits/char")
+    losses = [("train", step["bits_per_char"], "bold cyan"), ("validation", validation, "bold green")]
     if seen.best is not None:
-        table.add_row("best", Text(f"{seen.best:.3f}", "green"), "bits/char")
-    return table
+        losses.append(("best", seen.best, "green"))
+    lines = []
+    for name, value, style in losses:
+        number = (f"{'-' if value is None else format(value, '.3f'):5}", style)
+        before, after = (f"{name:10} ", " bits/char") if room >= LOSSES else ("", f" {name}")
+        lines.append(Text.assemble(before, number, after, overflow="ellipsis", no_wrap=True))
+    return lines
 
 
-def _facts(step: Event) -> Table:
-    table = Table.grid(padding=(0, 1))
-    table.add_row(Text("step", "dim"), f"{step['step']:,} of {step['steps']:,} (epoch {step['epoch']:.2f})")
-    table.add_row(Text("speed", "dim"), f"{step['chars_per_second']:,.0f} chars/s")
-    table.add_row(Text("learning rate", "dim"), f"{step['learning_rate']:.2g}, gradient norm {step['grad_norm']:.2f}")
-    return table
+def _facts(step: Event) -> list[tuple[str, str]]:
+    return [
+        ("step", f"{step['step']:,} of {step['steps']:,} (epoch {step['epoch']:.2f})"),
+        ("speed", f"{step['chars_per_second']:,.0f} chars/s"),
+        ("learning rate", f"{step['learning_rate']:.2g}, gradient norm {step['grad_norm']:.2f}"),
+    ]
 
 
 def hidden_table(
@@ -119,24 +140,41 @@ def hidden_table(
         before: the same of the evaluation before; arrows show what has changed since.
         width: columns of the picture around the table.
     """
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", expand=False)
-    memory = any(layer.get("tau") for layer in layers)
-    for heading in ("layer", "mean |h|", "saturated", "still", *layers[0]["gates"], *["memory"] * memory, "dims"):
-        table.add_column(heading, justify="right" if heading == "dims" else "left", no_wrap=True)
+    columns: dict[str, list[Text]] = {}
     for number, layer in enumerate(layers):
         old = before[number] if before and number < len(before) else {}
-        # More than a third of the units stuck at +-1, or motionless, is worth a look.
-        marks = {key: "yellow" if layer[key] > 1 / 3 else "" for key in ("saturated", "still")}
-        row = [Text(f"{number}"), _figure(f"{layer['mean_abs']:.2f}", layer["mean_abs"], old.get("mean_abs"), width)]
-        for key, style in marks.items():
-            row.append(_figure(f"{layer[key]:.0%}", layer[key], old.get(key), width, style))
-        for letter, mean in layer["gates"].items():
-            row.append(_figure(f"{mean:.2f}", mean, old.get("gates", {}).get(letter), width))
-        if memory:
-            row.append(Text(f"{layer['tau']['quartiles'][1]:.1f}-{layer['tau']['longest']:.0f}"))
-        row.append(Text(f"{layer['dimensions']:.0f}" if "dimensions" in layer else "-"))
+        for heading, cell in _cells(number, layer, old, width):
+            columns.setdefault(heading, []).append(cell)
+    # What says least goes first where there is no room.
+    leaving = [["dims"], ["memory"], [*layers[0]["gates"]], ["still"], ["saturated"]]
+    while leaving and sum(_width(heading, cells) + 1 for heading, cells in columns.items()) > width - BORDER + 1:
+        for heading in leaving.pop(0):
+            columns.pop(heading, None)
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", expand=False)
+    for heading in columns:
+        table.add_column(heading, justify="right" if heading == "dims" else "left", no_wrap=True)
+    for row in zip(*columns.values(), strict=True):
         table.add_row(*row)
     return table
+
+
+def _cells(number: int, layer: Event, old: Event, width: int) -> Iterator[tuple[str, Text]]:
+    """What a row of `hidden_table` holds, by the columns' headings."""
+    yield "layer", Text(f"{number}")
+    yield "mean |h|", _figure(f"{layer['mean_abs']:.2f}", layer["mean_abs"], old.get("mean_abs"), width)
+    for key in ("saturated", "still"):
+        # More than a third of the units stuck at +-1, or motionless, is worth a look.
+        style = "yellow" if layer[key] > 1 / 3 else ""
+        yield key, _figure(f"{layer[key]:.0%}", layer[key], old.get(key), width, style)
+    for letter, mean in layer["gates"].items():
+        yield letter, _figure(f"{mean:.2f}", mean, old.get("gates", {}).get(letter), width)
+    if tau := layer.get("tau"):
+        yield "memory", Text(f"{tau['quartiles'][1]:.1f}-{tau['longest']:.0f}")
+    yield "dims", Text(f"{layer['dimensions']:.0f}" if "dimensions" in layer else "-")
+
+
+def _width(heading: str, cells: Sequence[Text]) -> int:
+    return max(len(heading), *(cell.cell_len for cell in cells))
 
 
 def _figure(shown: str, value: float, old: float | None, width: int, style: str = "") -> Text:

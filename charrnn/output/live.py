@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import os
+import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from charrnn.output.console import Console
 from charrnn.output.notation import clock, json_line, visible
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
 Event = Mapping[str, Any]
 
 
-def training_view(console: Console, *, as_json: bool) -> TrainingView:
+def training_view(console: Console, *, as_json: bool, plain: bool = False) -> TrainingView:
     """A context manager that shows events on stderr: live on a terminal, otherwise as plain lines, or not at all when quiet.
 
-    ``as_json`` writes them to stdout as JSON lines besides.
+    ``as_json`` writes them to stdout as JSON lines besides; ``plain`` has lines on a terminal, too.
     """
     if console.quiet:
         return TrainingView(console, as_json)
-    if console.stderr_is_terminal and os.environ.get("TERM") != "dumb":
-        return LiveView(console, as_json)
-    return PlainView(console, as_json)
+    return PlainView(console, as_json) if plain or not console.can_redraw else LiveView(console, as_json)
 
 
 class TrainingView:
@@ -86,37 +81,31 @@ class LiveView(TrainingView):
     def __init__(self, console: Console, as_json: bool) -> None:
         # rich costs 0.05 s, which a run without a terminal needn't spend.
         from rich.console import Console as RichConsole
-        from rich.live import Live
 
-        from charrnn.output.display import Seen
+        from charrnn.output.display import Seen, picture
+        from charrnn.output.frame import Frame
 
         super().__init__(console, as_json)
-        self._rich = RichConsole(file=console.stderr)
-        self._live = Live(console=self._rich, auto_refresh=False, transient=False, vertical_overflow="crop")
         self._seen = Seen()
+        self._frame = Frame(RichConsole(file=console.stderr), functools.partial(picture, self._seen))
 
     def __enter__(self) -> TrainingView:
-        self._live.start()
+        self._frame.start()
         return self
 
     def close(self) -> None:
         """Leave the last picture on the screen."""
-        self._live.stop()
-
-    def display(self) -> RenderableType:
-        """The whole picture."""
-        from charrnn.output.display import picture
-
-        return picture(self._seen, self._rich.width)
+        self._frame.stop()
 
     def _render(self, event: Event) -> None:
         self._seen.add(event)
         match event["event"]:
             case "start":
-                self._rich.print(visible(describe_start(event)), markup=False, highlight=False)
+                self._frame.draw(above=visible(describe_start(event)))
             case "warning":
-                self._rich.print(visible(f"charrnn: warning: {event['text']}"), markup=False, highlight=False, style="yellow")
-        self._live.update(self.display(), refresh=True)
+                self._frame.draw(above=visible(f"charrnn: warning: {event['text']}"), style="yellow")
+            case _:
+                self._frame.draw()
         if event["event"] == "end":
             self.close()
             self._console.say(describe_end(event))
