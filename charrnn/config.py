@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import Field, asdict, dataclass, field, fields, replace
+from dataclasses import Field, asdict, dataclass, field, fields
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -84,8 +84,6 @@ def _choice(default: str | None, *words: str, option: Option) -> Any:
     return _setting(default, Choices(words), option)
 
 
-_ENCODING = Option("Encoding of the files (default: UTF-8, or what a byte-order mark says).", Panel.TEXT)
-
 C = TypeVar("C", bound="Config")
 
 
@@ -131,7 +129,7 @@ def options(config: type[Config]) -> dict[str, Option]:
 @functools.cache
 def option_name(name: str) -> str:
     """The command line's spelling of a field's name."""
-    for config in Config.__subclasses__():
+    for config in [*Config.__subclasses__(), *ReadConfig.__subclasses__()]:
         option = options(config).get(name)
         if option is not None and option.spelling is not None:
             return option.spelling
@@ -177,12 +175,23 @@ class ModelConfig(Config):
 
 
 @dataclass(frozen=True)
-class TrainConfig(Config):
+class ReadConfig(Config):
+    """How files and stdin become text."""
+
+    encoding: str | None = _setting(
+        None, Name(), Option("Encoding of files and stdin (default: UTF-8, or UTF-16 or 32 where they are in it).", Panel.TEXT)
+    )
+    errors: str = _choice(
+        "strict", "strict", "replace", option=Option("replace: go on with U+FFFD for what is not valid text.", Panel.TEXT)
+    )
+
+
+@dataclass(frozen=True)
+class TrainConfig(ReadConfig):
     """How a network is trained. At most one of ``steps``, ``epochs`` and ``minutes`` is set; without any it is 3 minutes."""
 
     level: str = _choice("char", "char", "byte", option=Option("Characters or raw bytes.", Panel.TEXT))
     min_count: int = _count(1, 1, MANY, Option("Rarer characters become the unknown one.", Panel.TEXT))
-    encoding: str | None = _setting(None, Name(), _ENCODING)
     val_fraction: float = _setting(
         0.1, _SHARE, Option("Share at the end kept for validation, at least 0 and below 1.", Panel.TEXT)
     )
@@ -301,7 +310,7 @@ class TrainConfig(Config):
 
 
 @dataclass(frozen=True)
-class SampleConfig(Config):
+class SampleConfig(ReadConfig):
     """How characters are drawn, how many texts, and when each ends; None turns a setting off.
 
     ``temperature`` 0 is greedy; with ``temperature_end`` it changes in a straight line over the text. ``length`` -1 is endless;
@@ -394,15 +403,14 @@ class SampleConfig(Config):
 
 
 @dataclass(frozen=True)
-class ScoreConfig(Config):
+class ScoreConfig(ReadConfig):
     """How a text is scored: with ``window`` None the state is carried from its beginning to its end."""
 
     window: int | None = _count(None, 1, MANY, Option("Score windows of so many characters, each from a zero state."))
-    encoding: str | None = _setting(None, Name(), replace(_ENCODING, panel=None))
 
 
 @dataclass(frozen=True)
-class NextConfig(Config):
+class NextConfig(ReadConfig):
     """How much of the next character's distribution is shown."""
 
     top: int = _count(10, 1, MANY, Option("Show the K likeliest."))
@@ -417,7 +425,7 @@ class BenchConfig(Config):
 
 
 @dataclass(frozen=True)
-class InspectConfig(Config):
+class InspectConfig(ReadConfig):
     """What `charrnn inspect` colours a text by."""
 
     color: str | None = _choice(

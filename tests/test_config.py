@@ -87,6 +87,8 @@ CHOICES = {
     ("TrainConfig", "optimizer"): ("soap", "muon", "adamw"),
     ("TrainConfig", "device"): ("auto", "cpu", "cuda", "mps"),
     ("TrainConfig", "precision"): ("auto", "fp32", "bf16", "fp16"),
+    ("TrainConfig", "errors"): ("strict", "replace"),
+    ("SampleConfig", "errors"): ("strict", "replace"),
     ("SampleConfig", "color"): ("never", "surprise"),
     ("SampleConfig", "device"): ("cpu", "cuda", "mps", "auto"),
 }
@@ -95,8 +97,8 @@ CONFIGS = {"ModelConfig": ModelConfig, "TrainConfig": TrainConfig, "SampleConfig
 
 def test_every_setting_stands_in_these_tables() -> None:
     every = {(name, field.name) for name, config in CONFIGS.items() for field in fields(config)}
-    here = {(config.__name__, name) for config, name, *_ in SETTINGS} | CHOICES.keys() | {("TrainConfig", "encoding")}
-    assert every == here
+    here = {(config.__name__, name) for config, name, *_ in SETTINGS} | CHOICES.keys()
+    assert every == here | {("TrainConfig", "encoding"), ("SampleConfig", "encoding")}
 
 
 def test_defaults_are_the_documented_ones() -> None:

@@ -35,8 +35,10 @@ from charrnn import CharrnnError
 from charrnn.config import ModelConfig
 from charrnn.network import checkpoint, rundir
 from charrnn.network.cells import Network
-from charrnn.text import corpus, reading
+from charrnn.text import corpus, sources
 from charrnn.text.corpus import read_corpus
+from charrnn.text.decoding import Encoding
+from charrnn.text.reading import TextReader
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import evaluation, runs, schedule, trainer
 from charrnn.training.learner import Learner
@@ -640,10 +642,10 @@ def test_escapes_of_a_corpus_reach_neither_info_nor_the_conversation(escaping: P
 def test_random_bytes_are_refused_as_characters_and_read_as_bytes(tmp_path: Path) -> None:
     data = random.Random(0).randbytes(200_000)
     (tmp_path / "x").write_bytes(data)
-    with pytest.raises(CharrnnError, match=r"/x: byte \d+ is not valid UTF-8 text; try"):
+    with pytest.raises(CharrnnError, match=r"/x: byte \d+ \(line \d+\) is not valid UTF-8 text"):
         read_corpus([str(tmp_path / "x")])
-    assert read_corpus([str(tmp_path / "x")], level="byte").ids.tobytes() == data
-    latin = read_corpus([str(tmp_path / "x")], encoding="latin-1")
+    assert read_corpus([str(tmp_path / "x")], TextReader("byte")).ids.tobytes() == data
+    latin = read_corpus([str(tmp_path / "x")], TextReader(encoding=Encoding("latin-1")))
     assert latin.vocabulary.decode(latin.ids) == data.decode("latin-1").replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -708,12 +710,12 @@ def test_a_file_that_changes_while_it_is_read_is_what_was_read_of_it(
 ) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"0123456789\n" * 200)
-    monkeypatch.setattr(reading, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 64)
     monkeypatch.setattr(corpus, "IN_MEMORY_BYTES", memory)
-    real, seen = reading.blocks, []
+    real, seen = sources.blocks, []
 
-    def changing(name: str) -> Iterator[bytes]:
-        for block in real(name):
+    def changing(name: str, version: int) -> Iterator[bytes]:
+        for block in real(name, version):
             seen.append(block)
             if len(seen) == 5:
                 if change == "grow":
@@ -723,8 +725,8 @@ def test_a_file_that_changes_while_it_is_read_is_what_was_read_of_it(
                     os.truncate(path, 400)
             yield block
 
-    monkeypatch.setattr(reading, "blocks", changing)
-    read = read_corpus([str(path)], level=level)
+    monkeypatch.setattr(sources, "blocks", changing)
+    read = read_corpus([str(path)], TextReader(level))
     data = b"".join(seen)
     assert (read.bytes_read, len(read.ids)) == (len(data), len(data))
     assert read.sha256 == hashlib.sha256(data).hexdigest()

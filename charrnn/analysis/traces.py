@@ -26,7 +26,6 @@ from charrnn.network.cells import Array, LayerTrace, Network
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.columns import Passage, Reading
 from charrnn.network.rundir import LOG
-from charrnn.text.given import text_of
 from charrnn.text.vocabulary import Vocabulary
 
 GENERATED = 2000
@@ -159,18 +158,13 @@ def unit_of(text: str, model: ModelConfig) -> tuple[int, int, str]:
     return int(found[1]), int(found[2]), found[3] or "h"
 
 
-def given(data: bytes, trained: Checkpoint, network: Network, name: str = "the text to inspect") -> tuple[Text, dict[str, str]]:
-    """The text in ``data``, UTF-8 (any bytes at level ``byte``), and which of its characters were replaced by which.
-
-    Raises:
-        CharrnnError: it isn't UTF-8, or it is empty.
-    """
-    vocabulary, changed = trained.vocabulary, dict[str, str]()
+def given(text: str, trained: Checkpoint, network: Network, name: str = "the text to inspect") -> tuple[Text, dict[str, str]]:
+    """A ``text`` from `TextReader.text`, and which of its characters were replaced by which; `CharrnnError` if it is empty."""
+    vocabulary = trained.vocabulary
+    characters, changed = vocabulary.plain(text)
+    ids = vocabulary.encode(characters)
     if vocabulary.level == "byte":
-        ids, characters = np.frombuffer(data, dtype=np.uint8), data.decode("latin-1")
-    else:
-        characters, changed = vocabulary.plain(text_of(data, name))
-        ids = vocabulary.encode(characters)
+        characters = ids.tobytes().decode("latin-1")
     if not len(ids):
         raise CharrnnError(f"{name}: empty; leave it out to inspect 2,000 generated characters")
     return Text(ids, characters, *_opened(network, vocabulary)), changed

@@ -62,7 +62,7 @@ def inspect(
         file=file,
         units_only=units,
         unit=unit,
-        color=config.color,
+        config=config,
         memory=memory,
         contribution=contribution,
         svg=svg,

@@ -32,10 +32,14 @@ def next_character(
     from charrnn.output import notation, tables
     from charrnn.output.notation import json_line
     from charrnn.text import given
+    from charrnn.text.decoding import Encoding
+    from charrnn.text.reading import TextReader
 
-    text = given.text(prompt, None, "PROMPT")
+    encoding = Encoding(config.encoding, config.errors)
     trained = network.read(checkpoint, console)
-    text = given.known(text, trained.vocabulary, console.warn)
+    given.tell_of_file(prompt, f"charrnn next - < {prompt}", console.warn)
+    reader = TextReader(trained.vocabulary.level, encoding, warn=console.warn)
+    text = given.known(given.text(prompt, "PROMPT", reader), trained.vocabulary, console.warn)
     with np.errstate(over="ignore", invalid="ignore"):
         found, entropy_bits = scoring.next_characters(Network(trained.model, trained.weights), trained.vocabulary, text)
     shown = found[: config.top]

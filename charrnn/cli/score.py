@@ -14,7 +14,8 @@ from charrnn.config import ScoreConfig
 def score(
     *,
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Text files, .gz files, directories of *.txt, or - for stdin.")
+        list[str],
+        typer.Argument(metavar="FILE...", help="Text files (.gz, .bz2, .xz too), directories of them, or - for stdin."),
     ],
     checkpoint: Checkpoint = None,
     config: ScoreConfig,
@@ -48,9 +49,9 @@ def score(
     limit_threads(1)  # The columns are shared among threads instead.
     from charrnn.cli import network
     from charrnn.output import scored
-    from charrnn.text import reading
+    from charrnn.text import sources
 
     request = scored.ScoreRequest(config=config, by_line=by_line, rank=rank, per_char=per_char, exact=exact, as_json=as_json)
-    paths = reading.text_files(files)
+    paths = sources.text_files(files, console.warn)
     scored.show(request, paths, network.read(checkpoint, console), console)
     console.finish()

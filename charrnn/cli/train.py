@@ -36,7 +36,7 @@ def train(
     *,
     corpus: Annotated[
         list[str] | None,
-        typer.Argument(metavar="CORPUS...", help="Text files, .gz files, directories of *.txt, or - for stdin."),
+        typer.Argument(metavar="CORPUS...", help="Text files (.gz, .bz2, .xz too), directories of them, or - for stdin."),
     ] = None,
     model: Given[ModelConfig],
     dropout: Annotated[float | None, options.setting(TrainConfig, "dropout_output", _DROPOUT), After("optimizer")] = None,
@@ -140,7 +140,7 @@ def _show_plan(request: RunRequest, console: Console, *, as_json: bool) -> None:
 
     if request.resume is not None:
         raise UsageError("--dry-run plans a new run; a resumed one keeps its plan")
-    prepared = runs.prepare(request)
+    prepared = runs.prepare(request, console.say)
     repeat = runs.command(request, prepared)
     if as_json:
         settings = {**prepared.plan.model, **prepared.config.to_json()}

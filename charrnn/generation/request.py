@@ -18,7 +18,9 @@ from charrnn.generation.drawing import Drawing
 from charrnn.generation.stopping import Ending, Stops
 from charrnn.limits import Interval
 from charrnn.text import given
-from charrnn.text.reading import STDIN
+from charrnn.text.decoding import Encoding
+from charrnn.text.reading import TextReader
+from charrnn.text.sources import STDIN, shown
 from charrnn.text.vocabulary import Vocabulary
 
 Say = Callable[[str], None]
@@ -65,7 +67,12 @@ class SampleRequest:
         """The units to hold; `UsageError` for anything that isn't L:U=V."""
         return [_clamp(text) for text in self.clamp]
 
-    def read_prompts(self) -> list[str]:
+    @property
+    def encoding(self) -> Encoding:
+        """How files and stdin become text; `UsageError` if there is no such encoding."""
+        return Encoding(self.config.encoding, self.config.errors)
+
+    def read_prompts(self, reader: TextReader) -> list[str]:
         """The prompts, from the argument, a file or stdin; [""] if none was given.
 
         `UsageError` for more than one source; `CharrnnError` if it can't be read or holds no prompt.
@@ -73,16 +80,16 @@ class SampleRequest:
         if sum(source is not None for source in (self.prompt, self.prompt_file, self.prompts)) > 1:
             raise UsageError("--prompt, --prompt-file or --prompts: give one, not more")
         if self.prompts is not None:
-            text = given.read(self.prompts)
+            text = reader.text(str(self.prompts))
             if not text:
-                name = "stdin" if str(self.prompts) == STDIN else self.prompts
-                raise CharrnnError(f"{name}: holds no prompt; write one on each line")
+                raise CharrnnError(f"{shown(str(self.prompts))}: holds no prompt; write one on each line")
             lines = text.removesuffix("\n").split("\n")
             return [given.unescaped(line, "--prompts") if self.escapes else line for line in lines]
         if self.prompt_file is not None:
-            return [given.read(self.prompt_file)]
+            return [reader.text(str(self.prompt_file))]
         if self.prompt == STDIN:
-            return [given.text(STDIN, None, "--prompt")]
+            return [reader.text(STDIN)]
+        given.tell_of_file(self.prompt or "", f"--prompt-file {self.prompt}", reader.warn)
         return [self.typed(self.prompt or "", "--prompt")]
 
 

@@ -21,6 +21,7 @@ from charrnn.generation.stopping import Text
 from charrnn.network import checkpoint, rundir
 from charrnn.network.cells import Array, Network
 from charrnn.text import given
+from charrnn.text.reading import TextReader
 
 if TYPE_CHECKING:
     from charrnn.generation.bookmark import Bookmark
@@ -88,13 +89,16 @@ class Generation:
         self.request, self.config = request, request.config
         # Options are checked before any file is read, so that mistakes show at once.
         stops, biases, clamps = request.read_stops(), request.read_biases(), request.read_clamps()
+        encoding = request.encoding
         self.trained = checkpoint.read(rundir.resolve(request.checkpoint))
         self.vocabulary = vocabulary = self.trained.vocabulary
         self.network = Network(self.trained.model, self.trained.weights)
         self.generating = self.network.holding(within(clamps, self.trained.model)) if clamps else self.network
         """The network that writes: `network`, with the clamped units held."""
         self._warn = warn
-        self.prompts = [self.known(text) for text in request.read_prompts()]
+        self.reader = TextReader(vocabulary.level, encoding, warn=warn)
+        """How this command reads files: prompts, and a text to compare with."""
+        self.prompts = [self.known(text) for text in request.read_prompts(self.reader)]
         self._loaded = self._load()
         fresh = int.from_bytes(os.urandom(4), "big") if self._loaded is None else self._loaded.seed
         self.seed = fresh if self.config.seed is None else self.config.seed

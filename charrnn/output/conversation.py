@@ -15,8 +15,9 @@ from charrnn.config import temperatures
 from charrnn.generation.streaming import Generation, Start, Stream
 from charrnn.output.console import Console
 from charrnn.output.sampled import Output, Shown, interruptible
-from charrnn.text import reading
+from charrnn.text import sources
 from charrnn.text.given import decoded, unescaped
+from charrnn.text.reading import TextReader
 
 if TYPE_CHECKING:
     from charrnn.text.corpus import Corpus
@@ -26,7 +27,7 @@ COMMANDS = "/temp X, /reset, /save FILE, /quit; a line that begins with // begin
 
 def converse(generation: Generation, console: Console, shown: Shown, corpus: Corpus | None) -> None:
     """Continue each line of stdin until stdin ends; Ctrl-C stops only the current text. `sampled.check` gives ``corpus``."""
-    ask = _asker(console)
+    ask = _asker(console, generation.reader)
     console.say(f"charrnn: type what to go on from, or nothing; {COMMANDS}; Ctrl-C stops a text, Ctrl-D ends")
     place = generation.beginning()
     if generation.prompts[0]:
@@ -69,12 +70,12 @@ def _obey(line: str, place: Start, generation: Generation) -> Start:
     return place
 
 
-def _asker(console: Console) -> Callable[[], str | None]:
+def _asker(console: Console, reader: TextReader) -> Callable[[], str | None]:
     """A function that gives the next line of stdin, None at its end; on a terminal with a prompt, line editing and history."""
     if sys.stdin is None:
         raise CharrnnError("stdin is closed; there is nobody to talk with")
     if not sys.stdin.isatty():
-        lines = _lines(_typed(console))
+        lines = reader.lines(_typed(console), "stdin")
         return lambda: next(lines, None)
     with contextlib.suppress(ImportError):  # Windows' terminals edit lines themselves.
         import readline  # noqa: F401 - input() uses it
@@ -102,7 +103,7 @@ def _typed(console: Console) -> Iterator[bytes]:
     """The lines of stdin as they come, the last piece of each with its newline; Ctrl-C ends a text, not the wait for a line."""
     while True:
         try:
-            block = sys.stdin.buffer.read1(reading.BLOCK_BYTES)  # type: ignore[union-attr] # stdin is buffered
+            block = sources.stdin_block()
         except KeyboardInterrupt:
             console.say("")
             continue
@@ -110,13 +111,3 @@ def _typed(console: Console) -> Iterator[bytes]:
             return
         # In pieces, so that the lines before one that can't be decoded are answered.
         yield from block.splitlines(keepends=True)
-
-
-def _lines(blocks: Iterator[bytes]) -> Iterator[str]:
-    """Each line of ``blocks`` without its newline, as soon as it is there, decoded as every input is."""
-    unfinished = ""
-    for _, codes in reading.decoded(blocks, "stdin", None, "send UTF-8"):
-        *lines, unfinished = (unfinished + reading.text_of(codes)).split("\n")
-        yield from lines
-    if unfinished:
-        yield unfinished

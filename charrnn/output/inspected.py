@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from charrnn import UsageError
 from charrnn.analysis import traces
 from charrnn.analysis.traces import Inspection
+from charrnn.config import InspectConfig
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.rundir import labels
@@ -21,6 +22,9 @@ from charrnn.output import charts, colored, tables
 from charrnn.output.console import Console
 from charrnn.output.notation import json_line
 from charrnn.text import given
+from charrnn.text.decoding import Encoding
+from charrnn.text.given import GivenText
+from charrnn.text.reading import TextReader
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class InspectRequest:
     file: Path | None = None
     units_only: bool = False
     unit: str | None = None
-    color: str | None = None
+    config: InspectConfig = field(default_factory=InspectConfig)
     memory: bool = False
     contribution: str | None = None
     svg: Path | None = None
@@ -42,7 +46,7 @@ class InspectRequest:
     def __post_init__(self) -> None:
         if self.text is not None and self.file is not None:
             raise UsageError("TEXT or --file: give one, not both")
-        if self.unit is not None and self.color is not None:
+        if self.unit is not None and self.config.color is not None:
             raise UsageError("--unit or --color: give one, not both")
         if self.looks_back and (self.units_only or self.colored_by or self.npz is not None):
             raise UsageError("--memory and --contribution go with --html, --svg and --json; leave out what shows units")
@@ -60,36 +64,36 @@ class InspectRequest:
     @property
     def colored_by(self) -> str | None:
         """What colours the text: a unit's name or one of `InspectConfig`'s words."""
-        return self.unit or self.color
+        return self.unit or self.config.color
 
-    @functools.cached_property
-    def data(self) -> bytes | None:
-        """The bytes of the text, read once; None where none was given."""
-        return None if self.text is None and self.file is None else given.data(self.text, self.file)
-
-    @property
-    def name(self) -> str:
-        """What errors call the text."""
-        return "the text to inspect" if self.file is None else str(self.file)
+    def read(self, console: Console) -> GivenText:
+        """The text, to be read as each network needs it."""
+        reader = TextReader(encoding=Encoding(self.config.encoding, self.config.errors), warn=console.warn)
+        for text, option in ((self.text, "--file"), (self.contribution, "--contribution - <")):
+            given.tell_of_file(text or "", f"charrnn inspect {option} {text}", console.warn)
+        return GivenText(self.text, self.file, "the text to inspect", reader)
 
 
 def show(request: InspectRequest, networks: Sequence[Checkpoint], console: Console) -> None:
     """Show all that was asked for; the states are those of the first network."""
     if request.unit is not None:
         traces.unit_of(request.unit, networks[0].model)
+    text = request.read(console)
     with np.errstate(over="ignore", invalid="ignore"):
-        curves = of_memory(request, networks, console) if request.looks_back else []
+        curves = of_memory(request, text, networks, console) if request.looks_back else []
         if not request.compares:
-            of_states(request, networks[0], console, curves)
+            of_states(request, text, networks[0], console, curves)
 
 
-def of_states(request: InspectRequest, trained: Checkpoint, console: Console, curves: Sequence[Mapping[str, Any]] = ()) -> None:
+def of_states(
+    request: InspectRequest, text: GivenText, trained: Checkpoint, console: Console, curves: Sequence[Mapping[str, Any]] = ()
+) -> None:
     """Show what the network's states do over a text; ``curves`` are for the page."""
     files = {"svg": request.svg, "npz": request.npz, "html": request.html}
     as_tables = request.units_only or not (request.as_json or request.colored_by or any(files.values()))
     network = Network(trained.model, trained.weights)
-    text = _text(request, trained, network, console)
-    found = traces.inspect(trained, network, text, search=as_tables or request.as_json or request.html is not None)
+    searched = as_tables or request.as_json or request.html is not None
+    found = traces.inspect(trained, network, _text(text, trained, network, console), search=searched)
     for kind, path in files.items():
         if path is not None:
             traces.write(path, _rendered(kind, found, request.colored_by or "surprise", curves))
@@ -101,22 +105,25 @@ def of_states(request: InspectRequest, trained: Checkpoint, console: Console, cu
         _show_colored(console, found.shown, *found.values(request.colored_by))
 
 
-def of_memory(request: InspectRequest, networks: Sequence[Checkpoint], console: Console) -> list[dict[str, Any]]:
+def of_memory(
+    request: InspectRequest, text: GivenText, networks: Sequence[Checkpoint], console: Console
+) -> list[dict[str, Any]]:
     """Show how far back the networks remember and what their final states hold; the memory curves."""
     from charrnn.analysis import reach
 
-    text = given.text_of(request.data or b"", request.name) if request.memory else ""
-    probe = given.text(request.contribution, None, "--contribution")
-    if request.memory and not text:
+    probe = GivenText(request.contribution, None, "--contribution", text.reader)
+    generated = None
+    if request.memory and not text.at(networks[0].vocabulary.level):
         console.say(f"charrnn: no text given; reading {reach.GENERATED:,} characters that the first network generates")
-        text = reach.generated(networks[0])
+        generated = reach.generated(networks[0])
     curves, contributions = [], []
     for trained, label in zip(networks, labels([trained.path for trained in networks]), strict=True):
         known = functools.partial(given.known, vocabulary=trained.vocabulary, warn=console.warn, what="the text")
+        level = trained.vocabulary.level
         if request.memory:
-            curves.append(reach.remembered(trained, known(text)).to_json(label))
+            curves.append(reach.remembered(trained, known(generated or text.at(level) or "")).to_json(label))
         if request.contribution is not None:
-            contributions.append(reach.contributed(trained, known(probe), label))
+            contributions.append(reach.contributed(trained, known(probe.at(level) or ""), label))
     if request.svg is not None and request.html is None:
         traces.write(request.svg, charts.memory_svg(curves, contributions).encode())
     # The page has a place for the curves.
@@ -129,12 +136,13 @@ def of_memory(request: InspectRequest, networks: Sequence[Checkpoint], console: 
     return curves
 
 
-def _text(request: InspectRequest, trained: Checkpoint, network: Network, console: Console) -> traces.Text:
-    if request.data is None:
+def _text(text: GivenText, trained: Checkpoint, network: Network, console: Console) -> traces.Text:
+    characters = text.at(trained.vocabulary.level)
+    if characters is None:
         return traces.generated(trained, network)
-    text, changed = traces.given(request.data, trained, network, request.name)
+    read, changed = traces.given(characters, trained, network, text.name)
     given.tell(changed, console.warn, "the text")
-    return text
+    return read
 
 
 def _rendered(kind: str, found: Inspection, colored_by: str, curves: Sequence[Mapping[str, Any]]) -> bytes:

@@ -62,7 +62,7 @@ def check(shown: Shown, generation: Generation, *, interactive: bool) -> Corpus 
         return None
     from charrnn.text.corpus import read_corpus
 
-    return read_corpus([shown.copied_from], level=generation.vocabulary.level, advice="save a copy of it as UTF-8")
+    return read_corpus([shown.copied_from], generation.reader)
 
 
 def _check_options(shown: Shown, generation: Generation, *, interactive: bool) -> None:

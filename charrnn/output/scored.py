@@ -18,7 +18,8 @@ from charrnn.network.checkpoint import Checkpoint
 from charrnn.output import notation, tables
 from charrnn.output.console import Console
 from charrnn.output.notation import json_line
-from charrnn.text import reading
+from charrnn.text.decoding import Encoding
+from charrnn.text.reading import TextReader
 
 ROWS = 1 << 14
 """So many rows of characters go out together."""
@@ -47,6 +48,12 @@ class ScoreRequest:
             given = ["--rank", "--per-char"]
         if len(given) > 1:
             raise UsageError(f"{' or '.join(given)}: give one, not both")
+        self.encoding  # noqa: B018 - is checked before any file is read
+
+    @property
+    def encoding(self) -> Encoding:
+        """How files become text; `UsageError` if there is no such encoding."""
+        return Encoding(self.config.encoding, self.config.errors)
 
 
 def show(request: ScoreRequest, paths: Sequence[str], trained: Checkpoint, console: Console) -> None:
@@ -69,6 +76,7 @@ class _Shown:
 
     def __init__(self, request: ScoreRequest, scorer: Scorer, console: Console, *, named: bool) -> None:
         self._request, self._scorer, self._console, self._named = request, scorer, console, named
+        self._reader = TextReader(scorer.vocabulary.level, request.encoding, warn=console.warn)
         self._waiting: list[dict[str, Any]] = []
         self._total = scorer.tally()
 
@@ -112,7 +120,7 @@ class _Shown:
     def _pieces(self, path: str) -> Iterator[Foreseen]:
         """The text as the network foresaw it, read in the way that was asked for."""
         request, scorer, config = self._request, self._scorer, self._request.config
-        blocks = self._begun(reading.code_points(path, level=scorer.vocabulary.level, encoding=config.encoding))
+        blocks = self._begun(self._reader.codes(path))
         if request.by_line or request.rank:
             return scorer.lines(blocks)
         if config.window is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -12,9 +13,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import CharrnnError, files
-from charrnn.text import reading
-from charrnn.text.reading import ADVICE, STDIN
+from charrnn import CharrnnError
+from charrnn.text import sources
+from charrnn.text.reading import PLAIN, TextReader
+from charrnn.text.sources import STDIN, VERSION
 from charrnn.text.vocabulary import CODE_POINTS, Vocabulary, id_dtype
 
 IN_MEMORY_BYTES = 1 << 26
@@ -25,7 +27,8 @@ IN_MEMORY_BYTES = 1 << 26
 class Corpus:
     """A text as ids: ``ids[:train_characters]`` to learn from and the rest to validate on.
 
-    ``bytes_read`` and ``sha256`` describe the raw (unzipped) bytes of all files in order.
+    ``bytes_read`` and ``sha256`` describe the raw (unpacked) bytes of all files in order; ``reading`` is the version of the
+    rules by which they were read.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Corpus:
     vocabulary: Vocabulary
     ids: NDArray[Any]
     train_characters: int
+    reading: int = VERSION
 
     @property
     def val_characters(self) -> int:
@@ -52,48 +56,42 @@ class Corpus:
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint says about its corpus, without paths."""
-        return {"corpus": self.name, "corpus_bytes": self.bytes_read, "corpus_sha256": self.sha256}
+        return {
+            "corpus": self.name,
+            "corpus_bytes": self.bytes_read,
+            "corpus_sha256": self.sha256,
+            "corpus_reading": self.reading,
+        }
 
 
 def corpus_name(paths: Sequence[str]) -> str:
-    """The stem of the first file without ``.txt`` and ``.gz``, a directory's name, or ``stdin``."""
-    if paths[0] == STDIN:
-        return "stdin"
-    path = Path(paths[0])
-    name = path.resolve().name if reading.is_directory(paths[0]) else Path(path.name.removesuffix(".gz")).stem
-    return name or "corpus"
+    """The stem of the first file, a directory's name, or ``stdin``."""
+    return sources.stem(paths[0]) or "corpus"
 
 
 def read_corpus(
     paths: Sequence[str],
+    reader: TextReader = PLAIN,
     *,
-    level: str = "char",
     min_count: int = 1,
-    encoding: str | None = None,
     val_fraction: float = 0.1,
     vocabulary: Vocabulary | None = None,
-    advice: str = ADVICE,
 ) -> Corpus:
-    """Read text files, directories of ``*.txt``, ``.gz`` files and ``-`` into one corpus.
+    """Read files, directories and ``-`` into one corpus.
 
     Args:
         paths: what to read, in order. At level ``char`` a file that lacks a final newline gets one if another follows.
-        level: ``char`` (Unicode code points, line ends as LF) or ``byte`` (the raw bytes).
+        reader: how each is read.
         min_count: characters that occur fewer times become the unknown character.
-        encoding: a Python codec name; by default UTF-8, or UTF-16/32 where a byte-order mark says so.
         val_fraction: the share at the end of the text that is kept for validation.
-        vocabulary: what to encode with, instead of the text's own vocabulary.
-        advice: what to do about a file that is not valid text.
+        vocabulary: encode with this one rather than the text's own.
 
     Raises:
         CharrnnError: a file can't be read, is not valid text, or all of them hold fewer than 2 characters.
-        UsageError: the encoding is not a text encoding this Python knows.
     """
-    if encoding is not None:
-        reading.check_encoding(encoding)
-    names = reading.text_files(paths)
+    names = reader.files(paths)
     with _BlockStore() as store:
-        read = _read_files(names, store, level, encoding, advice, counted=min_count > 1)
+        read = _read_files(names, store, reader, counted=min_count > 1)
         characters = store.characters
         if characters < 2:
             what = "holds no text" if characters == 0 else "holds a single character"
@@ -101,7 +99,8 @@ def read_corpus(
         if vocabulary is None:
             present = np.flatnonzero(read.counts)
             occurrences = dict(zip(present.tolist(), read.counts[present].tolist(), strict=True))
-            vocabulary = Vocabulary("byte") if level == "byte" else Vocabulary.from_counts(occurrences, min_count)
+            byte = reader.level == "byte"
+            vocabulary = Vocabulary("byte") if byte else Vocabulary.from_counts(occurrences, min_count)
         if vocabulary.size == 1:
             raise CharrnnError(f"{', '.join(names)[:200]}: no character occurs {min_count} times; lower --min-count")
         ids = store.encoded(vocabulary)
@@ -109,12 +108,13 @@ def read_corpus(
     return Corpus(
         name=corpus_name(paths),
         # Like stdin, a pipe or device can't be read again.
-        paths=tuple(str(Path(path).resolve()) if Path(path).is_file() or Path(path).is_dir() else STDIN for path in paths),
+        paths=tuple(str(Path(path).resolve()) if sources.readable_again(path) else STDIN for path in paths),
         bytes_read=read.size,
         sha256=read.sha256,
         vocabulary=vocabulary,
         ids=ids,
         train_characters=characters - (held_out if held_out >= 2 and characters - held_out >= 2 else 0),
+        reading=reader.version,
     )
 
 
@@ -130,15 +130,14 @@ class _Read:
     counts: NDArray[np.int64]
 
 
-def _read_files(
-    names: Sequence[str], store: _BlockStore, level: str, encoding: str | None, advice: str, *, counted: bool
-) -> _Read:
-    digest, size, last_code = hashlib.sha256(), 0, -1
-    counts = np.zeros(CODE_POINTS if level == "char" else 256, dtype=np.int64)
-
-    seen = bytearray()
-
-    def keep(codes: NDArray[Any]) -> None:
+def _read_files(names: Sequence[str], store: _BlockStore, reader: TextReader, *, counted: bool) -> _Read:
+    digest, size, seen = hashlib.sha256(), 0, bytearray()
+    counts = np.zeros(CODE_POINTS if reader.level == "char" else 256, dtype=np.int64)
+    for raw, codes in reader.joined(names):
+        digest.update(raw)
+        size += len(raw)
+        if not len(codes):
+            continue
         if counted or codes.dtype != np.uint8:
             found = np.bincount(codes)
             counts[: len(found)] += found
@@ -146,18 +145,6 @@ def _read_files(
             seen.extend(new)
             counts[list(new)] += 1
         store.append(codes)
-
-    for path in names:
-        if level == "char" and last_code not in (-1, 10):
-            keep(np.array([10], dtype=np.uint8))
-            last_code = 10
-        with files.guard(path):
-            for raw, codes in reading.pieces(path, level=level, encoding=encoding, advice=advice):
-                digest.update(raw)
-                size += len(raw)
-                if len(codes):
-                    last_code = int(codes[-1])
-                    keep(codes)
     return _Read(size, digest.hexdigest(), counts)
 
 
@@ -183,10 +170,11 @@ class _BlockStore:
         self._bytes += codes.nbytes
         self.characters += len(codes)
         if self._bytes > IN_MEMORY_BYTES:
-            self._file = self._file or tempfile.TemporaryFile(prefix="charrnn-")  # noqa: SIM115 - read back later
-            for block in self._blocks:
-                self._file.write(block.data)
-                self._spilled.append((block.dtype, len(block)))
+            with _temporary_space():
+                self._file = self._file or tempfile.TemporaryFile(prefix="charrnn-")  # noqa: SIM115 - read back later
+                for block in self._blocks:
+                    self._file.write(block.data)
+                    self._spilled.append((block.dtype, len(block)))
             self._blocks, self._bytes = [], 0
 
     def _all(self) -> Iterator[NDArray[Any]]:
@@ -197,25 +185,55 @@ class _BlockStore:
         yield from self._blocks
 
     def encoded(self, vocabulary: Vocabulary) -> NDArray[Any]:
-        """The ids of all blocks as one array, memory-mapped where it is large."""
+        """The ids of all blocks as one array, memory-mapped where it is large.
+
+        Raises:
+            CharrnnError: there is too little room for temporary files.
+        """
         dtype, characters = np.dtype(id_dtype(vocabulary.size)), self.characters
-        if characters * dtype.itemsize > IN_MEMORY_BYTES:
-            # An unnamed file, which is gone once the process ends, in whatever way.
-            with tempfile.TemporaryFile(prefix="charrnn-") as file:
-                file.truncate(characters * dtype.itemsize)
-                ids: NDArray[Any] = np.memmap(file, dtype=dtype, mode="r+", shape=(characters,))
-        else:
+        encode = _encoder(vocabulary, dtype)
+        if characters * dtype.itemsize <= IN_MEMORY_BYTES:
             ids = np.empty(characters, dtype=dtype)
-        ascii_ids = vocabulary.table[:256].astype(np.uint8).tobytes() if vocabulary.level == "char" else b""
-        position = 0
-        for block in self._all():
-            part = ids[position : position + len(block)]
-            if vocabulary.level == "byte":
-                part[:] = block
-            elif block.dtype == np.uint8 and dtype == np.uint8:
-                # ``bytes.translate`` looks up a gigabyte a second, several times ``np.take``.
-                part[:] = np.frombuffer(block.tobytes().translate(ascii_ids), dtype=np.uint8)
-            else:
-                np.take(vocabulary.table, block, out=part)
-            position += len(block)
-        return ids
+            position = 0
+            for block in self._all():
+                ids[position : position + len(block)] = encode(block)
+                position += len(block)
+            return ids
+        # An unnamed file, which is gone once the process ends, in whatever way. It is written before it is mapped: where there
+        # is no room, writing is an error, while a page of a map kills the process.
+        with _temporary_space(), tempfile.TemporaryFile(prefix="charrnn-") as file:
+            for block in self._all():
+                file.write(encode(block).data)
+            file.flush()
+            mapped: NDArray[Any] = np.memmap(file, dtype=dtype, mode="r+", shape=(characters,))
+        return mapped
+
+
+def _encoder(vocabulary: Vocabulary, dtype: np.dtype[Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """What makes ids of type ``dtype`` out of code points."""
+    if vocabulary.level == "byte":
+        return lambda block: block
+    table, ascii_ids = vocabulary.table, vocabulary.table[:256].astype(np.uint8).tobytes()
+
+    def encode(block: NDArray[Any]) -> NDArray[Any]:
+        if block.dtype == np.uint8 and dtype == np.uint8:
+            # ``bytes.translate`` looks up a gigabyte a second, several times ``np.take``.
+            return np.frombuffer(block.tobytes().translate(ascii_ids), dtype=np.uint8)
+        return np.take(table, block)
+
+    return encode
+
+
+@contextlib.contextmanager
+def _temporary_space() -> Iterator[None]:
+    """Turn a failure of temporary files into a line that names their directory."""
+    try:
+        yield
+    except OSError as error:
+        try:
+            place = tempfile.gettempdir()
+        except OSError:
+            place = "temporary files"
+        reason = error.strerror or str(error)
+        advice = "a long text needs room for temporary files; TMPDIR may name another directory for them"
+        raise CharrnnError(f"{place}: {reason}; {advice}") from error

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from charrnn import CharrnnError, UsageError, files
-from charrnn.text.reading import STDIN
+from charrnn.text import sources
+from charrnn.text.reading import TextReader
+from charrnn.text.sources import STDIN
 from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
 
 _NAMED = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\"}
@@ -39,38 +41,60 @@ def unescaped(text: str, option: str) -> str:
     return _ESCAPE.sub(character, text)
 
 
-def data(text: str | None, path: Path | None) -> bytes:
-    """The bytes of a file, of stdin if ``text`` (or ``path``) is -, or of an argument as it was typed."""
-    from_stdin = str(path) == STDIN if path is not None else text == STDIN
-    if from_stdin and sys.stdin is None:
-        raise CharrnnError("stdin is closed; there is no text to read")
-    with files.guard("stdin" if from_stdin else str(path)):
-        if from_stdin:
-            return sys.stdin.buffer.read()
-        return os.fsencode(text or "") if path is None else path.read_bytes()
+def text(argument: str, option: str, reader: TextReader) -> str:
+    """An argument as it was typed, or the text on stdin if it is -; `tell_of_file` where it is the name of a file."""
+    return reader.text(STDIN) if argument == STDIN else literal(argument, option)
 
 
-def read(path: Path) -> str:
-    """The UTF-8 text of a file, or of stdin if ``path`` is -, line ends as LF."""
-    return text_of(data(None, path), "stdin" if str(path) == STDIN else str(path))
+class GivenText:
+    """A text that may be an argument, a file or stdin, for networks that read characters and others that read bytes."""
+
+    def __init__(self, argument: str | None, path: Path | None, option: str, reader: TextReader) -> None:
+        self.reader = reader
+        self._argument = argument
+        self._path = str(path) if path is not None else STDIN if argument == STDIN else None
+        self.name = option if self._path is None else sources.shown(self._path)
+        self._once: bytes | None = None
+        self._read: dict[str, str | None] = {}
+
+    def at(self, level: str) -> str | None:
+        """The text as networks of ``level`` read it (see `TextReader.text`); None if none was given."""
+        if level not in self._read:
+            self._read[level] = self._text(level)
+        return self._read[level]
+
+    def _text(self, level: str) -> str | None:
+        reader = replace(self.reader, level=level)
+        if self._path is None:
+            if self._argument is None:
+                return None
+            return literal(self._argument, self.name) if level == "char" else _escaped(self._argument)
+        if sources.readable_again(self._path):
+            return reader.text(self._path)
+        if self._once is None:
+            with files.guard(self.name):
+                self._once = b"".join(sources.blocks(self._path))
+        return reader.text_in(self._once, self.name)
 
 
-def text(argument: str | None, path: Path | None, option: str) -> str:
-    """The text of a file, of stdin if the argument is -, or of the argument as it was typed."""
-    if path is not None:
-        return read(path)
-    return read(Path(STDIN)) if argument == STDIN else literal(argument or "", option)
+def tell_of_file(text: str, instead: str, warn: Callable[[str], None]) -> None:
+    """Warn if a ``text`` that was typed is the name of a file, which ``instead`` reads."""
+    try:
+        is_file = Path(text).is_file()
+    except (OSError, ValueError):
+        return
+    if is_file:
+        warn(f"{text} is read as a text, but it names a file; {instead} reads the file")
 
 
-def text_of(data: bytes, name: str) -> str:
-    """UTF-8 as text, without a byte-order mark, line ends as LF; ``name`` is for the error."""
-    return decoded(data, name, "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+def _escaped(argument: str) -> str:
+    return os.fsencode(argument).decode("utf-8", "surrogateescape")
 
 
-def decoded(data: bytes, name: str, encoding: str = "utf-8") -> str:
+def decoded(data: bytes, name: str) -> str:
     """``data`` as text; ``name`` is for the error."""
     try:
-        return data.decode(encoding)
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise CharrnnError(f"{name}: byte {error.start} is not valid UTF-8 text") from error
 

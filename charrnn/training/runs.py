@@ -19,12 +19,13 @@ from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.rundir import RunDirectory
 from charrnn.text import corpus
 from charrnn.text.corpus import Corpus
-from charrnn.text.reading import STDIN
+from charrnn.text.decoding import Encoding, NotTextError
+from charrnn.text.reading import TextReader
+from charrnn.text.sources import STDIN, VERSION
 from charrnn.training import recipe
 from charrnn.training.events import Start
 
 if TYPE_CHECKING:
-    from charrnn.text.vocabulary import Vocabulary
     from charrnn.training.trainer import Trainer
 
 MAY_CHANGE = {"steps", "epochs", "minutes", "lr", "eval_every", "save_every", "log_every", "device", "precision", "workers"}
@@ -75,7 +76,7 @@ class Prepared:
     initial: Checkpoint | None
 
 
-def prepare(request: RunRequest) -> Prepared:
+def prepare(request: RunRequest, say: Say) -> Prepared:
     """Read the text and plan the run. Settings are checked before the text is read, so that mistakes show at once."""
     training, shape, initial = request.training, request.model, None
     if request.init_from is not None:
@@ -88,7 +89,10 @@ def prepare(request: RunRequest) -> Prepared:
     ModelConfig(**shape)
     if not request.corpus:
         raise UsageError("which text? name a file, a directory, or - for stdin")
-    text = _read(request.corpus, config)
+    try:
+        text = _read(request.corpus, config, say)
+    except NotTextError as error:
+        raise CharrnnError(f"{error}; --level byte reads any file, byte by byte") from error
     speed = None
     if config.minutes is not None and not training.keys() | shape.keys() >= recipe.CHOSEN:
         speed = recipe.rounded_speed(_speed(config, shape))
@@ -141,7 +145,7 @@ def begin(
     """The run's directory, its trainer and its ``start`` event."""
     if request.resume is not None:
         return _resumed(request, clock, stop, say)
-    prepared = prepare(request)
+    prepared = prepare(request, say)
 
     from charrnn.training.snapshot import symbols
     from charrnn.training.trainer import Trainer
@@ -173,7 +177,7 @@ def _resumed(
         config = _resumed_config(previous, request.training, request.model)
         stored = [] if request.corpus else _stored_paths(previous)
         found = request.corpus or [_found(path, run.path, previous.path) for path in stored]
-        text = _read(found, config, previous.vocabulary)
+        text = _read(found, config, say, previous)
         _check_same_text(previous, text, config, request.allow_changed_corpus)
 
         from charrnn.training.trainer import Trainer
@@ -213,15 +217,26 @@ def _text_facts(typed: list[str], text: Corpus, run: Path, stored: Sequence[str]
     }
 
 
-def _read(paths: list[str], config: TrainConfig, vocabulary: Vocabulary | None = None) -> Corpus:
-    return corpus.read_corpus(
-        paths,
-        level=config.level,
-        min_count=config.min_count,
-        encoding=config.encoding,
-        val_fraction=config.val_fraction,
-        vocabulary=vocabulary,
+def _read(paths: list[str], config: TrainConfig, say: Say, previous: Checkpoint | None = None) -> Corpus:
+    """Read the text of a new run, or that of a ``previous`` one by the rules with which that began."""
+    reader = TextReader(
+        config.level,
+        Encoding(config.encoding, config.errors),
+        VERSION if previous is None else _reading_of(previous),
+        warn=lambda text: say(f"charrnn: warning: {text}"),
     )
+    vocabulary = None if previous is None else previous.vocabulary
+    return corpus.read_corpus(
+        paths, reader, min_count=config.min_count, val_fraction=config.val_fraction, vocabulary=vocabulary
+    )
+
+
+def _reading_of(previous: Checkpoint) -> int:
+    """The version of the rules by which a run reads its text; `CharrnnError` for one that isn't known here."""
+    version = previous.training.get("corpus_reading", 1)
+    if not isinstance(version, int) or not 1 <= version <= VERSION:
+        raise CharrnnError(f"{previous.path}: its text was read by rules of another version of charrnn; resume it there")
+    return version
 
 
 def _start_event(run: RunDirectory, trainer: Trainer) -> Start:

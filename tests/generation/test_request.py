@@ -11,6 +11,7 @@ from charrnn import CharrnnError, UsageError
 from charrnn.config import ModelConfig, SampleConfig
 from charrnn.generation.drawing import Drawing
 from charrnn.generation.request import SampleRequest, drawing, ending, possible_stops, within
+from charrnn.text.reading import PLAIN
 from charrnn.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary("char", "\n =abcde")
@@ -83,18 +84,18 @@ def test_every_setting_of_drawing_is_what_was_asked_for() -> None:
 def test_a_prompt_comes_from_one_place(given: tuple[str, str]) -> None:
     places = {"prompt": "a", "prompt_file": Path("p"), "prompts": Path("p")}
     with pytest.raises(UsageError, match="give one, not more"):
-        SampleRequest(**{name: places[name] for name in given}).read_prompts()  # type: ignore[arg-type]
+        SampleRequest(**{name: places[name] for name in given}).read_prompts(PLAIN)  # type: ignore[arg-type]
 
 
 def test_prompts_are_the_lines_of_a_file_and_there_is_at_least_one(tmp_path: Path) -> None:
     path = tmp_path / "p"
     for text, prompts in (("a\nb", ["a", "b"]), ("a\n\nb\n", ["a", "", "b"]), ("\n", [""])):
         path.write_text(text)
-        assert SampleRequest(prompts=path).read_prompts() == prompts
-    assert SampleRequest().read_prompts() == [""]
+        assert SampleRequest(prompts=path).read_prompts(PLAIN) == prompts
+    assert SampleRequest().read_prompts(PLAIN) == [""]
     path.write_text("")
     with pytest.raises(CharrnnError, match="holds no prompt"):
-        SampleRequest(prompts=path).read_prompts()
+        SampleRequest(prompts=path).read_prompts(PLAIN)
 
 
 @pytest.mark.parametrize("option", ["prompt", "stop", "bias"])

@@ -65,7 +65,7 @@ def test_lines_before_one_that_is_no_text_are_answered(sample: Invoke) -> None:
     talk = sample("-i", "-n", "9", "-q", stdin=b"The\n\xff\n")
     assert talk.code == 1
     assert talk.stdout == sample("-i", "-n", "9", "-q", stdin=b"The\n").stdout
-    assert "stdin: byte 4 is not valid UTF-8 text" in talk.stderr
+    assert "stdin: byte 4 (line 2) is not valid UTF-8 text" in talk.stderr
 
 
 def test_on_a_terminal_a_line_that_is_no_text_ends_no_conversation() -> None:

@@ -57,14 +57,14 @@ def inspected(text: str, cell: str = "lstm", layers: int = 1, hidden: int = 12, 
     config = ModelConfig(vocabulary.size, cell=cell, embedding_size=6, hidden_size=hidden, num_layers=layers)
     network = random_network(config, np.random.default_rng(0))
     trained = Checkpoint(config, vocabulary, {"corpus": corpus}, path=Path("runs/<i>tale</i>/best.safetensors"))
-    return traces.inspect(trained, network, traces.given(text.encode(), trained, network)[0])
+    return traces.inspect(trained, network, traces.given(text, trained, network)[0])
 
 
 @pytest.fixture(scope="module")
 def shipped() -> Inspection:
     trained = checkpoint.read(ROOT / "checkpoints/fables/best.safetensors")
     network = Network(trained.model, trained.weights)
-    data = (ROOT / "corpora/fables.txt").read_bytes()[-6000:]
+    data = (ROOT / "corpora/fables.txt").read_bytes()[-6000:].decode()
     return traces.inspect(trained, network, traces.given(data, trained, network)[0])
 
 

@@ -279,7 +279,9 @@ def test_a_corpus_that_is_no_text_is_the_only_line_and_what_to_do_can_be_done(sa
     (tmp_path / "book.txt").write_bytes(b"caf\xe9")
     result = sample("--copied-from", "book.txt")
     assert (result.code, result.stdout) == (1, "")
-    assert result.stderr == "charrnn: book.txt: byte 3 is not valid UTF-8 text; save a copy of it as UTF-8\n"
+    invalid = "charrnn: book.txt: byte 3 (line 1) is not valid UTF-8 text"
+    assert result.stderr == f"{invalid}; try --encoding latin-1; --errors replace goes on with U+FFFD\n"
+    assert sample("--copied-from", "book.txt", "--encoding", "latin-1").code == 0
 
 
 def test_surprise_colours_a_terminal_and_never_a_pipe(sample: Invoke) -> None:

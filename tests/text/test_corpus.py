@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn import CharrnnError
-from charrnn.text import corpus, reading
+from charrnn.text import corpus, sources
 from charrnn.text.corpus import Corpus, corpus_name, read_corpus
+from charrnn.text.reading import TextReader
 from charrnn.text.streams import Streams
 from charrnn.text.vocabulary import Vocabulary
 
@@ -46,7 +47,7 @@ def as_lf(text: str) -> str:
 def test_the_text_does_not_depend_on_the_size_of_blocks_or_memory(scratch: Path, text: str, block: int, memory: int) -> None:
     scratch.write_bytes(text.encode())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "BLOCK_BYTES", block)
+        patch.setattr(sources, "BLOCK_BYTES", block)
         patch.setattr(corpus, "IN_MEMORY_BYTES", memory)
         read = read_corpus([str(scratch)])
     assert text_of(read) == as_lf(text)
@@ -81,8 +82,8 @@ def test_two_characters_are_a_text(put: Put) -> None:
 def test_at_level_byte_every_file_is_its_own_ids(scratch: Path, data: bytes, block: int) -> None:
     scratch.write_bytes(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "BLOCK_BYTES", block)
-        read = read_corpus([str(scratch)], level="byte")
+        patch.setattr(sources, "BLOCK_BYTES", block)
+        read = read_corpus([str(scratch)], TextReader("byte"))
     assert bytes(read.ids) == data
     assert read.vocabulary == Vocabulary("byte")
 
@@ -115,7 +116,7 @@ def test_files_that_lack_a_final_newline_get_one_before_the_next(put: Put, files
 
 
 def test_at_level_byte_nothing_stands_between_files(put: Put) -> None:
-    assert bytes(read_corpus([put("a", b"x"), put("b", b"y\r\n")], level="byte").ids) == b"xy\r\n"
+    assert bytes(read_corpus([put("a", b"x"), put("b", b"y\r\n")], TextReader("byte")).ids) == b"xy\r\n"
 
 
 def test_a_dash_is_standard_input(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,11 +126,11 @@ def test_a_dash_is_standard_input(put: Put, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_digest_is_of_the_raw_bytes(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 64)
     data = b"\xef\xbb\xbf" + b"a\r\nb\r" * 99
     read = read_corpus([put("a.txt", data)])
     digest = hashlib.sha256(data).hexdigest()
-    assert read.facts() == {"corpus": "a", "corpus_bytes": len(data), "corpus_sha256": digest}
+    assert read.facts() == {"corpus": "a", "corpus_bytes": len(data), "corpus_sha256": digest, "corpus_reading": 2}
 
 
 def test_paths_are_absolute_and_only_there(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +155,7 @@ def test_a_large_text_is_memory_mapped_and_leaves_no_file(
     (home := tmp_path / "home").mkdir()
     (temporary := tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    monkeypatch.setattr(reading, "BLOCK_BYTES", 128)
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 128)
     (home / "a.txt").write_bytes(text.encode())
     small = read_corpus([str(home / "a.txt")])
     monkeypatch.setattr(corpus, "IN_MEMORY_BYTES", 500)
@@ -175,7 +176,7 @@ def test_a_fault_in_a_large_text_leaves_no_file_and_no_open_handle(
 ) -> None:
     (temporary := tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    monkeypatch.setattr(reading, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 64)
     monkeypatch.setattr(corpus, "IN_MEMORY_BYTES", 256)
     with pytest.raises(CharrnnError, match="byte 3000 "):  # a handle left open would be a ResourceWarning
         read_corpus([put("a.txt", b"abc" * 1000 + b"\xff")])

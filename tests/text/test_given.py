@@ -10,6 +10,8 @@ import pytest
 
 from charrnn import CharrnnError, UsageError
 from charrnn.text import given
+from charrnn.text.decoding import Encoding
+from charrnn.text.reading import PLAIN, TextReader
 from charrnn.text.vocabulary import Vocabulary
 
 
@@ -19,25 +21,39 @@ def test_an_argument_means_the_bytes_that_were_typed():
         given.literal(os.fsdecode(b"a\xff"), "-p")
 
 
-def test_a_file_gives_its_text_with_plain_line_ends_and_no_byte_order_mark(tmp_path):
-    path = tmp_path / "text.txt"
-    path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\rthree\n")
-    assert given.read(path) == given.text(None, path, "-p") == "one\ntwo\nthree\n"
-    path.write_bytes(b"ab\xff")
-    with pytest.raises(CharrnnError, match=r"text\.txt: byte 2 is not valid UTF-8 text"):
-        given.read(path)
-    with pytest.raises(CharrnnError, match=r"missing\.txt: No such file"):
-        given.read(tmp_path / "missing.txt")
-
-
 def test_stdin_is_read_for_a_dash_alone(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"from a pipe\r\n")))
-    assert given.text("--", None, "-p") == "--"
-    assert given.text(None, None, "-p") == ""
-    assert given.text("-", None, "-p") == "from a pipe\n"
+    assert given.text("--", "-p", PLAIN) == "--"
+    assert given.text("", "-p", PLAIN) == ""
+    assert given.text("-", "-p", PLAIN) == "from a pipe\n"
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(CharrnnError, match="stdin is closed"):
-        given.text("-", None, "-p")
+        given.text("-", "-p", PLAIN)
+
+
+def test_a_text_is_read_once_and_as_each_level_needs_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfa\r\n")))
+    text = given.GivenText("-", None, "TEXT", PLAIN)
+    assert (text.name, text.at("char"), text.at("byte")) == ("stdin", "a\n", "\ufeffa\r\n")
+    (tmp_path / "x").write_bytes(b"a\xff\r")
+    text = given.GivenText(None, tmp_path / "x", "--file", TextReader(encoding=Encoding("latin-1")))
+    assert (text.name, text.at("char"), text.at("byte")) == (str(tmp_path / "x"), "a\xff\n", "a\udcff\r")
+    assert given.GivenText("", None, "TEXT", PLAIN).at("char") == ""
+    assert given.GivenText(None, None, "TEXT", PLAIN).at("char") is None
+    typed = given.GivenText(os.fsdecode(b"a\xff"), None, "TEXT", PLAIN)
+    assert typed.at("byte") == "a\udcff"
+    with pytest.raises(CharrnnError, match="TEXT: byte 1 is not valid UTF-8 text"):
+        typed.at("char")
+
+
+def test_a_text_that_names_a_file_is_told_how_to_be_read(tmp_path):
+    said: list[str] = []
+    for text in ("", "no file", "x" * 5000, "a\0b", str(tmp_path)):
+        given.tell_of_file(text, "--file", said.append)
+    assert said == []
+    (tmp_path / "x").touch()
+    given.tell_of_file(str(tmp_path / "x"), "--file x", said.append)
+    assert said == [f"{tmp_path / 'x'} is read as a text, but it names a file; --file x reads the file"]
 
 
 def test_what_the_network_cannot_read_is_replaced_and_said():
