@@ -678,11 +678,14 @@ def test_100000_distinct_characters_are_trained_on_and_sampled(tmp_path: Path, i
     characters = "".join(map(chr, [*range(0x20, 0x7F), *range(0xE000, 0xE000 + 99_905)]))
     assert len(set(characters)) == 100_000
     Path("x.txt").write_text(characters * 2, encoding="utf-8")
-    options = ("--hidden-size", "8", "--embedding-size", "4", "--batch-size", "2", "--bptt", "8", "--device", "cpu")
-    result = invoke("train", "x.txt", *options, "--steps", "2", "--log-every", "1", "--val-fraction", "0.001", "--json")
+    # Every character of an evaluation has 100,001 logits: few characters, and one evaluation a run.
+    options = (*TINY, "--batch-size", "2", "--precision", "fp32", "--val-fraction", "0.00001", "--eval-every", "9")
+    result = invoke("train", "x.txt", *options, "--steps", "2", "--json")
     assert result.code == 0, result.stderr
-    assert events_of(result, "start")[0]["vocab_size"] == 100_001
+    (start,) = events_of(result, "start")
+    assert (start["vocab_size"], start["val_characters"]) == (100_001, 2)
     assert events_of(result, "step")[0]["bits_per_char"] == pytest.approx(math.log2(100_001), rel=0.05)
+    assert len(events_of(result, "eval")) == 1
     assert len(invoke("sample", "-n", "5", "--seed", "1", "--raw").stdout.removesuffix("\n")) == 5
     assert invoke("train", "--resume", "latest", "--steps", "3").code == 0
 
