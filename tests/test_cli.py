@@ -172,14 +172,14 @@ def test_a_file_name_that_is_not_utf8_is_as_good_as_any(invoke: Invoke, tmp_path
     (tmp_path / name).write_text(TEXT)
     result = invoke("train", name, *TINY)
     assert result.code == 0
-    assert Path(tmp_path, result.stdout.rstrip("\n")).exists()
+    assert Path(tmp_path, result.stdout.rstrip("\n")).is_file()
 
 
 def test_training_too_short_to_step_or_to_evaluate_still_ends_well(invoke: Invoke, tale: Path, tmp_path: Path) -> None:
     for options in (("--minutes", "1e-6"), ("--epochs", "1e-6"), ("--steps", "1", "--val-fraction", "0")):
         result = invoke("train", tale, "--hidden-size", "16", *options)
         assert result.code == 0, options
-        assert Path(tmp_path, result.stdout.strip()).exists()
+        assert Path(tmp_path, result.stdout.strip()).is_file()
 
 
 @pytest.mark.parametrize("logged_every", ["1", "20", "1000"])
@@ -365,11 +365,13 @@ def test_without_a_seed_a_fresh_one_is_drawn_and_named(sample: Invoke) -> None:
 
 
 def test_temperature_0_needs_no_luck(sample: Invoke) -> None:
-    assert len({sample("-n", "60", "--temp", "0", "--seed", seed).stdout for seed in "123"}) == 1
+    (text,) = {sample("-n", "60", "--temp", "0", "--seed", seed).stdout for seed in "123"}
+    assert len(text) in (60, 61)  # A text that doesn't end its line gets a line end.
 
 
 def test_the_likeliest_character_alone_is_temperature_0(sample: Invoke) -> None:
     greedy = sample("-n", "60", "--temp", "0").stdout
+    assert len(greedy) in (60, 61)
     assert sample("-n", "60", "--top-k", "1").stdout == greedy
     assert sample("-n", "60", "--top-p", "1e-9").stdout == greedy
 
@@ -383,6 +385,7 @@ def test_temperature_is_the_long_name_of_temp(sample: Invoke) -> None:
 def test_extreme_temperatures_give_text_and_no_complaint(sample: Invoke, temperature: str) -> None:
     result = sample("-n", "20", "--seed", "1", "--temp", temperature)
     assert (result.code, result.stderr) == (0, "")
+    assert len(result.stdout) in (20, 21)
     assert set(result.stdout) <= set(TEXT)
 
 
@@ -405,7 +408,7 @@ def test_prompt_characters_the_network_does_not_know_are_replaced_and_named(samp
 def test_a_prompt_of_nothing_but_unknown_characters_does_not_crash(sample: Invoke) -> None:
     result = sample("-p", "\x01漢", "-n", "10", "--seed", "1", "--no-echo")
     assert result.code == 0
-    assert len(result.stdout.rstrip("\n")) <= 10
+    assert len(result.stdout) in (10, 11)
 
 
 def test_the_unknown_character_is_never_generated(invoke: Invoke, tmp_path: Path) -> None:
@@ -432,6 +435,7 @@ def test_a_byte_network_writes_whole_characters(charrnn: Invoke, trained_on_byte
     done = charrnn("sample", "-c", trained_on_bytes, "-n", "90", "-p", "é漢", "--temp", "0.1", "--seed", "1")
     assert done.returncode == 0
     assert done.stdout.decode("utf-8").startswith("é漢")
+    assert len(done.stdout) >= len("é漢".encode()) + 90
 
 
 def test_a_prompt_that_is_no_utf8_is_one_clear_error(charrnn: Invoke, trained_on_bytes: Path) -> None:
@@ -544,10 +548,10 @@ ABOVE_0, AT_LEAST_0, BELOW_1 = ("above 0", ["0", "-1", "-1e-9"]), ("at least 0",
 AT_MOST_1 = ("at most 1", ["1.001", "50"])
 
 
-def whole(low: int, high: int | None = None) -> list[tuple[str, list[str]]]:
+def whole(low: int, high: int = 10**15) -> list[tuple[str, list[str]]]:
     """The bounds of a whole number and values outside them."""
     below = (f"at least {low}", [str(low - 1), "-7", "1.5", "1e3"])
-    return [below] if high is None else [below, (f"at most {high:,}", [str(high + 1), "9" * 400, "9" * 5000])]
+    return [below, (f"at most {high:,}", [str(high + 1), "9" * 400, "9" * 5000])]
 
 
 TRAIN_LIMITS = {
@@ -626,13 +630,7 @@ def test_the_numeric_options_are_all_tried_here() -> None:
             for name in config.__dataclass_fields__
             if isinstance(limits_of(config, name), Interval) and name not in ("vocab_size", "temperature_end")
         }
-        assert numeric <= listed.keys()
-
-
-@pytest.mark.parametrize("digits", [400, 5000])
-def test_a_whole_number_without_upper_limit_may_be_huge(sample: Invoke, digits: int) -> None:
-    # Python refuses to read the longer one, which is a usage error.
-    assert sample("--top-k", "9" * digits, "-n", "3").code in (0, 2)
+        assert set() < numeric <= listed.keys()
 
 
 @pytest.mark.parametrize(
@@ -679,12 +677,10 @@ def test_a_request_that_cannot_work_is_one_line_and_leaves_nothing(
     assert os.listdir(tmp_path) == ["tale.txt"]
 
 
-@pytest.mark.parametrize("arguments", [[]])
-def test_nothing_to_do_shows_the_help_and_no_empty_complaint(invoke: Invoke, arguments: list[str]) -> None:
-    result = invoke(*arguments)
-    assert result.code in (0, 2)
-    assert "Usage: charrnn" in result.stdout + result.stderr
-    assert not re.search(r"charrnn: +\(", result.stderr)
+def test_nothing_to_do_shows_the_help_and_no_empty_complaint(invoke: Invoke) -> None:
+    result = invoke()
+    assert (result.code, result.stderr) == (2, "")
+    assert "Usage: charrnn" in result.stdout
 
 
 # -- expected failures ----------------------------------------------------------------------------------------------

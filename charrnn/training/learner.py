@@ -190,7 +190,9 @@ class Learner:
         """The mean loss in nats above which training counts as diverged: after the warm-up three times that of a uniform guess
         over the symbols, or over `FEW_SYMBOLS` where there are fewer.
         """
-        return 3 * math.log(max(self.vocabulary.size, FEW_SYMBOLS)) if self.fraction(seconds) > schedule.LR_WARM_UP else math.inf
+        return (
+            3 * math.log(max(self.vocabulary.size, FEW_SYMBOLS)) if self.fraction(seconds) > schedule.LR_WARM_UP else math.inf
+        )
 
     def affordable_characters(self, fraction: float) -> int:
         """How much of the validation text the evaluations read, planned at ``fraction`` of the run."""

@@ -172,10 +172,11 @@ def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
 def test_torch_loads_the_weights_by_their_names_and_computes_the_same(cell: str, num_layers: int, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import load_file
+    from small_runs import KERNELS
 
     write(tmp_path / "x", made := small(cell, num_layers, hidden_size=6))
     model, tensors = made.model, load_file(tmp_path / "x")
-    recurrent = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[cell](3, 6, num_layers)
+    recurrent = KERNELS[cell](3, 6, num_layers)
     modules = torch.nn.ModuleDict(
         {"embedding": torch.nn.Embedding(model.vocab_size, 3), "rnn": recurrent, "head": torch.nn.Linear(6, model.vocab_size)}
     )

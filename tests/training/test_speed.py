@@ -35,7 +35,7 @@ def test_an_exercise_learns_as_training_does(cell, optimizer):
     config = ModelConfig(vocab_size=9, cell=cell, embedding_size=8, hidden_size=32)
     exercise = speed.Exercise(config, CPU, "fp32", columns=4, characters=6, optimizer=optimizer)
     losses = [exercise.step().item() for _ in range(60)]
-    assert losses[-1] < 0.98 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 @pytest.mark.usefixtures("clock")

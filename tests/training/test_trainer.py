@@ -680,8 +680,7 @@ def test_fp16_trains_on_cuda_and_its_loss_scale_survives_a_snapshot(tmp_path):
 
 def test_an_evaluation_tells_the_gradients_since_the_last_one_and_the_memory_of_the_probe():
     events, _ = run(trainer_of(cell="gru", hidden=8, steps=12, eval_every=4, log_every=1, grad_clip=0.3))
-    steps = [event for event in events if event["event"] == "step"]
-    evaluations = [event for event in events if event["event"] == "eval"]
+    steps, evaluations = only(events, "step"), only(events, "eval")
     assert [event["step"] for event in evaluations] == [4, 8, 12]
     for number, event in enumerate(evaluations):
         since = steps[4 * number : 4 * number + 4]
@@ -697,10 +696,10 @@ def test_an_evaluation_tells_the_gradients_since_the_last_one_and_the_memory_of_
 
 def test_gradients_since_the_last_evaluation_outlive_an_interruption():
     whole, _ = run(trainer_of(steps=12, eval_every=12, log_every=1))
-    (expected,) = [event for event in whole if event["event"] == "eval"]
+    (expected,) = only(whole, "eval")
     calls = iter([None] * 7 + ["interrupted"] * 9)
     _, store = run(trainer_of(steps=12, eval_every=12, log_every=1, stop=lambda: next(calls)))
     rest, _ = run(trainer_of(steps=12, eval_every=12, log_every=1, resume=store.latest("last")))
-    (got,) = [event for event in rest if event["event"] == "eval"]
+    (got,) = only(rest, "eval")
     for key in ("grad_norm", "clipped", "gradient_reach", "hidden", "advice"):
         assert got[key] == expected[key]
