@@ -44,6 +44,8 @@ def module_of(path: Path) -> str:
 
 SOURCES = {module_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
 MODULES = sorted(SOURCES)
+every_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: f"module {module}")
+"""One law, which pytest counts once for each module: such tests grow with the modules, not with what they promise."""
 VERBS = {f"cli.{verb}" for verb in ("train", "sample", "score", "next", "info", "inspect", "bench")}
 """A verb is tested with what it shows, and with the command line as a whole (`test_cli`)."""
 
@@ -96,14 +98,14 @@ def test_the_folders_are_those_of_the_design() -> None:
     assert folders == LIBRARIES.keys() - {""}
 
 
-@pytest.mark.parametrize("module", MODULES)
+@every_module
 def test_no_folder_imports_upwards(module: str) -> None:
     order = list(LIBRARIES)
     allowed = order[: order.index(folder_of(module)) + 1]
     assert {name for name in own(SOURCES[module]) if folder_of(name) not in allowed} == set()
 
 
-@pytest.mark.parametrize("module", MODULES)
+@every_module
 def test_a_folder_imports_only_its_libraries(module: str) -> None:
     assert foreign(SOURCES[module]) <= LIBRARIES[folder_of(module)]
 
@@ -119,7 +121,7 @@ def test_the_package_itself_imports_nothing() -> None:
     assert list(imported(SOURCES["__init__"])) == []
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if folder_of(module) == "cli"])
+@pytest.mark.parametrize("module", [name for name in MODULES if folder_of(name) == "cli"], ids=lambda name: f"module {name}")
 def test_the_command_line_imports_the_rooms_inside_its_commands(module: str) -> None:
     at_once = [node for node in SOURCES[module].body if isinstance(node, ast.Import | ast.ImportFrom)]
     tree = ast.Module(body=list(at_once), type_ignores=[])
@@ -127,7 +129,11 @@ def test_the_command_line_imports_the_rooms_inside_its_commands(module: str) -> 
     assert foreign(tree) <= {"typer"}
 
 
-@pytest.mark.parametrize("module", sorted(set(MODULES) - LIBRARIES.keys() - VERBS - {"__init__", "__main__"}))
+@pytest.mark.parametrize(
+    "module",
+    sorted(set(MODULES) - LIBRARIES.keys() - VERBS - {"__init__", "__main__"}),
+    ids=lambda name: f"module {name}",
+)
 def test_every_module_has_its_file_of_tests(module: str) -> None:
     *folders, name = module.split(".")
     path = ROOT / "tests" / Path(*folders) / f"test_{name}.py"
@@ -148,7 +154,7 @@ def lines_of(node: ast.stmt) -> int:
     return node.end_lineno - body[0].lineno + 1 if body else 0
 
 
-@pytest.mark.parametrize("module", MODULES)
+@every_module
 def test_no_room_is_too_large(module: str) -> None:
     tree = SOURCES[module]
     last = tree.body[-1].end_lineno if tree.body else 0
@@ -190,7 +196,7 @@ def attributes(tree: ast.AST) -> set[str]:
     return {dotted(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
 
 
-@pytest.mark.parametrize("module", MODULES)
+@every_module
 def test_no_pickle_is_read_or_written(module: str) -> None:
     tree = SOURCES[module]
     names = set(imported(tree))
@@ -202,7 +208,7 @@ def test_no_pickle_is_read_or_written(module: str) -> None:
     assert not {"eval", "exec", "__import__"} & {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
-@pytest.mark.parametrize("module", MODULES)
+@every_module
 def test_no_global_generator_is_used(module: str) -> None:
     tree = SOURCES[module]
     explicit = {"np.random.default_rng", "np.random.Generator", "np.random.PCG64", "np.random.SeedSequence"}

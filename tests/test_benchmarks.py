@@ -12,7 +12,7 @@ from conftest import ROOT
 SCRIPTS = sorted((ROOT / "tests" / "bench").glob("*.py"))
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: f"script {path.stem}")
 def test_a_script_can_be_imported(path, monkeypatch):
     monkeypatch.syspath_prepend(str(path.parent))
     spec = importlib.util.spec_from_file_location(f"bench_{path.stem}", path)

@@ -589,7 +589,7 @@ SAMPLE_LIMITS = {
     "--typical": [ABOVE_0, AT_MOST_1],
     "--top-p": [ABOVE_0, AT_MOST_1],
     "--min-p": [AT_LEAST_0, AT_MOST_1],
-    "--repetition-penalty": [ABOVE_0],
+    "--repetition-penalty": [("at least 1e-30", ["0", "-1", "9e-31"]), ("at most 1e+30", ["1.1e30", "1e300"])],
     "--repetition-window": whole(1, 1 << 20),
     "-N": whole(1),
     "--num-samples": whole(1),
