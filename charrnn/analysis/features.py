@@ -1,8 +1,8 @@
 """Features of a text, and the units that follow them: which cell counts the position in the line?
 
-A unit is told to follow a feature if it does so in a part of the text on which it was not chosen, and better than any unit of
-networks that have learned nothing: a random recurrent network is a mixture of recent characters, and some mixture resembles any
-feature.
+A unit counts as following a feature if it does so in a part of the text on which it was not chosen, and better than any unit of
+networks that have learned nothing. The units of a random recurrent network are mixtures of recent characters, and some mixture
+resembles any feature.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Correlations = NDArray[np.float64]
 
 
 def _since(text: str, ends: Callable[[str], bool]) -> Iterator[int]:
-    """Characters since the last one that ``ends`` says yes to, 0 at it."""
+    """Characters since the last one for which ``ends`` is true, 0 at that one."""
     count = 0
     for character in text:
         count = 0 if ends(character) else count + 1
@@ -42,7 +42,7 @@ def _since(text: str, ends: Callable[[str], bool]) -> Iterator[int]:
 
 
 def _quotes(text: str) -> Iterator[int]:
-    """Inside double quotes, the opening one included; a paragraph's end closes what was left open."""
+    """1 inside double quotes, from the opening one on; the end of a paragraph closes a quote left open."""
     inside, before = 0, ""
     for character in text:
         if character == '"':
@@ -56,7 +56,7 @@ def _quotes(text: str) -> Iterator[int]:
 
 
 def _depths(text: str) -> NDArray[np.int64]:
-    """How many brackets are open; one that is never closed, or closes nothing, doesn't count."""
+    """How many brackets are open; those without a partner don't count."""
     change = np.zeros(len(text) + 1, dtype=np.int64)
     stack: list[tuple[str, int]] = []
     waiting = dict.fromkeys("([{", 0)  # How many of each kind are on the stack: only one that is there is looked for.
@@ -75,7 +75,7 @@ def _depths(text: str) -> NDArray[np.int64]:
 
 
 def _indentation(text: str) -> Iterator[int]:
-    """Blanks at the beginning of the line, as many as were read so far."""
+    """How many blanks at the beginning of the line were read so far."""
     width, leading = 0, True
     for character in text:
         if character == "\n":
@@ -100,7 +100,7 @@ def _after_colon(text: str) -> Iterator[int]:
 
 
 def _speaker(text: str) -> NDArray[np.bool_]:
-    """Lines that are a speaker's name: short, of one phrase, ended by a colon."""
+    """True in lines that are a speaker's name: short, one phrase, ending in a colon."""
     inside = np.zeros(len(text), dtype=bool)
     for match in _SPEAKER.finditer(text):
         inside[match.start() : match.end()] = True
@@ -121,7 +121,7 @@ FEATURES: dict[str, Callable[[str], Any]] = {
     "since newline or space": lambda text: _since(text, "\n ".__contains__),
     "length so far": lambda text: range(len(text)),
 }
-"""Every feature: a text -> a number per character, told at that character, which the network has just read then."""
+"""Every feature: a text -> a number for each character, when the network has just read it."""
 
 
 def features(text: str) -> dict[str, Array]:
@@ -154,7 +154,7 @@ class Finding:
 
     @property
     def real(self) -> bool:
-        """Whether neither chance nor the architecture alone explain it."""
+        """Whether neither chance nor the architecture alone explains it."""
         return self.first * self.second > 0 and abs(self.second) > self.needed
 
     @property
@@ -171,11 +171,11 @@ def find(network: Network, ids: NDArray[Any], text: str, state: Array | None = N
     """The best unit for each feature that varies in both halves of the text.
 
     Args:
-        network: whose units are looked through: every h, and every c of an LSTM.
+        network: the network to search: every h, and every c of an LSTM.
         ids: what it reads, (T,).
-        text: the same as characters, T of them.
-        state: what it begins from, (L, P, 1, H).
-        seed: of the random networks.
+        text: the same as T characters.
+        state: where it begins, (L, P, 1, H); default: the zero state.
+        seed: the seed of the random networks.
     """
     half = len(text) // 2
     chosen = {name: f for name, f in features(text).items() if half and f[:half].std() > 0 and f[half:].std() > 0}
@@ -201,8 +201,8 @@ def find(network: Network, ids: NDArray[Any], text: str, state: Array | None = N
 
 
 def by_chance(a: Array, b: Array) -> float:
-    """The |r| of ``a`` and ``b``, each (T,), that one in a hundred circular shifts exceeds; shifts of less than a twentieth are
-    left out, because there the two still belong together.
+    """The |r| of ``a`` and ``b``, each (T,), that one in a hundred circular shifts exceeds. Shifts of less than a twentieth are
+    left out, because the two are still aligned there.
     """
     standard = [(part - part.mean(dtype=np.float64)) / max(float(part.std(dtype=np.float64)), 1e-12) for part in (a, b)]
     spectra = [np.fft.rfft(part) for part in standard]
@@ -214,7 +214,7 @@ def by_chance(a: Array, b: Array) -> float:
 def correlations(network: Network, ids: NDArray[Any], values: Array, state: Array | None = None) -> Correlations:
     """Pearson's r of every unit with every row of ``values`` (F, T) over each half of ids (T,): (2, F, U).
 
-    Units are in the order of a state (L, P, H). The text is read once; what is kept are sums of products.
+    Units are in the order of a state (L, P, H). The text is read once, and only sums of products are kept.
     """
     half = len(ids) // 2
     middle = values.mean(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Generation through torch, for thousands of streams on a GPU: the network's steps there, the draws here."""
+"""Generation through torch, for thousands of streams on a GPU: torch steps the network, NumPy draws."""
 
 from __future__ import annotations
 
