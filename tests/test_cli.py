@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import FABLES
 from test_scripting import network
 
 from charrnn import __version__, cli
@@ -327,13 +328,42 @@ def test_no_echo_leaves_the_prompt_out(sample: Invoke) -> None:
     assert "The fox" + sample("-p", "The fox", "-n", "20", "--seed", "1", "--no-echo").stdout == echoed
 
 
-def test_a_prompt_comes_from_the_command_line_a_file_or_stdin_alike(sample: Invoke, tmp_path: Path) -> None:
-    (tmp_path / "prompt").write_text("The crow\n", newline="")
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+@pytest.mark.parametrize("prompt", ["The crow", "The crow\n", "\n"])
+def test_a_prompt_comes_from_the_command_line_a_file_or_stdin_alike(
+    sample: Invoke, tmp_path: Path, prompt: str, end: str
+) -> None:
+    """Files and `echo` end with a newline that nobody means: one is dropped, as `$(...)` does, unless it is to be kept."""
+    (tmp_path / "prompt").write_text(prompt + end, newline="")
     common = ("-n", "20", "--seed", "1")
-    expected = sample("--prompt", "The crow\n", *common).stdout
-    assert expected.startswith("The crow\n")
-    assert sample("--prompt-file", "prompt", *common).stdout == expected
-    assert sample("--prompt", "-", *common, stdin=b"The crow\n").stdout == expected
+    read = (prompt + end).replace("\r\n", "\n")
+    for options, meant in (((), read.removesuffix("\n")), (("--keep-newline",), read)):
+        expected = sample("--prompt", meant, *common).stdout
+        assert expected.startswith(meant)
+        assert sample("--prompt-file", "prompt", *common, *options).stdout == expected
+        assert sample("--prompt", "-", *common, *options, stdin=(prompt + end).encode()).stdout == expected
+
+
+@pytest.mark.parametrize("typed", ["The fo", "The fo\n", "The fo\n\n"])
+def test_every_prompt_on_stdin_loses_one_newline_and_no_text_does(invoke: Invoke, tmp_path: Path, typed: str) -> None:
+    meant, stdin = typed.removesuffix("\n"), typed.encode()
+    options = ("-c", FABLES, "--json", "-q")
+    for kept, read in ((("--keep-newline",), typed), ((), meant)):
+        (asked,) = lines(invoke("next", "-", *options, *kept, stdin=stdin).stdout)
+        assert asked["prompt"] == read
+        assert lines(invoke("inspect", "-", *options, *kept, stdin=stdin).stdout)[0]["text"] == read
+        (held,) = lines(invoke("inspect", "--contribution", "-", *options, *kept, stdin=stdin).stdout)
+        assert "".join(held["characters"]) == read
+        assert lines(invoke("inspect", "--file", "-", *options, *kept, stdin=stdin).stdout)[0]["text"] == typed
+    assert lines(invoke("next", typed, *options).stdout)[0]["prompt"] == typed
+    assert lines(invoke("score", "-", *options, stdin=stdin).stdout)[0]["characters"] == len(typed)
+
+
+def test_a_network_of_bytes_drops_a_whole_line_end(invoke: Invoke, tmp_path: Path) -> None:
+    network(tmp_path / "bytes", level="byte")
+    for stdin, read in ((b"a\r\n", "a"), (b"a\n", "a"), (b"a\r", "a\r"), (b"a\r\n\r\n", "a\r\n")):
+        assert lines(invoke("next", "-", "-c", "bytes", "--json", stdin=stdin).stdout)[0]["prompt"] == read
+        assert lines(invoke("inspect", "-", "-c", "bytes", "--json", stdin=stdin).stdout)[0]["text"] == read
 
 
 def test_a_prompt_changes_what_follows(sample: Invoke) -> None:

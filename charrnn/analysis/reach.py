@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import CharrnnError, UsageError
+from charrnn.analysis.scoring import Scorer, Tally
 from charrnn.generation.drawing import Drawing, Sampler
 from charrnn.generation.filters import softmax
 from charrnn.generation.generate import generate, opening, prime
@@ -60,6 +61,8 @@ class Reach:
     gradient: Curve
     withheld: Curve
     bits_per_char: float
+    score: Tally | None = None
+    """The score of the whole text, where it was asked for."""
 
     @property
     def half_life(self) -> float | None:
@@ -82,7 +85,7 @@ class Reach:
         """One curve as plain JSON values."""
         return {
             "label": label,
-            "bits_per_char": self.bits_per_char,
+            "bits_per_char": self.bits_per_char if self.score is None else self.score.to_json()["bits_per_char"],
             "lags": list(range(len(self.gradient))),
             "gradient": self.gradient.tolist(),
             "half_life": self.half_life,
@@ -241,13 +244,20 @@ def contribution(network: Network, ids: NDArray[Any]) -> Curve:
 
 
 def remembered(trained: Checkpoint, text: str) -> Reach:
-    """`measure` on the network of a checkpoint and a text."""
-    return measure(Network(trained.model, trained.weights), trained.vocabulary.encode(text))
+    """`measure` on the network of a checkpoint and a text, with its score as `charrnn score` reads it."""
+    network, vocabulary = Network(trained.model, trained.weights), trained.vocabulary
+    text, _ = vocabulary.canonical(text)
+    found = measure(network, vocabulary.encode(text))
+    scorer = Scorer(network, vocabulary, workers=1)
+    tally = scorer.tally()
+    for piece in scorer.carried([vocabulary.units(text)[-CHARACTERS:]]):
+        tally.add(piece)
+    return replace(found, score=tally)
 
 
 def contributed(trained: Checkpoint, text: str, label: str) -> dict[str, Any]:
     """`contribution` of a text to a checkpoint's final state, as plain JSON values: a share for each character of the text."""
-    ids = trained.vocabulary.encode(text)
+    ids = trained.vocabulary.encode(trained.vocabulary.canonical(text)[0])
     if len(ids) == 0:
         raise UsageError("--contribution must be a text of at least 1 character")
     shares = contribution(Network(trained.model, trained.weights), ids)

@@ -48,17 +48,19 @@ class Text:
     logits: Array
     state: Array
     generated: bool = False
+    mapped: int = 0
+    """How many characters are read in another, canonically equal form."""
 
 
 @dataclass(frozen=True)
 class Inspection:
     """What a network does over a text of T characters.
 
-    ``layers`` and ``bits_per_char`` are of the whole text; ``findings`` of its first 50,000 characters. All else is of
-    its first S characters, as many as fit. Arrays (S,): ``bits``, each character's surprise; ``entropy``, in bits, of the
-    prediction before it; ``change``, the root mean square over all units of how far h moved at it. ``likeliest`` and
-    ``probabilities`` (S, 5) are the five symbols that were expected most, best first. ``traces`` hold each layer's h, c and
-    gates, each (S, 1, H).
+    ``layers`` and ``bits_per_char`` are of the whole text, the latter of its known characters (None if there are none);
+    ``findings`` of its first 50,000 characters. All else is of its first S characters, as many as fit. Arrays (S,): ``bits``,
+    each character's surprise; ``entropy``, in bits, of the prediction before it; ``change``, the root mean square over all
+    units of how far h moved at it. ``likeliest`` and ``probabilities`` (S, 5) are the five symbols that were expected most,
+    best first. ``traces`` hold each layer's h, c and gates, each (S, 1, H).
     """
 
     trained: Checkpoint
@@ -67,7 +69,7 @@ class Inspection:
     layers: list[Statistics]
     findings: list[Finding]
     traces: list[LayerTrace]
-    bits_per_char: float
+    bits_per_char: float | None
     bits: Array
     entropy: Array
     change: Array
@@ -86,6 +88,8 @@ class Inspection:
             "checkpoint": str(self.trained.path),
             "model": self.trained.model.to_json(),
             "characters": len(self.text.ids),
+            "unknown": int(np.count_nonzero(~_known(self.text.ids, self.trained.vocabulary))),
+            "mapped": self.text.mapped,
             "generated": self.text.generated,
             "bits_per_char": self.bits_per_char,
             "columns": self.reading.columns,
@@ -158,16 +162,16 @@ def unit_of(text: str, model: ModelConfig) -> tuple[int, int, str]:
     return int(found[1]), int(found[2]), found[3] or "h"
 
 
-def given(text: str, trained: Checkpoint, network: Network, name: str = "the text to inspect") -> tuple[Text, dict[str, str]]:
-    """A ``text`` from `TextReader.text`, and which of its characters were replaced by which; `CharrnnError` if it is empty."""
+def given(text: str, trained: Checkpoint, network: Network, name: str = "the text to inspect") -> Text:
+    """A ``text`` from `TextReader.text` in the form that the network knows; `CharrnnError` if it is empty."""
     vocabulary = trained.vocabulary
-    characters, changed = vocabulary.plain(text)
+    characters, mapped = vocabulary.canonical(text)
     ids = vocabulary.encode(characters)
     if vocabulary.level == "byte":
         characters = ids.tobytes().decode("latin-1")
     if not len(ids):
         raise CharrnnError(f"{name}: empty; leave it out to inspect 2,000 generated characters")
-    return Text(ids, characters, *_opened(network, vocabulary)), changed
+    return Text(ids, characters, *_opened(network, vocabulary), mapped=mapped)
 
 
 def generated(trained: Checkpoint, network: Network, length: int = GENERATED) -> Text:
@@ -209,13 +213,22 @@ def inspect(trained: Checkpoint, network: Network, text: Text, *, search: bool =
         layers,
         findings,
         traces,
-        bits_per_char=float(predicted.bits.mean(dtype=np.float64)),
+        bits_per_char=_mean(predicted.bits[_known(text.ids, trained.vocabulary)]),
         bits=predicted.bits[:S],
         entropy=predicted.entropy,
         change=_change(text.state, traces),
         likeliest=predicted.likeliest,
         probabilities=predicted.probabilities,
     )
+
+
+def _known(ids: NDArray[Any], vocabulary: Vocabulary) -> NDArray[np.bool_]:
+    """Which of ``ids`` (T,) are of characters that the network knows."""
+    return np.ones(len(ids), dtype=bool) if vocabulary.unknown is None else ids != vocabulary.unknown
+
+
+def _mean(bits: Array) -> float | None:
+    return float(bits.mean(dtype=np.float64)) if len(bits) else None
 
 
 class _Predictions:
@@ -272,8 +285,9 @@ def sentence(found: Inspection) -> str:
     model, T = found.trained.model, len(found.text.ids)
     cut = f"; per character the first {len(found.bits):,}" if len(found.bits) < T else ""
     columns = f"; read in {found.reading.columns} columns, seam {found.reading.seam:.1g}" if found.reading.columns > 1 else ""
+    bits = "-" if found.bits_per_char is None else f"{found.bits_per_char:.3f}"
     return (
-        f"{T:,} {'generated ' if found.text.generated else ''}characters, {found.bits_per_char:.3f} bits/char,"
+        f"{T:,} {'generated ' if found.text.generated else ''}characters, {bits} bits/char,"
         f" {model.cell} {model.num_layers} x {model.hidden_size}, {found.trained.path}{columns}{cut}"
     )
 

@@ -41,6 +41,9 @@ def inspect(
         str | None,
         typer.Option(metavar="TEXT", help="How much of each character of TEXT the final hidden state holds."),
     ] = None,
+    keep_newline: Annotated[
+        bool, typer.Option("--keep-newline", help="Keep the newline at the end of TEXT from stdin.")
+    ] = False,
     svg: Annotated[
         Path | None, typer.Option("--svg", metavar="FILE", help="The coloured text, or the curves of the memory, as a picture.")
     ] = None,
@@ -65,6 +68,7 @@ def inspect(
         config=config,
         memory=memory,
         contribution=contribution,
+        keep_newline=keep_newline,
         svg=svg,
         html=html,
         npz=npz,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.options import Checkpoint, Json, Quiet
+from charrnn.cli.options import Checkpoint, Json, KeepNewline, Quiet
 from charrnn.cli.process import limit_threads
 from charrnn.config import NextConfig
 
@@ -16,6 +16,7 @@ def next_character(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The text before it; - reads it from stdin.")] = "",
     checkpoint: Checkpoint = None,
     config: NextConfig,
+    keep_newline: KeepNewline = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -39,7 +40,8 @@ def next_character(
     trained = network.read(checkpoint, console)
     given.tell_of_file(prompt, f"charrnn next - < {prompt}", console.warn)
     reader = TextReader(trained.vocabulary.level, encoding, warn=console.warn)
-    text = given.known(given.text(prompt, "PROMPT", reader), trained.vocabulary, console.warn)
+    text = given.text(prompt, "PROMPT", reader, keep_newline=keep_newline)
+    text = given.known(text, trained.vocabulary, console.warn)
     with np.errstate(over="ignore", invalid="ignore"):
         found, entropy_bits = scoring.next_characters(Network(trained.model, trained.weights), trained.vocabulary, text)
     shown = found[: config.top]

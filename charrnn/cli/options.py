@@ -54,6 +54,9 @@ Checkpoint = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable JSON on stdout, one object per line.")]
+KeepNewline = Annotated[
+    bool, typer.Option("--keep-newline", help="Keep the newline at the end of a prompt from stdin or a file.")
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only on stderr.")]
 
 

@@ -36,6 +36,14 @@ def sample(
     prompts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A prompt per line; - is stdin.", rich_help_panel=_PROMPT)
     ] = None,
+    keep_newline: Annotated[
+        bool,
+        typer.Option(
+            "--keep-newline",
+            help="Keep the newline at the end of a prompt from stdin or a file.",
+            rich_help_panel=_PROMPT,
+        ),
+    ] = False,
     escapes: Annotated[
         bool,
         typer.Option(
@@ -112,6 +120,7 @@ def sample(
         prompt=prompt,
         prompt_file=prompt_file,
         prompts=prompts,
+        keep_newline=keep_newline,
         escapes=escapes,
         stop=stop or [],
         keep_stop=keep_stop,

@@ -39,6 +39,7 @@ class SampleRequest:
     prompt: str | None = None
     prompt_file: Path | None = None
     prompts: Path | None = None
+    keep_newline: bool = False
     escapes: bool = False
     stop: Sequence[str] = ()
     keep_stop: bool = False
@@ -86,9 +87,9 @@ class SampleRequest:
             lines = text.removesuffix("\n").split("\n")
             return [given.unescaped(line, "--prompts") if self.escapes else line for line in lines]
         if self.prompt_file is not None:
-            return [reader.text(str(self.prompt_file))]
+            return [given.prompt(str(self.prompt_file), reader, keep_newline=self.keep_newline)]
         if self.prompt == STDIN:
-            return [reader.text(STDIN)]
+            return [given.prompt(STDIN, reader, keep_newline=self.keep_newline)]
         given.tell_of_file(self.prompt or "", f"--prompt-file {self.prompt}", reader.warn)
         return [self.typed(self.prompt or "", "--prompt")]
 

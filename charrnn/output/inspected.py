@@ -18,7 +18,7 @@ from charrnn.config import InspectConfig
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.rundir import labels
-from charrnn.output import charts, colored, tables
+from charrnn.output import charts, colored, notation, tables
 from charrnn.output.console import Console
 from charrnn.output.notation import json_line
 from charrnn.text import given
@@ -38,6 +38,7 @@ class InspectRequest:
     config: InspectConfig = field(default_factory=InspectConfig)
     memory: bool = False
     contribution: str | None = None
+    keep_newline: bool = False
     svg: Path | None = None
     html: Path | None = None
     npz: Path | None = None
@@ -71,7 +72,7 @@ class InspectRequest:
         reader = TextReader(encoding=Encoding(self.config.encoding, self.config.errors), warn=console.warn)
         for text, option in ((self.text, "--file"), (self.contribution, "--contribution - <")):
             given.tell_of_file(text or "", f"charrnn inspect {option} {text}", console.warn)
-        return GivenText(self.text, self.file, "the text to inspect", reader)
+        return GivenText(self.text, self.file, "the text to inspect", reader, keep_newline=self.keep_newline)
 
 
 def show(request: InspectRequest, networks: Sequence[Checkpoint], console: Console) -> None:
@@ -111,14 +112,14 @@ def of_memory(
     """Show how far back the networks remember and what their final states hold; the memory curves."""
     from charrnn.analysis import reach
 
-    probe = GivenText(request.contribution, None, "--contribution", text.reader)
+    probe = GivenText(request.contribution, None, "--contribution", text.reader, keep_newline=request.keep_newline)
     generated = None
     if request.memory and not text.at(networks[0].vocabulary.level):
         console.say(f"charrnn: no text given; reading {reach.GENERATED:,} characters that the first network generates")
         generated = reach.generated(networks[0])
     curves, contributions = [], []
     for trained, label in zip(networks, labels([trained.path for trained in networks]), strict=True):
-        known = functools.partial(given.known, vocabulary=trained.vocabulary, warn=console.warn, what="the text")
+        known = functools.partial(_known, trained=trained, console=console)
         level = trained.vocabulary.level
         if request.memory:
             curves.append(reach.remembered(trained, known(generated or text.at(level) or "")).to_json(label))
@@ -140,9 +141,24 @@ def _text(text: GivenText, trained: Checkpoint, network: Network, console: Conso
     characters = text.at(trained.vocabulary.level)
     if characters is None:
         return traces.generated(trained, network)
-    read, changed = traces.given(characters, trained, network, text.name)
-    given.tell(changed, console.warn, "the text")
+    read = traces.given(characters, trained, network, text.name)
+    _tell(read.characters, read.mapped, trained, console)
     return read
+
+
+def _known(text: str, trained: Checkpoint, console: Console) -> str:
+    """``text`` in the form that the network knows; the console tells how it differs, and what is unknown."""
+    characters, mapped = trained.vocabulary.canonical(text)
+    _tell(characters, mapped, trained, console)
+    return characters
+
+
+def _tell(text: str, mapped: int, trained: Checkpoint, console: Console) -> None:
+    if mapped:
+        console.say(f"charrnn: {notation.mapped_sentence(mapped)}")
+    if strangers := trained.vocabulary.strangers(text):
+        unknown = sum(character in strangers for character in text)
+        console.warn(notation.unknown_sentence(unknown, strangers))
 
 
 def _rendered(kind: str, found: Inspection, colored_by: str, curves: Sequence[Mapping[str, Any]]) -> bytes:

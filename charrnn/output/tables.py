@@ -235,7 +235,7 @@ def memory_table(memories: Sequence[Memory], *, framed: bool) -> Table:
         (
             Text(f"{number + 1}", f"bold {SERIES[number % len(SERIES)].terminal}"),
             on_one_line(memory["label"]),
-            f"{memory['bits_per_char']:.3f}",
+            _decimals(memory["bits_per_char"], 3),
             _within(memory["half_life"], memory["lags"], ".1f"),
             _within(memory["below_1_percent"], memory["lags"], "d"),
             _within(memory["smallest_within_1_percent"], memory["withheld_lags"], "d"),

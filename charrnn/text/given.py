@@ -41,16 +41,25 @@ def unescaped(text: str, option: str) -> str:
     return _ESCAPE.sub(character, text)
 
 
-def text(argument: str, option: str, reader: TextReader) -> str:
-    """An argument as it was typed, or the text on stdin if it is -; `tell_of_file` where it is the name of a file."""
-    return reader.text(STDIN) if argument == STDIN else literal(argument, option)
+def prompt(path: str, reader: TextReader, *, keep_newline: bool) -> str:
+    """The prompt in a file or on stdin, without the newline at its end, which ``echo`` and editors add."""
+    return _unended(reader.text(path), keep_newline=keep_newline)
+
+
+def text(argument: str, option: str, reader: TextReader, *, keep_newline: bool) -> str:
+    """An argument as it was typed, or the `prompt` on stdin if it is -; `tell_of_file` where it is the name of a file."""
+    return prompt(STDIN, reader, keep_newline=keep_newline) if argument == STDIN else literal(argument, option)
 
 
 class GivenText:
-    """A text that may be an argument, a file or stdin, for networks that read characters and others that read bytes."""
+    """A text that may be an argument, a file or stdin, for networks that read characters and others that read bytes.
 
-    def __init__(self, argument: str | None, path: Path | None, option: str, reader: TextReader) -> None:
+    On stdin, in place of an argument, it ends without its last newline unless that is to be kept.
+    """
+
+    def __init__(self, argument: str | None, path: Path | None, option: str, reader: TextReader, *, keep_newline: bool) -> None:
         self.reader = reader
+        self._keep_newline = keep_newline or path is not None
         self._argument = argument
         self._path = str(path) if path is not None else STDIN if argument == STDIN else None
         self.name = option if self._path is None else sources.shown(self._path)
@@ -69,12 +78,19 @@ class GivenText:
             if self._argument is None:
                 return None
             return literal(self._argument, self.name) if level == "char" else _escaped(self._argument)
-        if sources.readable_again(self._path):
-            return reader.text(self._path)
+        return _unended(self._stored(self._path, reader), keep_newline=self._keep_newline)
+
+    def _stored(self, path: str, reader: TextReader) -> str:
+        if sources.readable_again(path):
+            return reader.text(path)
         if self._once is None:
             with files.guard(self.name):
-                self._once = b"".join(sources.blocks(self._path))
+                self._once = b"".join(sources.blocks(path))
         return reader.text_in(self._once, self.name)
+
+
+def _unended(text: str, *, keep_newline: bool) -> str:
+    return text if keep_newline or not text.endswith("\n") else text[:-1].removesuffix("\r")
 
 
 def tell_of_file(text: str, instead: str, warn: Callable[[str], None]) -> None:

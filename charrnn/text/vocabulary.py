@@ -86,11 +86,16 @@ class Vocabulary:
             self._table[self._codes] = np.arange(len(self._codes))
         return self._table
 
-    def encode(self, text: str) -> NDArray[Any]:
-        """The ids of ``text``: one per character, or one per byte of its UTF-8 form at level ``byte``."""
+    def units(self, text: str) -> NDArray[Any]:
+        """The code points of ``text``, or the bytes of its UTF-8 form at level ``byte``."""
         if self.level == "byte":
             return np.frombuffer(text.encode("utf-8", "surrogateescape"), dtype=np.uint8)
-        return np.take(self.table, self._code_points(text))
+        return self._code_points(text)
+
+    def encode(self, text: str) -> NDArray[Any]:
+        """The ids of ``text``: one per character, or one per byte of its UTF-8 form at level ``byte``."""
+        units = self.units(text)
+        return units if self.level == "byte" else np.take(self.table, units)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``; the unknown character, and bytes that are not valid UTF-8, become U+FFFD."""
@@ -144,6 +149,10 @@ class Vocabulary:
             stranger: next((form for form in _plain_forms(stranger) if self._holds(form)), REPLACEMENT)
             for stranger in strangers
         }
+
+    def strangers(self, text: str) -> set[str]:
+        """The characters of ``text`` that are outside the vocabulary."""
+        return set() if self.level == "byte" else set(text).difference(self.characters)
 
     def _holds(self, text: str) -> bool:
         return set(self.characters).issuperset(text)

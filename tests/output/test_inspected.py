@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from test_scripting import network
 
 from charrnn.analysis import reach
 from charrnn.config import ModelConfig
@@ -71,7 +73,7 @@ def test_memory_reads_files_and_stdin_alike_and_draws_a_picture(invoke, networks
     words = ("inspect", "--memory", "-c", networks / "gru", "--json")
     whole = invoke(*words, TEXT).stdout
     assert invoke(*words, "--file", "text", "--svg", "memory.svg").stdout == whole
-    assert invoke(*words, "-", stdin=TEXT.encode()).stdout == whole
+    assert invoke(*words, "-", "--keep-newline", stdin=TEXT.encode()).stdout == whole
     assert (tmp_path / "memory.svg").read_text().startswith("<svg ")
 
 
@@ -121,7 +123,7 @@ def test_a_page_takes_the_memory_curves(invoke, networks, tmp_path):
 
 def test_stdin_is_read_once_for_the_curves_and_the_states(invoke, networks, tmp_path):
     words = ("inspect", "-c", networks / "lstm", "--memory", "--html", "page.html")
-    assert invoke(*words, "-", stdin=TEXT.encode()).code == 0
+    assert invoke(*words, "-", "--keep-newline", stdin=TEXT.encode()).code == 0
     piped = (tmp_path / "page.html").read_text()
     assert invoke(*words, TEXT).code == 0
     assert (tmp_path / "page.html").read_text() == piped
@@ -155,3 +157,41 @@ def test_pictures_and_pages_hold_every_character(invoke, name):
             assert "\ufffda" not in "".join(ElementTree.fromstring(data).itertext())
         else:
             data.decode("utf-8")
+
+
+def test_a_text_has_one_number_in_every_command_that_scores(invoke, tmp_path, monkeypatch):
+    """However its characters are written, and with characters that the network doesn't know."""
+    monkeypatch.setattr(reach, "WINDOWS", 4)
+    spoken = "Le caf\u00e9 o\u00f9 Zo\u00eb a mang\u00e9 \uac01\u304c. " * 20 + "\u201c\U0001f600\u201d"
+    network(tmp_path / "net", known="".join(sorted(set(unicodedata.normalize("NFC", spoken)) - set("\u201c\u201d\U0001f600"))))
+    numbers, facts = set(), {}
+    for form in ("NFC", "NFD"):
+        (tmp_path / form).write_text(unicodedata.normalize(form, spoken))
+        ask = ("--json", "-q", "-c", "net")
+        ways = [
+            ("score", form),
+            ("score", form, "--lines"),
+            ("inspect", "--file", form),
+            ("inspect", "--memory", "--file", form),
+        ]
+        found = [json.loads(invoke(*way, *ask).stdout) for way in ways]
+        each = [json.loads(line)["bits"] for line in invoke("score", form, "--per-char", *ask).stdout.splitlines()]
+        known = [bits for bits in each if bits is not None]
+        numbers |= {round(number, 4) for number in (*(one["bits_per_char"] for one in found), sum(known) / len(known))}
+        facts[form] = [(one["unknown"], one["mapped"], one["characters"]) for one in found[:3]]
+    assert len(numbers) == 1
+    assert facts["NFC"] == [(3, 0, 540), (3, 0, 540), (3, 0, 543)]
+    assert facts["NFD"] == [(3, 120, 540), (3, 120, 540), (3, 120, 543)]
+
+
+def test_a_plain_form_is_unknown_and_a_text_of_unknown_characters_has_no_number(invoke, networks, tmp_path):
+    words = ("inspect", "-c", networks / "lstm")
+    found = json.loads(invoke(*words, "\u0434" * 50, "--json").stdout)
+    assert (found["bits_per_char"], found["unknown"], found["text"]) == (None, 50, "\u0434" * 50)
+    said = invoke(*words, "\u0434" * 50)
+    assert said.code == 0
+    assert "50 characters that the network doesn't know ('\u0434')" in said.stderr
+    assert "-> " not in invoke(*words, "th\u00e9 \u201cx\u201d").stderr
+    memory = invoke(*words, "--memory", "\u0434" * 500)
+    assert memory.code == 0
+    assert memory.stdout.splitlines()[1].split()[2] == "-"

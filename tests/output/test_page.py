@@ -57,7 +57,7 @@ def inspected(text: str, cell: str = "lstm", layers: int = 1, hidden: int = 12, 
     config = ModelConfig(vocabulary.size, cell=cell, embedding_size=6, hidden_size=hidden, num_layers=layers)
     network = random_network(config, np.random.default_rng(0))
     trained = Checkpoint(config, vocabulary, {"corpus": corpus}, path=Path("runs/<i>tale</i>/best.safetensors"))
-    return traces.inspect(trained, network, traces.given(text, trained, network)[0])
+    return traces.inspect(trained, network, traces.given(text, trained, network))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def shipped() -> Inspection:
     trained = checkpoint.read(ROOT / "checkpoints/fables/best.safetensors")
     network = Network(trained.model, trained.weights)
     data = (ROOT / "corpora/fables.txt").read_bytes()[-6000:].decode()
-    return traces.inspect(trained, network, traces.given(data, trained, network)[0])
+    return traces.inspect(trained, network, traces.given(data, trained, network))
 
 
 def data_of(html: str) -> dict[str, Any]:

@@ -23,24 +23,24 @@ def test_an_argument_means_the_bytes_that_were_typed():
 
 def test_stdin_is_read_for_a_dash_alone(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"from a pipe\r\n")))
-    assert given.text("--", "-p", PLAIN) == "--"
-    assert given.text("", "-p", PLAIN) == ""
-    assert given.text("-", "-p", PLAIN) == "from a pipe\n"
+    assert given.text("--", "-p", PLAIN, keep_newline=False) == "--"
+    assert given.text("", "-p", PLAIN, keep_newline=False) == ""
+    assert given.text("-", "-p", PLAIN, keep_newline=True) == "from a pipe\n"
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(CharrnnError, match="stdin is closed"):
-        given.text("-", "-p", PLAIN)
+        given.text("-", "-p", PLAIN, keep_newline=False)
 
 
 def test_a_text_is_read_once_and_as_each_level_needs_it(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfa\r\n")))
-    text = given.GivenText("-", None, "TEXT", PLAIN)
+    text = given.GivenText("-", None, "TEXT", PLAIN, keep_newline=True)
     assert (text.name, text.at("char"), text.at("byte")) == ("stdin", "a\n", "\ufeffa\r\n")
     (tmp_path / "x").write_bytes(b"a\xff\r")
-    text = given.GivenText(None, tmp_path / "x", "--file", TextReader(encoding=Encoding("latin-1")))
+    text = given.GivenText(None, tmp_path / "x", "--file", TextReader(encoding=Encoding("latin-1")), keep_newline=False)
     assert (text.name, text.at("char"), text.at("byte")) == (str(tmp_path / "x"), "a\xff\n", "a\udcff\r")
-    assert given.GivenText("", None, "TEXT", PLAIN).at("char") == ""
-    assert given.GivenText(None, None, "TEXT", PLAIN).at("char") is None
-    typed = given.GivenText(os.fsdecode(b"a\xff"), None, "TEXT", PLAIN)
+    assert given.GivenText("", None, "TEXT", PLAIN, keep_newline=True).at("char") == ""
+    assert given.GivenText(None, None, "TEXT", PLAIN, keep_newline=True).at("char") is None
+    typed = given.GivenText(os.fsdecode(b"a\xff"), None, "TEXT", PLAIN, keep_newline=True)
     assert typed.at("byte") == "a\udcff"
     with pytest.raises(CharrnnError, match="TEXT: byte 1 is not valid UTF-8 text"):
         typed.at("char")

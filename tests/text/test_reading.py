@@ -79,7 +79,7 @@ def test_a_file_reads_alike_for_every_option(name: str, invoke: Invoke, tmp_path
     if name != "folder":
         assert json.loads(invoke("score", name, "-c", FABLES, "--json").stdout)["characters"] == len(TALE)
         stdin = FORMS[name] if not name.endswith(".gz") else TALE.encode()
-        assert json.loads(invoke("next", "-", "-c", FABLES, "--json", stdin=stdin).stdout)["prompt"] == TALE
+        assert json.loads(invoke("next", "-", "--keep-newline", "-c", FABLES, "--json", stdin=stdin).stdout)["prompt"] == TALE
 
 
 def test_inspecting_memory_reads_files_alike(invoke: Invoke, tmp_path: Path) -> None:
