@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -131,6 +132,77 @@ def test_a_run_that_was_stopped_names_its_text_if_it_would_not_find_it(
         monkeypatch.chdir(tmp_path / place)
         result = invoke("train", text, *SHAPE, "--out", "run", "--steps", "5")
         assert result.stderr.endswith(f"go on by: charrnn train{named} --resume run\n"), result.stderr
+
+
+# -- the same text in other bytes -----------------------------------------------------------------------------------------
+
+
+LINES = "The crow's cheese: für Elise.\nOnce more\n" * 20
+REWRITTEN: dict[str, Callable[[str], bytes]] = {
+    "CR LF, as git makes it": lambda text: text.replace("\n", "\r\n").encode(),
+    "CR": lambda text: text.replace("\n", "\r").encode(),
+    "a byte-order mark": lambda text: text.encode("utf-8-sig"),
+    "UTF-16": lambda text: text.encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("rewritten", REWRITTEN.values(), ids=REWRITTEN)
+def test_a_text_is_its_characters_not_its_bytes(rewritten: Callable[[str], bytes], at_home: Path, invoke: Invoke) -> None:
+    Path("verse.txt").write_text(LINES, encoding="utf-8", newline="\n")
+    train(invoke, "verse.txt", "--out", "run", "--eval-every", "1")
+    before = facts(Path("run"))
+    Path("verse.txt").write_bytes(rewritten(LINES))
+    result = train(invoke, "--resume", "run", steps=5)
+    assert "another run" not in result.stderr
+    after = facts(Path("run"))
+    assert after["corpus_text_sha256"] == before["corpus_text_sha256"] == hashlib.sha256(LINES.encode()).hexdigest()
+    assert before["corpus_sha256"] == hashlib.sha256(LINES.encode()).hexdigest()
+    assert after["corpus_sha256"] == hashlib.sha256(rewritten(LINES)).hexdigest()
+    Path("verse.txt").write_bytes(rewritten(LINES.replace("cheese", "Cheese")))
+    result = invoke("train", "--resume", "run", "--steps", "7", "-q")
+    assert (result.code, result.stdout) == (1, "")
+    assert "verse.txt: not the text that run/last.safetensors was trained on; --allow-changed-corpus" in result.stderr
+
+
+def test_at_level_byte_every_byte_counts(at_home: Path, invoke: Invoke) -> None:
+    train(invoke, "tale.txt", "--out", "run", "--level", "byte")
+    assert facts(Path("run"))["corpus_text_sha256"] == facts(Path("run"))["corpus_sha256"]
+    Path("tale.txt").write_bytes(TEXT.replace("\n", "\r\n").encode())
+    result = invoke("train", "--resume", "run", "--steps", "5", "-q")
+    assert result.code == 1
+    assert "not the text" in result.stderr
+
+
+def test_characters_that_are_none_have_a_digest(at_home: Path, invoke: Invoke) -> None:
+    Path("odd.txt").write_bytes(("a\ud800b\udfffc\n" * 40).encode("utf-16", "surrogatepass"))
+    train(invoke, "odd.txt", "--out", "run", "--errors", "replace")
+    train(invoke, "--resume", "run", steps=5)
+
+
+def test_the_files_are_kept_in_order_and_those_that_came_or_went_are_named(at_home: Path, invoke: Invoke) -> None:
+    Path("book/part").mkdir(parents=True)
+    for name in ("ch10", "ch2", "part/z"):
+        Path(f"book/{name}.txt").write_text(TEXT)
+    train(invoke, "book", "tale.txt", "--out", "run")
+    kept = ["../book/ch2.txt", "../book/ch10.txt", "../book/part/z.txt", "../tale.txt"]
+    assert facts(Path("run"))["corpus_files"] == kept
+    Path("book/ch2.txt").rename("book/ch1.txt")
+    Path("book/ch1.txt").write_text(TEXT + "!")
+    Path("book/ch11.txt").write_text(TEXT)
+    result = invoke("train", "--resume", "run", "--steps", "5", "-q")
+    assert result.code == 1
+    assert "was trained on (new: ch1.txt, ch11.txt; gone: ch2.txt); --allow-changed-corpus" in result.stderr
+
+
+@pytest.mark.parametrize("stored", [None, "tale.txt", [1], ["a", "b", "\ud800"]])
+def test_what_a_stranger_says_of_the_files_is_no_crash(stored: object, at_home: Path, invoke: Invoke) -> None:
+    train(invoke, "tale.txt", "--out", "run")
+    last = checkpoint.read(Path("run/last.safetensors"))
+    checkpoint.write(last.path, replace(last, training={**last.training, "corpus_files": stored}))
+    Path("tale.txt").write_text(TEXT + TEXT)
+    result = invoke("train", "--resume", "run", "--steps", "5", "-q")
+    assert result.code == 1
+    assert "not the text that run/last.safetensors was trained on" in result.stderr
 
 
 # -- who trains --------------------------------------------------------------------------------------------------------

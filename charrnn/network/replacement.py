@@ -96,14 +96,17 @@ def _clear_away(path: Path, own: Own) -> None:
 
 
 def _somebody_does_it(path: Path, new: Path) -> bool:
-    """Whether the process that is replacing ``path`` is alive; then wait for it."""
-    try:
-        handle = lock.taken(new)
-    except CharrnnError:
-        until = time.monotonic() + PATIENCE
-        while not os.path.lexists(path) and time.monotonic() < until:
+    """Whether a living process is replacing ``path``, which is waited for."""
+    until = time.monotonic() + PATIENCE
+    while not os.path.lexists(path):
+        try:
+            handle = lock.taken(new)
+        except CharrnnError:
+            if time.monotonic() > until:
+                return True
             time.sleep(0.01)
-        return True
-    if handle is not None:
-        os.close(handle)
-    return False
+        else:
+            if handle is not None:
+                os.close(handle)
+            return False
+    return True

@@ -289,7 +289,8 @@ def checkpoints_under(root: Path, name: str = BEST) -> list[Path]:
     for top, folders, names in os.walk(root):
         hidden = {folder: meant for folder in folders if (meant := replacement.belongs_to(folder))}
         for meant in hidden.values():
-            mend(Path(top, meant))
+            with contextlib.suppress(CharrnnError):  # One that can't be put right hides no other.
+                mend(Path(top, meant))
         folders[:] = {*folders, *(meant for meant in hidden.values() if Path(top, meant).is_dir())} - hidden.keys()
         if name in names:
             found.append(Path(top, name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from charrnn import CharrnnError
 from charrnn.text import sources
+from charrnn.text.digest import TextDigest
 from charrnn.text.reading import PLAIN, TextReader
 from charrnn.text.sources import STDIN, VERSION
 from charrnn.text.vocabulary import CODE_POINTS, Vocabulary, id_dtype
@@ -27,8 +27,8 @@ IN_MEMORY_BYTES = 1 << 26
 class Corpus:
     """A text as ids: ``ids[:train_characters]`` to learn from and the rest to validate on.
 
-    ``bytes_read`` and ``sha256`` describe the raw (unpacked) bytes of all files in order; ``reading`` is the version of the
-    rules by which they were read.
+    ``bytes_read`` and ``sha256`` describe the raw (unpacked) bytes of all ``files`` in order; ``reading`` is the version of the
+    rules by which they were read, ``text_sha256`` the digest of the UTF-8 of all characters (of the bytes, at level ``byte``).
     """
 
     name: str
@@ -39,6 +39,8 @@ class Corpus:
     ids: NDArray[Any]
     train_characters: int
     reading: int = VERSION
+    text_sha256: str | None = None
+    files: tuple[str, ...] = ()
 
     @property
     def val_characters(self) -> int:
@@ -51,8 +53,10 @@ class Corpus:
         return 0 if self.vocabulary.unknown is None else int(np.count_nonzero(self.ids == self.vocabulary.unknown))
 
     def is_text_of(self, training: Mapping[str, Any]) -> bool:
-        """Whether a checkpoint with these facts was trained on this text."""
-        return self.sha256 == training.get("corpus_sha256")
+        """Whether a checkpoint with these facts was trained on this text: the same bytes or, where it says so, characters."""
+        if self.sha256 == training.get("corpus_sha256"):
+            return True
+        return self.text_sha256 is not None and self.text_sha256 == training.get("corpus_text_sha256")
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint says about its corpus, without paths."""
@@ -60,6 +64,7 @@ class Corpus:
             "corpus": self.name,
             "corpus_bytes": self.bytes_read,
             "corpus_sha256": self.sha256,
+            "corpus_text_sha256": self.text_sha256,
             "corpus_reading": self.reading,
         }
 
@@ -115,26 +120,29 @@ def read_corpus(
         ids=ids,
         train_characters=characters - (held_out if held_out >= 2 and characters - held_out >= 2 else 0),
         reading=reader.version,
+        text_sha256=read.text_sha256,
+        files=tuple(name if sources.readable_again(name) else STDIN for name in names),
     )
 
 
 @dataclass(frozen=True)
 class _Read:
-    """What reading the files found: the number and digest of the raw bytes, and how often each code point or byte occurs.
+    """What reading the files found: the number of raw bytes, both digests, and how often each code point or byte occurs.
 
     Unless the caller asked for counts, 1 may stand for any number of occurrences.
     """
 
     size: int
     sha256: str
+    text_sha256: str
     counts: NDArray[np.int64]
 
 
 def _read_files(names: Sequence[str], store: _BlockStore, reader: TextReader, *, counted: bool) -> _Read:
-    digest, size, seen = hashlib.sha256(), 0, bytearray()
+    digest, size, seen = TextDigest(reader.level), 0, bytearray()
     counts = np.zeros(CODE_POINTS if reader.level == "char" else 256, dtype=np.int64)
     for raw, codes in reader.joined(names):
-        digest.update(raw)
+        digest.update(raw, codes)
         size += len(raw)
         if not len(codes):
             continue
@@ -145,7 +153,7 @@ def _read_files(names: Sequence[str], store: _BlockStore, reader: TextReader, *,
             seen.extend(new)
             counts[list(new)] += 1
         store.append(codes)
-    return _Read(size, digest.hexdigest(), counts)
+    return _Read(size, digest.of_bytes, digest.of_text, counts)
 
 
 class _BlockStore:

@@ -6,9 +6,10 @@ import contextlib
 import os
 import platform
 import shlex
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,12 +210,19 @@ def _found(stored: str, run: Path, last: Path) -> str:
 
 def _text_facts(typed: list[str], text: Corpus, run: Path, stored: Sequence[str] = ()) -> dict[str, Any]:
     """What ``last`` says of where the text lies; a resumed run keeps what was ``stored`` as long as it leads there."""
-    return {
-        "corpus_paths": [
-            STDIN if path == STDIN else paths.told_again(before, Path(name), run) if before else paths.told(name, run)
-            for name, path, before in zip_longest(typed, text.paths, stored)
-        ]
-    }
+    told = [
+        STDIN if path == STDIN else paths.told_again(before, Path(name), run) if before else paths.told(name, run)
+        for name, path, before in zip_longest(typed, text.paths, stored)
+    ]
+    return {"corpus_paths": told, "corpus_files": [_told_file(file, typed, told) for file in text.files]}
+
+
+def _told_file(file: str, typed: Sequence[str], told: Sequence[str]) -> str:
+    """``file``, one of those ``typed`` or in a directory of them, as they are ``told``."""
+    for name, path in zip(typed, told, strict=True):
+        if file == name or (path != STDIN and Path(file).is_relative_to(name)):
+            return (Path(path) / Path(file).relative_to(name)).as_posix()
+    return STDIN
 
 
 def _read(paths: list[str], config: TrainConfig, say: Say, previous: Checkpoint | None = None) -> Corpus:
@@ -267,13 +275,28 @@ def _run_to_resume(name: str) -> Path:
 
 def _check_same_text(previous: Checkpoint, text: Corpus, config: TrainConfig, allowed: bool) -> None:
     """Refuse to resume on another text, unless ``allowed`` and every character of it is known."""
-    if text.sha256 == previous.training.get("corpus_sha256"):
+    if text.is_text_of(previous.training):
         return
     paths = ", ".join(text.paths)
     if not allowed:
-        raise CharrnnError(f"{paths}: not the text that {previous.path} was trained on; --allow-changed-corpus goes on with it")
+        named = f"not the text that {previous.path} was trained on{_other_files(previous, text)}"
+        raise CharrnnError(f"{paths}: {named}; --allow-changed-corpus goes on with it")
     if text.unknown and config.min_count == 1:
         raise CharrnnError(f"{paths}: {text.unknown:,} characters are not in the run's vocabulary; see --init-from")
+
+
+def _other_files(previous: Checkpoint, text: Corpus) -> str:
+    """`` (new: ch3.txt; gone: ch1.txt)`` where the text has several files, and others than it had."""
+    stored = previous.training.get("corpus_files")
+    if (
+        not isinstance(stored, list)
+        or not all(isinstance(path, str) for path in stored)
+        or max(len(stored), len(text.files)) < 2
+    ):
+        return ""
+    had, has = (Counter(Path(path).name for path in files) for files in (stored, text.files))
+    parts = [f"{label}: {', '.join(islice(names, 3))}" for label, names in (("new", has - had), ("gone", had - has)) if names]
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _same_shape(initial: Checkpoint, shape: dict[str, Any]) -> dict[str, Any]:

@@ -133,6 +133,17 @@ def test_a_living_process_that_never_makes_its_second_rename_is_not_waited_for_f
     held.release()
 
 
+def test_a_lock_that_dies_with_its_process_is_waited_for_too(run: Path) -> None:
+    """A killed process may leave children that live a moment longer."""
+    held = lock.DirectoryLock(growing(run))
+    run.rename(replaced(run))
+    timer = threading.Timer(0.05, held.release)
+    timer.start()
+    mend(run, own)
+    assert contents(run) == NEW
+    timer.join()
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [

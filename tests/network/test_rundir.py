@@ -202,3 +202,21 @@ def test_a_path_means_itself_or_its_runs_best(tmp_path: Path, sound: Path) -> No
         resolve(tmp_path)
     write(tmp_path / "best.safetensors", small())
     assert resolve(tmp_path) == tmp_path / "best.safetensors"
+
+
+@pytest.mark.usefixtures("at_home")
+def test_a_replacement_that_cant_be_put_right_hides_no_other_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = saved(Path("checkpoints/good/best.safetensors"), 1000, monkeypatch)
+    for name in (".bad.charrnn-new", ".bad.charrnn-old"):
+        saved(Path("checkpoints", name, "best.safetensors"), 2000, monkeypatch)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refuse)
+        assert checkpoints_under(Path("checkpoints")) == [good]
+        assert latest() == good
+        with pytest.raises(CharrnnError, match="can't finish what a killed run left undone: Permission denied"):
+            resolve(Path("checkpoints/bad"))
+    assert latest() == Path("checkpoints/bad/best.safetensors")

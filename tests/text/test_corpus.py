@@ -130,7 +130,13 @@ def test_the_digest_is_of_the_raw_bytes(put: Put, monkeypatch: pytest.MonkeyPatc
     data = b"\xef\xbb\xbf" + b"a\r\nb\r" * 99
     read = read_corpus([put("a.txt", data)])
     digest = hashlib.sha256(data).hexdigest()
-    assert read.facts() == {"corpus": "a", "corpus_bytes": len(data), "corpus_sha256": digest, "corpus_reading": 2}
+    assert read.facts() == {
+        "corpus": "a",
+        "corpus_bytes": len(data),
+        "corpus_sha256": digest,
+        "corpus_text_sha256": hashlib.sha256(b"a\nb\n" * 99).hexdigest(),
+        "corpus_reading": 2,
+    }
 
 
 def test_paths_are_absolute_and_only_there(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,10 @@ def begin(asked: RunRequest) -> tuple[Any, Any, Any]:
     return runs.begin(asked, lambda: next(ticks) / 1000, lambda: None, lambda _: None)
 
 
+def prepare(asked: RunRequest) -> runs.Prepared:
+    return runs.prepare(asked, lambda _: None)
+
+
 def plan_of(result: Any) -> Any:
     assert result.code == 0, result
     return json.loads(result.stdout)
@@ -80,7 +84,7 @@ def test_one_dropout_stands_for_three_and_yields_to_each_of_them() -> None:
 
 
 def test_what_is_given_stays_and_the_rest_is_the_recipes(tale: str) -> None:
-    made = runs.prepare(RunRequest([tale], {"hidden_size": 24, "steps": 7, "seed": 3, "dropout": 0.2}))
+    made = prepare(RunRequest([tale], {"hidden_size": 24, "steps": 7, "seed": 3, "dropout": 0.2}))
     assert (made.model.hidden_size, made.config.steps, made.config.seed) == (24, 7, 3)
     assert made.config.dropouts == (0.05, 0.2, 0.2)
     expected = recipe.plan(
@@ -95,7 +99,7 @@ def test_what_is_given_stays_and_the_rest_is_the_recipes(tale: str) -> None:
 
 @pytest.mark.parametrize("length", [{"steps": 5}, {"epochs": 2.0}])
 def test_nothing_is_timed_with_steps_or_epochs(length: dict[str, Any], tale: str, timed: list[float]) -> None:
-    assert runs.prepare(RunRequest([tale], length)).plan.speed is None
+    assert prepare(RunRequest([tale], length)).plan.speed is None
     assert timed == []
 
 
@@ -105,7 +109,7 @@ def test_nothing_is_timed_with_steps_or_epochs(length: dict[str, Any], tale: str
 def test_with_minutes_the_machine_is_timed_within_3_percent_of_them(
     length: dict[str, Any], seconds: float, tale: str, timed: list[float]
 ) -> None:
-    made = runs.prepare(RunRequest([tale], length))
+    made = prepare(RunRequest([tale], length))
     (took,) = timed
     assert 0 < took <= 0.03 * seconds
     assert took <= 1
@@ -123,25 +127,25 @@ def test_the_machine_is_timed_with_the_cell_and_the_workers_that_were_given(
         return 50_000.0
 
     monkeypatch.setattr(speed, "of_training", measure)
-    runs.prepare(RunRequest([tale], {"minutes": 1.0, **given}))
+    prepare(RunRequest([tale], {"minutes": 1.0, **given}))
     assert asked == [expected]
 
 
 def test_where_all_is_given_nothing_is_timed(tale: str, timed: list[float]) -> None:
-    made = runs.prepare(RunRequest([tale], {"minutes": 1.0}))
+    made = prepare(RunRequest([tale], {"minutes": 1.0}))
     timed.clear()
-    again = runs.prepare(RunRequest([tale], {"minutes": 1.0, **made.plan.model, **made.plan.training}))
+    again = prepare(RunRequest([tale], {"minutes": 1.0, **made.plan.model, **made.plan.training}))
     assert timed == []
     assert (again.model, again.config) == (made.model, made.config)
 
 
 def test_a_wrong_setting_is_refused_before_the_text_is_read() -> None:
     with pytest.raises(UsageError, match="--hidden-size"):
-        runs.prepare(RunRequest(["gone.txt"], {"hidden_size": 0}))
+        prepare(RunRequest(["gone.txt"], {"hidden_size": 0}))
     with pytest.raises(UsageError, match="--lr"):
-        runs.prepare(RunRequest(["gone.txt"], {"lr": -1.0}))
+        prepare(RunRequest(["gone.txt"], {"lr": -1.0}))
     with pytest.raises(UsageError, match="which text"):
-        runs.prepare(RunRequest([], {}))
+        prepare(RunRequest([], {}))
 
 
 # -- the command that repeats a plan --------------------------------------------------------------------------------------
