@@ -25,6 +25,9 @@ for variable in LOGGED:
 ROOT = Path(__file__).parent.parent
 FABLES = ROOT / "checkpoints" / "fables"
 """The network that comes along."""
+TALE = "The fox said to the crow: sing, and let the cheese fall.\n"
+QUOTED_TALE = 'The fox said: "go" - and the crow\'s cheese fell into the grass.\n'
+"""Lines that tests repeat to a text; the latter has signs whose typographic forms a prompt may have."""
 
 
 Put = Callable[[str, bytes], str]

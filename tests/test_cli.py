@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FABLES
+from conftest import FABLES, QUOTED_TALE
 from test_scripting import network
 
 from charrnn import __version__, cli
@@ -32,7 +32,7 @@ from charrnn.training.events import CONTRACT, keys
 
 Invoke = Callable[..., Any]
 
-TEXT = 'The fox said: "go" - and the crow\'s cheese fell into the grass.\n' * 12
+TEXT = QUOTED_TALE * 12
 TINY = ("--hidden-size", "16", "--steps", "10")
 
 

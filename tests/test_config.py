@@ -227,10 +227,11 @@ def test_settings_are_frozen() -> None:
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 def test_parameter_shapes_are_torchs_own(cell: str, num_layers: int) -> None:
+    from small_runs import KERNELS
     from torch import nn
 
     V, E, H = 11, 3, 5
-    recurrent = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[cell]
+    recurrent = KERNELS[cell]
     torchs = nn.ModuleDict(
         {"embedding": nn.Embedding(V, E), "rnn": recurrent(E, H, num_layers=num_layers), "head": nn.Linear(H, V)}
     ).state_dict()

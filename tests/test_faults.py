@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import TALE
 
 if sys.platform == "win32":
     pytest.skip("forks and resource limits", allow_module_level=True)
@@ -47,7 +48,7 @@ from charrnn.training.snapshot import carried_over
 from charrnn.training.trainer import Trainer
 
 Invoke = Callable[..., Any]
-TEXT = "The fox said to the crow: sing, and let the cheese fall.\n" * 20
+TEXT = TALE * 20
 TINY = (
     "--hidden-size",
     "8",

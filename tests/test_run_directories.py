@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import QUOTED_TALE
 
 from charrnn.network import checkpoint
 
 Invoke = Callable[..., Any]
 
-TEXT = 'The fox said: "go" - and the crow\'s cheese fell into the grass.\n' * 12
+TEXT = QUOTED_TALE * 12
 SHAPE = ("--hidden-size", "8", "--embedding-size", "4", "--batch-size", "4", "--bptt", "16", "--device", "cpu")
 TINY = (*SHAPE, "--precision", "fp32", "--log-every", "1", "-q")
 

@@ -94,12 +94,13 @@ def torch_gates(cell, weights, ids, order):
     rows of the weight matrices named in ``order``.
     """
     import torch
+    from small_runs import KERNELS
 
     x = torch.from_numpy(weights["embedding.weight"][ids])
     layers = []
     for layer in range(2):
         w = [torch.from_numpy(weights[f"rnn.{name}_l{layer}"]) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-        module = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[cell](x.shape[1], 8)
+        module = KERNELS[cell](x.shape[1], 8)
         module.load_state_dict(dict(zip(("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"), w, strict=True)))
         with torch.no_grad():
             h = module(x)[0]

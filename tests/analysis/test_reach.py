@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_runs import KERNELS
 
 from charrnn import CharrnnError, UsageError
 from charrnn.analysis import reach
@@ -18,7 +19,6 @@ from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.vocabulary import Vocabulary
 
 V, E, H = 7, 5, 6
-KERNELS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
 every_cell = pytest.mark.parametrize("cell", list(KERNELS))
 every_depth = pytest.mark.parametrize("layers", [1, 2])
 

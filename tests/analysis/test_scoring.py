@@ -116,9 +116,11 @@ def test_lines_are_texts_of_their_own_and_come_in_order(cell, layers, workers):
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_torchs_own_kernels_agree(cell):
     torch = pytest.importorskip("torch")
+    from small_runs import KERNELS
+
     net, characters = network(cell, 2), text(400)
     config, weights = net.config, {name: torch.from_numpy(value) for name, value in net.weights.items()}
-    rnn = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[cell](4, 8, config.num_layers)
+    rnn = KERNELS[cell](4, 8, config.num_layers)
     rnn.load_state_dict({name.removeprefix("rnn."): value for name, value in weights.items() if name.startswith("rnn.")})
     ids = torch.tensor([0, *VOCABULARY.encode(characters).tolist()])  # the newline opens
     with torch.no_grad():

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Stream
+from conftest import TALE, Stream
 
 from charrnn import cli
 from charrnn.network import checkpoint
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and pipes")
 
-TEXT = "The fox said to the crow: sing, and let the cheese fall.\n" * 12
+TEXT = TALE * 12
 REASONS = {"finished", "interrupted", "terminated", "diverged", "failed"}
 ENDLESS = ("train", "tale.txt", "--hidden-size", "16", "--steps", "100000000", "--json")
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_runs import KERNELS
 
 from charrnn.config import GATES, ModelConfig
 from charrnn.network.cells import Network, sigmoid
 
 CELLS = ("lstm", "gru", "rnn")
-KERNELS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
 V, E, H, T, N = 11, 5, 8, 9, 3
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 

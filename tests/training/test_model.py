@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from small_runs import KERNELS
 
 from charrnn.config import ModelConfig
 from charrnn.network.cells import Network
 from charrnn.training.model import CharRNN
 
-KERNELS = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
 V, E, H, T, N = 11, 6, 8, 9, 3
 DROPOUTS = (0.1, 0.3, 0.5)  # at the input, between layers, at the output
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}

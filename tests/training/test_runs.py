@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import TALE
 
 from charrnn import UsageError
 from charrnn.config import ModelConfig, TrainConfig
@@ -17,7 +18,7 @@ from charrnn.training import recipe, runs, speed
 from charrnn.training.runs import RunRequest
 
 Invoke = Callable[..., Any]
-TEXT = "The fox said to the crow: sing, and let the cheese fall.\n" * 40
+TEXT = TALE * 40
 TINY = {"hidden_size": 8, "embedding_size": 4, "batch_size": 4, "bptt": 8, "device": "cpu"}
 TINY_OPTIONS = ("--hidden-size", "8", "--embedding-size", "4", "--batch-size", "4", "--bptt", "8", "--device", "cpu")
 
