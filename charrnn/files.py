@@ -32,6 +32,21 @@ def guard(path: Path | str, failure: str = "") -> Iterator[None]:
         raise CharrnnError(f"{path}: {failure}: {reason}" if failure else f"{path}: {reason}") from error
 
 
+@contextlib.contextmanager
+def temporary_space(what: str) -> Iterator[None]:
+    """Turn an `OSError` of temporary files, which ``what`` needs, into a `CharrnnError` that names their directory."""
+    try:
+        yield
+    except OSError as error:
+        try:
+            place = tempfile.gettempdir()
+        except OSError:
+            place = "temporary files"
+        reason = error.strerror or str(error)
+        advice = f"{what} needs room for temporary files; TMPDIR may name another directory for them"
+        raise CharrnnError(f"{place}: {reason}; {advice}") from error
+
+
 def check_replaceable(path: Path, refusal: str, ours: Callable[[Path], bool] | None = None) -> None:
     """Raise `CharrnnError` (``PATH: REFUSAL``) if something is at ``path`` that must stay as it is.
 

@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import CharrnnError
+from charrnn import CharrnnError, files
 from charrnn.text import sources
 from charrnn.text.digest import TextDigest
 from charrnn.text.reading import PLAIN, TextReader
@@ -171,18 +171,20 @@ class _BlockStore:
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # A failure to write was reported when it happened.
+                self._file.close()
 
     def append(self, codes: NDArray[Any]) -> None:
         self._blocks.append(codes)
         self._bytes += codes.nbytes
         self.characters += len(codes)
         if self._bytes > IN_MEMORY_BYTES:
-            with _temporary_space():
+            with files.temporary_space("a long text"):
                 self._file = self._file or tempfile.TemporaryFile(prefix="charrnn-")  # noqa: SIM115 - read back later
                 for block in self._blocks:
                     self._file.write(block.data)
                     self._spilled.append((block.dtype, len(block)))
+                self._file.flush()
             self._blocks, self._bytes = [], 0
 
     def _all(self) -> Iterator[NDArray[Any]]:
@@ -209,7 +211,7 @@ class _BlockStore:
             return ids
         # An unnamed file, which is gone once the process ends, in whatever way. It is written before it is mapped: where there
         # is no room, writing is an error, while a page of a map kills the process.
-        with _temporary_space(), tempfile.TemporaryFile(prefix="charrnn-") as file:
+        with files.temporary_space("a long text"), tempfile.TemporaryFile(prefix="charrnn-") as file:
             for block in self._all():
                 file.write(encode(block).data)
             file.flush()
@@ -230,18 +232,3 @@ def _encoder(vocabulary: Vocabulary, dtype: np.dtype[Any]) -> Callable[[NDArray[
         return np.take(table, block)
 
     return encode
-
-
-@contextlib.contextmanager
-def _temporary_space() -> Iterator[None]:
-    """Turn a failure of temporary files into a line that names their directory."""
-    try:
-        yield
-    except OSError as error:
-        try:
-            place = tempfile.gettempdir()
-        except OSError:
-            place = "temporary files"
-        reason = error.strerror or str(error)
-        advice = "a long text needs room for temporary files; TMPDIR may name another directory for them"
-        raise CharrnnError(f"{place}: {reason}; {advice}") from error

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from charrnn import CharrnnError
+from charrnn import CharrnnError, files
 from charrnn.config import ModelConfig
 from charrnn.generation.drawing import BatchSampler, Drawing, Sampler, generator
 from charrnn.generation.generate import generate, prime
@@ -292,7 +292,7 @@ def encoding(rounds: int) -> Figure:
     """MB/s from a file of 32 MiB of random words to ids."""
     words = np.random.default_rng(0).integers(97, 123, 1 << 20, dtype=np.uint8)
     words[::6], words[::61] = 32, 10
-    with tempfile.NamedTemporaryFile(suffix=".txt") as file:
+    with files.temporary_space("the benchmark"), tempfile.NamedTemporaryFile(suffix=".txt") as file:
         for _ in range(32):
             file.write(words.tobytes())
         file.flush()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Put
+from conftest import FABLES, Put
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -187,6 +190,49 @@ def test_a_fault_in_a_large_text_leaves_no_file_and_no_open_handle(
     with pytest.raises(CharrnnError, match="byte 3000 "):  # a handle left open would be a ResourceWarning
         read_corpus([put("a.txt", b"abc" * 1000 + b"\xff")])
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("room", [0, 3000, 15_000])
+@pytest.mark.parametrize("command", [["train", "--dry-run", "a.txt"], ["sample", "-c", FABLES, "--copied-from", "a.txt"]])
+def test_temporary_space_that_runs_out_is_a_line_that_names_it(
+    put: Put, room: int, command: list[Any], invoke: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code points take 12,000 bytes of the disk, the ids as many; only what is written can be refused by a full one."""
+
+    def full(*arguments: Any, **options: Any) -> Any:
+        file = opened(*arguments, **options)
+        write = file.write
+
+        def limited(data: Any) -> int:
+            used.append(len(data))
+            if sum(used) > room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return int(write(data))
+
+        file.write = limited
+        return file
+
+    opened, used = tempfile.TemporaryFile, list[int]()
+    (temporary := tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(sources, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(corpus, "IN_MEMORY_BYTES", 500)
+    put("a.txt", b"Once upon a\n" * 1000)
+    done = invoke(*command)
+    assert (done.code, done.stdout) == (1, "")
+    advice = "a long text needs room for temporary files; TMPDIR may name another directory for them"
+    assert done.stderr == f"charrnn: {temporary}: No space left on device; {advice}\n"
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_temporary_directory_that_is_nowhere_is_a_line(
+    put: Put, invoke: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/no/where")
+    monkeypatch.setattr(corpus, "IN_MEMORY_BYTES", 500)
+    done = invoke("train", "--dry-run", put("a.txt", b"Once upon a\n" * 1000))
+    assert done.stderr.startswith("charrnn: /no/where: No such file or directory; ")
 
 
 @pytest.mark.parametrize(
