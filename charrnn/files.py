@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from charrnn import CharrnnError
 
@@ -56,6 +58,49 @@ def check_replaceable(path: Path, refusal: str, ours: Callable[[Path], bool] | N
     with guard(path, "can't write"):
         if path.exists() and not (ours is not None and ours(path)):
             raise CharrnnError(f"{path}: {refusal}")
+
+
+def opened(path: Path, mode: str, **options: Any) -> IO[Any]:
+    """`open` for a regular file; raises `OSError` for a pipe or a device too, which could keep whoever opens it waiting."""
+
+    def regular(name: str, flags: int) -> int:
+        handle = os.open(name, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise OSError(errno.EINVAL, "not a regular file")
+        return handle
+
+    return open(path, mode, opener=regular, **options)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether what is written to ``path`` goes on to somebody else: it is a pipe, a terminal or another device."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def is_stdout(path: Path) -> bool:
+    """Whether ``path`` is what this process's stdout leads to, as ``/dev/stdout`` is."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(1))
+    except OSError:
+        return False
+
+
+def write_stream(path: Path, data: bytes) -> None:
+    """Write ``data`` to a pipe or a device; raises `OSError`, at once where nobody reads the pipe."""
+    try:
+        handle = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "nobody reads this pipe") from error
+        raise
+    os.set_blocking(handle, True)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -125,8 +170,8 @@ def _umask() -> int:
 
 def json_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a file of JSON lines; skips lines that aren't one, and yields nothing if the file can't be read."""
-    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+    with contextlib.suppress(OSError), opened(path, "rb") as file:
         for line in file:
             with contextlib.suppress(ValueError, RecursionError):
-                if isinstance(value := json.loads(line), dict):
+                if isinstance(value := json.loads(line.decode("utf-8", "replace")), dict):
                     yield value

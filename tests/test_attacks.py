@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -220,3 +221,23 @@ def test_no_strange_place_for_a_checkpoint_crashes_a_command(
             continue
         assert (result.code, result.stdout, result.stderr.count("\n")) == (1, "", 1), (path, result)
         assert path.name in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_log_that_is_no_file_keeps_nobody_waiting(
+    kind: str, run: Path, invoke: Callable[..., Any], alarm: Callable[[int], None], tmp_path: Path
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    shutil.copy(run.parent / "tale.txt", tmp_path)
+    (log := tmp_path / "run" / "log.jsonl").unlink()
+    if kind == "pipe":
+        os.mkfifo(log)
+    else:
+        log.symlink_to("/dev/zero")
+    alarm(60)
+    done = invoke("train", "--resume", "run", "--steps", "6")
+    assert done.code == 0
+    assert "run/log.jsonl: can't write: not a regular file; training goes on, the log has gaps" in done.stderr
+    assert invoke("info", "run").code == 0
+    assert invoke("inspect", "The fox", "-c", "run", "--html", "page.html").code == 0
+    assert checkpoint.read(tmp_path / "run" / "last.safetensors").training["step"] == 6

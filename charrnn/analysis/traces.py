@@ -293,18 +293,21 @@ def sentence(found: Inspection) -> str:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a picture, a page or an archive of an inspection, whole or not at all.
+    """Write a picture, a page or an archive of an inspection: a file whole or not at all, to a pipe or a device as it is.
 
     Raises:
         CharrnnError: it can't be written, or something that `charrnn inspect` did not write is there.
     """
     with files.guard(path, "can't write"):
+        if files.is_stream(path):
+            files.write_stream(path, data)
+            return
         files.check_replaceable(path, "is there already, and not by charrnn inspect; name another file", ours=_is_inspection)
         files.write_whole(path, data)
 
 
 def _is_inspection(path: Path) -> bool:
-    with open(path, "rb") as file:
+    with files.opened(path, "rb") as file:
         return re.search(rb"charrnn.inspect", file.read(4096)) is not None
 
 

@@ -206,12 +206,12 @@ class RunDirectory:
         for event in files.json_lines(path):
             if place := _place(event):
                 self._logged[event["event"]] = max(place, self._logged.get(event["event"], place))
-        with contextlib.suppress(FileNotFoundError), open(path, "rb+") as file:
+        with contextlib.suppress(FileNotFoundError), files.opened(path, "rb+") as file:
             data = file.read()
             if data and not data.endswith(b"\n"):
                 file.truncate(data.rfind(b"\n") + 1)
         # Bytes of a file name that are not UTF-8 become JSON's own escapes.
-        return open(path, "a", encoding="utf-8", errors="backslashreplace")
+        return files.opened(path, "a", encoding="utf-8", errors="backslashreplace")
 
     def close(self) -> None:
         """Close the log and let others use the directory; of a run that came to replace none, nothing stays."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -99,6 +100,17 @@ class Console:
             self.stdout.write(text)
             if flush or self.stdout_is_terminal:
                 self.stdout.flush()
+
+    def bytes(self, data: bytes) -> None:
+        """Write ``data`` to stdout as it is, as `product` does a text."""
+        self.begin()
+        with _writing():
+            self.stdout.flush()
+            binary = getattr(self.stdout, "buffer", None)
+            if binary is None:
+                raise OSError(errno.EINVAL, "takes text only")
+            binary.write(data)
+            binary.flush()
 
     def finish(self) -> None:
         """Flush stdout; raise `StdoutError` if what was written before can't be."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn import UsageError
+from charrnn import UsageError, files
 from charrnn.analysis import traces
 from charrnn.analysis.traces import Inspection
 from charrnn.config import InspectConfig
@@ -90,14 +90,14 @@ def of_states(
     request: InspectRequest, text: GivenText, trained: Checkpoint, console: Console, curves: Sequence[Mapping[str, Any]] = ()
 ) -> None:
     """Show what the network's states do over a text; ``curves`` are for the page."""
-    files = {"svg": request.svg, "npz": request.npz, "html": request.html}
-    as_tables = request.units_only or not (request.as_json or request.colored_by or any(files.values()))
+    wanted = {"svg": request.svg, "npz": request.npz, "html": request.html}
+    as_tables = request.units_only or not (request.as_json or request.colored_by or any(wanted.values()))
     network = Network(trained.model, trained.weights)
     searched = as_tables or request.as_json or request.html is not None
     found = traces.inspect(trained, network, _text(text, trained, network, console), search=searched)
-    for kind, path in files.items():
+    for kind, path in wanted.items():
         if path is not None:
-            traces.write(path, _rendered(kind, found, request.colored_by or "surprise", curves))
+            _write(console, path, _rendered(kind, found, request.colored_by or "surprise", curves))
     if request.as_json:
         console.product(json_line(found.to_json()))
     elif as_tables:
@@ -126,7 +126,7 @@ def of_memory(
         if request.contribution is not None:
             contributions.append(reach.contributed(trained, known(probe.at(level) or ""), label))
     if request.svg is not None and request.html is None:
-        traces.write(request.svg, charts.memory_svg(curves, contributions).encode())
+        _write(console, request.svg, charts.memory_svg(curves, contributions).encode())
     # The page has a place for the curves.
     shown = curves if request.html is None else []
     if request.as_json:
@@ -159,6 +159,13 @@ def _tell(text: str, mapped: int, trained: Checkpoint, console: Console) -> None
     if strangers := trained.vocabulary.strangers(text):
         unknown = sum(character in strangers for character in text)
         console.warn(notation.unknown_sentence(unknown, strangers))
+
+
+def _write(console: Console, path: Path, data: bytes) -> None:
+    if files.is_stdout(path):
+        console.bytes(data)
+    else:
+        traces.write(path, data)
 
 
 def _rendered(kind: str, found: Inspection, colored_by: str, curves: Sequence[Mapping[str, Any]]) -> bytes:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
+import subprocess
+import sys
+import time
 import unicodedata
 from pathlib import Path
 from xml.etree import ElementTree
@@ -195,3 +200,54 @@ def test_a_plain_form_is_unknown_and_a_text_of_unknown_characters_has_no_number(
     memory = invoke(*words, "--memory", "\u0434" * 500)
     assert memory.code == 0
     assert memory.stdout.splitlines()[1].split()[2] == "-"
+
+
+# -- pipes and devices where files are expected ------------------------------------------------------------------------
+
+OUTPUTS = {"--svg": b"<svg ", "--html": b"<!doctype html>", "--npz": b"PK\3\4"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes")
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_pipe_is_written_into_and_one_that_nobody_reads_is_a_line(invoke, networks, tmp_path, output):
+    os.mkfifo(tmp_path / "pipe")
+    words = ("inspect", TEXT[:60], "-c", networks / "rnn", output, "pipe")
+    alone = invoke(*words)
+    assert (alone.code, alone.stdout, alone.stderr) == (1, "", "charrnn: pipe: can't write: nobody reads this pipe\n")
+    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE) as reader:
+        # The pipe has a reader once it can be opened without waiting.
+        for _ in range(1000):
+            try:
+                handle = os.open(tmp_path / "pipe", os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:
+                time.sleep(0.01)
+            else:
+                break
+        assert invoke(*words).code == 0
+        os.close(handle)
+        assert reader.communicate(timeout=60)[0].lower().startswith(OUTPUTS[output].lower())
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="no /dev/stdout")
+def test_stdout_may_be_named_as_the_file(charrnn, networks, tmp_path):
+    words = ("inspect", "what", "-c", networks / "rnn", "-q")
+    drawn = charrnn(*words, "--svg", "/dev/stdout")
+    assert (drawn.returncode, drawn.stderr) == (0, b"")
+    ElementTree.fromstring(drawn.stdout)
+    with open(tmp_path / "traces.npz", "wb") as file:
+        command = [sys.executable, "-m", "charrnn", *map(str, words), "--npz", "/dev/stdout"]
+        subprocess.run(command, stdout=file, timeout=60, check=True)
+    assert len(np.load(tmp_path / "traces.npz")["bits"]) == 4
+    read, write = os.pipe()
+    os.close(read)
+    with subprocess.Popen([*command[:-2], "--svg", "/dev/stdout"], stdout=write, stderr=subprocess.PIPE) as process:
+        os.close(write)
+        assert (process.communicate(timeout=60)[1], process.returncode) == (b"", 141)
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="no /dev/null")
+def test_a_device_stays_a_device(invoke, networks):
+    before = Path("/dev/null").stat()
+    assert invoke("inspect", "what", "-c", networks / "rnn", "--npz", "/dev/null").code == 0
+    assert os.path.samestat(before, Path("/dev/null").stat())
