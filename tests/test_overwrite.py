@@ -133,6 +133,14 @@ def test_a_run_may_begin_from_the_one_that_it_replaces(old: Path, invoke: Invoke
     assert steps(old) == 7
 
 
+def test_who_may_read_the_old_run_may_read_the_new_one(old: Path, invoke: Invoke) -> None:
+    for path, mode in ((old, 0o700), (old / "best.safetensors", 0o600), (old / "last.safetensors", 0o640)):
+        path.chmod(mode)
+    assert invoke("train", "tale.txt", "--out", "run", "--overwrite", *NEW).code == 0
+    modes = [path.stat().st_mode & 0o777 for path in (old, old / "best.safetensors", old / "last.safetensors")]
+    assert (steps(old), modes) == (7, [0o700, 0o600, 0o640])
+
+
 def test_what_comes_into_the_directory_meanwhile_moves_along(
     old: Path, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -117,6 +118,9 @@ class RunDirectory:
             self._replaced.release()
             self._replaced = now
             _check_is_a_run(self.path)
+        for name in (".", BEST, LAST):
+            with contextlib.suppress(OSError):  # Whoever kept the old run to themselves keeps the new one.
+                shutil.copymode(self.path / name, self._place / name)
         self._close_log()  # Windows renames no directory with an open file in it.
         with files.guard(self.path, kept):
             replacement.change_places(_real(self.path), _is_own)
