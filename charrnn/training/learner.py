@@ -17,7 +17,7 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.corpus import Corpus
 from charrnn.text.streams import Streams
-from charrnn.training import evaluation, events, gradients, schedule
+from charrnn.training import evaluation, events, gradients, recipe, schedule
 from charrnn.training.device import choose_device, choose_precision, prepare
 from charrnn.training.events import Event
 from charrnn.training.model import CharRNN
@@ -63,7 +63,7 @@ class Learner:
         if self.device.type == "cpu":
             # Whoever goes on with the run adds up in the same order, however many cores there are then.
             self.config = replace(config, workers=count)
-        self.budget = Budget.of(config, self.streams.chunks_per_epoch)
+        self.budget = Budget.of(config, self.streams.chunks_per_epoch, recipe.most_passes(corpus.train_characters))
         self.evaluation_seconds = 0.0
         """What the latest evaluation took."""
 
@@ -190,9 +190,9 @@ class Learner:
         """The mean loss in nats above which training counts as diverged: after the warm-up three times that of a uniform guess
         over the symbols, or over `FEW_SYMBOLS` where there are fewer.
         """
-        return (
-            3 * math.log(max(self.vocabulary.size, FEW_SYMBOLS)) if self.fraction(seconds) > schedule.LR_WARM_UP else math.inf
-        )
+        if self.fraction(seconds) <= schedule.LR_WARM_UP:
+            return math.inf
+        return 3 * math.log(max(self.vocabulary.size, FEW_SYMBOLS))
 
     def affordable_characters(self, fraction: float) -> int:
         """How much of the validation text the evaluations read, planned at ``fraction`` of the run."""
@@ -266,9 +266,8 @@ class Learner:
             return False
         whole = self.corpus.val_characters
         closing = schedule.closing_seconds(budget, self.evaluation_seconds, p.eval_characters, whole)
-        if budget.position(p.step, p.seconds + elapsed) >= budget.end(closing):
-            had = f"taken {p.seconds / 60:.2f} minutes" if budget.steps is None else f"made {p.step:,} steps"
-            raise UsageError(f"the run has {had} already; give a length beyond that, it counts from the run's beginning")
+        if spent := budget.spent(p.step, p.seconds + elapsed, closing):
+            raise UsageError(f"the run has {spent} already; give a length beyond that, it counts from the run's beginning")
         p.schedule_from, p.next_mark = budget.position(p.step, p.seconds), 0
         return True
 

@@ -25,6 +25,8 @@ SOAP_CHARACTERS = 400_000
 """From here on SOAP ends with the lower loss; on shorter texts AdamW generalises better; around here they are level."""
 PACE = 0.75
 """The share of a briefly measured speed that a run keeps: evaluations, saves, SOAP and other programs take the rest."""
+ADAPTING = 0.5
+"""Share of a fresh network's learning rate for a trained one: the sum of its losses on the new and the old text is lowest."""
 UNIT = 32
 """Hidden sizes are multiples of this, which suits the kernels."""
 
@@ -93,7 +95,13 @@ def rounded_speed(characters_per_second: float) -> float:
 
 
 def plan(
-    characters: int, vocab_size: int, model: Mapping[str, Any], training: Mapping[str, Any], speed: float | None = None
+    characters: int,
+    vocab_size: int,
+    model: Mapping[str, Any],
+    training: Mapping[str, Any],
+    speed: float | None = None,
+    *,
+    adapts: bool = False,
 ) -> Plan:
     """Choose every setting that was not given.
 
@@ -103,6 +111,7 @@ def plan(
         model: the given fields of `ModelConfig`; they are kept.
         training: the given fields of `TrainConfig`, among them the length of the run; they are kept.
         speed: characters per second at which this machine trains the reference network; used with ``minutes`` only.
+        adapts: whether the run starts from a trained network.
     """
     length = TrainConfig(**{name: training[name] for name in ("steps", "epochs", "minutes") if name in training})
     reasons: dict[str, str] = {}
@@ -121,7 +130,10 @@ def plan(
     timed = length.steps is None and length.epochs is None
     # Here the columns before rounding count, and below the size before it, so that a step of the rounding moves nothing else.
     unrounded = float(columns if "batch_size" in training else fitting_columns)
-    work = _work(length, characters, unrounded, bptt, speed or ASSUMED_SPEED)
+    per_step = min(
+        unrounded * bptt, max(characters / 4, 1.0)
+    )  # What a step reads: no more of a short text than `Streams` finds.
+    work = _work(length, characters, per_step, speed or ASSUMED_SPEED)
 
     cell = choose(model, "cell", FIXED["cell"], "learns most per minute")
     layers = choose(model, "num_layers", FIXED["num_layers"], "one wide layer learns more per second than two narrow ones")
@@ -132,14 +144,12 @@ def plan(
     # Steps or epochs fix how many characters are read; in a number of minutes a larger network reads fewer.
     size = hidden if "hidden_size" in model else fitting
     passes = (PACE * work / cost(size, layers) if timed else work) / max(characters, 1)
-
-    often = f"{_short(characters)} characters of text, read about {passes:.{1 if passes < 10 else 0}f} times"
+    passes, often = _often(passes, characters, most_passes(characters) if timed else math.inf)
     optimizer = choose(training, "optimizer", _optimizer(characters), f"{_short(characters)} characters of text")
     at_output = _output_dropout(passes, characters)
-    # A step reads a chunk of each column.
-    chunks = characters / bptt / float(columns if "batch_size" in training else fitting_columns)
+    chunks = characters / per_step
     peak = _peak_rate(optimizer, cell)
-    rate = choose(training, "lr", _learning_rate(optimizer, peak, hidden, columns), f"for {hidden} units, {columns} columns")
+    rate = choose(training, "lr", *_learning_rate(optimizer, peak, hidden, columns, adapts))
     decay = _adamw_decay(rate, passes * chunks, characters) if optimizer == "adamw" else _matrix_decay(peak, passes)
     groups = choose(training, "groups", _fitting_groups(passes, chunks), often)
     chosen_model = {"cell": cell, "num_layers": layers, "hidden_size": hidden, "embedding_size": embedding}
@@ -164,10 +174,23 @@ def plan(
     )
 
 
-def _work(length: TrainConfig, characters: int, columns: float, bptt: int, speed: float) -> float:
+def most_passes(characters: int) -> float:
+    """How often a run of minutes reads its text at most: one of a few lines is known by heart within seconds."""
+    return 1000 * max(characters / 1000, 1.0) ** 2
+
+
+def _often(passes: float, characters: int, most: float) -> tuple[float, str]:
+    """How often the text is read, ``most`` times at most, as a number and in words."""
+    if passes > most:
+        return most, f"{_short(characters)} characters of text, read {most:,.0f} times: more teaches nothing"
+    digits = 1 if passes < 10 else 0
+    return passes, f"{_short(characters)} characters of text, read about {passes:,.{digits}f} times"
+
+
+def _work(length: TrainConfig, characters: int, per_step: float, speed: float) -> float:
     """The characters that the run's length pays for."""
     if length.steps is not None:
-        return length.steps * columns * bptt
+        return length.steps * per_step
     if length.epochs is not None:
         return length.epochs * characters
     assert length.minutes is not None
@@ -216,11 +239,14 @@ def _peak_rate(optimizer: str, cell: str) -> float:
     return {"muon": 0.01, "adamw": 0.007}[optimizer]
 
 
-def _learning_rate(optimizer: str, peak: float, hidden: int, columns: int) -> float:
+def _learning_rate(optimizer: str, peak: float, hidden: int, columns: int, adapts: bool) -> tuple[float, str]:
     """Wider layers need a lower rate, larger batches a higher one; with SOAP in proportion to the columns above 32."""
     batches = columns / 32
     by_columns = batches if optimizer == "soap" and batches > 1 else batches**0.5
-    return float(f"{min(max(peak * (REFERENCE_SIZE / hidden) ** 0.5 * by_columns, 0.001), 0.05):.2g}")
+    rate = _two_digits(min(max(peak * (REFERENCE_SIZE / hidden) ** 0.5 * by_columns, 0.001), 0.05))
+    if adapts:
+        return _two_digits(ADAPTING * rate), f"half of a fresh network's {rate:g}: unlearns less"
+    return rate, f"for {hidden} units, {columns} columns"
 
 
 def _matrix_decay(peak: float, passes: float) -> float:
@@ -245,6 +271,10 @@ def _output_dropout(passes: float, characters: int) -> float:
     """No dropout up to 3.2 passes, then more with every pass, and more for shorter texts; at most 0.6."""
     limit = min(max(0.65 - 0.052 * math.log2(max(characters, 1) / 1e6), 0.4), 0.8)
     return round(min(limit * max(1 - float((3.2 / max(passes, 1e-9)) ** 0.55), 0.0), 0.6), 2)
+
+
+def _two_digits(value: float) -> float:
+    return float(f"{value:.2g}")
 
 
 def _short(count: float) -> str:

@@ -8,7 +8,7 @@ import platform
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,7 +97,11 @@ def prepare(request: RunRequest, say: Say) -> Prepared:
     speed = None
     if config.minutes is not None and not training.keys() | shape.keys() >= recipe.CHOSEN:
         speed = recipe.rounded_speed(_speed(config, shape))
-    planned = recipe.plan(text.train_characters, text.vocabulary.size, shape, training, speed)
+    adapts = initial is not None
+    planned = recipe.plan(text.train_characters, text.vocabulary.size, shape, training, speed, adapts=adapts)
+    if adapts:
+        kept = dict.fromkeys(shape.keys() - request.model.keys(), "the checkpoint's")
+        planned = replace(planned, reasons=planned.reasons | kept)
     model = ModelConfig(**planned.model, vocab_size=text.vocabulary.size)
     return Prepared(text, model, TrainConfig(**planned.training), planned, initial)
 

@@ -6,9 +6,12 @@ All of it is computed from a few numbers, so that a run in steps is scheduled al
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from charrnn.config import TrainConfig
+from charrnn.training import events
+from charrnn.training.events import Event
 
 LR_WARM_UP = 0.02
 """Share of the run over which the learning rate rises; it then falls along a half cosine."""
@@ -33,16 +36,20 @@ class Budget:
 
     steps: int | None
     seconds: float | None
+    most_steps: int | None = None
+    """Where seconds are the budget, the steps after which the run ends in any case."""
 
     @classmethod
-    def of(cls, config: TrainConfig, chunks_per_epoch: int) -> Budget:
-        """The budget that ``config`` gives in steps, epochs of ``chunks_per_epoch`` steps, or minutes."""
+    def of(cls, config: TrainConfig, chunks_per_epoch: int, most_epochs: float = math.inf) -> Budget:
+        """The budget that ``config`` gives in steps, epochs of ``chunks_per_epoch`` steps, or minutes; these read the text
+        ``most_epochs`` times at most.
+        """
         if config.steps:
             return cls(config.steps, None)
         if config.epochs is not None:
             return cls(max(1, round(config.epochs * chunks_per_epoch)), None)
         assert config.minutes is not None
-        return cls(None, 60 * config.minutes)
+        return cls(None, 60 * config.minutes, math.ceil(most_epochs * chunks_per_epoch) if math.isfinite(most_epochs) else None)
 
     def position(self, step: int, seconds: float) -> float:
         """How far a run has come, in the budget's own unit."""
@@ -57,7 +64,25 @@ class Budget:
 
     def fraction(self, step: int, seconds: float, start: float, closing: float) -> float:
         """The share of the run from the position ``start`` to the end that is over."""
-        return (self.position(step, seconds) - start) / max(self.end(closing) - start, 1e-9)
+        share = (self.position(step, seconds) - start) / max(self.end(closing) - start, 1e-9)
+        return share if self.most_steps is None else max(share, step / self.most_steps)
+
+    def spent(self, step: int, seconds: float, closing: float) -> str | None:
+        """What a run that is over has done, or None."""
+        if self.most_steps is not None and step >= self.most_steps:
+            return f"made {step:,} steps, as many as so short a text gets in any number of minutes"
+        if self.position(step, seconds) < self.end(closing):
+            return None
+        return f"taken {seconds / 60:.2f} minutes" if self.steps is None else f"made {step:,} steps"
+
+    def warnings(self, step: int) -> Iterator[Event]:
+        """What the user should know of a run that finished after ``step`` steps."""
+        if self.most_steps is not None and step >= self.most_steps:
+            assert self.seconds is not None
+            yield events.warning(
+                f"so short a text is known by heart after {step:,} steps; the run ends before {self.seconds / 60:g} minutes are"
+                " over, --steps makes more"
+            )
 
     def expected_steps(self, step: int, fraction: float) -> int:
         """How many steps the run will have made at its end; in seconds, an estimate from ``fraction``."""

@@ -133,6 +133,7 @@ class Trainer:
         with self._learner.working():
             reason = yield from self._steps(saves)
             if reason == "finished":
+                yield from self._learner.budget.warnings(self.progress.step)
                 yield from self._whole_validation(saves)
         p = self.progress
         yield {

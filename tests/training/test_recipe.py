@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.config import ModelConfig, TrainConfig, limits_of, option_name
-from charrnn.training.recipe import CHOSEN, FIXED, PLANNED, SOAP_CHARACTERS, plan, rounded_speed
+from charrnn.training.recipe import CHOSEN, FIXED, PLANNED, SOAP_CHARACTERS, most_passes, plan, rounded_speed
 
 SIZES = [10_000, 30_000, 100_000, 220_000, 1_000_000, 3_000_000, 10_000_000, 100_000_000]
 MINUTES = [0.5, 1, 3, 10, 30, 100, 600]
@@ -312,3 +312,24 @@ def test_a_speed_of_nothing_is_no_crash_and_noise_changes_it_by_one_step_at_most
         near = {rounded_speed(speed * noise) for noise in (0.9, 0.95, 1, 1.05, 1.1)}
         assert len(near) <= 2
         assert max(near) / min(near) <= math.sqrt(2) * 1.0001
+
+
+@pytest.mark.parametrize("minutes", [0.1, 3, 600])
+def test_a_text_of_a_few_lines_is_read_a_thousand_times_in_however_many_minutes(minutes):
+    for characters in (2, 6, 80, 900):
+        assert planned(characters, minutes=minutes, speed=65536.0).passes <= most_passes(characters) == 1000
+    assert most_passes(10_000) == 100_000
+
+
+def test_the_passes_of_a_number_of_steps_count_what_a_short_text_has_for_a_step():
+    assert planned(4, steps=20).passes == 5
+    assert planned(400, steps=20).passes == 5
+    assert planned(100_000, steps=20).passes == pytest.approx(20 * 64 * 8.14 / 100_000, rel=0.01)
+
+
+def test_a_trained_network_goes_on_at_half_the_rate_of_a_fresh_one():
+    for characters in (50_000, 2_000_000):
+        fresh, trained = (plan(characters, 64, {"hidden_size": 192}, {"steps": 500}, adapts=adapts) for adapts in (False, True))
+        assert trained.training["lr"] == pytest.approx(fresh.training["lr"] / 2, rel=0.05)
+        assert "half of a fresh network's" in trained.reasons["lr"]
+    assert plan(50_000, 64, {}, {"steps": 500, "lr": 0.01}, adapts=True).reasons["lr"] == "given"

@@ -239,6 +239,25 @@ def test_a_dry_run_from_a_checkpoint_keeps_its_shape(tale: str, invoke: Invoke) 
     assert again["settings"] == planned["settings"]
 
 
+def test_a_dry_run_from_a_checkpoint_says_why_its_rate_is_half_of_a_fresh_networks(tale: str, invoke: Invoke) -> None:
+    assert invoke("train", tale, "--steps", "2", *TINY_OPTIONS).code == 0
+    fresh = plan_of(invoke("train", tale, "--steps", "4", *TINY_OPTIONS, "--dry-run", "--json"))
+    shape = TINY_OPTIONS[4:]
+    adapted = plan_of(invoke("train", tale, "--init-from", "checkpoints/tale", "--steps", "4", *shape, "--dry-run", "--json"))
+    assert adapted["settings"]["lr"] == pytest.approx(fresh["settings"]["lr"] / 2, rel=0.05)
+    assert "half of a fresh network's" in adapted["plan"]["reasons"]["lr"]
+    assert adapted["plan"]["reasons"]["hidden_size"] == "the checkpoint's"
+
+
+@pytest.mark.parametrize("length", [("--minutes", "3"), ("--steps", "20")])
+def test_the_plan_of_a_word_from_echo_reads_it_a_sane_number_of_times(
+    length: tuple[str, str], invoke: Invoke, timed: list[float]
+) -> None:
+    made = plan_of(invoke("train", "-", *length, "--dry-run", "--json", stdin=b"hello\n"))
+    assert made["plan"]["passes"] <= 1000
+    assert any(number in made["plan"]["reasons"]["dropout_output"] for number in ("1,000 times", "5.0 times"))
+
+
 # -- where the plan is kept ---------------------------------------------------------------------------------------------
 
 

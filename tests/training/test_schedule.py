@@ -40,6 +40,19 @@ def test_a_fraction_counts_from_where_the_schedule_began() -> None:
     assert MINUTE.fraction(10**9, 30.0, start=10.0, closing=10.0) == pytest.approx(0.5)
 
 
+def test_a_run_of_minutes_on_a_short_text_is_over_after_so_many_passes() -> None:
+    budget = Budget.of(TrainConfig(minutes=1.0), chunks_per_epoch=5, most_epochs=1000)
+    assert budget == Budget(None, 60.0, 5000)
+    assert budget.fraction(2500, 6.0, start=0.0, closing=0.0) == 0.5
+    assert budget.fraction(50, 30.0, start=0.0, closing=0.0) == 0.5
+    assert budget.spent(4999, 1.0, 0.0) is None
+    assert "so short a text" in (budget.spent(5000, 1.0, 0.0) or "")
+    assert [*budget.warnings(4999)] == []
+    (warning,) = budget.warnings(5000)
+    assert "--steps" in str(warning)
+    assert Budget.of(TrainConfig(steps=9), chunks_per_epoch=5, most_epochs=1000).most_steps is None
+
+
 def test_what_closes_a_run_leaves_at_least_half_of_it_for_training() -> None:
     assert MINUTE.end(20.0) == 40.0
     assert MINUTE.end(50.0) == 30.0

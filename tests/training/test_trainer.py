@@ -30,7 +30,7 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.network import checkpoint
 from charrnn.network.cells import Network
 from charrnn.text.streams import Streams
-from charrnn.training import device, evaluation, learner, schedule
+from charrnn.training import device, evaluation, learner, recipe, schedule
 from charrnn.training.events import keys
 from charrnn.training.model import CharRNN
 from charrnn.training.soap import BETAS as SOAP_BETAS
@@ -490,6 +490,15 @@ def test_a_text_too_short_for_the_groups_asked_for_is_said():
     told = [warning["text"] for warning in trainer_of(groups=7).warnings()]
     assert told == ["a short text (500 characters to train on): 3 groups of columns instead of 7"]
     assert list(trainer_of(groups=3).warnings()) == []
+
+
+def test_minutes_end_early_on_a_text_that_is_known_by_heart_and_say_so(monkeypatch):
+    monkeypatch.setattr(recipe, "most_passes", lambda characters: 4.0)
+    trainer = trainer_of(steps=None, minutes=60.0, corpus=corpus_of(random_text(200), 0))
+    events, _ = run(trainer)
+    assert (events[-1]["reason"], events[-1]["step"]) == ("finished", 4 * trainer.streams.chunks_per_epoch)
+    assert "before 60 minutes are over" in only(events, "warning")[-1]["text"]
+    assert events[-1]["seconds"] < 60
 
 
 # -- divergence ------------------------------------------------------------------------------------------------------
