@@ -2,7 +2,8 @@
 
 Unicode writes an é as one code point or as an e and an accent, and a Korean syllable as one or as two or three; which it is
 depends on where a text comes from. A *piece* is what one reader takes for one character: a code point and those after it that
-may combine with it. A piece is left as it is unless another form of it has fewer characters that the vocabulary doesn't hold.
+may combine with it. A piece that the vocabulary holds is left as it is. Another takes the form with the fewest characters
+that the vocabulary doesn't hold, so that one text is read as the same in both ways of writing, unknown characters included.
 """
 
 from __future__ import annotations
@@ -63,32 +64,28 @@ def forms(piece: str) -> Iterator[str]:
 
 
 def canonical(piece: str, known: Known) -> str:
-    """The form of ``piece`` with the fewest characters that aren't ``known``: as it is, if no other has fewer."""
+    """``piece`` if it is ``known``, else the form with the fewest characters that aren't, composed if others have as few."""
 
     def strangers(form: str) -> int:
         return sum(not known(character) for character in form)
 
-    best, fewest = piece, strangers(piece)
-    for form in forms(piece) if fewest else ():
-        if (count := strangers(form)) < fewest:
-            best, fewest = form, count
-    return best
+    return min((*forms(piece), piece), key=strangers) if strangers(piece) else piece
 
 
 class Normalizer:
-    """Maps texts, in blocks of code points, to what a vocabulary holds; ``mapped`` counts the pieces that changed.
+    """Maps texts, in blocks of code points, to what a vocabulary holds; ``mapped`` counts the pieces that are held only so.
 
     ``table`` holds the id of every code point, ``unknown`` that of those which the vocabulary doesn't hold.
     """
 
     def __init__(self, table: NDArray[np.unsignedinteger], unknown: int) -> None:
         self._table, self._unknown = table, unknown
-        self._forms: dict[str, NDArray[np.uint32] | None] = {}
+        self._forms: dict[str, tuple[NDArray[np.uint32], bool] | None] = {}
         self.mapped = 0
         self._told = 0
 
     def newly_mapped(self) -> int:
-        """How many pieces changed since this was last asked."""
+        """How many pieces were mapped since this was last asked."""
         new, self._told = self.mapped - self._told, self.mapped
         return new
 
@@ -120,21 +117,25 @@ class Normalizer:
         parts, done = [], 0
         for number in np.flatnonzero(touched).tolist():
             start, end = int(bounds[number]), int(bounds[number + 1])
-            form = self._form(_text(codes[start:end]))
-            if form is not None:
+            if (found := self._form(_text(codes[start:end]))) is not None:
+                form, held = found
                 parts += [codes[done:start], form]
                 done = end
-                self.mapped += 1
+                self.mapped += held
         return np.concatenate([*parts, codes[done:]]) if parts else codes
 
-    def _form(self, piece: str) -> NDArray[np.uint32] | None:
-        """The code points of the form that is known, None if it stays as it is."""
+    def _form(self, piece: str) -> tuple[NDArray[np.uint32], bool] | None:
+        """The code points of the form that a piece takes, and whether it is held; None if it stays as it is."""
         if piece not in self._forms:
             if len(self._forms) >= _CACHED:
                 self._forms.clear()
-            form = canonical(piece, lambda character: bool(self._table[ord(character)] != self._unknown))
-            self._forms[piece] = None if form == piece else np.array([ord(character) for character in form], dtype=np.uint32)
+            form = canonical(piece, self._holds)
+            codes = np.array([ord(character) for character in form], dtype=np.uint32)
+            self._forms[piece] = None if form == piece else (codes, all(map(self._holds, form)))
         return self._forms[piece]
+
+    def _holds(self, character: str) -> bool:
+        return bool(self._table[ord(character)] != self._unknown)
 
 
 def _text(codes: NDArray[np.integer]) -> str:

@@ -189,6 +189,21 @@ def test_a_text_has_one_number_in_every_command_that_scores(invoke, tmp_path, mo
     assert facts["NFD"] == [(3, 120, 540), (3, 120, 540), (3, 120, 543)]
 
 
+@pytest.mark.parametrize("known", ["Le cafo ", "Le caf\u00e9o "])
+def test_a_character_that_is_unknown_in_either_form_is_one_in_both(invoke, tmp_path, known):
+    network(tmp_path / "net", known="".join(sorted(set(known))))
+    found = []
+    for form in ("NFC", "NFD"):
+        spoken = unicodedata.normalize(form, "Le caf\u00e9 \uac01 o\u00f9")
+        for way in (("score", "-"), ("score", "-", "--lines"), ("inspect", "-")):
+            (one,) = [
+                json.loads(line) for line in invoke(*way, "--json", "-c", "net", stdin=spoken.encode()).stdout.splitlines()
+            ]
+            found.append((one["bits_per_char"], one["unknown"]))
+    assert found == [pytest.approx(found[0], abs=1e-5)] * 6
+    assert found[0][1] == (2 if "\u00e9" in known else 3)
+
+
 def test_a_plain_form_is_unknown_and_a_text_of_unknown_characters_has_no_number(invoke, networks, tmp_path):
     words = ("inspect", "-c", networks / "lstm")
     found = json.loads(invoke(*words, "\u0434" * 50, "--json").stdout)

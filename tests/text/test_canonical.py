@@ -55,7 +55,8 @@ def test_whatever_composes_is_of_one_piece() -> None:
         ("é", "e\u0301", "e\u0301"),
         ("e\u0301", "eé\u0301", "e\u0301"),  # known as it is
         ("é", "e", "é"),  # a plain form is none of its forms
-        ("e\u0301", "e", "e\u0301"),
+        ("e\u0301", "e", "é"),  # nor is its letter alone
+        ("\u1100\u1161\u11a8", "가", KOREAN),
         ("\u212b", "Å", "Å"),  # the sign of the unit is the letter
         ("\u1100\u1161\u11a8", KOREAN, KOREAN),
         (KOREAN, "\u1100\u1161\u11a8", "\u1100\u1161\u11a8"),
@@ -83,7 +84,8 @@ def test_blocks_of_any_size_give_what_the_whole_gives(known: str) -> None:
     expected = text_of(whole.whole(points(text)))
     assert expected == "".join(canonical.canonical(piece, set(known).__contains__) for piece in pieces(text))
     assert unicodedata.normalize("NFD", expected) == unicodedata.normalize("NFD", text)
-    assert whole.mapped == sum(piece != canonical.canonical(piece, set(known).__contains__) for piece in pieces(text))
+    taken = [(piece, canonical.canonical(piece, set(known).__contains__)) for piece in pieces(text)]
+    assert whole.mapped == sum(piece != form and set(known).issuperset(form) for piece, form in taken)
     for seed in range(30):
         rng = random.Random(seed)
         cuts = sorted(rng.choices(range(len(text) + 1), k=rng.choice([1, 3, 30, 200])))
@@ -91,6 +93,12 @@ def test_blocks_of_any_size_give_what_the_whole_gives(known: str) -> None:
         parted = normalizer(known)
         assert "".join(map(text_of, parted.blocks(blocks))) == expected
         assert parted.mapped == whole.mapped
+
+
+@pytest.mark.parametrize("known", ["", "e", "abceé각がế", "e\u0301a\u0323\u0302\u1100\u1161\u11a8\u304b\u3099", "가êéÅ\u03a9"])
+def test_a_text_is_read_as_the_same_however_it_is_written(known: str) -> None:
+    found = {text_of(normalizer(known).whole(points(unicodedata.normalize(form, MIXED_UP)))) for form in ("NFC", "NFD")}
+    assert len(found | {text_of(normalizer(known).whole(points(MIXED_UP)))}) == 1
 
 
 def test_a_line_waits_for_nothing_and_known_text_is_not_touched() -> None:
