@@ -32,12 +32,11 @@ _KNOWN = [
     (rb"\x7fELF|MZ(?s:.{56})[\0-\xff]{4}(?s:.*)PE\0\0|\xca\xfe\xba\xbe|\xcf\xfa\xed\xfe", "a program", ""),
     (rb"\x93NUMPY|PAR1|\x89HDF\r\n|(?s:.{5})\0\0\0\{\"(__metadata__|[\w.]+\":\{\"dtype)", "a file of numbers", ""),
 ]
-_PATTERNS = [(re.compile(pattern), what, advice) for pattern, what, advice in _KNOWN]
 
 
 def recognised(first: bytes) -> str | None:
     """What a file is that begins with ``first``, and what to do about it; None if it may be text."""
-    for pattern, what, advice in _PATTERNS:
-        if pattern.match(first):
+    for pattern, what, advice in _KNOWN:
+        if re.match(pattern, first):
             return f"this is {what}, not text" + (f"; {advice}" if advice else "")
     return None

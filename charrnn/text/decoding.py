@@ -104,10 +104,16 @@ def decoded(
 def _codec(first: bytes, name: str, encoding: Encoding, warn: Say, version: int) -> str:
     """Python's name for the encoding of the file that begins with ``first``."""
     codec = encoding.name or _marked(first) or "utf-8"
-    if version > 1 and encoding.name is None and codec == "utf-8" and (found := _unmarked_wide(first)):
-        codec = found
-        warn(f"{name}: read as {codec.upper()}, which no byte-order mark says; --encoding names another")
-    if version > 1 and b"\0" in first and not codecs.lookup(codec).name.startswith(("utf-16", "utf-32")):
+    if version == 1 or b"\0" not in first:
+        return codec
+    known = codecs.lookup(codec).name
+    # Without a mark Python takes the byte order of the machine for that of the file.
+    ordered = known in ("utf-16", "utf-32") and _marked(first) is None
+    if (ordered or (encoding.name is None and known == "utf-8")) and (found := _unmarked_wide(first)):
+        if not ordered:
+            warn(f"{name}: read as {found.upper()}, which no byte-order mark says; --encoding names another")
+        return found
+    if not known.startswith(("utf-16", "utf-32")):
         warn(f"{name}: holds NUL characters; is it text?")
     return codec
 

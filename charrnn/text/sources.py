@@ -106,7 +106,7 @@ def _texts_below(directory: str, warn: Say) -> list[str]:
 
 
 def _raise(error: OSError) -> None:
-    raise error
+    raise CharrnnError(f"{os.fsdecode(error.filename)}: {error.strerror}") from error
 
 
 def _counted(kinds: collections.Counter[str]) -> str:

@@ -220,6 +220,13 @@ def test_wide_characters_are_known_without_a_mark(put: Put, text: str, encoding:
     assert said == [f"{path}: read as {encoding.upper()}, which no byte-order mark says; --encoding names another"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("order", ["-le", "-be"])
+def test_a_named_encoding_without_a_mark_is_read_in_the_order_of_its_bytes(put: Put, encoding: str, order: str) -> None:
+    path = put("a.txt", TEXTS[0].encode(encoding + order))
+    assert text_of(read_corpus([path], TextReader(encoding=Encoding(encoding), warn=pytest.fail))) == TEXTS[0]
+
+
 @pytest.mark.parametrize(
     "data", [b"one\0two\0three\0", b"abc\0" * 9, b"ab\0", b"\0\0\0\0", b"a\0\1\0b\0\2\0", "\u4f60\0".encode() * 9]
 )

@@ -121,9 +121,13 @@ def test_a_text_that_names_a_file_is_told_how_to_be_read(put: Put, invoke: Invok
 
 def test_a_run_goes_on_by_the_rules_with_which_it_began(put: Put, invoke: Invoke, tmp_path: Path) -> None:
     (tmp_path / "letters").mkdir()
-    put("letters/a.txt", (TALE * 9).encode())
+    put("letters/a.txt", (TALE * 9).encode() + b"\xff\n")
     options = ["--hidden-size", "4", "--device", "cpu", "-q"]
-    assert invoke("train", "letters", "--steps", "2", "--out", "run", *options).code == 0
+    assert invoke("train", "letters", "--steps", "2", "--out", "run", "--errors", "replace", *options).code == 0
+    assert "\ufffd" in checkpoint.read(tmp_path / "run" / "last.safetensors").vocabulary.characters
+    assert (
+        "--errors strict differs from the run's own, replace" in invoke("train", "--resume", "run", "--errors", "strict").stderr
+    )
     (tmp_path / "letters" / "sub").mkdir()
     put("letters/sub/b.txt", b"more")
     put("letters/C.TXT", b"and more")

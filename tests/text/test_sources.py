@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import json
 import lzma
@@ -111,6 +112,20 @@ def test_links_to_directories_are_not_followed_and_links_to_files_are(tree: Path
     said: list[str] = []
     assert [Path(path).name for path in text_files([str(tree)], said.append)][:3] == ["ch2.txt", "ch3.txt", "ch10.txt"]
     assert "9 files read, 6 others not (.md 2, .pdf 1, .txt 1, links to directories 1, without an ending 1)" in said[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions")
+def test_a_directory_that_cannot_be_read_is_named(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def refused(path: str) -> Any:
+        if str(path).endswith("deeper"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)  # Root may read anything.
+    with pytest.raises(CharrnnError, match=r"part 1.deeper: Permission denied$"):
+        text_files([str(tree)], pytest.fail)
 
 
 def test_of_many_kinds_of_files_the_commonest_are_named(put: Put, tmp_path: Path) -> None:
