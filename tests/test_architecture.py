@@ -24,7 +24,7 @@ PACKAGE = ROOT / "charrnn"
 LIBRARIES: dict[str, set[str]] = {
     "": set(),
     "text": {"numpy"},
-    "network": {"numpy", "safetensors"},
+    "network": {"numpy", "safetensors", "threadpoolctl"},
     "generation": {"numpy", "safetensors"},
     "analysis": {"numpy"},
     "training": {"numpy", "torch"},

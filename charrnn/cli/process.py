@@ -12,11 +12,37 @@ _IMPORTED = time.monotonic()
 SAMPLING_THREADS = 4
 """More threads than this only get in each other's way in matrix-vector products of the usual sizes."""
 
+IDLE_SPIN = "20"
+"""OpenBLAS's threads look for work for two to this power of the processor's ticks, less than a thousandth of a second."""
 
-def limit_threads(most: int = SAMPLING_THREADS, libraries: tuple[str, ...] = ("OPENBLAS", "MKL")) -> None:
-    """Limit the threads of NumPy's matrix library, which would otherwise take every core; call it before NumPy is imported."""
+
+def limit_threads(most: int = SAMPLING_THREADS, libraries: tuple[str, ...] = ("OPENBLAS", "MKL")) -> int:
+    """Limit the threads of NumPy's matrix library, which would otherwise take every core; call it before NumPy is imported.
+
+    Returns:
+        Up to how many may be used, 1 where the environment already says how many: that number then stays.
+    """
+    chosen = bool(os.environ.get("OPENBLAS_NUM_THREADS"))
+    most = min(usable_cores(), most, _allowed())
     for library in libraries:
-        os.environ.setdefault(f"{library}_NUM_THREADS", str(min(os.cpu_count() or 1, most)))
+        os.environ.setdefault(f"{library}_NUM_THREADS", str(most))
+    # Threads that have nothing to do spin on a core for a tenth of a second, unless they are told to sleep sooner.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", IDLE_SPIN)
+    return 1 if chosen else most
+
+
+def _allowed() -> int:
+    """How many threads ``OMP_NUM_THREADS`` allows, which other programs heed too."""
+    text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(text) if text.isascii() and text.isdecimal() and int(text) else SAMPLING_THREADS
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
 
 
 def seconds_since_start() -> float:

@@ -106,7 +106,7 @@ def sample(
     from charrnn.output.console import Console
 
     console = Console(quiet=quiet)
-    limit_threads()
+    threads = limit_threads()
     import numpy as np
 
     from charrnn.cli import network
@@ -132,7 +132,7 @@ def sample(
     between = None if separator is None else request.typed(separator, "--separator")
     shown = sampled.Shown(as_json, not no_echo, raw, between, out_dir, copied_from, save_state)
     with np.errstate(over="ignore", invalid="ignore"):  # Absurd weights give absurd text, not warnings.
-        generation = Generation(request, console.warn)
+        generation = Generation(request, console.warn, threads)
         corpus = sampled.check(shown, generation, interactive=interactive)
         fresh = [f"seed {generation.seed}"] if config.seed is None and load_state is None else []
         network.tell(checkpoint, generation.trained, console, *fresh)

@@ -20,6 +20,8 @@ from charrnn.generation.request import SampleRequest, Say, drawing, ending, poss
 from charrnn.generation.stopping import Text
 from charrnn.network import checkpoint, rundir
 from charrnn.network.cells import Array, Network
+from charrnn.network.pace import Pace, threads_of_numpy
+from charrnn.network.stepper import multiplies_in_threads
 from charrnn.text import given
 from charrnn.text.reading import TextReader
 
@@ -84,15 +86,19 @@ class Start:
 class Generation:
     """A request, checked against its network: `stream` gives one text as it comes, `samples` gives all."""
 
-    def __init__(self, request: SampleRequest, warn: Say) -> None:
-        """`UsageError` or `CharrnnError` for whatever can't be done; ``warn`` hears of what has no effect."""
+    def __init__(self, request: SampleRequest, warn: Say, threads: int = 1) -> None:
+        """`UsageError` or `CharrnnError` for whatever can't be done; ``warn`` hears of what has no effect.
+
+        Of NumPy's ``threads`` as many are used as are faster just now; 1 leaves their number as it is.
+        """
         self.request, self.config = request, request.config
         # Options are checked before any file is read, so that mistakes show at once.
         stops, biases, clamps = request.read_stops(), request.read_biases(), request.read_clamps()
         encoding = request.encoding
         self.trained = checkpoint.read(rundir.resolve(request.checkpoint))
         self.vocabulary = vocabulary = self.trained.vocabulary
-        self.network = Network(self.trained.model, self.trained.weights)
+        shared = threads_of_numpy(threads) if multiplies_in_threads(self.trained.model) else None
+        self.network = Network(self.trained.model, self.trained.weights, None if shared is None else Pace(shared))
         self.generating = self.network.holding(within(clamps, self.trained.model)) if clamps else self.network
         """The network that writes: `network`, with the clamped units held."""
         self._warn = warn

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from charrnn.config import GATES, ModelConfig
 from charrnn.network import stepper
+from charrnn.network.pace import Pace
 
 Array = stepper.Array
 Parts = tuple[Array, ...]
@@ -163,7 +164,8 @@ class Network:
     A state is one array (L, P, N, H).
     """
 
-    def __init__(self, config: ModelConfig, weights: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, config: ModelConfig, weights: Mapping[str, NDArray[Any]], pace: Pace | None = None) -> None:
+        """``pace`` chooses the number of threads of `stepper`'s products; None leaves it as it is."""
         self.config = config
         self.weights = {name: np.ascontiguousarray(weights[name], dtype=np.float32) for name in config.parameter_shapes()}
         self.layers = [
@@ -172,7 +174,7 @@ class Network:
             )
             for layer in range(config.num_layers)
         ]
-        self._packed = stepper.PackedNetwork(config, self.weights)
+        self._packed = stepper.PackedNetwork(config, self.weights, pace)
         self._clamps: tuple[stepper.Clamp, ...] = ()
 
     def holding(self, clamps: Iterable[stepper.Clamp]) -> Network:

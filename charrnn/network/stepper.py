@@ -7,6 +7,7 @@ become one table, the LSTM's sigmoid gates stand side by side, weights lie in la
 from __future__ import annotations
 
 import functools
+import math
 import os
 import platform
 import re
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import ModelConfig
+from charrnn.network.pace import Pace
 
 Array = NDArray[np.float32]
 Step = Callable[[NDArray[Any]], Array]
@@ -36,14 +38,30 @@ _LayerStep = Callable[[NDArray[Any], Array], Array]
 _Advance = Callable[[Array], None]
 
 
+def multiplies_in_threads(config: ModelConfig) -> bool:
+    """Whether a product of one stream may be large enough for several threads, rows of zeros included."""
+    # An upper layer's matrix is [W_ih | W_hh].
+    largest = max(math.prod(shape) * min(config.num_layers, 2) for shape in config.parameter_shapes().values())
+    return 1.25 * largest >= THREADED_ELEMENTS
+
+
 class PackedNetwork:
     """The weights of a network, packed once for all the steppers that use them."""
 
-    def __init__(self, config: ModelConfig, weights: Mapping[str, Array]) -> None:
-        """Pack ``weights``, C-contiguous float32 under the names of `ModelConfig.parameter_shapes`."""
-        self._cell = config.cell
-        self.layers = [_pack(config, weights, layer) for layer in range(config.num_layers)]
+    def __init__(self, config: ModelConfig, weights: Mapping[str, Array], pace: Pace | None = None) -> None:
+        """Pack ``weights``, C-contiguous float32 under the names of `ModelConfig.parameter_shapes`.
+
+        ``pace`` chooses the number of threads at each step; None leaves it as it is.
+        """
+        self._cell, self._pace = config.cell, pace
+        multiple = 1 if pace is None else pace.rows
+        self.layers = [_pack(config, weights, layer, multiple) for layer in range(config.num_layers)]
         self._head, self._head_bias = weights["head.weight"], weights["head.bias"]
+        V, H = self._head.shape
+        rows = _rows_of_shares(V, H, multiple)
+        self._padded_head = self._head if rows == V else _in_large_pages(self._head, rows)
+        sizes = [self._head.size, *(layer.hh.size for layer in self.layers)]
+        self._shared = max(sizes) >= THREADED_ELEMENTS
 
     def stepper(self, state: Array, clamps: Iterable[Clamp] = ()) -> Step:
         """A function that feeds one symbol to each stream and updates ``state`` (L, P, N, H) in place.
@@ -63,8 +81,9 @@ class PackedNetwork:
             run = _layer_step(self._cell, layer, parts, rooms, scratch)
             held = {unit: value for at, unit, value in clamps if at == number}
             run_layers.append(_holding(run, parts[0], held) if held else run)
-        head, head_bias, transposed = self._head, self._head_bias, self._head.T
-        logits = np.empty((*streams, len(head)), dtype=np.float32)
+        head, head_bias, transposed = self._padded_head, self._head_bias, self._head.T
+        predicted = np.empty((*streams, len(head) if N == 1 else len(head_bias)), dtype=np.float32)
+        logits = predicted[..., : len(head_bias)]
         result = logits.reshape(N, -1)
 
         def step(ids: NDArray[Any]) -> Array:
@@ -72,13 +91,15 @@ class PackedNetwork:
             for run in run_layers:
                 below = run(ids, below)
             if N == 1:
-                np.dot(head, below, logits)
+                np.dot(head, below, predicted)
             else:
                 np.matmul(below, transposed, logits)
             np.add(logits, head_bias, logits)
             return result
 
-        return step
+        if self._pace is None:
+            return step
+        return self._pace.many(step) if N > 1 else self._pace.one(step) if self._shared else step
 
 
 @dataclass(frozen=True)
@@ -94,7 +115,7 @@ class _PackedLayer:
     recurrent_bias: Array
 
 
-def _pack(config: ModelConfig, weights: Mapping[str, Array], layer: int) -> _PackedLayer:
+def _pack(config: ModelConfig, weights: Mapping[str, Array], layer: int, multiple: int) -> _PackedLayer:
     ih, hh = weights[f"rnn.weight_ih_l{layer}"], weights[f"rnn.weight_hh_l{layer}"]
     b_ih, b_hh = weights[f"rnn.bias_ih_l{layer}"], weights[f"rnn.bias_hh_l{layer}"]
     H, cell = config.hidden_size, config.cell
@@ -115,11 +136,13 @@ def _pack(config: ModelConfig, weights: Mapping[str, Array], layer: int) -> _Pac
     if layer == 0:
         # An embedding followed by a linear map is a table with a row per symbol: (V, E) @ (E, G H) -> (V, G H).
         table = weights["embedding.weight"] @ ih.T + bias
-        return _PackedLayer(table=table, hh=_Matrix(hh), ih=None, bias=bias, recurrent_bias=recurrent_bias)
+        return _PackedLayer(table=table, hh=_Matrix(hh, multiple), ih=None, bias=bias, recurrent_bias=recurrent_bias)
     if cell == "gru":
-        return _PackedLayer(table=None, hh=_Matrix(hh), ih=_Matrix(ih), bias=bias, recurrent_bias=recurrent_bias)
+        return _PackedLayer(
+            table=None, hh=_Matrix(hh, multiple), ih=_Matrix(ih, multiple), bias=bias, recurrent_bias=recurrent_bias
+        )
     # Both products of an upper layer as one, over [x; h].
-    both = _Matrix(np.concatenate([ih, hh], axis=1))
+    both = _Matrix(np.concatenate([ih, hh], axis=1), multiple)
     return _PackedLayer(table=None, hh=both, ih=None, bias=bias, recurrent_bias=recurrent_bias)
 
 
@@ -232,9 +255,11 @@ class _Matrix:
     ``rows`` is how many numbers a product with one vector writes: M, or more where rows of zeros follow.
     """
 
-    def __init__(self, matrix: Array) -> None:
-        self._M, self.rows = len(matrix), _rows_for_threads(*matrix.shape)
-        self.padded = _in_large_pages(matrix, self.rows)
+    def __init__(self, matrix: Array, multiple: int = 1) -> None:
+        """With threads that come and go, the rows that they share are a ``multiple``."""
+        self._M, K = matrix.shape
+        self.rows = _rows_of_shares(_rows_for_threads(self._M, K), K, multiple)
+        self.padded, self.size = _in_large_pages(matrix, self.rows), self.rows * K
 
     @functools.cached_property
     def _transposed(self) -> Array:
@@ -249,6 +274,11 @@ class _Matrix:
             transposed, product = self._transposed, room[: shape[0] * self._M].reshape(*shape, self._M)
             return lambda x: np.matmul(x, transposed, product), product
         return functools.partial(np.dot, self.padded, out=room[: self.rows]), room[: self._M]
+
+
+def _rows_of_shares(rows: int, columns: int, multiple: int) -> int:
+    """``rows``; of a matrix that several threads may share, the next ``multiple`` (see `charrnn.network.pace.ALIGNED`)."""
+    return -(-rows // multiple) * multiple if rows * columns >= THREADED_ELEMENTS else rows
 
 
 def _rows_for_threads(rows: int, columns: int) -> int:

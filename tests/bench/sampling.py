@@ -40,8 +40,8 @@ def characters(ids: Iterator[object]) -> Callable[[], object]:
     return lambda: next(islice(ids, 1))
 
 
-def measure(contender: str, config: ModelConfig) -> float:
-    """Characters (or bare steps) per second of one contender, in this process."""
+def measure(contender: str, config: ModelConfig, most: int) -> float:
+    """Characters (or bare steps) per second of one contender, in this process, with so many of NumPy's threads at most."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -57,9 +57,11 @@ def measure(contender: str, config: ModelConfig) -> float:
 
     from charrnn.generation.drawing import Drawing, Sampler
     from charrnn.generation.generate import generate, prime
+    from charrnn.network import pace
     from charrnn.network.cells import Network
 
-    network = Network(config, weights)
+    threads = pace.threads_of_numpy(most)
+    network = Network(config, weights, None if threads is None else pace.Pace(threads))
     if contender == "charrnn":
         sampler = Sampler(np.random.default_rng(0), Drawing(temperature=0.8))
         return rate(characters(generate(network, *prime(network, np.array([0])), sampler)), 500, 8000)
@@ -86,9 +88,9 @@ def main() -> None:
         from charrnn.cli.process import limit_threads
 
         contender, cell, layers, hidden = options.child
-        limit_threads()
+        most = limit_threads()
         shape = ModelConfig(vocab_size=66, cell=cell, num_layers=int(layers), hidden_size=int(hidden))
-        print(measure(contender, shape))
+        print(measure(contender, shape, most))
         return
     print(f"{os.cpu_count()} cores; characters per second, median of {options.rounds} rounds (range)")
     print(f"{'':14}" + "".join(f"{contender:>25}" for contender in CONTENDERS) + f"{'ratio':>8}{'bare/own':>10}")

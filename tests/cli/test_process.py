@@ -14,9 +14,30 @@ def test_the_time_since_the_start_grows_and_began_with_the_process() -> None:
     assert 0 < first <= second < 86400
 
 
-def test_threads_are_limited_unless_the_user_has_set_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MKL_NUM_THREADS", "7")
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "")
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
-    process.limit_threads(1)
-    assert (os.environ["MKL_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"]) == ("7", "1")
+THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_THREAD_TIMEOUT")
+
+
+@pytest.mark.parametrize(
+    ("given", "cores", "most", "allowed", "set_to"),
+    [
+        ({}, 2, 4, 2, ("2", "2")),
+        ({}, 64, 4, 4, ("4", "4")),
+        ({}, 8, 1, 1, ("1", "1")),
+        ({"OMP_NUM_THREADS": "1"}, 8, 4, 1, ("1", "1")),
+        ({"OMP_NUM_THREADS": "3,2"}, 8, 4, 3, ("3", "3")),
+        ({"OMP_NUM_THREADS": "many"}, 2, 4, 2, ("2", "2")),
+        ({"MKL_NUM_THREADS": "7"}, 2, 4, 2, ("2", "7")),
+        ({"OPENBLAS_NUM_THREADS": "3"}, 2, 4, 1, ("3", "2")),  # What is chosen is not changed.
+    ],
+)
+def test_threads_are_limited_unless_the_user_has_set_them(
+    given: dict[str, str], cores: int, most: int, allowed: int, set_to: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in THREADS:
+        monkeypatch.setenv(name, "")  # So that it is as it was afterwards.
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(process, "usable_cores", lambda: cores)
+    assert process.limit_threads(most) == allowed
+    assert (os.environ["OPENBLAS_NUM_THREADS"], os.environ["MKL_NUM_THREADS"]) == set_to

@@ -75,6 +75,15 @@ def test_only_products_a_little_too_small_for_threads_get_more_rows(rows, column
 
 
 @pytest.mark.parametrize(
+    ("cell", "layers", "size", "expected"),
+    [("lstm", 1, 384, True), ("gru", 1, 384, True), ("lstm", 1, 128, False), ("rnn", 1, 384, False), ("rnn", 2, 512, True)],
+)
+def test_only_large_matrices_are_worth_threads(cell, layers, size, expected):
+    config = ModelConfig(66, cell=cell, num_layers=layers, hidden_size=size)
+    assert stepper.multiplies_in_threads(config) is expected
+
+
+@pytest.mark.parametrize(
     ("changed", "expected"),
     [
         ({}, True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import select
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import FABLES
+from conftest import FABLES, ROOT
 
 from charrnn.config import ModelConfig, SampleConfig
 from charrnn.generation.request import SampleRequest
@@ -106,6 +107,15 @@ def test_settings_leave_room_for_every_logit(sample: Invoke, option: str, value:
     result = sample(option, value)
     assert (result.code, result.stdout) == (2, "")
     assert "at most 1e+30" in result.stderr
+
+
+def test_the_number_of_threads_changes_no_character(charrnn: Callable[..., subprocess.CompletedProcess[bytes]]) -> None:
+    arguments = ("sample", "-c", FABLES, "--seed", "1", "-n", "400", "--temp", "1", "-q")
+    others = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    chosen = [{"OPENBLAS_NUM_THREADS": "1"}, {}, {"OMP_NUM_THREADS": "2"}]
+    texts = [charrnn(*arguments, env=others | {"PYTHONPATH": str(ROOT)} | threads) for threads in chosen]
+    assert len({(text.returncode, text.stdout) for text in texts}) == 1, [text.stderr for text in texts]
+    assert len(texts[0].stdout) > 400
 
 
 def test_endless_text_ends_with_its_stop_or_its_lines(sample: Invoke) -> None:

@@ -1,0 +1,105 @@
+"""pace: more threads than one work only while they are faster, and change nothing but the time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from charrnn.network.pace import LONGEST_REST, STRETCH, Pace, Threads, threads_of_numpy
+
+ALONE, TOGETHER, WAITING = 100e-6, 60e-6, 4e-3
+"""Seconds of a step with one thread; with two; and with two of which one waits for its core."""
+
+
+class Machine:
+    """A clock, and steps that take as long as the number of threads and the other work make them."""
+
+    def __init__(self, waits: Callable[[int, float], bool]) -> None:
+        """``waits`` says of step number n, at a time, whether two threads would have to wait for a core then."""
+        self.now, self.steps, self.slow, self.together = 0.0, 0, 0, 0
+        self._waits, self._number = waits, 1
+        self.pace = Pace(Threads(2, self._change), lambda: self.now)
+        self._step = self.pace.one(self._take)
+
+    def _change(self, number: int) -> None:
+        self._number = number
+
+    def _take(self, ids: object) -> object:
+        self.steps += 1
+        if self._number == 1:
+            self.now += ALONE
+        elif self._waits(self.steps, self.now):
+            self.slow += 1
+            self.now += WAITING
+        else:
+            self.together += 1
+            self.now += TOGETHER
+        return ids
+
+    def run(self, seconds: float) -> Machine:
+        end = self.now + seconds
+        while self.now < end:
+            assert self._step("ids") == "ids"
+        return self
+
+
+def test_on_an_idle_machine_all_but_the_first_steps_have_two_threads() -> None:
+    machine = Machine(lambda *_: False).run(1.0)
+    assert machine.steps - machine.together == STRETCH
+
+
+def test_beside_other_work_two_threads_cost_next_to_nothing() -> None:
+    for every in (1, 3, 10, 40, 200):
+        machine = Machine(lambda number, _, every=every: number % every == 0).run(20.0)
+        assert machine.now / machine.steps < 1.05 * ALONE, every
+
+
+def test_when_the_other_work_ends_two_threads_come_back() -> None:
+    machine = Machine(lambda _, now: now < 10.0).run(10.0 + LONGEST_REST + 0.1)
+    before = machine.steps
+    machine.run(1.0)
+    assert machine.steps - before > 0.99 / TOGETHER
+
+
+def test_when_other_work_begins_the_first_step_that_waits_is_the_last() -> None:
+    machine = Machine(lambda _, now: now >= 5.0).run(5.0)
+    assert machine.slow == 0
+    machine.run(0.05)
+    assert machine.slow == 1
+
+
+def test_a_second_thread_that_gains_nothing_is_left_out() -> None:
+    assert Machine(lambda *_: True).run(10.0).slow <= 12
+
+
+def test_steps_of_many_streams_have_all_threads_always() -> None:
+    numbers: list[int] = []
+    pace = Pace(Threads(4, numbers.append))
+    one, many = pace.one(lambda ids: ids), pace.many(lambda ids: ids)
+    for _ in range(2):
+        many(0)
+        one(0)
+    assert numbers == [4, 1, 4, 1]
+
+
+@pytest.mark.parametrize("columns", [384, 700, 1024])
+def test_the_number_of_threads_changes_no_bit_of_a_product(columns: int) -> None:
+    """Where it may be changed at all; of rows that no thread has a remainder of."""
+    threads = threads_of_numpy(4)
+    if threads is None:
+        pytest.skip("the number of NumPy's threads stays as it is here")
+    rng, rows = np.random.default_rng(0), Pace(threads).rows
+    matrix = rng.normal(size=(-(-500_000 // columns // rows) * rows, columns)).astype(np.float32)
+    vector, products = rng.normal(size=columns).astype(np.float32), []
+    for number in (1, 2, 4, 1):
+        threads.take(number)
+        products.append((matrix @ vector).tobytes())
+    assert len(set(products)) == 1
+
+
+@pytest.mark.parametrize(("machine", "most"), [("aarch64", 4), ("x86_64", 1)])
+def test_where_threads_are_left_alone(machine: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert threads_of_numpy(most) is None
