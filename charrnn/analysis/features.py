@@ -167,7 +167,14 @@ class Finding:
         return {**asdict(self), "name": self.name, "needed": self.needed, "real": self.real}
 
 
-def find(network: Network, ids: NDArray[Any], text: str, state: Array | None = None, seed: int = 0) -> list[Finding]:
+def find(
+    network: Network,
+    ids: NDArray[Any],
+    text: str,
+    state: Array | None = None,
+    seed: int = 0,
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[Finding]:
     """The best unit for each feature that varies in both halves of the text.
 
     Args:
@@ -176,14 +183,17 @@ def find(network: Network, ids: NDArray[Any], text: str, state: Array | None = N
         text: the same as T characters.
         state: where it begins, (L, P, 1, H); default: the zero state.
         seed: the seed of the random networks.
+        tell: hears what is being done.
     """
     half = len(text) // 2
     chosen = {name: f for name, f in features(text).items() if half and f[:half].std() > 0 and f[half:].std() > 0}
     if not chosen:
         return []
+    tell("looking for units that follow the text")
     found = correlations(network, ids, np.stack(list(chosen.values())), state)
     random = np.zeros(len(chosen))
     for number in range(RANDOM_NETWORKS):
+        tell(f"looking for units that follow the text, beside random network {number + 1} of {RANDOM_NETWORKS}")
         stranger = random_network(network.config, np.random.default_rng((seed, number)))
         random = np.maximum(random, np.abs(correlations(stranger, ids, np.stack(list(chosen.values())))[1]).max(axis=1))
     best = np.abs(found[0]).argmax(axis=1)

@@ -6,7 +6,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,15 +103,15 @@ class Inspection:
             "change": _digits(self.change),
         }
 
-    def npz(self) -> bytes:
+    def npz(self, **others: Any) -> bytes:
         """The raw traces as a NumPy archive.
 
         ``ids`` and ``characters`` (S,), ``bits``, ``entropy`` and ``change`` (S,); ``h``, an LSTM's ``c`` and every gate under
-        its letter, each (L, S, H) float32. ``charrnn_inspect`` holds everything else as JSON.
+        its letter, each (L, S, H) float32. ``charrnn_inspect`` holds everything else as JSON, and ``others``.
         """
         facts = {name: value for name, value in self.to_json().items() if name not in ("text", "bits", "entropy", "change")}
         arrays: dict[str, NDArray[Any]] = {
-            "charrnn_inspect": np.array(json.dumps(facts)),
+            "charrnn_inspect": np.array(json.dumps(facts | others)),
             "ids": self.text.ids[: len(self.bits)],
             "characters": np.array(list(self.shown), dtype="<U1"),
             "bits": self.bits,
@@ -190,22 +190,28 @@ def _opened(network: Network, vocabulary: Vocabulary) -> tuple[Array, Array]:
     return prime(network, opening(vocabulary))
 
 
-def inspect(trained: Checkpoint, network: Network, text: Text, *, search: bool = True) -> Inspection:
-    """Read ``text`` once; and, to ``search`` for units that follow a feature of it, again with this and random networks."""
+def inspect(
+    trained: Checkpoint, network: Network, text: Text, *, search: bool = True, tell: Callable[[str], None] = lambda _: None
+) -> Inspection:
+    """Read ``text`` once; and, to ``search`` for units that follow a feature of it, again with this and random networks.
+
+    ``tell`` hears what is being done.
+    """
     config, T = trained.model, len(text.ids)
     parts = config.state_parts + len(GATES[config.cell])
     S = min(T, max(1, TRACED_VALUES // (config.num_layers * parts * config.hidden_size)))
     reading, layers = Reading(network, text.ids, text.state), [Statistics() for _ in range(config.num_layers)]
     predicted, traces = _Predictions(text.ids, S, config.vocab_size), [_empty(config, S) for _ in layers]
     predicted.add(np.array([0]), text.logits[None])
-    for block in reading:
+    for done, block in enumerate(reading):
+        tell(f"reading the text, {min(1.0, done * block.positions.size / T):.0%}")
         following = block.positions + 1
         predicted.add(following[following < T], block.logits[following < T])
         for layer, trace in zip(layers, block.traces, strict=True):
             layer.add(trace)
         _keep(block, traces)
     searched = slice(SEARCHED)
-    findings = features.find(network, text.ids[searched], text.characters[searched], text.state) if search else []
+    findings = features.find(network, text.ids[searched], text.characters[searched], text.state, tell=tell) if search else []
     return Inspection(
         trained,
         text,
@@ -290,6 +296,12 @@ def sentence(found: Inspection) -> str:
         f"{T:,} {'generated ' if found.text.generated else ''}characters, {bits} bits/char,"
         f" {model.cell} {model.num_layers} x {model.hidden_size}, {found.trained.path}{columns}{cut}"
     )
+
+
+def check_place(path: Path) -> None:
+    """Raise the `CharrnnError` of `write` that can be known before there is anything to write."""
+    with files.guard(path, "can't write"):
+        path.parent.stat()
 
 
 def write(path: Path, data: bytes) -> None:

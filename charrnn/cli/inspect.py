@@ -75,7 +75,7 @@ def inspect(
         as_json=as_json,
     )
     if len(checkpoint or ()) > 1 and not request.compares:
-        raise UsageError("several --checkpoint are for --memory and --contribution without --html")
+        raise UsageError("several --checkpoint are for --memory and --contribution without --html and --npz")
     networks = [network.read(path, console) for path in checkpoint or (None,)]
     inspected.show(request, networks, console)
     console.finish()

@@ -185,7 +185,9 @@ def _half(shares: Sequence[float]) -> int:
 
 # -- as SVG ------------------------------------------------------------------------------------------------------------
 
-_WIDTH = 880
+WIDTH, BARS = 880, 58
+"""The width of a picture, and the height of one network's bars."""
+SHARES = "share of each character in the final hidden state"
 
 
 def memory_svg(memories: Sequence[Memory], contributions: Sequence[Contribution] = ()) -> str:
@@ -203,10 +205,10 @@ def memory_svg(memories: Sequence[Memory], contributions: Sequence[Contribution]
             parts += [text(left, top - 10, curves.y.title), str(panel)]
         height += 340
     if contributions:
-        parts += _bars(contributions, 62, height + 26)
-        height += 56 + 58 * len(contributions)
+        parts += [text(62, height + 16, SHARES), *svg_bars(contributions, 62, height + 26)]
+        height += 56 + BARS * len(contributions)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img"'
         f' font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif" font-size="13" fill="{GREY}">\n'
         "<!-- charrnn inspect -->\n"
         f"<title>How far back {content(on_one_line(', '.join(labels)))} remember</title>\n" + "\n".join(parts) + "\n</svg>\n"
@@ -222,19 +224,19 @@ def _legend(labels: Sequence[str]) -> list[str]:
     return parts
 
 
-def _bars(contributions: Sequence[Contribution], left: float, top: float) -> list[str]:
+def svg_bars(contributions: Sequence[Contribution], left: float, top: float) -> list[str]:
     """A row of bars per network, all to the same scale, and the text under the last."""
     characters = [one_cell(character) for character in contributions[0]["characters"]]
-    step, room = min(44.0, (_WIDTH - left - 18) / len(characters)), 46
+    step, room = min(44.0, (WIDTH - left - 18) / len(characters)), 46
     most = max(max(one["contribution"]) for one in contributions) or 1
-    parts = [text(left, top - 10, "share of each character in the final hidden state")]
+    parts = []
     for number, one in enumerate(contributions):
-        base = top + 58 * number + room
+        base = top + BARS * number + room
         parts.append(line(f"M{left} {base:.1f}h{step * len(characters):.1f}", f'stroke="{GREY}" stroke-opacity="0.3"'))
         for index, share in enumerate(one["contribution"]):
             x, height = f"{left + step * index + 0.1 * step:.1f}", room * share / most
             title = f"{characters[index]} {share:.1%}"
             parts.append(rect(x, f"{base - height:.2f}", f"{0.8 * step:.1f}", f"{height:.2f}", ink(number), title))
-    base = top + 58 * (len(contributions) - 1) + room + 17
+    base = top + BARS * (len(contributions) - 1) + room + 17
     style = f'text-anchor="middle" font-family="monospace" font-size="{min(14.0, 1.4 * step):.1f}"'
     return [*parts, *(text(left + step * (index + 0.5), base, shown, style) for index, shown in enumerate(characters))]

@@ -79,6 +79,7 @@ class Console:
         self.stderr = cast("IO[str]", _Conversation(stderr or sys.stderr or io.StringIO()))
         self.quiet = quiet
         self._announced = ""
+        self._status = False
         if hasattr(self.stdout, "reconfigure"):
             # stdout is UTF-8 whatever the locale; surrogateescape passes a path that isn't UTF-8 through unchanged.
             # Reconfiguring flushes, which fails on a full disk: writing will fail too, and is reported.
@@ -124,9 +125,21 @@ class Console:
 
     def begin(self) -> None:
         """Say what was announced: before anything else is said or written, or once the input has proved sound."""
+        self._clear()
         if self._announced:
             announced, self._announced = self._announced, ""
             self.say(announced)
+
+    def status(self, text: str) -> None:
+        """Show ``text`` as a terminal's last line until something else is said or shown; an empty one clears it."""
+        if not text:
+            self._clear()
+        else:
+            if self._announced:
+                self.begin()
+            self.stderr.write(f"\r{visible(text)[: max(1, self.width - 1)]}\x1b[K")
+            self.stderr.flush()
+            self._status = True
 
     def say(self, text: str) -> None:
         """Say a line of conversation, unless quiet."""
@@ -142,7 +155,14 @@ class Console:
         """Say why the program stops, even when quiet."""
         self._line(f"charrnn: {text}")
 
+    def _clear(self) -> None:
+        if self._status:
+            self._status = False
+            self.stderr.write("\r\x1b[K")
+            self.stderr.flush()
+
     def _line(self, text: str) -> None:
+        self._clear()
         # One write keeps the line whole beside other programs on the same terminal.
         self.stderr.write(visible(text).replace("\n", " ") + "\n")
         self.stderr.flush()

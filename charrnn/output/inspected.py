@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from charrnn.network.rundir import labels
 from charrnn.output import charts, colored, notation, tables
 from charrnn.output.console import Console
 from charrnn.output.notation import json_line
+from charrnn.output.progress import Progress
 from charrnn.text import given
 from charrnn.text.decoding import Encoding
 from charrnn.text.given import GivenText
@@ -49,8 +50,10 @@ class InspectRequest:
             raise UsageError("TEXT or --file: give one, not both")
         if self.unit is not None and self.config.color is not None:
             raise UsageError("--unit or --color: give one, not both")
-        if self.looks_back and (self.units_only or self.colored_by or self.npz is not None):
-            raise UsageError("--memory and --contribution go with --html, --svg and --json; leave out what shows units")
+        if self.looks_back and (self.units_only or self.colored_by):
+            raise UsageError("--memory and --contribution go with --html, --svg, --npz and --json; leave out what shows units")
+        if len({path.absolute() for path in self.files.values()}) < len(self.files):
+            raise UsageError("--svg, --npz or --html: give each a file of its own")
 
     @property
     def looks_back(self) -> bool:
@@ -60,7 +63,13 @@ class InspectRequest:
     @property
     def compares(self) -> bool:
         """Whether several networks can be shown side by side."""
-        return self.looks_back and self.html is None
+        return self.looks_back and self.html is None and self.npz is None
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that were asked for, by their options."""
+        asked = {"svg": self.svg, "npz": self.npz, "html": self.html}
+        return {kind: path for kind, path in asked.items() if path is not None}
 
     @property
     def colored_by(self) -> str | None:
@@ -75,29 +84,41 @@ class InspectRequest:
         return GivenText(self.text, self.file, "the text to inspect", reader, keep_newline=self.keep_newline)
 
 
+@dataclass(frozen=True)
+class Memory:
+    """How far back networks remember and what their final states hold of a text, as plain JSON values."""
+
+    curves: Sequence[dict[str, Any]] = ()
+    contributions: Sequence[dict[str, Any]] = ()
+
+
 def show(request: InspectRequest, networks: Sequence[Checkpoint], console: Console) -> None:
-    """Show all that was asked for; the states are those of the first network."""
+    """Make all that was asked for, each output with all that it can hold; the states are those of the first network."""
     if request.unit is not None:
         traces.unit_of(request.unit, networks[0].model)
+    for path in request.files.values():
+        traces.check_place(path)
     text = request.read(console)
-    with np.errstate(over="ignore", invalid="ignore"):
-        curves = of_memory(request, text, networks, console) if request.looks_back else []
+    with np.errstate(over="ignore", invalid="ignore"), Progress(console) as progress:
+        memory = of_memory(request, text, networks, console, progress) if request.looks_back else Memory()
         if not request.compares:
-            of_states(request, text, networks[0], console, curves)
+            of_states(request, text, networks[0], console, progress, memory)
 
 
 def of_states(
-    request: InspectRequest, text: GivenText, trained: Checkpoint, console: Console, curves: Sequence[Mapping[str, Any]] = ()
+    request: InspectRequest, text: GivenText, trained: Checkpoint, console: Console, progress: Progress, memory: Memory
 ) -> None:
-    """Show what the network's states do over a text; ``curves`` are for the page."""
-    wanted = {"svg": request.svg, "npz": request.npz, "html": request.html}
-    as_tables = request.units_only or not (request.as_json or request.colored_by or any(wanted.values()))
+    """Show what the network's states do over a text; the page and the archive hold its ``memory``, too."""
+    as_tables = request.units_only or not (request.as_json or request.colored_by or request.files)
     network = Network(trained.model, trained.weights)
     searched = as_tables or request.as_json or request.html is not None
-    found = traces.inspect(trained, network, _text(text, trained, network, console), search=searched)
-    for kind, path in wanted.items():
-        if path is not None:
-            _write(console, path, _rendered(kind, found, request.colored_by or "surprise", curves))
+    progress("reading the text")
+    found = traces.inspect(trained, network, _text(text, trained, network, console), search=searched, tell=progress)
+    for kind, path in request.files.items():
+        if kind != "svg" or not request.looks_back:
+            progress(f"making {path}")
+            _write(path, _rendered(kind, found, request.colored_by or "surprise", memory), console)
+    progress.pause()
     if request.as_json:
         console.product(json_line(found.to_json()))
     elif as_tables:
@@ -107,34 +128,36 @@ def of_states(
 
 
 def of_memory(
-    request: InspectRequest, text: GivenText, networks: Sequence[Checkpoint], console: Console
-) -> list[dict[str, Any]]:
-    """Show how far back the networks remember and what their final states hold; the memory curves."""
+    request: InspectRequest, text: GivenText, networks: Sequence[Checkpoint], console: Console, progress: Progress
+) -> Memory:
+    """Show how far back the networks remember and what their final states hold."""
     from charrnn.analysis import reach
 
     probe = GivenText(request.contribution, None, "--contribution", text.reader, keep_newline=request.keep_newline)
     generated = None
     if request.memory and not text.at(networks[0].vocabulary.level):
         console.say(f"charrnn: no text given; reading {reach.GENERATED:,} characters that the first network generates")
+        progress(f"generating {reach.GENERATED:,} characters")
         generated = reach.generated(networks[0])
     curves, contributions = [], []
     for trained, label in zip(networks, labels([trained.path for trained in networks]), strict=True):
         known = functools.partial(_known, trained=trained, console=console)
         level = trained.vocabulary.level
         if request.memory:
+            progress(f"measuring how far back {label} remembers")
             curves.append(reach.remembered(trained, known(generated or text.at(level) or "")).to_json(label))
         if request.contribution is not None:
+            progress(f"measuring what the final state of {label} holds")
             contributions.append(reach.contributed(trained, known(probe.at(level) or ""), label))
-    if request.svg is not None and request.html is None:
-        _write(console, request.svg, charts.memory_svg(curves, contributions).encode())
-    # The page has a place for the curves.
-    shown = curves if request.html is None else []
+    progress.pause()
+    if request.svg is not None:
+        _write(request.svg, charts.memory_svg(curves, contributions).encode(), console)
     if request.as_json:
-        console.product("".join(map(json_line, [*shown, *contributions])))
-    else:
-        for picture in (charts.drawn if console.stdout_is_terminal else charts.listed)(shown, contributions):
+        console.product("".join(map(json_line, [*curves, *contributions])))
+    elif not any(map(files.is_stdout, request.files.values())):
+        for picture in (charts.drawn if console.stdout_is_terminal else charts.listed)(curves, contributions):
             console.table(picture)
-    return curves
+    return Memory(curves, contributions)
 
 
 def _text(text: GivenText, trained: Checkpoint, network: Network, console: Console) -> traces.Text:
@@ -161,20 +184,23 @@ def _tell(text: str, mapped: int, trained: Checkpoint, console: Console) -> None
         console.warn(notation.unknown_sentence(unknown, strangers))
 
 
-def _write(console: Console, path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, console: Console) -> None:
     if files.is_stdout(path):
         console.bytes(data)
     else:
         traces.write(path, data)
+        console.say(f"charrnn: wrote {path}")
 
 
-def _rendered(kind: str, found: Inspection, colored_by: str, curves: Sequence[Mapping[str, Any]]) -> bytes:
+def _rendered(kind: str, found: Inspection, colored_by: str, memory: Memory) -> bytes:
     if kind == "npz":
-        return found.npz()
+        asked = {"memory": [*memory.curves], "contribution": [*memory.contributions]}
+        return found.npz(**{name: values for name, values in asked.items() if values})
     if kind == "html":
         from charrnn.output import page
 
-        return page.render(found, traces.history(found.trained.path), curves).encode("utf-8", "replace")
+        history = traces.history(found.trained.path)
+        return page.render(found, history, memory.curves, memory.contributions).encode("utf-8", "replace")
     return colored.text_svg(found.shown, *found.values(colored_by)).encode()
 
 

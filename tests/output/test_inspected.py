@@ -102,7 +102,7 @@ REFUSED = [
     (["a text", "--file", "text.txt"], "TEXT or --file"),
     (["--unit", "0:1", "--color", "surprise"], "--unit or --color"),
     (["--memory", "--units"], "--memory and --contribution go with"),
-    (["--contribution", "abc", "--npz", "x.npz"], "--memory and --contribution go with"),
+    (["--html", "x", "--svg", "x"], "give each a file of its own"),
     (["-c", "run", "-c", "run"], "several --checkpoint"),
     (["--memory", "--html", "x.html", "-c", "run", "-c", "run"], "several --checkpoint"),
 ]
@@ -122,7 +122,8 @@ def test_a_page_takes_the_memory_curves(invoke, networks, tmp_path):
     assert (plain.code, plain.stdout) == (0, ""), plain.stderr
     without = (tmp_path / "page.html").read_text()
     both = invoke(*words, "--memory")
-    assert (both.code, both.stdout) == (0, ""), both.stderr
+    assert both.code == 0, both.stderr
+    assert both.stdout.split()[:2] == ["network", "bits/char"]
     assert len((tmp_path / "page.html").read_text()) > len(without)
 
 
@@ -266,3 +267,60 @@ def test_a_device_stays_a_device(invoke, networks):
     before = Path("/dev/null").stat()
     assert invoke("inspect", "what", "-c", networks / "rnn", "--npz", "/dev/null").code == 0
     assert os.path.samestat(before, Path("/dev/null").stat())
+
+
+FILES = {"--html": "page.html", "--svg": "memory.svg", "--npz": "traces.npz"}
+
+
+@pytest.mark.parametrize("files", [["--html"], ["--svg"], ["--npz"], ["--html", "--svg"], ["--html", "--svg", "--npz"]])
+@pytest.mark.parametrize("asked", [["--memory"], ["--contribution", "a?"], ["--memory", "--contribution", "a?"]])
+@pytest.mark.parametrize("as_json", [True, False])
+def test_every_output_is_made_holds_all_and_is_named(invoke, networks, tmp_path, files, asked, as_json):
+    places = [word for kind in files for word in (kind, FILES[kind])]
+    done = invoke("inspect", TEXT, "-c", networks / "rnn", *asked, *places, *["--json"] * as_json)
+    assert done.code == 0, done.stderr
+    said = done.stderr.splitlines()
+    assert sorted(said) == sorted(f"charrnn: wrote {FILES[kind]}" for kind in files)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES[kind] for kind in files)
+    remembered, contributed = "--memory" in asked, "--contribution" in asked
+    if as_json:
+        keys = set().union(*map(json.loads, done.stdout.splitlines()))
+        assert ("gradient" in keys, "contribution" in keys, "layers" in keys) == (remembered, contributed, files != ["--svg"])
+    else:
+        bars = re.findall(r"^[a?] +0\.\d{4}$", done.stdout, re.MULTILINE)
+        assert ("bits/char" in done.stdout, len(bars)) == (remembered, 2 * contributed)
+    if "--html" in files:
+        page = (tmp_path / "page.html").read_text()
+        assert ("How far back it remembers" in page, 'aria-label="contribution"' in page) == (remembered, contributed)
+    if "--svg" in files:
+        picture = (tmp_path / "memory.svg").read_text()
+        assert ("characters back, k" in picture, "share of each character" in picture) == (remembered, contributed)
+    if "--npz" in files:
+        facts = json.loads(str(np.load(tmp_path / "traces.npz")["charrnn_inspect"]))
+        assert ("memory" in facts, "contribution" in facts) == (remembered, contributed)
+
+
+def test_files_of_the_states_are_named_and_quiet_is_quiet(invoke, networks, tmp_path):
+    words = ("inspect", "What time", "-c", networks / "gru", "--html", "page.html", "--svg", "text.svg", "--npz", "traces.npz")
+    assert invoke(*words).stderr == "charrnn: wrote text.svg\ncharrnn: wrote traces.npz\ncharrnn: wrote page.html\n"
+    assert invoke(*words, "-q").stderr == ""
+
+
+def test_a_place_where_nothing_can_be_written_is_told_before_the_work(invoke, networks, monkeypatch):
+    monkeypatch.setattr("charrnn.analysis.traces.inspect", None)
+    done = invoke("inspect", "What time", "-c", networks / "gru", "--html", "no/such/page.html")
+    assert (done.code, done.stdout) == (1, "")
+    assert done.stderr == "charrnn: no/such/page.html: can't write: No such file or directory\n"
+
+
+def test_long_work_says_what_it_does(invoke, networks, monkeypatch):
+    monkeypatch.setattr("charrnn.output.progress.PATIENCE", 0.0)
+    monkeypatch.setenv("TERM", "xterm")
+    words = ("inspect", TEXT, "-c", networks / "rnn", "--memory", "--html", "page.html")
+    shown = invoke(*words, terminal=True).stderr
+    for doing in ("measuring how far back rnn remembers", "reading the text, 0%", "random network 5 of 5", "making page.html"):
+        assert re.search(rf"\rcharrnn: [^\n]*{doing}", shown), shown
+    assert shown.endswith("\r\x1b[Kcharrnn: wrote page.html\n")
+    piped = invoke(*words).stderr
+    assert piped == "charrnn: measuring how far back rnn remembers; this takes a while\ncharrnn: wrote page.html\n"
+    assert invoke(*words, "-q").stderr == ""

@@ -35,13 +35,19 @@ POINTS = 400
 """The most points of a curve; a screen shows no more."""
 
 
-def render(found: Inspection, history: Sequence[Mapping[str, Any]] = (), memory: Sequence[Mapping[str, Any]] = ()) -> str:
+def render(
+    found: Inspection,
+    history: Sequence[Mapping[str, Any]] = (),
+    memory: Sequence[Mapping[str, Any]] = (),
+    contributions: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """The page.
 
     Args:
         found: what it shows.
         history: ``step`` and ``eval`` events of the network's training, for the loss curve.
         memory: networks as `charrnn.analysis.reach.Reach.to_json` writes them, for the memory curves.
+        contributions: texts as `charrnn.analysis.reach.contributed` gives them, for their shares in the final state.
     """
     script = _resource("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -64,6 +70,7 @@ def render(found: Inspection, history: Sequence[Mapping[str, Any]] = (), memory:
         tau=tau_figure(found) if layers[0]["tau"] else None,
         memory=[*memory],
         memory_figures=memory_figures(memory),
+        contribution=contribution_figure(contributions) if contributions else None,
         dot=_dot,
         key=_key,
     )
@@ -143,9 +150,10 @@ class Figure:
     title: str
     name: str
     drawn: str
+    size: tuple[float, float] = _SIZE
 
     def __html__(self) -> str:
-        head = Markup('<svg viewBox="0 0 {} {}" fill="{}" role="img" aria-label="{}">').format(*_SIZE, GREY, self.name)
+        head = Markup('<svg viewBox="0 0 {} {}" fill="{}" role="img" aria-label="{}">').format(*self.size, GREY, self.name)
         return f"{head}\n{self.drawn}\n</svg>"
 
 
@@ -171,6 +179,13 @@ def memory_figures(memory: Sequence[Mapping[str, Any]]) -> list[Figure]:
     if not memory:
         return []
     return [_drawn("gradient", charts.gradient_curves(memory)), _drawn("withheld", charts.withheld_curves(memory))]
+
+
+def contribution_figure(contributions: Sequence[Mapping[str, Any]]) -> Figure:
+    """How much of each character of a text the final hidden state holds, as bars."""
+    bars = "\n".join(charts.svg_bars(contributions, 10, 10))
+    size = charts.WIDTH, 20 + charts.BARS * len(contributions)
+    return Figure(charts.SHARES, "contribution", bars, size)
 
 
 def loss_figure(history: Sequence[Mapping[str, Any]]) -> Figure | None:
