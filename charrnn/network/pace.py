@@ -21,8 +21,8 @@ STRETCH = 16
 """Steps that are judged together."""
 GAIN = 0.9
 """The share of the time with one thread that more threads may take at most."""
-FIRST_REST, LONGEST_REST = 0.05, 2.0
-"""Seconds that one thread goes on alone after others were no gain: at first, and after many trials."""
+FIRST_REST, LONGEST_REST = 0.02, 2.0
+"""Seconds that one thread goes on alone: after others that were a gain in all, and after many trials that were none."""
 ALIGNED = 4
 """OpenBLAS's kernels multiply so many rows together, and those left over in another way. If every thread has a multiple of it,
 their number changes no bit of the product.
@@ -64,7 +64,8 @@ class Pace:
         """Whether more than one thread is at work now."""
         self._alone: float | None = None  # Seconds of a step with one thread.
         self._times: list[float] = []
-        self._rest, self._until, self._since = FIRST_REST, 0.0, 0.0
+        self._gain = 0.0  # Seconds that more threads have saved since they came.
+        self._rest, self._until = FIRST_REST, 0.0
 
     @property
     def rows(self) -> int:
@@ -100,6 +101,7 @@ class Pace:
         times.append(ended - begun)
         if self.together:
             assert self._alone is not None
+            self._gain += self._alone - times[-1]
             if sum(times) > GAIN * STRETCH * self._alone:
                 self._give_up(ended)
             elif len(times) == STRETCH:
@@ -109,11 +111,10 @@ class Pace:
             self._alone = float(np.median(times))
             times.clear()
             if ended >= self._until:
-                self.together, self._since = True, ended
+                self.together, self._gain = True, 0.0
 
     def _give_up(self, now: float) -> None:
-        """Go on with one thread, for the longer the less the others were worth."""
-        worth_it = now - self._since > 10 * self._rest
-        self._rest = max(FIRST_REST, self._rest / 2) if worth_it else min(2 * self._rest, LONGEST_REST)
+        """Go on with one thread: for a moment if it was a hiccup after a gain, else twice as long as the last time."""
+        self._rest = FIRST_REST if self._gain > 0 else min(2 * self._rest, LONGEST_REST)
         self.together, self._until = False, now + self._rest
         self._times.clear()

@@ -50,6 +50,12 @@ def test_on_an_idle_machine_all_but_the_first_steps_have_two_threads() -> None:
     assert machine.steps - machine.together == STRETCH
 
 
+def test_a_hiccup_now_and_then_costs_an_idle_machine_little() -> None:
+    machine = Machine(lambda number, _: number % 2000 == 0).run(20.0)  # A step in some 120 ms waits.
+    assert machine.now / machine.steps < 1.15 * TOGETHER
+    assert machine.together > 0.85 * machine.steps
+
+
 def test_beside_other_work_two_threads_cost_next_to_nothing() -> None:
     for every in (1, 3, 10, 40, 200):
         machine = Machine(lambda number, _, every=every: number % every == 0).run(20.0)
@@ -66,7 +72,7 @@ def test_when_the_other_work_ends_two_threads_come_back() -> None:
 def test_when_other_work_begins_the_first_step_that_waits_is_the_last() -> None:
     machine = Machine(lambda _, now: now >= 5.0).run(5.0)
     assert machine.slow == 0
-    machine.run(0.05)
+    machine.run(0.015)
     assert machine.slow == 1
 
 
