@@ -49,13 +49,14 @@ def network(shape: str, directory: Path) -> Path:
 @contextlib.contextmanager
 def busy(count: int) -> Iterator[None]:
     """``count`` processes that keep a core busy each."""
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    loop = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"  # None outlives this script.
+    loops = [subprocess.Popen([sys.executable, "-c", loop]) for _ in range(count)]
     try:
         yield
     finally:
-        for loop in loops:
-            loop.kill()
-            loop.wait()
+        for process in loops:
+            process.kill()
+            process.wait()
 
 
 def seconds(package: Path, *arguments: str) -> float:
