@@ -90,8 +90,9 @@ def is_stdout(path: Path) -> bool:
         return False
 
 
-def write_stream(path: Path, data: bytes) -> None:
-    """Write ``data`` to a pipe or a device; raises `OSError`, at once where nobody reads the pipe."""
+@contextlib.contextmanager
+def stream(path: Path) -> Iterator[IO[bytes]]:
+    """A pipe or a device to write to; raises `OSError`, at once where nobody reads the pipe."""
     try:
         handle = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
     except OSError as error:
@@ -100,20 +101,28 @@ def write_stream(path: Path, data: bytes) -> None:
         raise
     os.set_blocking(handle, True)
     with os.fdopen(handle, "wb") as file:
+        yield file
+
+
+def write_stream(path: Path, data: bytes) -> None:
+    """Write ``data`` to a pipe or a device as `stream` opens it."""
+    with stream(path) as file:
         file.write(data)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Make ``path`` hold ``data``: at every moment it is the old file or the new one, even after a power cut.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file whose content becomes that of ``path``: at every moment that is the old file or the new one, even after a power
+    cut.
 
     The new file has the old one's permissions; where there was none, those that the user gives new files.
 
-    Raises `OSError`; the old file is then still there, and nothing is left beside it.
+    Raises `OSError`; the old file is then still there, and nothing is left beside it, whatever ended the writing.
     """
     handle, temporary = tempfile.mkstemp(prefix=_beside(path), suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(OSError):
@@ -124,6 +133,12 @@ def write_whole(path: Path, data: bytes) -> None:
             os.unlink(temporary)
         raise
     sync_directory(path.parent)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Make ``path`` hold ``data``, as `replacing` does."""
+    with replacing(path) as file:
+        file.write(data)
 
 
 def sync_directory(path: Path) -> None:

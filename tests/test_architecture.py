@@ -46,7 +46,7 @@ SOURCES = {module_of(path): ast.parse(path.read_text(encoding="utf-8")) for path
 MODULES = sorted(SOURCES)
 every_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: f"module {module}")
 """One law, which pytest counts once for each module: such tests grow with the modules, not with what they promise."""
-VERBS = {f"cli.{verb}" for verb in ("train", "sample", "score", "next", "info", "inspect", "bench")}
+VERBS = {f"cli.{verb}" for verb in ("train", "sample", "score", "encode", "next", "info", "inspect", "bench")}
 """A verb is tested with what it shows, and with the command line as a whole (`test_cli`)."""
 
 
@@ -255,7 +255,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "arguments",
     [
         ["--help"],
-        *([verb, "--help"] for verb in ("train", "sample", "score", "next", "inspect", "info", "bench")),
+        *([verb, "--help"] for verb in ("train", "sample", "score", "encode", "next", "inspect", "info", "bench")),
         ["--version"],
     ],
 )

@@ -120,6 +120,7 @@ COMMANDS = {
     "train": ["train", "novel.txt", "--steps", "2", "--hidden-size", "4", "--out", "run"],
     "sample": ["sample", "-n", "20", "--seed", "1"],
     "score": ["score", "novel.txt"],
+    "encode": ["encode", "novel.txt", "--npz", "novel.npz"],
     "next": ["next", "The"],
     "inspect": ["inspect", "--contribution", "The fox"],
     "info": ["info"],

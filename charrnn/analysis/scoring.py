@@ -192,7 +192,7 @@ class Scorer:
 
         The lines of a block come out before the next block is read, so a pipe that pauses holds nothing back.
         """
-        for lines in _lines(blocks):
+        for lines in whole_lines(blocks):
             read = [self._normal(line) for line in lines]
             order = sorted(range(len(lines)), key=lambda number: len(read[number][0]))
             found: dict[int, Foreseen] = {}
@@ -306,7 +306,7 @@ def symbol(vocabulary: Vocabulary, index: int) -> str:
     return vocabulary.decode([index])
 
 
-def _lines(blocks: Iterable[NDArray[Any]]) -> Iterator[list[NDArray[Any]]]:
+def whole_lines(blocks: Iterable[NDArray[Any]]) -> Iterator[list[NDArray[Any]]]:
     """The lines that each block completes, newlines included; finally a last line without a newline, if there is one."""
     held: list[NDArray[Any]] = []
     for block in blocks:

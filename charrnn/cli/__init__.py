@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from charrnn import CharrnnError, UsageError, __version__
-from charrnn.cli import bench, exit_codes, info, inspect, options, sample, score, train
+from charrnn.cli import bench, encode, exit_codes, info, inspect, options, sample, score, train
 from charrnn.cli import next as next_
 from charrnn.cli.exit_codes import ExitCode
 
@@ -20,6 +20,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "train": train.train,
     "sample": sample.sample,
     "score": score.score,
+    "encode": encode.encode,
     "next": next_.next_character,
     "info": info.info,
     "inspect": inspect.inspect,

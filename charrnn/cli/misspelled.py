@@ -27,6 +27,7 @@ VERBS = {
     "sample": "generate gen write complete speak",
     "sample -i": "chat interactive talk repl converse",
     "score": "eval evaluate evaluation test perplexity ppl loss validate rank",
+    "encode": "embed embedding embeddings vectors vectorize vectorise features",
     "next": "predict prediction probs probabilities logits",
     "info": "list ls show runs models describe status checkpoints",
     "inspect": "visualize visualise plot analyze analyse explain view html memory",

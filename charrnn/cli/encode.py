@@ -1,0 +1,39 @@
+"""``charrnn encode``: the lines of a text as vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from charrnn.cli.options import Checkpoint, Quiet
+from charrnn.cli.process import limit_threads
+from charrnn.config import ReadConfig
+
+
+def encode(
+    *,
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Text files (.gz, .bz2, .xz too), directories of them, or - for stdin."),
+    ],
+    npz: Annotated[Path, typer.Option("--npz", metavar="OUT", help="The archive to write, for numpy.load.")],
+    checkpoint: Checkpoint = None,
+    config: ReadConfig,
+    quiet: Quiet = False,
+) -> None:
+    """Turn each line of FILE into vectors: the last hidden state, and the mean over the line."""
+    from charrnn.output.console import Console
+
+    console = Console(quiet=quiet)
+    limit_threads()
+    from charrnn.analysis import encode as lines
+    from charrnn.cli import network
+    from charrnn.output import encoded
+    from charrnn.text.decoding import Encoding
+
+    encoding = Encoding(config.encoding, config.errors)
+    lines.check_place(npz)
+    encoded.show(files, npz, encoding, network.read(checkpoint, console), console)
+    console.finish()
