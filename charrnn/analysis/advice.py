@@ -22,6 +22,10 @@ MOSTLY = 0.75
 """Share of clipped steps from which advice is given. It also serves for saturated values of a tanh network: no gate scales its
 states, and at its best learning rate half of them are saturated.
 """
+ENOUGH_STEPS = 50
+"""Advice needs so many steps: of the run before anything is said, and of those that a share of clipped steps is told of."""
+RISEN, LONG = 0.01, 1 / 3
+"""Validation has risen if it is by so much, as a share, above the best one, and for so long, as a share of the run."""
 SHORT = 10
 """A tanh network whose gradients vanish within so many characters is advised against."""
 
@@ -52,8 +56,22 @@ def vanishes_after(network: Network, ids: NDArray[Any], traces: Sequence[LayerTr
     return int(vanished[0]) + 1 if len(vanished) else None
 
 
-def advise(event: dict[str, Any], cell: str) -> str | None:
-    """One line about what is wrong in an ``eval`` event, with the number that shows it; None if nothing is."""
+def overfitting(step: int, best_step: int, steps: int, bits: float, best: float) -> str | None:
+    """One line if validation, which is ``bits`` after ``step`` of ``steps`` steps, has risen for long since the ``best``."""
+    if step - best_step < LONG * steps or bits < (1 + RISEN) * best:
+        return None
+    return (
+        f"validation has risen since step {best_step:,} ({best:.3f} bits/char): train shorter,"
+        " or with a smaller --hidden-size or more --dropout"
+    )
+
+
+def advise(event: dict[str, Any], cell: str, step: int) -> str | None:
+    """One line about what is wrong in an ``eval`` event after ``step`` steps, with the number that shows it; None if nothing
+    is, or if there were too few steps to tell.
+    """
+    if step < ENOUGH_STEPS:
+        return None
     for number, layer in enumerate(event["hidden"]):
         if layer["saturated"] > (MOSTLY if cell == "rnn" else TOO_MUCH):
             return f"layer {number}: {layer['saturated']:.0%} of units saturated: lower --lr"

@@ -104,6 +104,7 @@ def train(
         return
     run, trainer, start = runs.begin(request, seconds_since_start, stop, console.say)
     with live.training_view(console, as_json=as_json, plain=plain) as view, stop_on_signals(stop):
+        view.recall(run.past_steps(start["step"]) if start["step"] else [])
         for event in _logged(run, trainer, start):
             if stop.unheard is None:
                 with stop_on_failing_stdout(stop):

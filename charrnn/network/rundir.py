@@ -179,6 +179,17 @@ class RunDirectory:
                 self._log.write(json.dumps(self._shareable(event), ensure_ascii=False) + "\n")
                 self._log.flush()
 
+    def past_steps(self, made: int) -> list[dict[str, Any]]:
+        """The ``step`` events that led to the ``made`` steps of a run, without those that a rewind took back."""
+        course: list[dict[str, Any]] = []
+        for event in files.json_lines(self._place / LOG):
+            if event.get("event") != "step" or not (place := _place(event)) or place[1] > made:
+                continue
+            while course and course[-1]["step"] >= place[1]:
+                course.pop()
+            course.append(event)
+        return course
+
     def _shareable(self, event: Mapping[str, Any]) -> dict[str, Any]:
         kept = {name: value for name, value in event.items() if name != "host"}
         if self.path.is_absolute():

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.output.notation import BLOCKS, bar, clock, gradient_line, sparkline, visible
+from charrnn.output.notation import BLOCKS, bar, clock, gradient_line, sparkline, total, visible
 
 Event = Mapping[str, Any]
 
@@ -40,6 +40,8 @@ class Seen:
     def add(self, event: Event) -> None:
         """Take in the next event."""
         match event["event"]:
+            case "start":
+                self.best = event.get("best_val_bits_per_char")
             case "step":
                 self.step = event
                 self.losses.append(event["bits_per_char"])
@@ -82,7 +84,11 @@ def picture(seen: Seen, columns: int) -> RenderableType:
 
 def _progress(seen: Seen, step: Event) -> Table:
     """A bar with the share of the run that is done, and the time it took and will take."""
-    done = 1.0 if seen.end is not None and seen.end["reason"] == "finished" else step["step"] / max(step["steps"], 1)
+    done = (
+        1.0
+        if seen.end is not None and seen.end["reason"] == "finished"
+        else step.get("done", step["step"] / max(step["steps"], 1))
+    )
     left = step["seconds"] * (1 - done) / max(done, 1e-3)
     times = clock(step["seconds"]) + ("" if done >= 1 else f", {clock(left)} left")
     table = Table.grid(padding=(0, 1), expand=True)
@@ -124,7 +130,7 @@ def _losses(seen: Seen, step: Event, room: int) -> list[Text]:
 
 def _facts(step: Event) -> list[tuple[str, str]]:
     return [
-        ("step", f"{step['step']:,} of {step['steps']:,} (epoch {step['epoch']:.2f})"),
+        ("step", f"{step['step']:,}{total(step, ' of ')} (epoch {step['epoch']:.2f})"),
         ("speed", f"{step['chars_per_second']:,.0f} chars/s"),
         ("learning rate", f"{step['learning_rate']:.2g}, gradient norm {step['grad_norm']:.2f}"),
     ]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from charrnn.output.console import Console
-from charrnn.output.notation import clock, json_line, visible
+from charrnn.output.notation import clock, json_line, total, visible
 
 Event = Mapping[str, Any]
 
@@ -36,6 +36,9 @@ class TrainingView:
 
     def close(self) -> None:
         """Give the terminal back."""
+
+    def recall(self, steps: Sequence[Event]) -> None:
+        """Take in the ``step`` events of a resumed run's earlier processes."""
 
     def show(self, event: Event) -> None:
         """Take in the next event."""
@@ -97,6 +100,11 @@ class LiveView(TrainingView):
         """Leave the last picture on the screen."""
         self._frame.stop()
 
+    def recall(self, steps: Sequence[Event]) -> None:
+        """Begin the curve of losses with those of the past."""
+        bits = (event.get("bits_per_char") for event in steps)
+        self._seen.losses += [float(value) for value in bits if isinstance(value, (int, float))]
+
     def _render(self, event: Event) -> None:
         self._seen.add(event)
         match event["event"]:
@@ -117,14 +125,23 @@ def describe_start(event: Event) -> str:
     return (
         f"training {model['cell']} {model['num_layers']} x {model['hidden_size']} ({event['parameters']:,} parameters) on"
         f" {event['corpus']}: {event['train_characters']:,} + {event['val_characters']:,} characters,"
-        f" {event['vocab_size']} symbols; {event['device']} {event['precision']}; run {event['run_dir']}"
+        f" {event['vocab_size']} symbols; {event['device']} {event['precision']}; run {event['run_dir']}{_resuming(event)}"
     )
+
+
+def _resuming(event: Event) -> str:
+    """Where a resumed run goes on."""
+    if not event.get("step"):
+        return ""
+    minutes = event["config"].get("minutes")
+    of = f" of {event['steps']:,}" if minutes is None else f", {clock(event['seconds'])} of {clock(60 * minutes)}"
+    return f"; resuming at step {event['step']:,}{of}"
 
 
 def describe_step(event: Event) -> str:
     """A ``step`` event as one line."""
     return (
-        f"{clock(event['seconds'])}  step {event['step']:,}/{event['steps']:,}  epoch {event['epoch']:.2f}"
+        f"{clock(event['seconds'])}  step {event['step']:,}{total(event, '/')}  epoch {event['epoch']:.2f}"
         f"  train {event['bits_per_char']:.3f} bits/char  lr {event['learning_rate']:.2g}"
         f"  grad norm {event['grad_norm']:.2f}  {event['chars_per_second']:,.0f} chars/s"
     )
@@ -139,9 +156,20 @@ def describe_validation(event: Event) -> str:
 def describe_end(event: Event) -> str:
     """The ``end`` event as one sentence."""
     best = event["best_val_bits_per_char"]
-    score = "" if best is None else f", best validation {best:.3f} bits/char"
+    score = "" if best is None else f", best validation {best:.3f} bits/char{_where(event)}"
     reason = event["reason"].replace("_", " ")
+    advised = f"; {event['advice']}" if event.get("advice") else ""
     return (
         f"{reason} after {event['step']:,} steps ({event['epochs']:.2f} epochs) in {clock(event['seconds'])}{score},"
-        f" {event['chars_per_second']:,.0f} chars/s"
+        f" {event['chars_per_second']:,.0f} chars/s{advised}"
     )
+
+
+def _where(event: Event) -> str:
+    """At which step the best network was found, and on how much text, where that isn't plain."""
+    step, part = event.get("best_step"), event.get("best_val_part")
+    at = f" at step {step:,}" if step is not None and step != event["step"] else ""
+    if not part:
+        return at
+    whole, read = event["val_characters"], f"the first {part['characters']:,}"
+    return f"{at} on all {whole:,} characters ({part['bits_per_char']:.3f} on {read}, which evaluations read)"

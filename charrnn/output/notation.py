@@ -161,3 +161,8 @@ def next_row(record: Mapping[str, Any]) -> str:
 
 def _bits(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
+
+
+def total(step: Mapping[str, Any], before: str) -> str:
+    """The steps at the end of a run after the word ``before``; nothing while a ``step`` event can't estimate them."""
+    return f"{before}{step['steps']:,}" if step.get("steps_settled", True) else ""

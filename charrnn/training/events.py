@@ -28,6 +28,14 @@ class Facts(TypedDict):
     """Threads that share the columns."""
     plan: Mapping[str, Any] | None
     """Why the settings are what they are: `recipe.Plan.to_json`."""
+    step: int
+    """Steps made by the processes before this one; 0 for a new run."""
+    steps: int | None
+    """Steps at the end of the run; None where minutes are the budget."""
+    seconds: float
+    """Seconds of the run in the processes before this one."""
+    best_val_bits_per_char: float | None
+    """The lowest validation loss of the processes before this one."""
     config: dict[str, Any]
     """The fields of `TrainConfig`, and under ``model`` those of `ModelConfig`."""
 
@@ -53,6 +61,10 @@ class Step(TypedDict):
     """Steps made so far."""
     steps: int
     """Steps at the end of the run; an estimate where minutes are the budget."""
+    steps_settled: bool
+    """False where `steps` is an estimate from too few steps to mean anything."""
+    done: float
+    """Share of the whole run that is over, by steps or by the clock."""
     epoch: float
     """Passes over the training text so far."""
     seconds: float
@@ -94,6 +106,13 @@ class Eval(TypedDict):
     """One line about what is wrong, if anything is."""
 
 
+class Part(TypedDict):
+    """A loss on the beginning of the validation text."""
+
+    characters: int
+    bits_per_char: float
+
+
 class Sample(TypedDict):
     """A text drawn after each evaluation."""
 
@@ -128,6 +147,14 @@ class End(TypedDict):
     seconds: float
     best_val_bits_per_char: float | None
     """Of the best network; at the end of a finished run, on the whole validation text."""
+    best_step: int | None
+    """The step of the best network; None without an evaluation."""
+    best_val_part: Part | None
+    """What the evaluations found it to be on a part; None where they read the whole, or the run isn't over."""
+    val_characters: int
+    """How long the whole validation text is."""
+    advice: str | None
+    """What the last evaluation says of the whole run: that validation has risen for a third of it."""
     chars_per_second: float
     """Characters trained on in all processes, by the time that the steps themselves took."""
     best_path: str | None

@@ -94,6 +94,10 @@ class Learner:
             "precision": self.precision,
             "workers": self.workers.count,
             "plan": self._plan,
+            "step": self.progress.step,
+            "steps": self.budget.steps,
+            "seconds": self.progress.seconds,
+            "best_val_bits_per_char": self.progress.best_val_bits_per_char,
             "config": {**self.config.to_json(), "model": self.model.config.to_json()},
         }
 
@@ -171,11 +175,20 @@ class Learner:
 
     # -- the schedule ---------------------------------------------------------------------------------------------
 
+    def _closing(self) -> float:
+        """Seconds that the last evaluation and save will take."""
+        evaluated, whole = self.progress.eval_characters, self.corpus.val_characters
+        return schedule.closing_seconds(self.budget, self.evaluation_seconds, evaluated, whole)
+
     def fraction(self, seconds: float) -> float:
         """The share of the run that is over after so many ``seconds`` of it."""
         p = self.progress
-        closing = schedule.closing_seconds(self.budget, self.evaluation_seconds, p.eval_characters, self.corpus.val_characters)
-        return self.budget.fraction(p.step, seconds, p.schedule_from, closing)
+        return self.budget.fraction(p.step, seconds, p.schedule_from, self._closing())
+
+    def expected_steps(self, seconds: float) -> int:
+        """How many steps the run will have made at its end."""
+        p = self.progress
+        return self.budget.expected_steps(p.step, seconds, p.train_seconds, self._closing())
 
     def learning_rate(self, seconds: float) -> float:
         """The rate of a step that begins now."""
@@ -240,7 +253,7 @@ class Learner:
         p = self.progress
         p.attempt, p.rewinds, p.rate_scale = before.attempt + 1, before.rewinds + 1, before.rate_scale / 2
         p.best_val_bits_per_char, p.eval_characters = before.best_val_bits_per_char, before.eval_characters
-        p.next_mark = before.next_mark
+        p.next_mark, p.best_step = before.next_mark, before.best_step
         return before
 
     def restore(self, saved: Checkpoint, elapsed: float) -> bool:
@@ -264,9 +277,7 @@ class Learner:
             p.rate_scale, p.rewinds, p.attempt = 1.0, 0, p.attempt + 1
         if (config.steps, config.epochs, config.minutes) == (stored.steps, stored.epochs, stored.minutes):
             return False
-        whole = self.corpus.val_characters
-        closing = schedule.closing_seconds(budget, self.evaluation_seconds, p.eval_characters, whole)
-        if spent := budget.spent(p.step, p.seconds + elapsed, closing):
+        if spent := budget.spent(p.step, p.seconds + elapsed, self._closing()):
             raise UsageError(f"the run has {spent} already; give a length beyond that, it counts from the run's beginning")
         p.schedule_from, p.next_mark = budget.position(p.step, p.seconds), 0
         return True

@@ -36,7 +36,9 @@ class StepSums:
         return {
             "event": "step",
             "step": p.step,
-            "steps": learner.budget.expected_steps(p.step, learner.fraction(seconds)),
+            "steps": learner.expected_steps(seconds),
+            "steps_settled": learner.budget.is_settled(p.step),
+            "done": learner.budget.done(p.step, seconds),
             "epoch": learner.epochs,
             "seconds": seconds,
             "bits_per_char": float(self._loss) / self.steps / math.log(2),

@@ -24,6 +24,8 @@ EARLY_SECONDS = 60.0
 EVALUATION_SHARE = 0.03
 """Share of the run that its evaluations may take."""
 MAX_EVALUATION_CHARACTERS = 200_000
+ENOUGH_STEPS = 50
+"""How long a run of minutes will be is an estimate once so many steps were timed."""
 LOG_SECONDS = 1.0
 """Between two ``step`` events, unless ``--log-every`` says how many steps."""
 SAVE_SECONDS = 5.0
@@ -84,9 +86,22 @@ class Budget:
                 " over, --steps makes more"
             )
 
-    def expected_steps(self, step: int, fraction: float) -> int:
-        """How many steps the run will have made at its end; in seconds, an estimate from ``fraction``."""
-        return max(step, round(step / max(fraction, 1e-3))) if self.steps is None else self.steps
+    def done(self, step: int, seconds: float) -> float:
+        """The share of the whole run that is over, from its very beginning."""
+        share = self.position(step, seconds) / max(self.end(), 1e-9)
+        return min(max(share, step / self.most_steps if self.most_steps else 0.0), 1.0)
+
+    def expected_steps(self, step: int, seconds: float, train_seconds: float, closing: float) -> int:
+        """How many steps the run will have made at its end; in seconds, an estimate from what steps have taken so far."""
+        if self.steps is not None:
+            return self.steps
+        left = max(self.end(closing) - seconds, 0.0)
+        more = round(left * step / max(train_seconds, 1e-9))
+        return min(step + more, self.most_steps or step + more)
+
+    def is_settled(self, step: int) -> bool:
+        """Whether `expected_steps` is given, or an estimate from enough steps."""
+        return self.steps is not None or step >= ENOUGH_STEPS
 
 
 def closing_seconds(budget: Budget, evaluation_seconds: float, evaluated: int, val_characters: int) -> float:

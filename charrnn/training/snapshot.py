@@ -40,6 +40,7 @@ class Progress:
     next_mark: int = 0
     eval_characters: int = 0
     best_val_bits_per_char: float | None = None
+    best_step: int | None = None
     optimizer_steps: int = 0
     attempt: int = 1  # one more with every rewind, and with every learning rate given on resume
     rewinds: int = 0  # since a learning rate was last given
@@ -49,6 +50,9 @@ class Progress:
     watched_steps: float = 0.0  # since the latest evaluation, with the sum of their gradients' norms and how many were clipped
     watched_norms: float = 0.0
     watched_clips: float = 0.0
+    unjudged_steps: float = 0.0  # the same since advice was last given on them
+    unjudged_norms: float = 0.0
+    unjudged_clips: float = 0.0
 
 
 def read_training_state(snapshot: Checkpoint) -> tuple[TrainConfig, Progress]:
@@ -62,7 +66,7 @@ def read_training_state(snapshot: Checkpoint) -> tuple[TrainConfig, Progress]:
             value = getattr(progress, name)
             if default is None and value is None:
                 continue
-            limit = math.inf if name in ("best_val_bits_per_char", "watched_norms") else MANY
+            limit = math.inf if name in ("best_val_bits_per_char", "watched_norms", "unjudged_norms") else MANY
             if type(value) not in ((int,) if type(default) is int else (int, float)) or not 0 <= value < limit:
                 raise ValueError(name)
         if not all(isinstance(path, str) for path in facts.get("corpus_paths", [])):
@@ -97,7 +101,22 @@ class TrainingState:
         """Mean gradient norm and share of clipped steps since the latest call; None and None if there were no steps."""
         steps, norms, clips = self.watched.tolist()
         self.watched = torch.zeros_like(self.watched)
+        p = self.progress
+        p.unjudged_steps, p.unjudged_norms, p.unjudged_clips = (
+            p.unjudged_steps + steps,
+            p.unjudged_norms + norms,
+            p.unjudged_clips + clips,
+        )
         return (norms / steps, clips / steps) if steps else (None, None)
+
+    def take_many_watched(self, enough: int) -> tuple[float | None, float | None]:
+        """The same over all steps since this gave an answer; None and None while they are fewer than ``enough``."""
+        p = self.progress
+        if p.unjudged_steps < enough:
+            return None, None
+        means = p.unjudged_norms / p.unjudged_steps, p.unjudged_clips / p.unjudged_steps
+        p.unjudged_steps = p.unjudged_norms = p.unjudged_clips = 0.0
+        return means
 
     def restore(self, snapshot: Checkpoint, *, other_text: bool) -> TrainConfig:
         """Go back to ``snapshot`` and return the settings that it was made with.
@@ -206,16 +225,18 @@ class Saves:
         best = self._store.load("best")
         same_text = best is not None and corpus.is_text_of(best.training)
         if best is None or not same_text:
-            p.best_val_bits_per_char = None
+            p.best_val_bits_per_char = p.best_step = None
         if best is None:
             return
         if (best.model, best.vocabulary) != (model, corpus.vocabulary) or not (same_text or text_changed):
-            p.best_val_bits_per_char = None
+            p.best_val_bits_per_char = p.best_step = None
             yield self._without(best)
             return
         if not same_text:
             return
         self.best, self.best_path = best, best.path
+        made = best.training.get("step")
+        p.best_step = made if isinstance(made, int) else None
         # A process that was killed may have found it after its last save.
         bits, scored = best.training.get("val_bits_per_char"), best.training.get("val_scored_characters")
         if isinstance(bits, float) and isinstance(scored, int) and scored == (p.eval_characters or scored):

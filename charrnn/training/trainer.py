@@ -10,16 +10,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
-from charrnn.analysis import advice
 from charrnn.config import ModelConfig, TrainConfig
-from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.corpus import Corpus
 from charrnn.text.streams import Streams
-from charrnn.training import evaluation, events, schedule, snapshot
+from charrnn.training import events, report, schedule, snapshot
 from charrnn.training.events import Event
 from charrnn.training.learner import Learner
 from charrnn.training.losses import Soundness, StepSums
@@ -69,6 +66,8 @@ class Trainer:
         self._learner = Learner(model_config, config, corpus, plan if resume is None else resume.training.get("plan"))
         self._text_changed = resume is not None and not corpus.is_text_of(resume.training)
         self._before = 0.0  # seconds of the processes before this one
+        self._part: events.Part | None = None  # the best loss of the evaluations, where they read but a part
+        self._advised: str | None = None  # what the latest evaluation says of the whole run
         self.made_longer = False
         """Whether a resumed run was given another length."""
         if initial is not None:
@@ -135,18 +134,14 @@ class Trainer:
             if reason == "finished":
                 yield from self._learner.budget.warnings(self.progress.step)
                 yield from self._whole_validation(saves)
-        p = self.progress
-        yield {
-            "event": "end",
-            "step": p.step,
-            "epochs": self._learner.epochs,
-            "seconds": self.seconds,
-            "best_val_bits_per_char": p.best_val_bits_per_char,
-            "chars_per_second": p.step * self.streams.characters_per_step / max(p.train_seconds, 1e-9),
-            "best_path": str(saves.best_path) if saves.best_path else None,
-            "reason": reason if saves.complete or reason == "diverged" else "failed",
-            "attempt": p.attempt,
-        }
+        yield report.ended(
+            self._learner,
+            self.seconds,
+            reason=reason if saves.complete or reason == "diverged" else "failed",
+            best_path=str(saves.best_path) if saves.best_path else None,
+            part=self._part,
+            advised=self._advised,
+        )
 
     def _steps(self, saves: Saves) -> Generator[Event, None, str]:
         """Step, log, evaluate and save until there is a reason to end, and return it."""
@@ -230,28 +225,12 @@ class Trainer:
             p.eval_characters = p.eval_characters or self._learner.affordable_characters(fraction)
             bits = self._learner.validate(p.eval_characters)
         improved = bits is not None and (p.best_val_bits_per_char is None or bits < p.best_val_bits_per_char)
-        with np.errstate(over="ignore", invalid="ignore"):  # Losses, not this, tell what to do about huge weights.
-            network = Network(self.model.config, self.model.export())
-            seen = advice.measure(network, evaluation.passage(corpus))
-            text = evaluation.sample(network, corpus.vocabulary, self.config.seed, p.step)
-        seen["grad_norm"], seen["clipped"] = self._learner.state.take_watched()
+        found, text, self._advised = report.evaluated(self._learner, bits, self.seconds, improved=improved)
         self._learner.evaluation_seconds = self.seconds - begun
-        yield {
-            "event": "eval",
-            "step": p.step,
-            "seconds": self.seconds,
-            "val_bits_per_char": bits,
-            "best": improved,
-            "attempt": p.attempt,
-            "hidden": seen["hidden"],
-            "gradient_reach": seen["gradient_reach"],
-            "grad_norm": seen["grad_norm"],
-            "clipped": seen["clipped"],
-            "advice": advice.advise(seen, self.model.config.cell),
-        }
-        yield {"event": "sample", "step": p.step, "text": text, "attempt": p.attempt}
+        yield found
+        yield text
         if improved:
-            p.best_val_bits_per_char = bits
+            p.best_val_bits_per_char, p.best_step = bits, p.step
             yield from saves.keep("best", self._learner.network(self.seconds))
 
     def _whole_validation(self, saves: Saves) -> Iterator[Event]:
@@ -264,6 +243,8 @@ class Trainer:
         bits = self._learner.validate(whole)
         if bits is None:
             return
+        if p.best_val_bits_per_char is not None:
+            self._part = {"characters": p.eval_characters, "bits_per_char": p.best_val_bits_per_char}
         p.best_val_bits_per_char = bits
         scored = {"val_bits_per_char": bits, "val_scored_characters": whole}
         yield from saves.keep("best", replace(best, training={**best.training, **scored}))

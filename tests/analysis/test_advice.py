@@ -108,12 +108,29 @@ def event(**changed):
     ],
 )
 def test_advice_names_the_number_that_shows_what_is_wrong(changed, cell, expected):
-    assert advice.advise(event(**changed), cell) == expected
+    assert advice.advise(event(**changed), cell, 50) == expected
 
 
 def test_advice_about_clipping_names_both_numbers():
-    told = advice.advise(event(clipped=0.98, grad_norm=7.13), "lstm")
+    told = advice.advise(event(clipped=0.98, grad_norm=7.13), "lstm", 50)
     assert told is not None
     assert "98%" in told
     assert "7.1" in told
     assert "--lr" in told
+
+
+@pytest.mark.parametrize("changed", [{"saturated": 0.9}, {"still": 0.9}, {"clipped": 1.0}])
+def test_nothing_is_advised_after_a_few_steps(changed):
+    assert advice.advise(event(**changed), "lstm", 49) is None
+    assert advice.advise(event(**changed), "lstm", 50) is not None
+
+
+@pytest.mark.parametrize(
+    ("step", "bits", "told"),
+    [(1000, 2.5, False), (1300, 2.5, True), (1300, 2.41, False), (1300, 2.3, False), (3000, 2.5, True)],
+)
+def test_overfitting_is_told_where_validation_has_risen_for_a_third_of_the_run(step, bits, told):
+    found = advice.overfitting(step, 286, 3000, bits, 2.4)
+    assert (found is not None) == told
+    if found is not None:
+        assert all(part in found for part in ("step 286", "2.400", "shorter", "--hidden-size", "--dropout"))

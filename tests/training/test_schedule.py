@@ -53,6 +53,21 @@ def test_a_run_of_minutes_on_a_short_text_is_over_after_so_many_passes() -> None
     assert Budget.of(TrainConfig(steps=9), chunks_per_epoch=5, most_epochs=1000).most_steps is None
 
 
+def test_how_many_steps_a_run_will_make_is_given_or_estimated_from_what_steps_took() -> None:
+    assert STEPS.expected_steps(3, 1e9, 1e9, 0.0) == 200
+    assert MINUTE.expected_steps(100, 20.0, 10.0, closing=10.0) == 100 + 300
+    assert MINUTE.expected_steps(100, 70.0, 10.0, closing=0.0) == 100
+    assert Budget(None, 60.0, 150).expected_steps(100, 20.0, 10.0, closing=0.0) == 150
+    assert [STEPS.is_settled(1), MINUTE.is_settled(49), MINUTE.is_settled(50)] == [True, False, True]
+
+
+def test_a_share_of_the_whole_run_is_done_by_steps_or_by_the_clock() -> None:
+    assert STEPS.done(50, 1e9) == 0.25
+    assert MINUTE.done(10**9, 15.0) == 0.25
+    assert MINUTE.done(10**9, 75.0) == 1.0
+    assert Budget(None, 60.0, 150).done(75, 15.0) == 0.5
+
+
 def test_what_closes_a_run_leaves_at_least_half_of_it_for_training() -> None:
     assert MINUTE.end(20.0) == 40.0
     assert MINUTE.end(50.0) == 30.0
