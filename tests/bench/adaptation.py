@@ -87,7 +87,8 @@ def compare(old: str, new: str, steps: list[int], shares: list[float], seeds: li
                 )
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("texts", nargs="+", metavar="OLD NEW")
     parser.add_argument("--steps", type=int, nargs="+", default=[60, 300])
@@ -98,3 +99,7 @@ if __name__ == "__main__":
         parser.error("texts come in pairs: OLD NEW")
     for old, new in zip(given.texts[::2], given.texts[1::2], strict=True):
         compare(old, new, given.steps, given.shares, given.seeds)
+
+
+if __name__ == "__main__":
+    main()

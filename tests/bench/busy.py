@@ -26,22 +26,11 @@ ROOT = Path(__file__).parent.parent.parent
 def start(package: Path, corpus: Path, cell: str, steps: int, out: str) -> subprocess.Popen[str]:
     """Begin one run; its events come on stdout."""
     size = ["--hidden-size", "384", "--embedding-size", "64", "--batch-size", "32", "--bptt", "64"]
-    command = [
-        sys.executable,
-        "-m",
-        "charrnn",
-        "train",
-        str(corpus),
-        "--cell",
-        cell,
-        *size,
-        "--steps",
-        str(steps),
-        "--json",
-        "-q",
-    ]
+    run = ["--steps", str(steps), "--json", "-q", "--out", out]
+    command = [sys.executable, "-m", "charrnn", "train", str(corpus.resolve()), "--cell", cell, *size, *run]
     environment = os.environ | {"PYTHONPATH": str(package)}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    # From the package's own directory: Python looks there first.
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=package)
 
 
 def pace(run: subprocess.Popen[str]) -> float:
