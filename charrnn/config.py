@@ -192,8 +192,12 @@ class TrainConfig(ReadConfig):
 
     level: str = _choice("char", "char", "byte", option=Option("Characters or raw bytes.", Panel.TEXT))
     min_count: int = _count(1, 1, MANY, Option("Rarer characters become the unknown one.", Panel.TEXT))
-    val_fraction: float = _setting(
-        0.1, _SHARE, Option("Share at the end kept for validation, at least 0 and below 1.", Panel.TEXT)
+    val_fraction: float = _setting(0.1, _SHARE, Option("Share kept for validation, at least 0 and below 1.", Panel.TEXT))
+    val: str = _choice(
+        "tail",
+        "tail",
+        "scattered",
+        option=Option("Which part that is: the end, or pieces spread over the text.", Panel.TEXT),
     )
 
     batch_size: int = _count(32, 1, 1 << 20, Option("Columns of text read in parallel.", Panel.OPTIMIZATION, shown=FITTED))

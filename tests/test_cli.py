@@ -265,6 +265,7 @@ def test_resuming_a_finished_run_trains_no_further_and_keeps_its_best(invoke: In
         ("--optimizer", "muon", "adamw"),
         ("--dropout-input", "0.9", "0.0"),
         ("--val-fraction", "0.25", "0.1"),
+        ("--val", "scattered", "tail"),
         ("--level", "byte", "char"),
     ],
 )

@@ -84,6 +84,7 @@ NAMES = [f"{config.__name__}.{name}" for config, name, *_ in SETTINGS]
 CHOICES = {
     ("ModelConfig", "cell"): ("lstm", "gru", "rnn"),
     ("TrainConfig", "level"): ("char", "byte"),
+    ("TrainConfig", "val"): ("tail", "scattered"),
     ("TrainConfig", "optimizer"): ("soap", "muon", "adamw"),
     ("TrainConfig", "device"): ("auto", "cpu", "cuda", "mps"),
     ("TrainConfig", "precision"): ("auto", "fp32", "bf16", "fp16"),
@@ -107,6 +108,7 @@ def test_defaults_are_the_documented_ones() -> None:
     assert (train.batch_size, train.bptt, train.weight_decay, train.grad_clip) == (32, 64, 0.1, 1.0)
     assert (train.optimizer, train.lr, train.dropouts, train.workers) == ("soap", 0.01, (0, 0, 0), None)
     assert (train.level, train.min_count, train.encoding, train.val_fraction) == ("char", 1, None, 0.1)
+    assert train.val == "tail"
     assert (train.save_every, train.eval_every, train.log_every) == (60, None, None)
     assert (train.device, train.precision) == ("auto", "auto")
     assert (sample.temperature, sample.limit, sample.top_k, sample.top_p, sample.seed) == (0.8, 500, None, None, None)

@@ -16,6 +16,7 @@ from charrnn import CharrnnError, files
 from charrnn.text import sources
 from charrnn.text.digest import TextDigest
 from charrnn.text.reading import PLAIN, TextReader
+from charrnn.text.scattered import Pieces, scatter
 from charrnn.text.sources import STDIN, VERSION
 from charrnn.text.vocabulary import CODE_POINTS, Vocabulary, id_dtype
 
@@ -25,7 +26,7 @@ IN_MEMORY_BYTES = 1 << 26
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text as ids: ``ids[:train_characters]`` to learn from and the rest to validate on.
+    """A text as ids: ``ids[:train_characters]`` to learn from and the rest to validate on, or ``pieces`` spread over it.
 
     ``bytes_read`` and ``sha256`` describe the raw (unpacked) bytes of all ``files`` in order; ``reading`` is the version of the
     rules by which they were read, ``text_sha256`` the digest of the UTF-8 of all characters (of the bytes, at level ``byte``).
@@ -41,10 +42,13 @@ class Corpus:
     reading: int = VERSION
     text_sha256: str | None = None
     files: tuple[str, ...] = ()
+    pieces: Pieces | None = None
 
     @property
     def val_characters(self) -> int:
         """The number of validation characters; 0 or at least 2."""
+        if self.pieces is not None:
+            return self.pieces.scored
         return len(self.ids) - self.train_characters
 
     @property
@@ -79,6 +83,7 @@ def read_corpus(
     reader: TextReader = PLAIN,
     *,
     min_count: int = 1,
+    val: str = "tail",
     val_fraction: float = 0.1,
     vocabulary: Vocabulary | None = None,
 ) -> Corpus:
@@ -88,7 +93,8 @@ def read_corpus(
         paths: what to read, in order. At level ``char`` a file that lacks a final newline gets one if another follows.
         reader: how each is read.
         min_count: characters that occur fewer times become the unknown character.
-        val_fraction: the share at the end of the text that is kept for validation.
+        val: what is kept for validation: the text's ``tail``, or pieces ``scattered`` over it.
+        val_fraction: the share of the text that is.
         vocabulary: encode with this one rather than the text's own.
 
     Raises:
@@ -110,6 +116,10 @@ def read_corpus(
             raise CharrnnError(f"{', '.join(names)[:200]}: no character occurs {min_count} times; lower --min-count")
         ids = store.encoded(vocabulary)
     held_out = int(characters * val_fraction)
+    train_characters = characters - (held_out if held_out >= 2 and characters - held_out >= 2 else 0)
+    pieces = scatter(characters, val_fraction) if val == "scattered" else None
+    if val == "scattered":
+        train_characters = pieces.trained if pieces is not None else characters
     return Corpus(
         name=corpus_name(paths),
         # Like stdin, a pipe or device can't be read again.
@@ -118,10 +128,11 @@ def read_corpus(
         sha256=read.sha256,
         vocabulary=vocabulary,
         ids=ids,
-        train_characters=characters - (held_out if held_out >= 2 and characters - held_out >= 2 else 0),
+        train_characters=train_characters,
         reading=reader.version,
         text_sha256=read.text_sha256,
         files=tuple(name if sources.readable_again(name) else STDIN for name in names),
+        pieces=pieces,
     )
 
 

@@ -16,7 +16,7 @@ class Batch:
     """One chunk of every column of a group: ``inputs`` and ``targets`` (N, T), the targets one character ahead.
 
     ``rows`` says where these N columns are in a state of all columns; ``first`` is true if the chunk opens an epoch, where all
-    hidden states are zero again.
+    hidden states are zero again; ``opens`` (N,), if given, tells the columns that begin from the zero state at this chunk.
     """
 
     inputs: NDArray[Any]
@@ -24,9 +24,37 @@ class Batch:
     rows: slice
     epoch: int
     first: bool
+    opens: NDArray[np.bool_] | None = None
 
 
-class Streams:
+class Columns:
+    """G groups of N parallel columns of a text, cut into chunks of T characters. The groups take turns, a step each."""
+
+    bptt: int
+    """T."""
+    batch_size: int
+    """N."""
+    groups: int
+    """G."""
+    chunks_per_epoch: int
+    """Steps in which every column is read once."""
+
+    @property
+    def columns(self) -> int:
+        """The number of columns in all groups, G x N."""
+        return self.groups * self.batch_size
+
+    @property
+    def characters_per_step(self) -> int:
+        """How many characters one batch predicts, N x T."""
+        return self.batch_size * self.bptt
+
+    def batch(self, step: int) -> Batch:
+        """The batch of ``step`` = 0, 1, 2, ..."""
+        raise NotImplementedError
+
+
+class Streams(Columns):
     """The training text as G groups of N parallel columns, cut into chunks of T characters: a pure function of the step.
 
     The groups take turns, a step each: step s reads a chunk of every column of group s mod G. Neighbours in the text are in
@@ -52,16 +80,6 @@ class Streams:
         self.chunks_per_epoch = per_column * self.groups
         self._column = per_column * self.bptt
         self._slack = transitions - self.columns * self._column
-
-    @property
-    def columns(self) -> int:
-        """The number of columns in all groups, G x N."""
-        return self.groups * self.batch_size
-
-    @property
-    def characters_per_step(self) -> int:
-        """How many characters one batch predicts, N x T."""
-        return self.batch_size * self.bptt
 
     def offset(self, epoch: int) -> int:
         """Where column 0 of ``epoch`` begins."""

@@ -49,25 +49,38 @@ def evaluate(
         precision: of the matrix products.
         workers: who share the columns.
     """
-    workers = workers or Workers(1)
-    device = model.head.weight.device
-    most = MAX_COLUMNS if device.type == "cpu" else MAX_COLUMNS_ON_GPU
+    most = MAX_COLUMNS if model.head.weight.device.type == "cpu" else MAX_COLUMNS_ON_GPU
     columns = max(1, min(most, characters // MIN_COLUMN))
     length = -(-characters // columns)
-    overlap = min(OVERLAP, start - 1)
-    starts = start + length * np.arange(columns)[:, None]  # (N, 1)
-    end = start + characters
+    starts = start + length * np.arange(columns)
+    ends = np.minimum(starts + length, start + characters)
+    return _summed(model, ids, starts, ends, min(OVERLAP, start - 1), precision, workers) / characters
+
+
+def _summed(
+    model: CharRNN,
+    ids: NDArray[Any],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    overlap: int,
+    precision: str,
+    workers: Workers | None,
+) -> float:
+    """The loss in nats of all columns (N,) together, each from its start to its end, after an overlap from the zero state."""
+    workers = workers or Workers(1)
+    device = model.head.weight.device
+    columns, length = len(starts), int((ends - starts).max())
     chunk = max(1, min(MAX_CHUNK, MAX_LOGITS // (columns * model.config.vocab_size)))
 
     @torch.inference_mode()
     def total(share: slice) -> float:
-        begins = starts[share]  # (n, 1): one worker's columns
+        begins, stops = starts[share, None], ends[share, None]  # (n, 1): one worker's columns
         state, loss = model.initial_state(len(begins)), 0.0
         with autocast(device, precision):
             for offset in range(-overlap, length, chunk):
                 # Positions of the targets, (n, T); the inputs stand one before.
                 positions = begins + np.arange(offset, min(offset + chunk, length))
-                counted = (positions >= begins) & (positions < end)
+                counted = (positions >= begins) & (positions < stops)
                 clipped = np.minimum(positions, len(ids) - 1)
                 inputs, targets = (torch.from_numpy(ids[where].astype(np.int64)).to(device) for where in (clipped - 1, clipped))
                 logits, state = model(inputs, state)  # (n, T, V)
@@ -75,22 +88,32 @@ def evaluate(
                 loss += float((losses * torch.from_numpy(counted.ravel()).to(device)).sum())
         return loss
 
-    return sum(workers.map(total, workers.shares(columns))) / characters
+    return sum(workers.map(total, workers.shares(columns)))
 
 
 def validation_bits(
     model: CharRNN, corpus: Corpus, characters: int, precision: str = "fp32", workers: Workers | None = None
 ) -> float | None:
-    """Bits per character of the first ``characters`` of the validation text; None if that is not finite."""
-    nats = evaluate(model, corpus.ids, corpus.train_characters, characters, precision, workers)
+    """Bits per character of the first ``characters`` of the validation text; None if that is not finite.
+
+    Pieces spread over the text are a column each; where ``characters`` are but a part, that too is from all over it.
+    """
+    if (pieces := corpus.pieces) is not None:
+        # The first character of a piece is only read: what stands before it was trained on.
+        nats = _summed(model, corpus.ids, *pieces.first(characters), pieces.warm_up - 1, precision, workers) / characters
+    else:
+        nats = evaluate(model, corpus.ids, corpus.train_characters, characters, precision, workers)
     return nats / math.log(2) if math.isfinite(nats) else None
 
 
 def passage(corpus: Corpus) -> NDArray[Any]:
     """The fixed passage, (T,), on which the hidden state is watched: where validation begins, or else where the text ends."""
-    border = corpus.train_characters
-    piece = corpus.ids[border : border + PASSAGE_CHARACTERS] if corpus.val_characters else corpus.ids[-PASSAGE_CHARACTERS:]
-    return np.asarray(piece)
+    if not corpus.val_characters:
+        return np.asarray(corpus.ids[-PASSAGE_CHARACTERS:])
+    begin, end = corpus.train_characters, len(corpus.ids)
+    if corpus.pieces is not None:
+        begin, end = int(corpus.pieces.scored_from[0]), int(corpus.pieces.ends[0])
+    return np.asarray(corpus.ids[begin : min(begin + PASSAGE_CHARACTERS, end)])
 
 
 def sample(network: Network, vocabulary: Vocabulary, seed: int, step: int) -> str:

@@ -16,7 +16,8 @@ from charrnn import UsageError
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.corpus import Corpus
-from charrnn.text.streams import Streams
+from charrnn.text.scattered import StretchStreams
+from charrnn.text.streams import Columns, Streams
 from charrnn.training import evaluation, events, gradients, recipe, schedule
 from charrnn.training.device import choose_device, choose_precision, prepare
 from charrnn.training.events import Event
@@ -53,9 +54,7 @@ class Learner:
         optimizer = Optimizer(model.weights(), model_config, config, self.precision)
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self._mask_generator = torch.Generator(self.device)
-        self.streams = Streams(
-            corpus.ids[: corpus.train_characters], config.batch_size, config.bptt, config.seed, config.groups
-        )
+        self.streams = _streams(corpus, config)
         self.state = TrainingState(model, optimizer, scaler, self.streams.columns)
         count = choose_workers(config.workers, self.device, self.streams.batch_size)
         self.workers = Workers(count)
@@ -144,6 +143,8 @@ class Learner:
         inputs, targets = (torch.from_numpy(part.astype(np.int64)).to(self.device) for part in (batch.inputs, batch.targets))
         self._mask_generator.manual_seed(_key(self.config.seed, state.progress.step))
         fresh = torch.rand(N, 1, generator=self._mask_generator, device=self.device) < RESET_SHARE
+        if batch.opens is not None:
+            fresh |= torch.from_numpy(batch.opens[:, None]).to(self.device)
         # Drawn for all columns, however they are shared out.
         masks = state.model.dropout_masks(N, self.config.dropouts, self._mask_generator)
 
@@ -281,6 +282,14 @@ class Learner:
             raise UsageError(f"the run has {spent} already; give a length beyond that, it counts from the run's beginning")
         p.schedule_from, p.next_mark = budget.position(p.step, p.seconds), 0
         return True
+
+
+def _streams(corpus: Corpus, config: TrainConfig) -> Columns:
+    """What is trained on, in columns."""
+    shape = config.batch_size, config.bptt, config.seed, config.groups
+    if corpus.pieces is not None:
+        return StretchStreams(corpus.ids, corpus.pieces, *shape)
+    return Streams(corpus.ids[: corpus.train_characters], *shape)
 
 
 def _key(seed: int, step: int) -> int:

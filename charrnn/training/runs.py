@@ -239,7 +239,12 @@ def _read(paths: list[str], config: TrainConfig, say: Say, previous: Checkpoint 
     )
     vocabulary = None if previous is None else previous.vocabulary
     return corpus.read_corpus(
-        paths, reader, min_count=config.min_count, val_fraction=config.val_fraction, vocabulary=vocabulary
+        paths,
+        reader,
+        min_count=config.min_count,
+        val=config.val,
+        val_fraction=config.val_fraction,
+        vocabulary=vocabulary,
     )
 
 

@@ -15,7 +15,7 @@ import torch
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.corpus import Corpus
-from charrnn.text.streams import Streams
+from charrnn.text.streams import Columns
 from charrnn.training import events, report, schedule, snapshot
 from charrnn.training.events import Event
 from charrnn.training.learner import Learner
@@ -99,7 +99,7 @@ class Trainer:
         return self._learner.corpus
 
     @property
-    def streams(self) -> Streams:
+    def streams(self) -> Columns:
         """The training text in columns."""
         return self._learner.streams
 

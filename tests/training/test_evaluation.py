@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,18 @@ import torch
 from small_runs import KERNELS, corpus_of, naive_nats, random_model, random_text, same_weights
 
 from charrnn.network.cells import Network
+from charrnn.text.scattered import scatter
 from charrnn.training.evaluation import evaluate, passage, sample, validation_bits
 from charrnn.training.workers import Workers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def scattered(text, fraction):
+    """``text`` as a corpus with pieces all over it held out."""
+    pieces = scatter(len(text), fraction)
+    return replace(corpus_of(text), pieces=pieces, train_characters=pieces.trained)
+
 
 every_cell = pytest.mark.parametrize("cell", list(KERNELS))
 
@@ -80,6 +89,31 @@ def test_the_validation_figure_is_in_bits_and_none_if_not_finite():
     with torch.no_grad():
         model.head.bias[0] = math.nan
     assert validation_bits(model, corpus, 60) is None
+
+
+@pytest.mark.parametrize("characters", [600, 1500, 3000])
+def test_pieces_over_the_text_are_each_scored_after_their_own_warm_up(characters):
+    corpus = scattered(random_text(10_000), 0.3)
+    model = random_model(vocab_size=8)
+    network, total = Network(model.config, model.export()), 0.0
+    begins, ends = corpus.pieces.first(characters)
+    for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+        total += naive_nats(network, corpus.ids, begin, end, 255)
+    assert validation_bits(model, corpus, characters) == pytest.approx(total / characters / math.log(2), rel=1e-5)
+
+
+def test_what_is_trained_on_does_not_change_what_pieces_score():
+    corpus, model = scattered(random_text(10_000), 0.3), random_model(vocab_size=8)
+    outside = np.concatenate([np.arange(*stretch) for stretch in zip(*corpus.pieces.stretches(), strict=True)])
+    ids = corpus.ids.copy()
+    ids[outside] = 0
+    assert validation_bits(model, corpus, 3000) == validation_bits(model, replace(corpus, ids=ids), 3000)
+
+
+def test_the_passage_of_pieces_is_where_the_first_is_scored():
+    corpus = scattered(random_text(10_000), 0.3)
+    begin = corpus.pieces.scored_from[0]
+    assert np.array_equal(passage(corpus), corpus.ids[begin : begin + 256])
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,8 @@ def test_a_wrong_setting_is_refused_before_the_text_is_read() -> None:
             "7",
             "--val-fraction",
             "0.25",
+            "--val",
+            "scattered",
             "--eval-every",
             "5",
             "--device",
