@@ -139,3 +139,12 @@ def test_the_help_of_the_program_lists_every_command() -> None:
     for name in commands().keys() - {""}:
         assert re.search(rf"^\W*{name} ", help_of(""), re.MULTILINE)
         assert help_of(name)
+
+
+def test_the_picture_of_the_live_display_can_be_drawn_from_the_shipped_log(tmp_path: Path) -> None:
+    svg = tmp_path / "display.svg"
+    command = [sys.executable, ROOT / "docs/make_display.py", "--svg", svg]
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60, check=True)
+    texts = re.sub("<[^>]*>", "", svg.read_text(encoding="utf-8")).replace("&#160;", " ")
+    assert "train loss" in texts
+    assert "hidden state" in texts
