@@ -7,7 +7,7 @@ leaky unit) and Gao et al. 2017 (participation ratio).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,38 @@ KEEPING = {"lstm": "f", "gru": "z"}
 """The gate that says how much of the old state stays."""
 
 Vector = NDArray[np.float64]
+
+
+class Tau(TypedDict):
+    """The units' memory in characters, 1 / (1 - mean f) or 1 / (1 - mean z)."""
+
+    quartiles: list[float]
+    """The three of them."""
+    longest: float
+
+
+class Summary(TypedDict):
+    """A layer in plain numbers; what a cell lacks is None or empty."""
+
+    characters: int
+    mean_abs: float
+    """Mean over the units, as `std`."""
+    std: float
+    saturated: float
+    """Share of all values with |h| > 0.9."""
+    still: float
+    """Share of units whose standard deviation is below 0.01."""
+    dimensions: float
+    """The participation ratio of the covariance, (sum of eigenvalues)^2 / sum of their squares."""
+    gates: dict[str, float]
+    """Mean by letter; of the tanh candidates g and n, mean absolute value."""
+    left: dict[str, float]
+    """Share of steps and units below 0.1 by letter; none for g and n."""
+    right: dict[str, float]
+    """The same above 0.9; of g and n, of absolute value above 0.9."""
+    c: list[float] | None
+    """The lowest and the highest cell of an LSTM."""
+    tau: Tau | None
 
 
 class Statistics:
@@ -113,16 +145,8 @@ class Statistics:
             found["tau"] = 1 / np.maximum(1 - found[KEEPING[self._cell]], 1 / LONGEST_TAU)
         return found
 
-    def summary(self) -> dict[str, Any]:
-        """The layer in plain numbers.
-
-        ``characters``; ``mean_abs`` and ``std``: means over the units; ``saturated``: share of all values with |h| > 0.9;
-        ``still``: share of units whose standard deviation is below 0.01; ``dimensions``: the participation ratio of the
-        covariance, (sum of eigenvalues)^2 / sum of their squares. ``gates``: mean by letter (of the tanh candidates g and n,
-        mean absolute value); ``left``, ``right``: share of steps and units below 0.1 and above 0.9 by letter (of g and n: of
-        absolute value above 0.9). ``c``: the lowest and the highest cell of an LSTM. ``tau``: the units' memory in characters,
-        1 / (1 - mean f) or 1 / (1 - mean z): ``quartiles`` (three) and ``longest``. What a cell lacks is None or empty.
-        """
+    def summary(self) -> Summary:
+        """The layer in plain numbers."""
         units, letters, covariance = self.units(), GATES[self._cell], self._covariance()
         squares = float((covariance**2).sum())
         tau = units.get("tau")
@@ -153,7 +177,7 @@ def statistics(blocks: Iterator[Passage] | Reading) -> list[Statistics]:
     return layers
 
 
-def summarize(traces: Sequence[LayerTrace]) -> list[dict[str, Any]]:
+def summarize(traces: Sequence[LayerTrace]) -> list[Summary]:
     """The `Statistics.summary` of every layer over ``traces`` alone."""
     layers = []
     for trace in traces:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ from charrnn.config import FITTED, ModelConfig, Option, Panel, TrainConfig
 if TYPE_CHECKING:
     from charrnn.network.rundir import RunDirectory
     from charrnn.output.console import Console
+    from charrnn.training.events import Event, Start
     from charrnn.training.runs import RunRequest
     from charrnn.training.trainer import Trainer
 
@@ -109,6 +110,7 @@ def train(
             if stop.unheard is None:
                 with stop_on_failing_stdout(stop):
                     view.show(event)
+    assert event["event"] == "end"
     go_on = runs.command_to_go_on(request, run)
     _raise_unless_finished(event["reason"], event["step"], run, go_on, stop, console)
     if not as_json:
@@ -152,17 +154,17 @@ def _show_plan(request: RunRequest, console: Console, *, as_json: bool) -> None:
     console.finish()
 
 
-def _logged(run: RunDirectory, trainer: Trainer, start: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _logged(run: RunDirectory, trainer: Trainer, start: Start) -> Iterator[Event]:
     """All events of the run, each also written to its log."""
 
-    def events() -> Iterator[Mapping[str, Any]]:
+    def all_events() -> Iterator[Event]:
         yield start
         yield from trainer.warnings()
         yield from trainer.run(run)
 
     told = False
     with contextlib.closing(run):
-        for event in events():
+        for event in all_events():
             try:
                 run.log(event)
             except CharrnnError as error:

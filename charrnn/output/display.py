@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -11,9 +10,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.analysis.hidden import Summary
 from charrnn.output.notation import BLOCKS, bar, clock, gradient_line, sparkline, total, visible
-
-Event = Mapping[str, Any]
+from charrnn.training.events import End, Eval, Event, Step
 
 LOSSES, GAP, BORDER = len("validation 0.000 bits/char"), 4, 4
 """The widths of a loss, of the space beside it, and of the frame."""
@@ -29,13 +28,13 @@ class Seen:
     def __init__(self) -> None:
         self.losses: list[float] = []
         """Bits per character of every ``step`` event."""
-        self.step: Event | None = None
-        self.evaluation: Event | None = None
-        self.evaluation_before: Event | None = None
+        self.step: Step | None = None
+        self.evaluation: Eval | None = None
+        self.evaluation_before: Eval | None = None
         self.best: float | None = None
         """The lowest validation loss, in bits per character."""
         self.sample = ""
-        self.end: Event | None = None
+        self.end: End | None = None
 
     def add(self, event: Event) -> None:
         """Take in the next event."""
@@ -74,15 +73,15 @@ def picture(seen: Seen, columns: int) -> RenderableType:
         parts.append(Text("hidden state", "dim"))
         parts.append(hidden_table(seen.evaluation["hidden"], before, width))
         parts.append(Text(gradient_line(seen.evaluation), "dim"))
-        if seen.evaluation.get("advice"):
-            parts.append(Text(seen.evaluation["advice"], "yellow"))
+        if advice := seen.evaluation.get("advice"):
+            parts.append(Text(advice, "yellow"))
     if seen.sample:
         one_line = visible(seen.sample).replace("\n", "\u21b5")
         parts.append(Text.assemble(("sample ", "dim"), (one_line, "italic"), overflow="ellipsis", no_wrap=True))
     return Panel(Group(*parts), border_style="dim", padding=(0, 1), width=width)
 
 
-def _progress(seen: Seen, step: Event) -> Table:
+def _progress(seen: Seen, step: Step) -> Table:
     """A bar with the share of the run that is done, and the time it took and will take."""
     done = (
         1.0
@@ -99,7 +98,7 @@ def _progress(seen: Seen, step: Event) -> Table:
     return table
 
 
-def _numbers(seen: Seen, step: Event, room: int) -> list[RenderableType]:
+def _numbers(seen: Seen, step: Step, room: int) -> list[RenderableType]:
     """Losses and facts, side by side where there is ``room`` for both. The facts are cut before the losses are."""
     losses, facts = _losses(seen, step, room), _facts(step)
     if room < SIDE_BY_SIDE:
@@ -114,7 +113,7 @@ def _numbers(seen: Seen, step: Event, room: int) -> list[RenderableType]:
     return [table]
 
 
-def _losses(seen: Seen, step: Event, room: int) -> list[Text]:
+def _losses(seen: Seen, step: Step, room: int) -> list[Text]:
     """A line for each loss: its name, its number, its unit; where there is no ``room``, the number comes first and last."""
     validation = seen.evaluation["val_bits_per_char"] if seen.evaluation else None
     losses = [("train", step["bits_per_char"], "bold cyan"), ("validation", validation, "bold green")]
@@ -128,7 +127,7 @@ def _losses(seen: Seen, step: Event, room: int) -> list[Text]:
     return lines
 
 
-def _facts(step: Event) -> list[tuple[str, str]]:
+def _facts(step: Step) -> list[tuple[str, str]]:
     return [
         ("step", f"{step['step']:,}{total(step, ' of ')} (epoch {step['epoch']:.2f})"),
         ("speed", f"{step['chars_per_second']:,.0f} chars/s"),
@@ -136,9 +135,7 @@ def _facts(step: Event) -> list[tuple[str, str]]:
     ]
 
 
-def hidden_table(
-    layers: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]] | None = None, width: int = WIDE
-) -> Table:
+def hidden_table(layers: Sequence[Summary], before: Sequence[Summary] | None = None, width: int = WIDE) -> Table:
     """The statistics of `charrnn.analysis.hidden`, a row per layer.
 
     Args:
@@ -148,7 +145,7 @@ def hidden_table(
     """
     columns: dict[str, list[Text]] = {}
     for number, layer in enumerate(layers):
-        old = before[number] if before and number < len(before) else {}
+        old = before[number] if before and number < len(before) else None
         for heading, cell in _cells(number, layer, old, width):
             columns.setdefault(heading, []).append(cell)
     # What says least goes first where there is no room.
@@ -164,16 +161,16 @@ def hidden_table(
     return table
 
 
-def _cells(number: int, layer: Event, old: Event, width: int) -> Iterator[tuple[str, Text]]:
+def _cells(number: int, layer: Summary, old: Summary | None, width: int) -> Iterator[tuple[str, Text]]:
     """What a row of `hidden_table` holds, by the columns' headings."""
     yield "layer", Text(f"{number}")
-    yield "mean |h|", _figure(f"{layer['mean_abs']:.2f}", layer["mean_abs"], old.get("mean_abs"), width)
+    yield "mean |h|", _figure(f"{layer['mean_abs']:.2f}", layer["mean_abs"], old["mean_abs"] if old else None, width)
     for key in ("saturated", "still"):
         # More than a third of the units stuck at +-1, or motionless, is worth a look.
         style = "yellow" if layer[key] > 1 / 3 else ""
-        yield key, _figure(f"{layer[key]:.0%}", layer[key], old.get(key), width, style)
+        yield key, _figure(f"{layer[key]:.0%}", layer[key], old[key] if old else None, width, style)
     for letter, mean in layer["gates"].items():
-        yield letter, _figure(f"{mean:.2f}", mean, old.get("gates", {}).get(letter), width)
+        yield letter, _figure(f"{mean:.2f}", mean, old["gates"].get(letter) if old else None, width)
     if tau := layer.get("tau"):
         yield "memory", Text(f"{tau['quartiles'][1]:.1f}-{tau['longest']:.0f}")
     yield "dims", Text(f"{layer['dimensions']:.0f}" if "dimensions" in layer else "-")

@@ -8,8 +8,7 @@ from typing import Any
 
 from charrnn.output.console import Console
 from charrnn.output.notation import clock, json_line, total, visible
-
-Event = Mapping[str, Any]
+from charrnn.training.events import End, Eval, Event, Start, Step
 
 
 def training_view(console: Console, *, as_json: bool, plain: bool = False) -> TrainingView:
@@ -37,8 +36,8 @@ class TrainingView:
     def close(self) -> None:
         """Give the terminal back."""
 
-    def recall(self, steps: Sequence[Event]) -> None:
-        """Take in the ``step`` events of a resumed run's earlier processes."""
+    def recall(self, steps: Sequence[Mapping[str, Any]]) -> None:
+        """Take in the ``step`` events of a resumed run's earlier processes, as its log of whatever version holds them."""
 
     def show(self, event: Event) -> None:
         """Take in the next event."""
@@ -100,7 +99,7 @@ class LiveView(TrainingView):
         """Leave the last picture on the screen."""
         self._frame.stop()
 
-    def recall(self, steps: Sequence[Event]) -> None:
+    def recall(self, steps: Sequence[Mapping[str, Any]]) -> None:
         """Begin the curve of losses with those of the past."""
         bits = (event.get("bits_per_char") for event in steps)
         self._seen.losses += [float(value) for value in bits if isinstance(value, (int, float))]
@@ -119,7 +118,7 @@ class LiveView(TrainingView):
             self._console.say(describe_end(event))
 
 
-def describe_start(event: Event) -> str:
+def describe_start(event: Start) -> str:
     """The ``start`` event as one sentence."""
     model = event["config"]["model"]
     return (
@@ -129,7 +128,7 @@ def describe_start(event: Event) -> str:
     )
 
 
-def _resuming(event: Event) -> str:
+def _resuming(event: Start) -> str:
     """Where a resumed run goes on."""
     if not event.get("step"):
         return ""
@@ -138,7 +137,7 @@ def _resuming(event: Event) -> str:
     return f"; resuming at step {event['step']:,}{of}"
 
 
-def describe_step(event: Event) -> str:
+def describe_step(event: Step) -> str:
     """A ``step`` event as one line."""
     return (
         f"{clock(event['seconds'])}  step {event['step']:,}{total(event, '/')}  epoch {event['epoch']:.2f}"
@@ -147,13 +146,13 @@ def describe_step(event: Event) -> str:
     )
 
 
-def describe_validation(event: Event) -> str:
+def describe_validation(event: Eval) -> str:
     """An ``eval`` event with a validation loss as one line."""
     best = "  best so far" if event["best"] else ""
     return f"{clock(event['seconds'])}  step {event['step']:,}  validation {event['val_bits_per_char']:.3f} bits/char{best}"
 
 
-def describe_end(event: Event) -> str:
+def describe_end(event: End) -> str:
     """The ``end`` event as one sentence."""
     best = event["best_val_bits_per_char"]
     score = "" if best is None else f", best validation {best:.3f} bits/char{_where(event)}"
@@ -165,7 +164,7 @@ def describe_end(event: Event) -> str:
     )
 
 
-def _where(event: Event) -> str:
+def _where(event: End) -> str:
     """At which step the best network was found, and on how much text, where that isn't plain."""
     step, part = event.get("best_step"), event.get("best_val_part")
     at = f" at step {step:,}" if step is not None and step != event["step"] else ""

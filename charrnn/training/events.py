@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
+from charrnn.analysis.hidden import Summary
+
 
 class Facts(TypedDict):
     """The part of `Start` that the trainer itself knows."""
@@ -25,7 +27,7 @@ class Facts(TypedDict):
     precision: str
     """``fp32``, ``bf16`` or ``fp16``, likewise decided."""
     workers: int
-    """Threads that share the columns."""
+    """Processes, or threads, that share the columns."""
     plan: Mapping[str, Any] | None
     """Why the settings are what they are: `recipe.Plan.to_json`."""
     step: int
@@ -94,8 +96,8 @@ class Eval(TypedDict):
     best: bool
     """Whether this is the lowest validation loss so far."""
     attempt: int
-    hidden: list[dict[str, Any]]
-    """Statistics of every layer, as `hidden.summarize` gives them."""
+    hidden: list[Summary]
+    """Statistics of every layer."""
     gradient_reach: int | None
     """How many characters back the gradient is below 1 % of what it is one character back; None if not within 63."""
     grad_norm: float | None
