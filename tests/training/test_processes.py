@@ -144,15 +144,18 @@ def training(tmp_path: Path):
     arguments = ["--minutes", "5", "--hidden-size", "16", "--workers", "2", "--out", str(tmp_path / "run"), "--cell", "rnn"]
     command = [sys.executable, "-m", "charrnn", "train", str(text), *arguments, "--batch-size", "16"]
     done = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    deadline = time.monotonic() + 60
-    log = tmp_path / "run" / "log.jsonl"
-    while not (log.exists() and '"step"' in log.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert len(children(done.pid)) == 1
-    yield done
-    if done.poll() is None:
-        os.killpg(done.pid, signal.SIGKILL)
-    done.communicate()
+    try:
+        deadline = time.monotonic() + 60
+        log = tmp_path / "run" / "log.jsonl"
+        # The first step is logged when the workers have made it.
+        while not (log.exists() and '"event": "step"' in log.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert len(children(done.pid)) == 1
+        yield done
+    finally:
+        if done.poll() is None:
+            os.killpg(done.pid, signal.SIGKILL)
+        done.communicate()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
