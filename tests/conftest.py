@@ -76,6 +76,17 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A text, and the tiny network where it is found without ``-c``."""
+    from small_networks import TEXT, network
+
+    network(tmp_path / "checkpoints/novel")
+    (tmp_path / "novel.txt").write_text(TEXT)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Run the command line in this process and in an empty directory, with streams that are terminals or not."""
     monkeypatch.chdir(tmp_path)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import FABLES, QUOTED_TALE
-from test_scripting import network
+from small_networks import network
 
 from charrnn import __version__, cli
 from charrnn.config import ModelConfig

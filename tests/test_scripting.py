@@ -14,31 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from conftest import ROOT
+from small_networks import TEXT, network
 
 from charrnn import cli
-from charrnn.config import ModelConfig
-from charrnn.network import checkpoint, rundir
-from charrnn.network.checkpoint import Checkpoint
-from charrnn.text.vocabulary import Vocabulary
 
 Invoke = Callable[..., Any]
-TEXT = "The fox said go, and the crow let fall the cheese.\nThe end of it.\n" * 12
-
-
-def network(path: Path, known: str = "".join(sorted(set(TEXT))), level: str = "char", **facts: Any) -> Path:
-    """A checkpoint of a tiny network with random weights that knows some characters; ``facts`` are of its training."""
-    vocabulary = Vocabulary(level, known if level == "char" else "")
-    model = ModelConfig(vocabulary.size, embedding_size=3, hidden_size=8)
-    rng = np.random.default_rng(1)
-    weights = {name: rng.normal(0, 0.5, shape).astype(np.float32) for name, shape in model.parameter_shapes().items()}
-    path.mkdir(parents=True)
-    checkpoint.write(
-        path / rundir.BEST, Checkpoint(model, vocabulary, {"corpus": path.name, "val_bits_per_char": 4.2, **facts}, weights)
-    )
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -127,15 +109,6 @@ COMMANDS = {
 }
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A text, and the tiny network where it is found without ``-c``."""
-    network(tmp_path / "checkpoints/novel")
-    (tmp_path / "novel.txt").write_text(TEXT)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 TRIED_ELSEWHERE = {"bench"}
 """Commands that take long or need more than a tiny network."""
 
@@ -179,11 +152,6 @@ def test_a_terminal_sees_bars_and_a_pipe_sees_numbers(invoke: Invoke, here: Path
 
 
 # -- what can't work, and variables -----------------------------------------------------------------------------------
-
-
-def records(result: Any) -> list[Any]:
-    assert result.code == 0, result
-    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 @pytest.mark.parametrize("command", ["train", "score"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_scripting import network
+from small_networks import network
 
 Invoke = Callable[..., Any]
 LINES = "go the end\n\nof all.\nThe fox"

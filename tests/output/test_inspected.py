@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from test_scripting import network
+from small_networks import network
 
 from charrnn.analysis import reach
 from charrnn.config import ModelConfig

@@ -9,22 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_scripting import TEXT, network, records
+from small_networks import TEXT, network, records
 
 from charrnn import UsageError
 from charrnn.config import ScoreConfig
 from charrnn.output.scored import ScoreRequest
 
 Invoke = Callable[..., Any]
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A text, and the tiny network where it is found without ``-c``."""
-    network(tmp_path / "checkpoints/novel")
-    (tmp_path / "novel.txt").write_text(TEXT)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_the_parts_of_a_text_add_up(invoke: Invoke, here: Path) -> None:
