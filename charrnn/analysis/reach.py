@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from charrnn import CharrnnError, UsageError
 from charrnn.analysis.scoring import Scorer, Tally
 from charrnn.generation.drawing import Drawing, Sampler
-from charrnn.generation.filters import softmax
+from charrnn.generation.filters import nats_of, softmax
 from charrnn.generation.generate import generate, opening, prime
 from charrnn.network.cells import Array, Network
 from charrnn.network.checkpoint import Checkpoint
@@ -156,15 +156,8 @@ def _read(network: Network, ids: NDArray[Any], starts: NDArray[np.int64]) -> tup
             if t in wanted:
                 before.append(state.copy())
             logits[t - begin] = step(ids[t : t + 1])[0]
-        losses[begin:end] = _nats(logits[: end - begin], ids[begin + 1 : end + 1])
+        losses[begin:end] = nats_of(logits[: end - begin], ids[begin + 1 : end + 1])
     return losses, np.concatenate(before, axis=2)  # M times (L, P, 1, H) -> (L, P, M, H)
-
-
-def _nats(logits: Array, targets: NDArray[Any]) -> Curve:
-    """The cross-entropy of logits (N, V) and ``targets`` (N,), (N,)."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    nats: Curve = np.log(np.exp(shifted).sum(axis=1, dtype=np.float64)) - shifted[np.arange(len(targets)), targets]
-    return nats
 
 
 def withheld_rise(network: Network, windows: NDArray[Any], full: Curve) -> tuple[Curve, float]:
@@ -184,7 +177,7 @@ def withheld_rise(network: Network, windows: NDArray[Any], full: Curve) -> tuple
         batch = windows[begin : begin + _TOGETHER].T  # (K + 1, N)
         step = network.stepper(network.initial_state(batch.shape[1]))
         for k in range(K):
-            total[k] += _nats(step(batch[k]), batch[k + 1]).sum()
+            total[k] += nats_of(step(batch[k]), batch[k + 1]).sum()
     return (total / M - full.mean(axis=0)) / math.log(2), float(full.mean()) / math.log(2)
 
 

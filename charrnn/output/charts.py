@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.text import Text
 
-from charrnn.output.notation import on_one_line
+from charrnn.output.notation import BLOCKS, on_one_line
 from charrnn.output.palette import GREY, SERIES, heat
 from charrnn.output.plot import Axis, Curves, Panel, Point, Scale, content, ink, line, rect, stroke, text
 from charrnn.output.tables import Contribution, Memory, contribution_table, lag_table, memory_table, one_cell
@@ -21,7 +21,6 @@ _NOISE = 0.01
 """Bits per character; a rise in loss below this is noise and isn't drawn."""
 _ROOM = 1.15
 """How much higher than the highest value a logarithmic axis goes."""
-_BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
 def drawn(memories: Sequence[Memory], contributions: Sequence[Contribution]) -> list[RenderableType]:
@@ -168,7 +167,7 @@ def contribution_bars(contributions: Sequence[Contribution], width: int, height:
             eighths = [math.ceil(share / most * 8 * height - 1e-9) for share in shares]
             for row in range(height - 1, -1, -1):
                 for share, level, character in zip(shares, eighths, characters[part], strict=True):
-                    shown.append(_BLOCKS[min(max(level - 8 * row, 0), 8)] * cell_len(character), heat(share / most))
+                    shown.append(f" {BLOCKS}"[min(max(level - 8 * row, 0), 8)] * cell_len(character), heat(share / most))
                 shown.append("\n")
             shown.append("".join(characters[part]) + "\n")
     return shown

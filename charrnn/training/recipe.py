@@ -130,9 +130,8 @@ def plan(
     timed = length.steps is None and length.epochs is None
     # Here the columns before rounding count, and below the size before it, so that a step of the rounding moves nothing else.
     unrounded = float(columns if "batch_size" in training else fitting_columns)
-    per_step = min(
-        unrounded * bptt, max(characters / 4, 1.0)
-    )  # What a step reads: no more of a short text than `Streams` finds.
+    # What a step reads: no more of a short text than `Streams` finds.
+    per_step = min(unrounded * bptt, max(characters / 4, 1.0))
     work = _work(length, characters, per_step, speed or ASSUMED_SPEED)
 
     cell = choose(model, "cell", FIXED["cell"], "learns most per minute")
