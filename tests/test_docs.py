@@ -20,6 +20,7 @@ from charrnn.training.events import CONTRACT, keys
 
 README = ROOT / "README.md"
 FIRST_SCREEN = 40  # lines
+MOST_COLUMNS = 100
 MAIN_JOB = "pip install -e . && charrnn train corpora/fables.txt --minutes 1 && charrnn sample"
 TESTS = "pip install -e '.[dev]' && pytest"
 
@@ -148,3 +149,24 @@ def test_the_picture_of_the_live_display_can_be_drawn_from_the_shipped_log(tmp_p
     texts = re.sub("<[^>]*>", "", svg.read_text(encoding="utf-8")).replace("&#160;", " ")
     assert "train loss" in texts
     assert "hidden state" in texts
+
+
+def long_lines(text: str) -> list[str]:
+    """The lines of prose that are longer than `MOST_COLUMNS` and could be broken: outside code, tables and headings."""
+    prose = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.DOTALL | re.MULTILINE).splitlines()
+    candidates = [line for line in prose if len(line) > MOST_COLUMNS and not re.match(r"\s*(\||#|!\[|<)", line)]
+    # A piece of code is one word; the mark of a list is none.
+    words = [re.sub(r"`[^`]+`", "code", re.sub(r"^\s*[*-] ", "", line)).split() for line in candidates]
+    return [line for line, parts in zip(candidates, words, strict=True) if len(parts) > 1]
+
+
+def test_a_long_line_of_prose_is_seen() -> None:
+    long = "word " * 30
+    assert long_lines(f"{long}\n| {long}|\n```\n{long}\n```\n`{long}`\n") == [long]
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "tests/bench").glob("*.md")]), ids=lambda path: path.name
+)
+def test_prose_is_wrapped(path: Path) -> None:
+    assert long_lines(path.read_text(encoding="utf-8")) == []
