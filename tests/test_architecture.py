@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -139,6 +140,18 @@ def test_every_module_has_its_file_of_tests(module: str) -> None:
     path = ROOT / "tests" / Path(*folders) / f"test_{name}.py"
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert any(isinstance(node, ast.FunctionDef) and node.name.startswith("test_") for node in tree.body)
+
+
+def test_the_design_tells_of_every_module_of_a_folder_and_of_no_other() -> None:
+    text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    for folder in LIBRARIES:
+        section = re.search(r"^### `charrnn/`$(.*?)^##" if not folder else rf"^### `{folder}/`$(.*?)^##", text, re.M | re.S)
+        assert section, folder
+        rows = re.findall(r"^\| (`.*?`) \|", section[1], re.M)
+        told = sorted(name for row in rows for name in re.findall(r"`(\w+)`", row) if name != folder)
+        # A folder within one is a room like a module.
+        own = {module.removeprefix(f"{folder}.").split(".")[0] for module in MODULES if folder_of(module) == folder}
+        assert told == sorted(own - {folder}), folder
 
 
 # -- how large a room may be ------------------------------------------------------------------------------------------

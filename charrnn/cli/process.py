@@ -7,6 +7,8 @@ import functools
 import os
 import time
 
+from charrnn.cores import usable_cores
+
 _IMPORTED = time.monotonic()
 
 SAMPLING_THREADS = 4
@@ -35,14 +37,6 @@ def _allowed() -> int:
     """How many threads ``OMP_NUM_THREADS`` allows, which other programs heed too."""
     text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return int(text) if text.isascii() and text.isdecimal() and int(text) else SAMPLING_THREADS
-
-
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
-        return os.cpu_count() or 1
 
 
 def seconds_since_start() -> float:

@@ -17,6 +17,7 @@ from charrnn.config import ModelConfig, SampleConfig
 from charrnn.generation.drawing import Drawing
 from charrnn.generation.stopping import Ending, Stops
 from charrnn.limits import Interval
+from charrnn.network.stepper import Clamp
 from charrnn.text import given
 from charrnn.text.decoding import Encoding
 from charrnn.text.reading import TextReader
@@ -26,8 +27,6 @@ from charrnn.text.vocabulary import Vocabulary
 Say = Callable[[str], None]
 _ROOM = Interval(-1e30, 1e30)
 """What a number from the user may be that is added to or multiplied by a network's own, so that neither overflows."""
-Clamp = tuple[int, int, float]
-"""A layer, a hidden unit of it, and the value at which the unit is held."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ measured rather than believed, at the seam where the column before has read the 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.cores import usable_cores
 from charrnn.network.cells import Array, LayerTrace, Network
 from charrnn.network.stepper import Step
 
@@ -35,6 +35,7 @@ SEAM = 128
 TOLERANCE = 1e-3
 """The largest mean difference over a seam, in bits per character, that `Reader` lets stand."""
 MOST_WORKERS = 8
+"""More threads than this are not worth starting."""
 LOGITS = 1 << 20
 """Logits that one thread holds at a time."""
 
@@ -185,7 +186,7 @@ class Reader:
     """
 
     def __init__(self, network: Network, see: Callable[[Array, NDArray[Any]], Figures], *, workers: int | None = None) -> None:
-        self.workers = workers or usable_cores()
+        self.workers = workers or min(usable_cores(), MOST_WORKERS)
         self.seam: float | None = None
         """The largest difference let stand at a seam of two columns, in bits per character; None where there was no seam."""
         self.columns_read_again = 0
@@ -274,15 +275,6 @@ class Reader:
                     for whole, one in zip(found[column], seen, strict=True):
                         whole[block.offsets] = one[:, place]
         return found
-
-
-def usable_cores() -> int:
-    """How many threads are worth starting here."""
-    try:
-        count = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
-        count = os.cpu_count() or 1
-    return min(count, MOST_WORKERS)
 
 
 def rejoined(pieces: Iterable[NDArray[Any]], size: int) -> Iterator[NDArray[Any]]:

@@ -25,7 +25,7 @@ Array = NDArray[np.float32]
 Step = Callable[[NDArray[Any]], Array]
 """Feeds one symbol to each stream: ids (N,) -> logits (N, V)."""
 Clamp = tuple[int, int, float]
-"""Layer L, unit U and the value that its h is held at."""
+"""A layer, a hidden unit of it, and the value at which the unit's h is held."""
 
 THREADED_ELEMENTS, SINCE = 460_800, (0, 3, 27)
 """OpenBLAS on x86-64 multiplies a matrix of at least so many elements and a vector in several threads, since this version (its

@@ -102,11 +102,9 @@ class TrainingState:
         steps, norms, clips = self.watched.tolist()
         self.watched = torch.zeros_like(self.watched)
         p = self.progress
-        p.unjudged_steps, p.unjudged_norms, p.unjudged_clips = (
-            p.unjudged_steps + steps,
-            p.unjudged_norms + norms,
-            p.unjudged_clips + clips,
-        )
+        p.unjudged_steps += steps
+        p.unjudged_norms += norms
+        p.unjudged_clips += clips
         return (norms / steps, clips / steps) if steps else (None, None)
 
     def take_many_watched(self, enough: int) -> tuple[float | None, float | None]:
