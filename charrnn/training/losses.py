@@ -50,6 +50,22 @@ class StepSums:
         }
 
 
+class Recent:
+    """The loss of the latest steps: a running mean, in which a step counts for a twentieth of those before it."""
+
+    def __init__(self) -> None:
+        self._loss: Tensor | None = None
+
+    def add(self, loss: Tensor) -> None:
+        """Add the loss of a step, in nats."""
+        self._loss = loss if self._loss is None else self._loss + (loss - self._loss) / JUDGED_STEPS
+
+    @property
+    def bits(self) -> float:
+        """Bits per character; infinite if there were no steps."""
+        return math.inf if self._loss is None else float(self._loss) / math.log(2)
+
+
 class Soundness:
     """Whether the losses of the steps since they were last judged are those of a network that learns."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from charrnn.analysis import heldout
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.corpus import Corpus
@@ -19,7 +20,7 @@ from charrnn.text.streams import Columns
 from charrnn.training import events, report, schedule, snapshot
 from charrnn.training.events import Event
 from charrnn.training.learner import Learner
-from charrnn.training.losses import Soundness, StepSums
+from charrnn.training.losses import Recent, Soundness, StepSums
 from charrnn.training.model import CharRNN
 from charrnn.training.processes import WorkerLostError
 from charrnn.training.schedule import Cadence
@@ -65,6 +66,9 @@ class Trainer:
         self._clock, self._stop, self._before_step = clock, stop, before_step
         self._learner = Learner(model_config, config, corpus, plan if resume is None else resume.training.get("plan"))
         self._text_changed = resume is not None and not corpus.is_text_of(resume.training)
+        self._recent = Recent()
+        # Pieces from all over the text are like the rest, and what was found before a resumption is not known.
+        self._distance = heldout.Distance() if resume is None and corpus.pieces is None else None
         self._before = 0.0  # seconds of the processes before this one
         self._part: events.Part | None = None  # the best loss of the evaluations, where they read but a part
         self._advised: str | None = None  # what the latest evaluation says of the whole run
@@ -114,7 +118,9 @@ class Trainer:
 
     def warnings(self) -> Iterator[Event]:
         """What the user should know before the run."""
-        return self._learner.warnings()
+        yield from self._learner.warnings()
+        if self.progress.step == 0:
+            yield from map(events.warning, heldout.advise(self.corpus))
 
     def snapshot(self) -> Checkpoint:
         """Everything needed to go on: the ``last`` checkpoint."""
@@ -199,6 +205,7 @@ class Trainer:
             now = self.seconds
         p.train_seconds += now - begun
         sums.add(loss, watched, now - begun)
+        self._recent.add(loss)
         losses.add(loss)
         return now
 
@@ -229,6 +236,8 @@ class Trainer:
         self._learner.evaluation_seconds = self.seconds - begun
         yield found
         yield text
+        if self._distance and (far := self._distance.found(self._recent.bits, bits, self._learner.epochs)):
+            yield events.warning(far)
         if improved:
             p.best_val_bits_per_char, p.best_step = bits, p.step
             yield from saves.keep("best", self._learner.network(self.seconds))

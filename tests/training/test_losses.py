@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from charrnn.training.losses import JUDGED_STEPS, Soundness
+from charrnn.training.losses import JUDGED_STEPS, Recent, Soundness
 
 Invoke = Callable[..., Any]
 
@@ -52,6 +52,16 @@ def test_steps_judged_one_by_one_add_up_and_judged_ones_are_forgotten() -> None:
 
 def test_no_steps_are_sound() -> None:
     assert Soundness().holds(0.0)
+
+
+def test_the_recent_loss_is_in_bits_and_forgets_what_is_long_past() -> None:
+    recent = Recent()
+    assert recent.bits == math.inf
+    recent.add(torch.tensor(5 * math.log(2)))
+    assert recent.bits == pytest.approx(5)
+    for _ in range(10 * JUDGED_STEPS):
+        recent.add(torch.tensor(2 * math.log(2)))
+    assert recent.bits == pytest.approx(2, abs=0.001)
 
 
 # -- through the command line -----------------------------------------------------------------------------------------
