@@ -7,17 +7,14 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.options import Checkpoint, Quiet
+from charrnn.cli.options import Checkpoint, Quiet, Texts
 from charrnn.cli.process import limit_threads
 from charrnn.config import ReadConfig
 
 
 def encode(
     *,
-    files: Annotated[
-        list[str],
-        typer.Argument(metavar="FILE...", help="Text files (.gz, .bz2, .xz too), directories of them, or - for stdin."),
-    ],
+    files: Texts,
     npz: Annotated[Path, typer.Option("--npz", metavar="OUT", help="The archive to write, for numpy.load.")],
     checkpoint: Checkpoint = None,
     config: ReadConfig,

@@ -53,10 +53,13 @@ Checkpoint = Annotated[
         autocompletion=complete_checkpoint,
     ),
 ]
+TEXTS = "Text files (.gz, .bz2, .xz too), directories of them, or - for stdin."
+"""The help of an argument that names texts."""
+Texts = Annotated[list[str], typer.Argument(metavar="FILE...", help=TEXTS)]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable JSON on stdout, one object per line.")]
-KeepNewline = Annotated[
-    bool, typer.Option("--keep-newline", help="Keep the newline at the end of a prompt from stdin or a file.")
-]
+KEEP_NEWLINE = "Keep the newline at the end of a prompt from stdin or a file."
+"""The help of ``--keep-newline``."""
+KeepNewline = Annotated[bool, typer.Option("--keep-newline", help=KEEP_NEWLINE)]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only on stderr.")]
 
 

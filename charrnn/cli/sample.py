@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.options import After, Checkpoint, Json, Quiet
+from charrnn.cli.options import KEEP_NEWLINE, After, Checkpoint, Json, Quiet
 from charrnn.cli.process import limit_threads
 from charrnn.config import Panel, SampleConfig
 
@@ -38,11 +38,7 @@ def sample(
     ] = None,
     keep_newline: Annotated[
         bool,
-        typer.Option(
-            "--keep-newline",
-            help="Keep the newline at the end of a prompt from stdin or a file.",
-            rich_help_panel=_PROMPT,
-        ),
+        typer.Option("--keep-newline", help=KEEP_NEWLINE, rich_help_panel=_PROMPT),
     ] = False,
     escapes: Annotated[
         bool,

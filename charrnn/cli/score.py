@@ -6,17 +6,14 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.options import After, Checkpoint, Json, Quiet
+from charrnn.cli.options import After, Checkpoint, Json, Quiet, Texts
 from charrnn.cli.process import limit_threads
 from charrnn.config import ScoreConfig
 
 
 def score(
     *,
-    files: Annotated[
-        list[str],
-        typer.Argument(metavar="FILE...", help="Text files (.gz, .bz2, .xz too), directories of them, or - for stdin."),
-    ],
+    files: Texts,
     checkpoint: Checkpoint = None,
     config: ScoreConfig,
     by_line: Annotated[

@@ -37,7 +37,7 @@ def train(
     *,
     corpus: Annotated[
         list[str] | None,
-        typer.Argument(metavar="CORPUS...", help="Text files (.gz, .bz2, .xz too), directories of them, or - for stdin."),
+        typer.Argument(metavar="CORPUS...", help=options.TEXTS),
     ] = None,
     model: Given[ModelConfig],
     dropout: Annotated[float | None, options.setting(TrainConfig, "dropout_output", _DROPOUT), After("optimizer")] = None,
