@@ -35,7 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _name, _verb in VERBS.items():
-    app.command(_name)(options.command(_verb))
+    app.command(_name, cls=options.Verb)(options.command(_verb))
 
 
 def _show_version(wanted: bool) -> None:

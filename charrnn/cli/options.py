@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
 
 import typer
+import typer.core
 
+from charrnn import UsageError
 from charrnn.config import Config, Option, Panel, declared, limits_of, option_name, options, temperatures
 
 C = TypeVar("C", bound=Config)
@@ -33,6 +35,20 @@ class After:
     """In an annotation: ``--help`` shows the option after the one with this parameter's name."""
 
     name: str
+
+
+class Verb(typer.core.TyperCommand):
+    """A command that takes no empty name for a file: a path would make the current directory of it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Raise `UsageError` for what a shell makes of a variable that isn't set."""
+        rest = super().parse_args(ctx, args)
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name or "")
+            if parameter.type.name == "path" and "" in (value if isinstance(value, (list, tuple)) else [value]):
+                name = max(parameter.opts, key=len) if parameter.param_type_name == "option" else "PATH"
+                raise UsageError(f"{name}: the name is empty; is a variable not set?")
+        return rest
 
 
 def complete_checkpoint(incomplete: str) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn import UsageError, files
+from charrnn import CharrnnError, UsageError, files
 from charrnn.generation import bookmark
 from charrnn.generation.streaming import PIECE, Generation, Sample, Stream
 from charrnn.output.console import Console
@@ -53,6 +53,9 @@ def check(shown: Shown, generation: Generation, *, interactive: bool) -> Corpus 
     if shown.save_state is not None:
         bookmark.check_place(shown.save_state)
     if shown.out_dir is not None:
+        with files.guard(shown.out_dir):
+            if shown.out_dir.exists() and not shown.out_dir.is_dir():
+                raise CharrnnError(f"{shown.out_dir}: is no directory; choose another --out-dir")
         # A look at the files that exist, because there may be millions to come.
         names = _FileNames(generation.count)
         for path in sorted(shown.out_dir.glob("*.txt")):

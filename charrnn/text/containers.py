@@ -18,6 +18,7 @@ _KNOWN = [
     (rb"\x1f\x8b", "gzip data", "give its name the ending .gz, or unpack it by zcat"),
     (rb"BZh\d(1AY&SY|\x17\x72\x45\x38\x50\x90)", "bzip2 data", "give its name the ending .bz2, or unpack it by bzcat"),
     (rb"\xfd7zXZ\0", "xz data", "give its name the ending .xz, or unpack it by xzcat"),
+    (rb"\]\0\0(?s:..)\xff{8}", "lzma data", "unpack it by xzcat"),
     (rb"[\x22-\x28]\xb5\x2f\xfd", "zstd data", "unpack it by zstdcat"),
     (rb"\x04\x22\x4d\x18", "lz4 data", "unpack it by lz4cat"),
     (rb"\x1f\x9d", "compress data", "unpack it by zcat"),

@@ -34,6 +34,8 @@ _OPENING = 64
 _REPLACED = "\udfff"
 """Stands for bytes that are no text until they are counted: no encoding gives it."""
 _REPLACE = "--errors replace goes on with U+FFFD"
+_CUT = ("unexpected end of data", "truncated data", "incomplete multibyte sequence")
+"""What codecs say of bytes that end in the middle of a character."""
 _CP1252_LACKS = [0x81, 0x8D, 0x8F, 0x90, 0x9D]
 
 codecs.register_error("charrnn.replaced", lambda error: (_REPLACED, _end(error)))
@@ -203,8 +205,15 @@ class _Decoder:
         others = seen.count - 1
         also = f", nor {'is 1 other' if others == 1 else f'are {seen.at_least}{others:,} others'}" if others > 0 else ""
         place = f"byte {where} (line {line:,}) is not valid {self._name.upper()} text{also}"
+        if self._cut(error) and (named or not self._utf_8 or seen.wide or len(error.object) - error.start > 1):
+            return f"{place}; it ends in the middle of a character, so is it whole? {_REPLACE}"
         advice = f"name another --encoding; {_REPLACE}" if named else seen.advice() if self._utf_8 else _REPLACE
         return f"{place}; {advice}"
+
+    @staticmethod
+    def _cut(error: UnicodeDecodeError) -> bool:
+        """Whether nothing is wrong but that the bytes end where more must follow."""
+        return error.reason in _CUT and error.end == len(error.object)
 
     def _survey(self, rest: bytes, more: Iterable[bytes]) -> _Survey:
         """What there is in ``rest``, which begins with a byte that is no text, and in ``more``."""

@@ -34,7 +34,9 @@ def unescaped(text: str, option: str) -> str:
         if escape in _NAMED:
             return _NAMED[escape]
         code = int(escape[1:], 16) if len(escape) > 1 else -1
-        if not 0 <= code < 0x110000 or 0xD800 <= code < 0xE000:
+        if 0xD800 <= code < 0xE000:
+            raise UsageError(rf"{option}: \{escape} is half of a character; write a whole one as \UXXXXXXXX")
+        if not 0 <= code < 0x110000:
             raise UsageError(rf"{option}: \{escape} is not an escape; there are \n, \t, \r, \0, \\, \uXXXX and \UXXXXXXXX")
         return chr(code)
 

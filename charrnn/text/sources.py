@@ -41,10 +41,12 @@ def text_files(paths: Sequence[str], warn: Say, version: int = VERSION) -> list[
 
     Raises:
         CharrnnError: a directory can't be read, or holds no text.
-        UsageError: standard input is named twice.
+        UsageError: standard input is named twice, or a name is empty.
     """
     found: list[str] = []
     for path in paths:
+        if not path:
+            raise UsageError("the name of a text is empty")
         if path == STDIN or not is_directory(path):
             found.append(path)
         elif version == 1:
@@ -90,9 +92,13 @@ def _texts_below(directory: str, warn: Say) -> list[str]:
             others["links to directories"] += sum(Path(folder, name).is_symlink() for name in folders)
             for name in names:
                 path = Path(folder, name)
-                if _TEXT.search(name) and name[0] != "." and path.is_file():
+                if name[0] == ".":
+                    continue
+                if not path.is_file():
+                    others["pipes, sockets or broken links"] += 1
+                elif _TEXT.search(name):
                     texts.append(path)
-                elif name[0] != ".":
+                else:
                     others[path.suffix.lower() or "without an ending"] += 1
     left_out = _counted(+others)
     if not texts:
@@ -112,7 +118,8 @@ def _raise(error: OSError) -> None:
 def _counted(kinds: collections.Counter[str]) -> str:
     """``.md 2, .pdf 1``: the commonest kinds and how many there are of each."""
     named = [f"{kind} {count:,}" for kind, count in sorted(kinds.items(), key=lambda pair: (-pair[1], pair[0]))]
-    return ", ".join(named[:_KINDS] + [f"{len(named) - _KINDS} kinds more"] * (len(named) > _KINDS))
+    more = len(named) - _KINDS
+    return ", ".join(named[:_KINDS] + [f"{more} kind{'s' * (more > 1)} more"] * (more > 0))
 
 
 def _natural(path: Path) -> tuple[Any, ...]:

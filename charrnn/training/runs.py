@@ -174,6 +174,8 @@ def _resumed(
     """Open the run's directory before its checkpoint is read, so that no other process can change it in between."""
     if request.out is not None or request.init_from is not None or request.overwrite:
         raise UsageError("--resume goes on with a run in its own directory; leave out --out, --init-from and --overwrite")
+    if not request.resume:
+        raise UsageError("--resume: the name is empty; is a variable not set?")
     assert request.resume is not None
     with contextlib.ExitStack() as stack:
         run = RunDirectory(_run_to_resume(request.resume))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 import typer
+from conftest import FABLES
 
 from charrnn import UsageError
 from charrnn.cli import options
@@ -81,3 +84,34 @@ def test_a_default_that_the_recipe_chooses_is_not_shown_as_a_number_of_the_decla
         assert setting.metadata["option"].shown is not None or setting.default == recipe.FIXED[name]
     assert declared(ModelConfig, "hidden_size").metadata["option"].shown == FITTED
     assert f"{recipe.SOAP_CHARACTERS:,}" in declared(TrainConfig, "optimizer").metadata["option"].shown
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train text --out",
+        "train --resume",
+        "train text --init-from",
+        "sample --prompt-file",
+        "sample --prompts",
+        "sample --copied-from",
+        "sample --out-dir",
+        "sample --save-state",
+        "sample -c",
+        "score text --checkpoint",
+        "score",
+        "inspect --file",
+        "inspect --memory -c text -c",
+        "inspect x --svg",
+        "info",
+    ],
+)
+def test_an_empty_name_is_not_the_current_directory(
+    line: str, invoke: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARRNN_CHECKPOINT", str(FABLES))
+    (tmp_path / "text").write_text("Once upon a time\n" * 9)
+    done = invoke(*line.split(), "")
+    assert done.exit_code == 2
+    assert "empty" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]

@@ -47,6 +47,7 @@ CONTAINERS = {
     "gzip data": gzip.compress(b"Once upon a time"),
     "bzip2 data": bz2.compress(b"Once upon a time"),
     "xz data": lzma.compress(b"Once upon a time"),
+    "lzma data": lzma.compress(b"Once upon a time\n", format=lzma.FORMAT_ALONE),
     "zstd data": b"\x28\xb5\x2f\xfd\x24\x11\x89\0\0Once upon a time\n",
     "a tar archive": tarred(),
     "a 7z archive": b"7z\xbc\xaf\x27\x1c\0\4" + bytes(99),

@@ -68,6 +68,7 @@ def test_an_unknown_encoding_is_a_usage_error(put: Put, encoding: str) -> None:
         read_corpus([put("a.txt", b"abc")], TextReader(encoding=Encoding(encoding)))
 
 
+CUT = "it ends in the middle of a character"
 LATIN, REPLACE, NAME = "try --encoding latin-1; --errors replace", "--errors replace", "name its --encoding"
 
 
@@ -83,14 +84,14 @@ LATIN, REPLACE, NAME = "try --encoding latin-1; --errors replace", "--errors rep
         (b"a\rb\r\n" + b"x" * 95 + b"\xff\x93 fine", "UTF-8", 100, 3, "try --encoding cp1252; --errors replace"),
         (b"x" * 40 + b"\x81\x93 fine", "UTF-8", 40, 1, NAME),
         ("\u20ac".encode() * 11 + b"\xe2\x82x", "UTF-8", 33, 1, REPLACE),
-        ("\u20ac".encode() * 11 + b"\xe2\x82", "UTF-8", 33, 1, REPLACE),
+        ("\u20ac".encode() * 11 + b"\xe2\x82", "UTF-8", 33, 1, CUT),
         (b"\r\n" * 20 + b"\xc0", "UTF-8", 40, 21, NAME),
         (b"\r\n" * 20 + b"\xc0 and \xc1 and so on", "UTF-8", 40, 21, LATIN),
         (b"\xef\xbb\xbfab\xffc", "UTF-8", 5, 1, LATIN),
         (b"\xef\xbb\xbf" + b"x" * 30 + b"\xffc", "UTF-8", 33, 1, LATIN),
         (b"\xff\xfea\0\0\xdcb\0", "UTF-16", 4, 1, REPLACE),
         (b"\xff\xfe" + b"a\0\n\0" * 10 + b"\0\xdcb\0", "UTF-16", 42, 11, REPLACE),
-        (b"\xff\xfea\0b", "UTF-16", 4, 1, REPLACE),
+        (b"\xff\xfea\0b", "UTF-16", 4, 1, CUT),
         (b"\xff\xfe\0\0a\0\0\0\xff\xff\xff\xff", "UTF-32", 8, 1, REPLACE),
     ],
 )
@@ -270,3 +271,23 @@ def test_the_suggestions_for_an_invalid_byte_work(put: Put) -> None:
 def test_a_named_encoding_is_named_in_its_error(put: Put) -> None:
     with pytest.raises(CharrnnError, match=r"byte 2 \(line 1\) is not valid ASCII"):
         read_corpus([put("a.txt", b"ab\xe9")], TextReader(encoding=Encoding("ascii")))
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "cut"),
+    [
+        ("The fox \U0001f98a".encode()[:-1], None, True),
+        ("caf\u00e9 na\u00ef".encode()[:-1], None, True),
+        ("caf\u00e9".encode("utf-16")[:-1], None, True),
+        ("\u732b".encode("shift_jis")[:-1], "shift_jis", True),
+        (b"caf\xe9", None, False),
+        ("caf\u00e9 na\u00efv\u00e9".encode()[:-1] + b"!", None, False),
+    ],
+)
+def test_a_text_that_ends_within_a_character_is_told_from_another_encoding(
+    put: Put, invoke: Invoke, data: bytes, encoding: str | None, cut: bool
+) -> None:
+    named = ["--encoding", encoding] if encoding else []
+    said = invoke("score", put("cut.txt", data), "-c", FABLES, *named).stderr
+    assert "is not valid" in said
+    assert (CUT in said) is cut

@@ -84,9 +84,7 @@ def test_escapes_become_what_they_mean(typed: str, meant: str) -> None:
     assert given.unescaped(typed, "--stop") == meant
 
 
-@pytest.mark.parametrize(
-    "typed", ["\\", "a\\", r"\q", r"\u12", r"\u12g4", r"\U00110000", r"\U0001F60", r"\ud800", r"\x41", "\\\n"]
-)
+@pytest.mark.parametrize("typed", ["\\", "a\\", r"\q", r"\u12", r"\u12g4", r"\U00110000", r"\U0001F60", r"\x41", "\\\n"])
 def test_anything_else_behind_a_backslash_names_the_option_and_the_escapes(typed: str) -> None:
     with pytest.raises(UsageError, match=r"(?s)^--stop: \\.* is not an escape; there are ") as caught:
         given.unescaped(typed, "--stop")
@@ -110,3 +108,8 @@ def test_what_is_the_same_is_read_without_a_word_before_a_plain_form_is(typed: s
     assert given.known(typed, Vocabulary("char", "".join(sorted(set(known)))), said.append) == read
     assert [line for line in said if told is None or told not in line] == []
     assert len(said) == (told is not None)
+
+
+def test_half_of_a_surrogate_pair_is_told_how_to_be_whole() -> None:
+    with pytest.raises(UsageError, match=r"^--prompt: .ud83d is half of a character; write a whole one as .UXXXXXXXX$"):
+        given.unescaped(r"\ud83d\ude00", "--prompt")

@@ -111,7 +111,8 @@ def test_links_to_directories_are_not_followed_and_links_to_files_are(tree: Path
     (tree / "ch3.txt").symlink_to("ch2.txt")
     said: list[str] = []
     assert [Path(path).name for path in text_files([str(tree)], said.append)][:3] == ["ch2.txt", "ch3.txt", "ch10.txt"]
-    assert "9 files read, 6 others not (.md 2, .pdf 1, .txt 1, links to directories 1, without an ending 1)" in said[0]
+    kinds = ".md 2, .pdf 1, links to directories 1, pipes, sockets or broken links 1, without an ending 1"
+    assert f"9 files read, 6 others not ({kinds})" in said[0]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions")
@@ -135,6 +136,9 @@ def test_of_many_kinds_of_files_the_commonest_are_named(put: Put, tmp_path: Path
     said: list[str] = []
     assert len(text_files([str(tmp_path)], said.append)) == 1
     assert "1 file read, 8 others not (.g 2, .a 1, .b 1, .c 1, .d 1, 2 kinds more)" in said[0]
+    (tmp_path / "x.f").unlink()
+    assert len(text_files([str(tmp_path)], said.append)) == 1
+    assert "(.g 2, .a 1, .b 1, .c 1, .d 1, 1 kind more)" in said[1]
 
 
 def test_a_directory_is_what_it_was_for_a_run_that_began_before(tree: Path) -> None:
