@@ -54,6 +54,8 @@ class InspectRequest:
             raise UsageError("--memory and --contribution go with --html, --svg, --npz and --json; leave out what shows units")
         if len({path.absolute() for path in self.files.values()}) < len(self.files):
             raise UsageError("--svg, --npz or --html: give each a file of its own")
+        if Path("-") in (self.svg, self.html, self.npz):
+            raise UsageError("--svg, --npz and --html call stdout /dev/stdout, not -")
 
     @property
     def looks_back(self) -> bool:

@@ -96,9 +96,9 @@ def _unended(text: str, *, keep_newline: bool) -> str:
 
 
 def tell_of_file(text: str, instead: str, warn: Callable[[str], None]) -> None:
-    """Warn if a ``text`` that was typed is the name of a file, which ``instead`` reads."""
+    """Warn if a ``text`` that was typed is the name of a file, which ``instead`` reads; - is always stdin."""
     try:
-        is_file = Path(text).is_file()
+        is_file = text != STDIN and Path(text).is_file()
     except (OSError, ValueError):
         return
     if is_file:

@@ -112,6 +112,6 @@ def test_an_empty_name_is_not_the_current_directory(
     monkeypatch.setenv("CHARRNN_CHECKPOINT", str(FABLES))
     (tmp_path / "text").write_text("Once upon a time\n" * 9)
     done = invoke(*line.split(), "")
-    assert done.exit_code == 2
+    assert done.code == 2
     assert "empty" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["text"]

@@ -243,6 +243,12 @@ def test_out_dir_holds_a_file_each_and_overwrites_none(sample: Invoke, tmp_path:
     assert "already there" in again.stderr
 
 
+def test_a_file_is_no_directory_for_texts(sample: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "d").touch()
+    result = sample("-N", "2", "-n", "3", "--out-dir", "d")
+    assert (result.code, result.stdout, result.stderr) == (1, "", "charrnn: d: is no directory; choose another --out-dir\n")
+
+
 def test_files_in_the_way_are_found_however_many_texts_are_asked_for(sample: Invoke, tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "0000000007.txt").touch()

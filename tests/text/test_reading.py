@@ -119,6 +119,14 @@ def test_a_text_that_names_a_file_is_told_how_to_be_read(put: Put, invoke: Invok
         assert f"warning: tale.txt is read as a text, but it names a file; {how} reads the file\n" in done.stderr
 
 
+def test_stdin_is_no_file_that_is_called_so(put: Put, invoke: Invoke) -> None:
+    put("-", b"not this")
+    done = invoke("next", "-", "-c", FABLES, "--json", stdin=b"The fo\n")
+    assert (json.loads(done.stdout)["prompt"], done.stderr) == ("The fo", "")
+    asked = invoke("inspect", "x", "-c", FABLES, "--svg", "-")
+    assert (asked.code, "/dev/stdout" in asked.stderr) == (2, True)
+
+
 def test_a_run_goes_on_by_the_rules_with_which_it_began(put: Put, invoke: Invoke, tmp_path: Path) -> None:
     (tmp_path / "letters").mkdir()
     put("letters/a.txt", (TALE * 9).encode() + b"\xff\n")
