@@ -88,6 +88,19 @@ def sample(
         typer.Option("--raw", help="On a terminal too, print control characters as they are, not as symbols."),
         After("seed"),
     ] = False,
+    unique: Annotated[
+        bool, typer.Option("--unique", help="Draw no line twice (with --lines 1).", rich_help_panel=_MANY), After("best_of")
+    ] = False,
+    not_in: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--not-in",
+            metavar="FILE",
+            help="Draw no line of this text (with --lines 1); repeatable.",
+            rich_help_panel=_MANY,
+        ),
+        After("unique"),
+    ] = None,
     clamp: Annotated[
         list[str] | None,
         typer.Option("--clamp", metavar="L:U=V", help="Hold hidden unit U of layer L at V while generating; repeatable."),
@@ -124,14 +137,16 @@ def sample(
         clamp=clamp or [],
         load_state=load_state,
         measured=as_json or config.color == "surprise",
+        unique=unique,
+        not_in=not_in or [],
     )
     between = None if separator is None else request.typed(separator, "--separator")
     shown = sampled.Shown(as_json, not no_echo, raw, between, out_dir, copied_from, save_state)
     with np.errstate(over="ignore", invalid="ignore"):  # Absurd weights give absurd text, not warnings.
         generation = Generation(request, console.warn, threads)
-        corpus = sampled.check(shown, generation, interactive=interactive)
+        compared = sampled.check(shown, generation, interactive=interactive)
         fresh = [f"seed {generation.seed}"] if config.seed is None and load_state is None else []
         network.tell(checkpoint, generation.trained, console, *fresh)
         console.begin()
-        (conversation.converse if interactive else sampled.show)(generation, console, shown, corpus)
+        (conversation.converse if interactive else sampled.show)(generation, console, shown, compared)
     console.finish()

@@ -46,6 +46,13 @@ class SampleRequest:
     clamp: Sequence[str] = ()
     load_state: Path | None = None
     measured: bool = False
+    unique: bool = False
+    not_in: Sequence[str] = ()
+
+    @property
+    def picks(self) -> bool:
+        """Whether not every text that is drawn is kept."""
+        return self.unique or bool(self.not_in)
 
     def typed(self, text: str, option: str) -> str:
         """The text that an option's value stands for; every option follows this one rule."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from charrnn.generation.drawing import BatchSampler, Sampler, generator
 from charrnn.generation.generate import Completion, Steps, complete, generate, opening, read
+from charrnn.generation.listing import Listing, Picker
 from charrnn.generation.request import SampleRequest, Say, drawing, ending, possible_stops, within
 from charrnn.generation.stopping import Text
 from charrnn.network import checkpoint, rundir
@@ -54,6 +55,11 @@ class Sample:
     stop: str | None
     characters: int
     bits_per_char: float | None
+
+    @property
+    def line(self) -> str:
+        """The line that it has completed, the prompt included, without the newline."""
+        return (self.prompt + self.text).removesuffix("\n").rpartition("\n")[2]
 
     def to_json(self, seed: int) -> dict[str, Any]:
         """The record of ``--json``."""
@@ -104,6 +110,9 @@ class Generation:
         self._warn = warn
         self.reader = TextReader(vocabulary.level, encoding, warn=warn)
         """How this command reads files: prompts, and a text to compare with."""
+        refused = Listing.read(request.not_in, self.reader, vocabulary) if request.not_in else None
+        self.picker = Picker(refused, unique=request.unique)
+        """Which texts are kept, where not all are."""
         self.prompts = [self.known(text) for text in request.read_prompts(self.reader)]
         self._loaded = self._load()
         fresh = int.from_bytes(os.urandom(4), "big") if self._loaded is None else self._loaded.seed
@@ -122,7 +131,12 @@ class Generation:
     @property
     def alone(self) -> bool:
         """Whether only one text is drawn, candidates included."""
-        return self.count * self.config.best_of == 1
+        return self.count * self.config.best_of == 1 and not self.request.picks
+
+    @property
+    def one_line(self) -> bool:
+        """Whether each text is a line."""
+        return self.ending.lines == 1
 
     def known(self, text: str) -> str:
         """``text`` in characters that the network knows, with a warning about those that were replaced."""
@@ -139,35 +153,46 @@ class Generation:
             text = "".join(stream.pieces(PIECE))
             yield stream.sample(text)
             return
+        if self.request.picks:
+            together = BATCH if device is None else DEVICE_BATCH
+            drawn = self.picker.pick(
+                lambda some: self._best(some, device), len(self.prompts), self.config.num_samples, together
+            )
+            yield from (replace(sample, index=index) for index, sample in enumerate(drawn))
+        else:
+            yield from self._best(((number, number // self.config.num_samples) for number in range(self.count)), device)
+
+    def _best(self, wanted: Iterable[tuple[int, int]], device: Steps | None) -> Iterator[Sample]:
+        """The texts of ``wanted`` numbers and prompts, each the likeliest of ``best_of`` candidates."""
         best: Sample | None = None
-        for number, sample in enumerate(self._candidates(device), start=1):
+        for drawn, sample in enumerate(self._candidates(wanted, device), start=1):
             if best is None or _rank(sample) < _rank(best):
                 best = sample
-            if number % self.config.best_of == 0:
+            if drawn % self.config.best_of == 0:
                 yield best
                 best = None
 
-    def _candidates(self, device: Steps | None) -> Iterator[Sample]:
+    def _candidates(self, wanted: Iterable[tuple[int, int]], device: Steps | None) -> Iterator[Sample]:
         best_of = self.config.best_of
         network, size = (self.generating, BATCH) if device is None else (device, DEVICE_BATCH)
         measured = self.request.measured or best_of > 1
-        for first in range(0, self.count * best_of, size):
-            numbers = range(first, min(first + size, self.count * best_of))
-            starts = [self.start(number // best_of // self.config.num_samples) for number in numbers]
-            rngs = [self.generator(number, start.drawn) for number, start in zip(numbers, starts, strict=True)]
+        candidates = ((number, prompt, number * best_of + one) for number, prompt in wanted for one in range(best_of))
+        while batch := list(islice(candidates, size)):
+            starts = [self.start(prompt) for _, prompt, _ in batch]
+            rngs = [self.generator(candidate, start.drawn) for (_, _, candidate), start in zip(batch, starts, strict=True)]
             sampler = BatchSampler(rngs, self.drawing, measured=measured)
             sampler.read(_columns([start.recent for start in starts]))
             logits = np.stack([start.logits for start in starts])  # (N, V)
             state = np.concatenate([start.state for start in starts], axis=2)  # (L, P, N, H)
             completions = complete(network, logits, state, sampler, self.ending, shrink=device is None)
-            for number, start, completion in zip(numbers, starts, completions, strict=True):
-                yield self._sample(number // best_of, start, completion)
+            for (number, prompt, _), start, completion in zip(batch, starts, completions, strict=True):
+                yield self._sample(number, prompt, start, completion)
 
-    def _sample(self, index: int, start: Start, completion: Completion) -> Sample:
+    def _sample(self, index: int, prompt: int, start: Start, completion: Completion) -> Sample:
         decoder = self.vocabulary.decoder(start.pending)
         text, length = decoder.text(completion.ids.tolist()), len(completion.ids)
         stop = None if completion.stop is None else self.stops[completion.stop]
-        return Sample(index, self.prompt_of(index), text, completion.reason, stop, length, _mean(completion.bits, length))
+        return Sample(index, self.prompts[prompt], text, completion.reason, stop, length, _mean(completion.bits, length))
 
     def prompt_of(self, index: int) -> str:
         """The prompt of sample ``index``."""

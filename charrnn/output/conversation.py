@@ -8,31 +8,27 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from charrnn import CharrnnError, UsageError
 from charrnn.config import temperatures
 from charrnn.generation.streaming import Generation, Start, Stream
 from charrnn.output.console import Console
-from charrnn.output.sampled import Output, Shown, interruptible
+from charrnn.output.sampled import Compared, Output, Shown, interruptible
 from charrnn.text import sources
 from charrnn.text.given import decoded, unescaped
 from charrnn.text.reading import TextReader
 
-if TYPE_CHECKING:
-    from charrnn.text.corpus import Corpus
-
 COMMANDS = "/temp X, /reset, /save FILE, /quit; a line that begins with // begins with /"
 
 
-def converse(generation: Generation, console: Console, shown: Shown, corpus: Corpus | None) -> None:
-    """Continue each line of stdin until stdin ends; Ctrl-C stops only the current text. `sampled.check` gives ``corpus``."""
+def converse(generation: Generation, console: Console, shown: Shown, compared: Compared) -> None:
+    """Continue each line of stdin until stdin ends; Ctrl-C stops only the current text. `sampled.check` gives ``compared``."""
     ask = _asker(console, generation.reader)
     console.say(f"charrnn: type what to go on from, or nothing; {COMMANDS}; Ctrl-C stops a text, Ctrl-D ends")
     place = generation.beginning()
     if generation.prompts[0]:
         place = generation.read(place, generation.prompts[0])
-    output = Output(generation, console, replace(shown, separator="", echo=False), corpus)
+    output = Output(generation, console, replace(shown, separator="", echo=False), compared)
     while (line := ask()) is not None:
         try:
             line = decoded(line.encode("utf-8", "surrogateescape"), "stdin")

@@ -166,3 +166,13 @@ def _bits(value: float | None) -> str:
 def total(step: Mapping[str, Any], before: str) -> str:
     """The steps at the end of a run after the word ``before``; nothing while a ``step`` event can't estimate them."""
     return f"{before}{step['steps']:,}" if step.get("steps_settled", True) else ""
+
+
+def dropped_sentence(kept: int, repeated: int, listed: int, names: Sequence[str]) -> str:
+    """What became of the lines that were drawn."""
+    lists = f", {listed:,} dropped that stand in {', '.join(names)}" if names else ""
+    return f"{_plural(kept + repeated + listed, 'line')} drawn, {kept:,} kept, {repeated:,} dropped that came before{lists}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn import CharrnnError, UsageError, files
 from charrnn.generation import bookmark
+from charrnn.generation.listing import TRIES, Census, Listing
 from charrnn.generation.streaming import PIECE, Generation, Sample, Stream
+from charrnn.output import notation
 from charrnn.output.console import Console
 from charrnn.output.notation import json_line, visible
 from charrnn.output.palette import SURPRISE_LEGEND, surprise_style
+from charrnn.text import sources
 
 if TYPE_CHECKING:
     from charrnn.generation.generate import Steps
@@ -44,8 +47,8 @@ class Shown:
 # -- before anything is drawn -----------------------------------------------------------------------------------------
 
 
-def check(shown: Shown, generation: Generation, *, interactive: bool) -> Corpus | None:
-    """The corpus to compare the samples with, if one was named.
+def check(shown: Shown, generation: Generation, *, interactive: bool) -> Compared:
+    """What to compare the samples with.
 
     `UsageError` for options that exclude each other; `CharrnnError` if a file is in the way or the corpus can't be read.
     """
@@ -61,6 +64,18 @@ def check(shown: Shown, generation: Generation, *, interactive: bool) -> Corpus 
         for path in sorted(shown.out_dir.glob("*.txt")):
             if path.name in names:
                 files.check_replaceable(path, "already there; choose another --out-dir, or remove it")
+    return Compared(_corpus(shown, generation), _census(shown, generation))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What samples are compared with: a ``corpus`` of which they may copy runs, and a ``census`` of their lines."""
+
+    corpus: Corpus | None = None
+    census: Census | None = None
+
+
+def _corpus(shown: Shown, generation: Generation) -> Corpus | None:
     if shown.copied_from is None:
         return None
     from charrnn.text.corpus import read_corpus
@@ -68,8 +83,23 @@ def check(shown: Shown, generation: Generation, *, interactive: bool) -> Corpus 
     return read_corpus([shown.copied_from], generation.reader)
 
 
+def _census(shown: Shown, generation: Generation) -> Census | None:
+    """What counts the lines for JSON, in the texts that were named."""
+    if not generation.one_line or not shown.as_json:
+        return None
+    lists = [refused] if (refused := generation.picker.refused) is not None else []
+    if shown.copied_from is not None and sources.readable_again(shown.copied_from):
+        lists.append(Listing.read([shown.copied_from], generation.reader, generation.vocabulary))
+    return Census(lists)
+
+
 def _check_options(shown: Shown, generation: Generation, *, interactive: bool) -> None:
-    config, many, on_device = generation.config, not generation.alone, generation.config.device != "cpu"
+    config, many, on_device = (
+        generation.config,
+        generation.count * generation.config.best_of > 1,
+        generation.config.device != "cpu",
+    )
+    picks = _first_given({"--unique": generation.request.unique, "--not-in": generation.request.not_in})
     if config.limit is None and generation.ending.lines is None and not generation.stops:
         waiting = {
             "--num-samples": many,
@@ -88,15 +118,22 @@ def _check_options(shown: Shown, generation: Generation, *, interactive: bool) -
             "--out-dir": shown.out_dir,
             "--save-state (there is /save)": shown.save_state,
             "--device": on_device,
+            "--unique or --not-in": picks,
         }
         if given := _first_given(unfit):
             raise UsageError(f"--interactive is a conversation; leave out {given}")
+    if picks and not generation.one_line:
+        known = generation.ending.newline is not None
+        why = "give --lines 1" if known else "this network knows no newline"
+        raise UsageError(f"{picks} compares lines; {why}")
     if many and shown.save_state is not None:
         raise UsageError("--save-state keeps the place in one text; ask for one sample")
     if on_device and shown.save_state is not None:
         raise UsageError("--save-state works with --device cpu only")
-    if config.color != "never" and (config.best_of > 1 or on_device):
-        raise UsageError("--color shows a text while it is drawn; not with --best-of or --device")
+    if picks and shown.save_state is not None:
+        raise UsageError(f"--save-state keeps the place in the text that is drawn; not with {picks}, which may drop it")
+    if config.color != "never" and (config.best_of > 1 or on_device or picks):
+        raise UsageError("--color shows a text while it is drawn; not with --best-of, --device, --unique or --not-in")
     if generation.request.clamp and on_device:
         raise UsageError("--clamp works with --device cpu only")
 
@@ -108,18 +145,23 @@ def _first_given(options: Mapping[str, object]) -> str | None:
 # -- the way out ------------------------------------------------------------------------------------------------------
 
 
-def show(generation: Generation, console: Console, shown: Shown, corpus: Corpus | None) -> None:
-    """Draw everything that was asked for and put it where it belongs; ``corpus`` comes from `check`."""
-    output, device = Output(generation, console, shown, corpus), _device(generation)
+def show(generation: Generation, console: Console, shown: Shown, compared: Compared) -> None:
+    """Draw everything that was asked for and put it where it belongs; ``compared`` comes from `check`.
+
+    Raises:
+        CharrnnError: of the lines that were asked for not all were found.
+    """
+    output, device = Output(generation, console, shown, compared), _device(generation)
     if device is None and (output.colored or generation.alone):
         if output.colored:
             console.say(f"charrnn: bits per character: {SURPRISE_LEGEND}")
         for index in range(generation.count):
             _show_live(generation.stream(index, kept=shown.save_state is not None), generation, output, shown.save_state)
-        return
-    samples = generation.samples(device)
-    while chunk := list(itertools.islice(samples, CHUNK if shown.copied_from else 1)):
-        output.finished(chunk)
+    else:
+        samples = generation.samples(device)
+        while chunk := list(itertools.islice(samples, CHUNK if compared.corpus is not None else 1)):
+            output.finished(chunk)
+    output.tell()
 
 
 def _device(generation: Generation) -> Steps | None:
@@ -161,13 +203,13 @@ def interruptible(stream: Stream) -> Iterator[None]:
 class Output:
     """Where samples go, one after another; ``colored`` tells whether they show their bits in colour."""
 
-    def __init__(self, generation: Generation, console: Console, shown: Shown, corpus: Corpus | None) -> None:
-        self._generation, self._console, self._shown, self._corpus = generation, console, shown, corpus
+    def __init__(self, generation: Generation, console: Console, shown: Shown, compared: Compared) -> None:
+        self._generation, self._console, self._shown = generation, console, shown
+        self._corpus, self._census = compared.corpus, compared.census
         as_text = not shown.as_json and shown.out_dir is None
         self.colored = generation.config.color != "never" and console.stdout_is_terminal and as_text
         self._plain = shown.raw or not console.stdout_is_terminal
-        one_line = generation.config.lines == 1
-        self._separator = shown.separator if shown.separator is not None else "" if one_line else "\n"
+        self._separator = shown.separator if shown.separator is not None else "" if generation.config.lines == 1 else "\n"
         self._first = True
         self._names = _FileNames(generation.count)
         self._flushed = time.monotonic()
@@ -179,7 +221,7 @@ class Output:
             sample = stream.sample("".join(stream.pieces(PIECE)))
             self.finished([sample])
             return sample
-        kept: list[str] | None = None if self._corpus is None else []
+        kept: list[str] | None = None if self._corpus is None and self._census is None else []
         self._separate()
         last = self._write(stream.prompt if shown.echo else "")
         piecewise = stream.pieces(1 if self._console.stdout_is_terminal else PIECE)
@@ -241,25 +283,44 @@ class Output:
             files.write_whole(path, (text if text.endswith("\n") else text + "\n").encode("utf-8", "surrogateescape"))
         return path
 
+    def tell(self) -> None:
+        """Say at the end how many lines were dropped.
+
+        Raises:
+            CharrnnError: of the lines that were asked for not all were found.
+        """
+        if self._generation.request.picks:
+            picker, names = self._generation.picker, self._generation.request.not_in
+            self._console.say(f"charrnn: {notation.dropped_sentence(picker.kept, picker.repeated, picker.listed, names)}")
+            if picker.missing:
+                raise CharrnnError(
+                    f"found {picker.kept:,} of {picker.kept + picker.missing:,}: {TRIES:,} tries in a row gave no new one;"
+                    " ask for fewer, or raise --temp"
+                )
+
     def _report(self, samples: list[Sample]) -> list[dict[str, Any]]:
-        """What each sample copies from the corpus, for its record; stderr hears of the longest run."""
-        if self._corpus is None:
-            return [{}] * len(samples)
+        """What each sample copies, for its record; stderr hears of the longest run."""
+        told: list[dict[str, Any]] = [{} if self._census is None else self._census.add(sample.line) for sample in samples]
+        return (
+            told
+            if self._corpus is None
+            else [one | two for one, two in zip(told, self._copied(samples, self._corpus), strict=True)]
+        )
+
+    def _copied(self, samples: list[Sample], corpus: Corpus) -> Iterator[dict[str, Any]]:
         from charrnn.generation.copied import LONG, copied
 
-        found = copied([self._corpus.vocabulary.encode(sample.text) for sample in samples], self._corpus.ids)
-        records = []
+        found = copied([corpus.vocabulary.encode(sample.text) for sample in samples], corpus.ids)
         for sample, run in zip(samples, found, strict=True):
-            units = sample.text.encode("utf-8") if self._corpus.vocabulary.level == "byte" else sample.text
+            units = sample.text.encode("utf-8") if corpus.vocabulary.level == "byte" else sample.text
             part = units[run.start : run.start + run.longest]
             text = part.decode("utf-8", "replace") if isinstance(part, bytes) else part
-            records.append({"copied": {"longest": run.longest, "text": text, "share": run.share}})
             which = f"sample {sample.index}: " if self._generation.count > 1 else ""
             self._console.say(
                 f"charrnn: {which}the longest run copied from {self._shown.copied_from} has {run.longest} characters,"
                 f" {text!r:.120}; {run.share:.1%} of the text is in runs of {LONG} or more"
             )
-        return records
+            yield {"copied": {"longest": run.longest, "text": text, "share": run.share}}
 
 
 class _FileNames:

@@ -41,7 +41,7 @@ def measure() -> tuple[float, float]:
     for _ in islice(ids, CHARACTERS):
         pass
     middle = time.process_time()
-    sampled.show(generation, console, sampled.Shown(), None)
+    sampled.show(generation, console, sampled.Shown(), sampled.Compared())
     console.finish()
     return middle - begun, time.process_time() - middle
 

@@ -1,0 +1,117 @@
+"""`charrnn sample` of lines: --unique, --not-in, and what JSON tells of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charrnn.config import ModelConfig
+from charrnn.generation import streaming
+from charrnn.network import checkpoint, rundir
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.text.vocabulary import Vocabulary
+
+Invoke = Callable[..., Any]
+WILD = ("--temp", "1", "--seed", "1")
+
+
+def untrained(path: Path, **facts: Any) -> Path:
+    """A network that writes short lines of a and b."""
+    vocabulary = Vocabulary("char", "\nab")
+    model = ModelConfig(vocabulary.size, embedding_size=3, hidden_size=8)
+    rng = np.random.default_rng(1)
+    weights = {name: rng.normal(0, 0.5, shape).astype(np.float32) for name, shape in model.parameter_shapes().items()}
+    path.mkdir()
+    checkpoint.write(path / rundir.BEST, Checkpoint(model, vocabulary, {"corpus": "list", **facts}, weights))
+    return path
+
+
+@pytest.fixture
+def lines(invoke: Invoke, tmp_path: Path) -> Invoke:
+    """Sample lines, drawn with a seed."""
+    untrained(tmp_path / "net")
+    return lambda *arguments, **others: invoke("sample", "-c", "net", *WILD, "--lines", "1", *arguments, **others)
+
+
+def of_json(result: Any) -> list[Any]:
+    assert result.code == 0, result
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_unique_draws_no_line_twice_and_else_what_it_would_draw(lines: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = lines("-N", "60").stdout.splitlines()
+    result = lines("-N", "20", "--unique")
+    found = result.stdout.splitlines()
+    assert (result.code, len(found)) == (0, 20)
+    assert found == list(dict.fromkeys(every))[:20] != every[:20]
+    dropped = every.index(found[-1]) + 1 - 20
+    assert result.stderr == f"charrnn: {20 + dropped} lines drawn, 20 kept, {dropped} dropped that came before\n"
+    monkeypatch.setattr(streaming, "BATCH", 3)
+    assert lines("-N", "20", "--unique").stdout == result.stdout
+    assert [record["index"] for record in of_json(lines("-N", "20", "--unique", "--json"))] == list(range(20))
+
+
+def test_what_stands_in_a_text_is_not_drawn(lines: Invoke, tmp_path: Path) -> None:
+    every = lines("-N", "60").stdout.splitlines()
+    (tmp_path / "one.txt").write_text(every[0] + "\r\n")
+    (tmp_path / "two.txt").write_text("b\n" + every[4])
+    result = lines("-N", "9", "--not-in", "one.txt", "--not-in", "two.txt")
+    assert result.stdout.splitlines() == [line for line in every if line not in (every[0], "b", every[4])][:9]
+    assert "dropped that stand in one.txt, two.txt" in result.stderr
+    assert lines("-N", "9", "--not-in", "one.txt", "--not-in", "two.txt", "-q").stderr == ""
+
+
+def test_where_no_new_line_is_to_be_found_it_ends_with_those_that_were(lines: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "b.txt").write_text("b\n")
+    result = lines("-N", "100", "-n", "1", "--unique", "--not-in", "b.txt")
+    assert (result.code, sorted(result.stdout.splitlines())) == (1, ["", "a"])
+    told, error = result.stderr.splitlines()
+    assert "2 kept" in told
+    assert error == "charrnn: found 2 of 100: 1,000 tries in a row gave no new one; ask for fewer, or raise --temp"
+
+
+def test_one_line_that_must_be_new_is_drawn_until_it_is(lines: Invoke, tmp_path: Path) -> None:
+    (first,) = lines().stdout.splitlines()
+    (tmp_path / "l.txt").write_text(first)
+    (other,) = lines("--not-in", "l.txt").stdout.splitlines()
+    assert other != first
+
+
+def test_each_prompt_has_its_lines_and_the_prompt_is_part_of_them(lines: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("a\nab\n")
+    found = of_json(lines("--prompts", "p.txt", "-N", "8", "--unique", "--json"))
+    assert [record["prompt"] for record in found] == ["a"] * 8 + ["ab"] * 8
+    assert len({record["prompt"] + record["text"] for record in found}) == 16
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("--lines", "2", "--unique"), "--unique compares lines; give --lines 1"),
+        (("--not-in", "gone.txt", "--color", "surprise"), "gone.txt"),
+        (("--unique", "--color", "surprise"), "not with --best-of"),
+        (("--unique", "--save-state", "s"), "which may drop it"),
+        (("--unique", "-i"), "leave out --unique or --not-in"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(lines: Invoke, options: tuple[str, ...], why: str) -> None:
+    result = lines(*options)
+    assert result.code in (1, 2)
+    assert result.stdout == ""
+    assert why in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_json_tells_which_lines_are_known_and_which_repeat(lines: Invoke, tmp_path: Path) -> None:
+    every = lines("-N", "30").stdout.splitlines()
+    (tmp_path / "l.txt").write_text("\n".join(every[3:6]))
+    for record, line in zip(of_json(lines("-N", "30", "--json", "--copied-from", "l.txt")), every, strict=True):
+        assert record["known"] is (bool(line) and line in every[3:6])
+        assert record["repeated"] is (line in every[: record["index"]])
+    assert {record["known"] for record in of_json(lines("-N", "3", "--json"))} == {None}
+    assert not {"known", "repeated"} & of_json(lines("--lines", "2", "--json"))[0].keys()
