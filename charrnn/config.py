@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from charrnn import UsageError
-from charrnn.limits import Choices, Interval, Limits, Name, either
+from charrnn.limits import Choices, Flag, Interval, Limits, Name, either
 
 GATES = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n"), "rnn": ()}
 """The gates of each cell in ``torch.nn``'s letters and order; a vanilla RNN has none."""
@@ -199,6 +199,8 @@ class TrainConfig(ReadConfig):
         "scattered",
         option=Option("Which part that is: the end, or pieces spread over the text.", Panel.TEXT),
     )
+    records: bool = _setting(False, Flag(), Option("Each line is a record of its own: a name, a molecule.", Panel.TEXT))
+    val_seed: int = _setting(0, _SEED, Option("Another number holds out other records.", Panel.TEXT))
 
     batch_size: int = _count(32, 1, 1 << 20, Option("Columns of text read in parallel.", Panel.OPTIMIZATION, shown=FITTED))
     bptt: int = _count(64, 1, 1 << 20, Option("Characters that gradients flow back through.", Panel.OPTIMIZATION))

@@ -99,6 +99,26 @@ class Choices:
 
 
 @dataclass(frozen=True)
+class Flag:
+    """Yes or no: an option that takes no value."""
+
+    def __str__(self) -> str:
+        return "true or false"
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, bool)
+
+    @property
+    def metavar(self) -> str:
+        """Nothing: the option alone says yes."""
+        return ""
+
+    def parse(self, option: str, text: str) -> bool:
+        """Refuse ``text``: the option takes no value."""
+        raise UsageError(f"{option} takes no value, not {text!s:.80}")
+
+
+@dataclass(frozen=True)
 class Name:
     """Any string; whoever uses it knows which ones mean something."""
 

@@ -609,6 +609,7 @@ TRAIN_LIMITS = {
     "--dropout-output": [AT_LEAST_0, BELOW_1],
     "--workers": whole(1, 1024),
     "--val-fraction": [AT_LEAST_0, BELOW_1],
+    "--val-seed": whole(0, 2**63 - 1),
 }
 SAMPLE_LIMITS = {
     "--temp": [AT_LEAST_0],

@@ -34,6 +34,7 @@ SETTINGS: list[tuple[Any, str, str, str, list[Any], list[Any]]] = [
     (ModelConfig, "hidden_size", "--hidden-size", SIZE, [1, 65536], [0, -1, 65537, 1.5]),
     (ModelConfig, "num_layers", "--layers", "a whole number of at least 1 and at most 64", [1, 64], [0, 65, 1.5]),
     (TrainConfig, "min_count", "--min-count", FROM_1, [1, 10**9], [0, 1.5]),
+    (TrainConfig, "val_seed", "--val-seed", "a whole number of at least 0 and at most ", [0, 2**63 - 1], [-1, 2**63, 1.5]),
     (TrainConfig, "val_fraction", "--val-fraction", SHARE, [0, 0.999], [-1e-9, 1, 1.5]),
     (
         TrainConfig,
@@ -99,7 +100,7 @@ CONFIGS = {"ModelConfig": ModelConfig, "TrainConfig": TrainConfig, "SampleConfig
 def test_every_setting_stands_in_these_tables() -> None:
     every = {(name, field.name) for name, config in CONFIGS.items() for field in fields(config)}
     here = {(config.__name__, name) for config, name, *_ in SETTINGS} | CHOICES.keys()
-    assert every == here | {("TrainConfig", "encoding"), ("SampleConfig", "encoding")}
+    assert every == here | {("TrainConfig", "encoding"), ("SampleConfig", "encoding"), ("TrainConfig", "records")}
 
 
 def test_defaults_are_the_documented_ones() -> None:

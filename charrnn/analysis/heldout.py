@@ -25,7 +25,7 @@ KNOWN_BY_HEART = 3.0
 
 def advise(corpus: Corpus) -> Iterator[str]:
     """A line for each thing that makes the tail of a text a poor choice for validation."""
-    if corpus.pieces is not None or not corpus.val_characters:
+    if corpus.pieces is not None or corpus.records is not None or not corpus.val_characters:
         return
     if is_list(_lines(corpus)):
         yield (

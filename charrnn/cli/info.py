@@ -74,7 +74,9 @@ def info(
 
 def facts(found: Checkpoint) -> dict[str, Any]:
     """What a checkpoint's header tells, as JSON values."""
-    model = found.model
+    from charrnn.network.checkpoint import records_of
+
+    model, records = found.model, records_of(found.training)
     return {
         "path": str(found.path),
         "cell": model.cell,
@@ -85,5 +87,6 @@ def facts(found: Checkpoint) -> dict[str, Any]:
         "level": found.vocabulary.level,
         "vocab_size": model.vocab_size,
         **{name: found.training.get(name) for name in TRAINING_FACTS},
+        **({} if records is None else {"records": records.to_json()}),
         "when": found.when,
     }

@@ -17,6 +17,7 @@ import typer.core
 
 from charrnn import UsageError
 from charrnn.config import Config, Option, Panel, declared, limits_of, option_name, options, temperatures
+from charrnn.limits import Flag
 
 C = TypeVar("C", bound=Config)
 
@@ -84,6 +85,9 @@ def setting(config: type[Config], name: str, option: Option) -> Any:
     spelling, default, limits = option.spelling or option_name(name), declared(config, name).default, limits_of(config, name)
     shown = option.shown or (f"{default:g}" if isinstance(default, float) else default)
 
+    if isinstance(limits, Flag):
+        return typer.Option(spelling, help=option.help, rich_help_panel=_title(option.panel))
+
     def parse(text: str) -> Any:
         if option.auto and text.lower() == AUTO:
             return AUTO
@@ -145,10 +149,18 @@ def _parameters(config: type[Config]) -> list[inspect.Parameter]:
     """A parameter for each field that declares an option."""
     return [
         inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Any, setting(config, name, option)]
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[_type(config, name), setting(config, name, option)],
         )
         for name, option in options(config).items()
     ]
+
+
+def _type(config: type[Config], name: str) -> Any:
+    """What Typer gives for a setting; None if it isn't given."""
+    return bool | None if isinstance(limits_of(config, name), Flag) else Any
 
 
 def _place(parameter: inspect.Parameter) -> int:

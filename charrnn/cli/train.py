@@ -138,17 +138,21 @@ def _raise_unless_finished(reason: str, step: int, run: RunDirectory, go_on: str
 
 def _show_plan(request: RunRequest, console: Console, *, as_json: bool) -> None:
     from charrnn.output import tables
-    from charrnn.output.notation import json_line
+    from charrnn.output.notation import json_line, list_in_words
     from charrnn.training import runs
 
     if request.resume is not None:
         raise UsageError("--dry-run plans a new run; a resumed one keeps its plan")
     prepared = runs.prepare(request, console.say)
     repeat = runs.command(request, prepared)
+    listed = None if prepared.text.records is None else prepared.text.records.facts.to_json()
     if as_json:
         settings = {**prepared.plan.model, **prepared.config.to_json()}
-        console.product(json_line({"settings": settings, "plan": prepared.plan.to_json(), "command": repeat}))
+        told = {} if listed is None else {"records": listed}
+        console.product(json_line({"settings": settings, "plan": prepared.plan.to_json(), **told, "command": repeat}))
     else:
+        if listed is not None:
+            console.say(f"charrnn: {list_in_words(listed)}")
         console.table(tables.plan_table(prepared.plan.model | prepared.plan.training, prepared.plan.reasons))
         console.product(f"{repeat}\n")
     console.finish()

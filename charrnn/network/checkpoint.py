@@ -21,6 +21,7 @@ from charrnn import CharrnnError
 from charrnn.config import ModelConfig
 from charrnn.network import tensorfile
 from charrnn.network.tensorfile import TensorFile
+from charrnn.text.records import Records
 from charrnn.text.vocabulary import Vocabulary
 
 FORMAT = tensorfile.Format("checkpoint", "charrnn", "1", ("model", "vocabulary", "training"))
@@ -96,6 +97,11 @@ def read_header(path: Path) -> Checkpoint:
     """Like `read`, but without the arrays."""
     with tensorfile.opened(path, FORMAT) as file:
         return _described(file)
+
+
+def records_of(training: Mapping[str, Any]) -> Records | None:
+    """The list of records that a network with these facts was trained on; None for one that learned a text as a whole."""
+    return Records.from_json(training.get("records"))
 
 
 def _described(file: TensorFile) -> Checkpoint:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from charrnn.output.console import Console
-from charrnn.output.notation import clock, json_line, total, visible
+from charrnn.output.notation import clock, json_line, list_in_words, total, visible
 from charrnn.training.events import End, Eval, Event, Start, Step
 
 
@@ -121,9 +121,11 @@ class LiveView(TrainingView):
 def describe_start(event: Start) -> str:
     """The ``start`` event as one sentence."""
     model = event["config"]["model"]
+    known = event.get("records")
+    listed = f"{list_in_words(known)}; " if known else ""
     return (
         f"training {model['cell']} {model['num_layers']} x {model['hidden_size']} ({event['parameters']:,} parameters) on"
-        f" {event['corpus']}: {event['train_characters']:,} + {event['val_characters']:,} characters,"
+        f" {event['corpus']}: {listed}{event['train_characters']:,} + {event['val_characters']:,} characters,"
         f" {event['vocab_size']} symbols; {event['device']} {event['precision']}; run {event['run_dir']}{_resuming(event)}"
     )
 

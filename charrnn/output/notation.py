@@ -176,3 +176,14 @@ def dropped_sentence(kept: int, repeated: int, listed: int, names: Sequence[str]
 
 def _plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def list_in_words(facts: Mapping[str, Any]) -> str:
+    """The list of `charrnn.text.records.Records.to_json` in words."""
+    more = [f"{facts['held_out']:,} held out"]
+    if facts["duplicates"]:
+        more.append(f"{facts['duplicates']:,} that repeat another")
+    more.append(f"{facts['mean_length']:,.1f} characters on average, the longest {facts['longest']:,}")
+    if facts["blank"]:
+        more.append(f"blank lines skipped: {facts['blank']:,}")
+    return f"{facts['count']:,} {'record' if facts['count'] == 1 else 'records'}, {', '.join(more)}"

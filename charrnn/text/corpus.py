@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -16,10 +16,12 @@ from charrnn import CharrnnError, files
 from charrnn.text import sources
 from charrnn.text.digest import TextDigest
 from charrnn.text.reading import PLAIN, TextReader
+from charrnn.text.records import RecordList, split
 from charrnn.text.scattered import Pieces, scatter
 from charrnn.text.sources import STDIN, VERSION
 from charrnn.text.vocabulary import CODE_POINTS, Vocabulary, id_dtype
 
+NEWLINE = 10
 IN_MEMORY_BYTES = 1 << 26
 """Code points or ids that need more than this live in a temporary file."""
 
@@ -30,6 +32,7 @@ class Corpus:
 
     ``bytes_read`` and ``sha256`` describe the raw (unpacked) bytes of all ``files`` in order; ``reading`` is the version of the
     rules by which they were read, ``text_sha256`` the digest of the UTF-8 of all characters (of the bytes, at level ``byte``).
+    Where each line is a record of its own, ``ids`` holds those to learn from first, and ``records`` says where each lies.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Corpus:
     text_sha256: str | None = None
     files: tuple[str, ...] = ()
     pieces: Pieces | None = None
+    records: RecordList | None = None
 
     @property
     def val_characters(self) -> int:
@@ -64,12 +68,14 @@ class Corpus:
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint says about its corpus, without paths."""
+        records = {} if self.records is None else {"records": self.records.facts.to_json()}
         return {
             "corpus": self.name,
             "corpus_bytes": self.bytes_read,
             "corpus_sha256": self.sha256,
             "corpus_text_sha256": self.text_sha256,
             "corpus_reading": self.reading,
+            **records,
         }
 
 
@@ -86,6 +92,7 @@ def read_corpus(
     val: str = "tail",
     val_fraction: float = 0.1,
     vocabulary: Vocabulary | None = None,
+    val_seed: int | None = None,
 ) -> Corpus:
     """Read files, directories and ``-`` into one corpus.
 
@@ -96,13 +103,14 @@ def read_corpus(
         val: what is kept for validation: the text's ``tail``, or pieces ``scattered`` over it.
         val_fraction: the share of the text that is.
         vocabulary: encode with this one rather than the text's own.
+        val_seed: each line is a record of its own, and this chooses which of them are held out; None: the text is one stream.
 
     Raises:
-        CharrnnError: a file can't be read, is not valid text, or all of them hold fewer than 2 characters.
+        CharrnnError: a file can't be read, is not valid text, or all of them hold fewer than 2 characters or no record.
     """
     names = reader.files(paths)
     with _BlockStore() as store:
-        read = _read_files(names, store, reader, counted=min_count > 1)
+        read = _read_files(names, store, reader, counted=min_count > 1, records=val_seed is not None)
         characters = store.characters
         if characters < 2:
             what = "holds no text" if characters == 0 else "holds a single character"
@@ -110,16 +118,25 @@ def read_corpus(
         if vocabulary is None:
             present = np.flatnonzero(read.counts)
             occurrences = dict(zip(present.tolist(), read.counts[present].tolist(), strict=True))
+            if val_seed is not None:
+                occurrences[NEWLINE] = max(occurrences.get(NEWLINE, 0), min_count)  # It ends every record.
             byte = reader.level == "byte"
             vocabulary = Vocabulary("byte") if byte else Vocabulary.from_counts(occurrences, min_count)
         if vocabulary.size == 1:
             raise CharrnnError(f"{', '.join(names)[:200]}: no character occurs {min_count} times; lower --min-count")
-        ids = store.encoded(vocabulary)
+        ids, listed = store.encoded(vocabulary), None
     held_out = int(characters * val_fraction)
     train_characters = characters - (held_out if held_out >= 2 and characters - held_out >= 2 else 0)
     pieces = scatter(characters, val_fraction) if val == "scattered" else None
     if val == "scattered":
         train_characters = pieces.trained if pieces is not None else characters
+    if val_seed is not None:
+        try:
+            listed, blocks = split(ids, vocabulary, val_fraction, val_seed)
+        except CharrnnError as error:
+            raise CharrnnError(f"{', '.join(names)[:200]}: {error}") from error
+        ids = _joined(blocks, int(listed.starts[-1]) + 1, ids.dtype)
+        train_characters = int(listed.starts[listed.train]) + 1
     return Corpus(
         name=corpus_name(paths),
         # Like stdin, a pipe or device can't be read again.
@@ -133,6 +150,7 @@ def read_corpus(
         text_sha256=read.text_sha256,
         files=tuple(name if sources.readable_again(name) else STDIN for name in names),
         pieces=pieces,
+        records=listed,
     )
 
 
@@ -149,10 +167,11 @@ class _Read:
     counts: NDArray[np.int64]
 
 
-def _read_files(names: Sequence[str], store: _BlockStore, reader: TextReader, *, counted: bool) -> _Read:
+def _read_files(names: Sequence[str], store: _BlockStore, reader: TextReader, *, counted: bool, records: bool) -> _Read:
     digest, size, seen = TextDigest(reader.level), 0, bytearray()
     counts = np.zeros(CODE_POINTS if reader.level == "char" else 256, dtype=np.int64)
-    for raw, codes in reader.joined(names):
+    last = NEWLINE
+    for raw, codes in reader.joined(names, by_lines=records):
         digest.update(raw, codes)
         size += len(raw)
         if not len(codes):
@@ -164,6 +183,9 @@ def _read_files(names: Sequence[str], store: _BlockStore, reader: TextReader, *,
             seen.extend(new)
             counts[list(new)] += 1
         store.append(codes)
+        last = int(codes[-1])
+    if records and last != NEWLINE:
+        store.append(np.array([NEWLINE], dtype=np.uint8))
     return _Read(size, digest.of_bytes, digest.of_text, counts)
 
 
@@ -211,23 +233,27 @@ class _BlockStore:
         Raises:
             CharrnnError: there is too little room for temporary files.
         """
-        dtype, characters = np.dtype(id_dtype(vocabulary.size)), self.characters
-        encode = _encoder(vocabulary, dtype)
-        if characters * dtype.itemsize <= IN_MEMORY_BYTES:
-            ids = np.empty(characters, dtype=dtype)
-            position = 0
-            for block in self._all():
-                ids[position : position + len(block)] = encode(block)
-                position += len(block)
-            return ids
-        # An unnamed file, which is gone once the process ends, in whatever way. It is written before it is mapped: where there
-        # is no room, writing is an error, while a page of a map kills the process.
-        with files.temporary_space("a long text"), tempfile.TemporaryFile(prefix="charrnn-") as file:
-            for block in self._all():
-                file.write(encode(block).data)
-            file.flush()
-            mapped: NDArray[Any] = np.memmap(file, dtype=dtype, mode="r+", shape=(characters,))
-        return mapped
+        dtype = np.dtype(id_dtype(vocabulary.size))
+        return _joined(map(_encoder(vocabulary, dtype), self._all()), self.characters, dtype)
+
+
+def _joined(blocks: Iterable[NDArray[Any]], characters: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """All ``blocks`` of ids as one array of so many ``characters``, memory-mapped where it is large."""
+    if characters * dtype.itemsize <= IN_MEMORY_BYTES:
+        ids = np.empty(characters, dtype=dtype)
+        position = 0
+        for block in blocks:
+            ids[position : position + len(block)] = block
+            position += len(block)
+        return ids
+    # An unnamed file, which is gone once the process ends, in whatever way. It is written before it is mapped: where there
+    # is no room, writing is an error, while a page of a map kills the process.
+    with files.temporary_space("a long text"), tempfile.TemporaryFile(prefix="charrnn-") as file:
+        for block in blocks:
+            file.write(block.data)
+        file.flush()
+        mapped: NDArray[Any] = np.memmap(file, dtype=dtype, mode="r+", shape=(characters,))
+    return mapped
 
 
 def _encoder(vocabulary: Vocabulary, dtype: np.dtype[Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:

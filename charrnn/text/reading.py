@@ -57,11 +57,13 @@ class TextReader:
         """The code points of a file (its bytes, at level ``byte``) in blocks, none of them empty."""
         return (codes for _, codes in self.pieces(path) if len(codes))
 
-    def joined(self, names: Sequence[str]) -> Iterator[tuple[bytes, NDArray[Any]]]:
-        """The `pieces` of all files; at level ``char`` one that lacks a final newline gets it if another file follows."""
+    def joined(self, names: Sequence[str], *, by_lines: bool = False) -> Iterator[tuple[bytes, NDArray[Any]]]:
+        """The `pieces` of all files; one that lacks a final newline gets it if another file follows, at level ``byte`` only
+        where the files are read ``by_lines``.
+        """
         last = 10
         for name in names:
-            if self.level == "char" and last != 10:
+            if (by_lines or self.level == "char") and last != 10:
                 yield b"", NEWLINE
                 last = 10
             for raw, codes in self.pieces(name):

@@ -9,14 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import CharrnnError
+from charrnn.text.records import LONGEST_CHUNK, MOST_ROWS, NOISE, RecordList, RecordRows, rectangle
 
 
 @dataclass(frozen=True)
 class Batch:
     """One chunk of every column of a group: ``inputs`` and ``targets`` (N, T), the targets one character ahead.
 
-    ``rows`` says where these N columns are in a state of all columns; ``first`` is true if the chunk opens an epoch, where all
-    hidden states are zero again; ``opens`` (N,), if given, tells the columns that begin from the zero state at this chunk.
+    ``rows`` says where these N columns are in a state of all columns; ``first`` is true if all hidden states are zero again
+    here, as at the beginning of an epoch; ``opens`` (N,), if given, tells the columns that begin from the zero state at this
+    chunk. ``counted`` targets are predicted, all if None: of records of several lengths side by side, those after a record's
+    end are -100 and don't count.
     """
 
     inputs: NDArray[Any]
@@ -25,6 +28,7 @@ class Batch:
     epoch: int
     first: bool
     opens: NDArray[np.bool_] | None = None
+    counted: int | None = None
 
 
 class Columns:
@@ -98,4 +102,55 @@ class Streams(Columns):
             strides=(apart * self._ids.itemsize, self._ids.itemsize),
             writeable=False,
         )
-        return Batch(texts[:, :-1], texts[:, 1:], slice(group, None, self.groups), epoch, within == 0)
+        rows = slice(group, None, self.groups)
+        return Batch(texts[:, :-1], texts[:, 1:], rows, epoch, within == 0)
+
+
+class RecordStreams(Columns):
+    """The records to train on in batches of like length: a pure function of the step, as `Streams` is.
+
+    Every epoch draws from (seed, epoch) which of the records of like length stand together, and the order of the batches. A
+    batch of records longer than `LONGEST_CHUNK` times ``bptt`` takes several steps in a row, with its state; every epoch has
+    the same number of steps.
+    """
+
+    groups = 1
+
+    def __init__(self, ids: NDArray[Any], records: RecordList, batch_size: int, bptt: int, seed: int) -> None:
+        """A step reads about ``batch_size`` x ``bptt`` characters of ``ids``."""
+        self._ids, self._seed = ids, seed
+        self._starts, self._spans = records.starts[: records.train], records.spans[: records.train]
+        self.bptt = min(LONGEST_CHUNK * bptt, int(self._spans.max()))
+        self._rows = RecordRows(self._spans, batch_size * bptt, self.bptt, MOST_ROWS * batch_size)
+        self.batch_size = int(np.diff(self._rows.first).max())
+        self.chunks_per_epoch = sum(self._rows.chunks)
+        self._epoch = -1
+        self._order = self._batches = self._ends = np.empty(0, dtype=np.int64)
+
+    @property
+    def characters_per_step(self) -> int:
+        """How many characters a batch predicts on average."""
+        return max(1, round(int(self._spans.sum()) / self.chunks_per_epoch))
+
+    def batch(self, step: int) -> Batch:
+        """The batch of ``step`` = 0, 1, 2, ..."""
+        epoch, within = divmod(step, self.chunks_per_epoch)
+        if epoch != self._epoch:
+            self._arrange(epoch)
+        turn = int(np.searchsorted(self._ends, within, side="right"))
+        number = int(self._batches[turn])
+        chunk = within - int(self._ends[turn]) + self._rows.chunks[number]
+        records = self._order[self._rows.first[number] : self._rows.first[number + 1]]
+        inputs, targets, counted = rectangle(
+            self._ids, self._starts[records], self._spans[records], chunk * self.bptt, self.bptt
+        )
+        return Batch(inputs, targets, slice(0, len(inputs)), epoch, chunk == 0, counted=counted)
+
+    def _arrange(self, epoch: int) -> None:
+        rng = np.random.default_rng((self._seed, epoch))
+        drawn, short = rng.random(len(self._spans)), self._spans <= self.bptt
+        # Records of one length change places, and those of about one length, too, unless they are read in chunks.
+        self._order = np.argsort(-np.where(short, self._spans * (1 - NOISE * drawn), self._spans + 0.5 * drawn))
+        self._batches = rng.permutation(len(self._rows))
+        self._ends = np.cumsum(np.array(self._rows.chunks)[self._batches])
+        self._epoch = epoch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from charrnn.generation.drawing import Drawing, Sampler
 from charrnn.generation.generate import generate, opening, prime
 from charrnn.network.cells import Network
 from charrnn.text.corpus import Corpus
+from charrnn.text.records import RecordList, RecordRows, rectangle
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.device import autocast
 from charrnn.training.model import CharRNN
@@ -27,6 +29,7 @@ MIN_COLUMN = 1024
 MAX_COLUMNS, MAX_COLUMNS_ON_GPU = 128, 1024
 MAX_CHUNK = 128
 """Characters of each column that are read at once."""
+MAX_RECORD = 1 << 16
 MAX_LOGITS = 1 << 25
 """How many logits are held at once; large vocabularies are read in shorter chunks."""
 PASSAGE_CHARACTERS = 256
@@ -91,16 +94,60 @@ def _summed(
     return sum(workers.map(total, workers.shares(columns)))
 
 
+def evaluate_records(
+    model: CharRNN,
+    ids: NDArray[Any],
+    records: RecordList,
+    characters: int,
+    precision: str = "fp32",
+    workers: Workers | None = None,
+) -> float:
+    """Mean loss of held-out records in nats per character, each read from the zero state, its newline included.
+
+    All of them are read, or evenly spread ones that have about so many ``characters`` together; of a long one its first
+    `MAX_RECORD` characters.
+    """
+    workers = workers or Workers(1)
+    device, vocab_size = model.head.weight.device, model.config.vocab_size
+    first, count = records.train, len(records.spans) - records.train
+    every = max(1.0, int(records.spans[first:].sum()) / max(characters, 1))
+    chosen = first + np.arange(0, count, every).astype(np.int64)
+    chosen = chosen[np.argsort(-records.spans[chosen], kind="stable")]
+    # One record is read alone, so a very long one would take all the time.
+    starts, spans = records.starts[chosen], np.minimum(records.spans[chosen], min(max(characters, 1), MAX_RECORD))
+    most = MAX_COLUMNS if device.type == "cpu" else MAX_COLUMNS_ON_GPU
+    chunk = max(1, min(MAX_CHUNK, MAX_LOGITS // (most * vocab_size)))
+    rows = RecordRows(spans, most * chunk, chunk, most)
+
+    @torch.inference_mode()
+    def total(share: slice) -> float:
+        loss = 0.0
+        with autocast(device, precision):
+            for begin, end in itertools.pairwise(rows.first[share.start : share.stop + 1]):
+                state = model.initial_state(int(end - begin))
+                for offset in range(0, int(spans[begin]), chunk):
+                    found = rectangle(ids, starts[begin:end], spans[begin:end], offset, chunk)
+                    inputs, targets = (torch.from_numpy(part.astype(np.int64)).to(device) for part in found[:2])  # (n, T)
+                    logits, state = model(inputs, state[:, :, : len(inputs)])  # (n, T, V)
+                    loss += float(functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum"))
+        return loss
+
+    return sum(workers.map(total, workers.shares(len(rows)))) / int(spans.sum())
+
+
 def validation_bits(
     model: CharRNN, corpus: Corpus, characters: int, precision: str = "fp32", workers: Workers | None = None
 ) -> float | None:
     """Bits per character of the first ``characters`` of the validation text; None if that is not finite.
 
     Pieces spread over the text are a column each; where ``characters`` are but a part, that too is from all over it.
+    Of a list, held-out records are read.
     """
     if (pieces := corpus.pieces) is not None:
         # The first character of a piece is only read: what stands before it was trained on.
         nats = _summed(model, corpus.ids, *pieces.first(characters), pieces.warm_up - 1, precision, workers) / characters
+    elif corpus.records is not None:
+        nats = evaluate_records(model, corpus.ids, corpus.records, characters, precision, workers)
     else:
         nats = evaluate(model, corpus.ids, corpus.train_characters, characters, precision, workers)
     return nats / math.log(2) if math.isfinite(nats) else None
@@ -116,8 +163,20 @@ def passage(corpus: Corpus) -> NDArray[Any]:
     return np.asarray(corpus.ids[begin : min(begin + PASSAGE_CHARACTERS, end)])
 
 
-def sample(network: Network, vocabulary: Vocabulary, seed: int, step: int) -> str:
-    """A short text from the network as it is after ``step`` steps."""
+def sample(network: Network, vocabulary: Vocabulary, seed: int, step: int, *, records: bool = False) -> str:
+    """A short text from the network as it is after ``step`` steps, or a few ``records``, a line each."""
     sampler = Sampler(np.random.default_rng((seed, step)), Drawing(temperature=0.8, banned=vocabulary.unknown))
-    logits, state = prime(network, opening(vocabulary))
-    return vocabulary.decode(itertools.islice(generate(network, logits, state, sampler), SAMPLE_CHARACTERS))
+
+    def drawn(most: int) -> Iterator[int]:
+        logits, state = prime(network, opening(vocabulary))
+        return itertools.islice(generate(network, logits, state, sampler), most)
+
+    if not records:
+        return vocabulary.decode(drawn(SAMPLE_CHARACTERS))
+    newline, ids = int(opening(vocabulary)[0]), list[int]()
+    while len(ids) < SAMPLE_CHARACTERS:
+        for index in drawn(SAMPLE_CHARACTERS - len(ids)):
+            ids.append(index)
+            if index == newline:
+                break
+    return vocabulary.decode(ids)

@@ -28,6 +28,8 @@ class Facts(TypedDict):
     """``fp32``, ``bf16`` or ``fp16``, likewise decided."""
     workers: int
     """Processes, or threads, that share the columns."""
+    records: Mapping[str, Any] | None
+    """The list that the text is: `Records.to_json`; None for a text that isn't read as one."""
     plan: Mapping[str, Any] | None
     """Why the settings are what they are: `recipe.Plan.to_json`."""
     step: int

@@ -23,6 +23,7 @@ def of_chunk(
     state: Tensor,
     masks: Sequence[Tensor] | None,
     *,
+    counted: int | None = None,
     precision: str = "fp32",
     workers: Workers | None = None,
     processes: Processes | None = None,
@@ -33,9 +34,10 @@ def of_chunk(
     Args:
         model: the network.
         inputs: int64, (N, T).
-        targets: int64, (N, T), the inputs one character on.
+        targets: int64, (N, T), the inputs one character on; -100 where there is nothing to predict.
         state: where the columns stand, (L, P, N, H).
         masks: of `CharRNN.dropout_masks`, for all N columns however they are shared out.
+        counted: how many targets there are to predict; None: all.
         precision: of the matrix products.
         workers: threads that share the columns.
         processes: of `forked`; they share the columns instead, and ``scale`` is not used.
@@ -49,15 +51,16 @@ def of_chunk(
     Raises:
         WorkerLostError: a worker process has ended before its time.
     """
+    total = targets.numel() if counted is None else counted
     if processes is not None:
-        parts = processes.of_chunk(inputs, targets, state, masks)
+        parts = processes.of_chunk(inputs, targets, state, masks, total)
     else:
         workers = workers or Workers(1)
 
         def learn(share: slice) -> Part:
             own = None if masks is None else [mask[share] for mask in masks]
             columns = inputs[share], targets[share], state[:, :, share]
-            return _part(model, *columns, own, precision=precision, total=targets.numel(), scale=scale)
+            return _part(model, *columns, own, total, precision=precision, scale=scale)
 
         parts = workers.map(learn, workers.shares(len(inputs)))
     losses, states, gradients = zip(*parts, strict=True)
@@ -74,7 +77,7 @@ def forked(
     dropouts: tuple[float, float, float] = (0.0, 0.0, 0.0),
     precision: str = "fp32",
 ) -> Iterator[Processes | None]:
-    """Let as many processes as there are ``workers`` share chunks of ``columns`` x ``characters`` (N, T).
+    """Let as many processes as there are ``workers`` share chunks of at most ``columns`` x ``characters`` (N, T).
 
     None where that is not possible, or one worker takes all columns. To be entered before the workers' threads are started: a
     forked process has only the thread that forked it.
@@ -85,11 +88,11 @@ def forked(
         return
     masks = model.dropout_masks(columns, dropouts, torch.Generator()) or ()
     shapes = Shapes((columns, characters), tuple(model.initial_state(columns).shape), [tuple(mask.shape) for mask in masks])
-    learn = functools.partial(_part, model, precision=precision, total=columns * characters)
+    learn = functools.partial(_part, model, precision=precision)
     with contextlib.ExitStack() as stack:
         processes = None
         with contextlib.suppress(OSError):  # No memory, or no more processes: then threads do it.
-            processes = stack.enter_context(Processes(learn, list(model.weights().values()), shares, shapes))
+            processes = stack.enter_context(Processes(learn, list(model.weights().values()), workers.shares, shapes))
         yield processes
 
 
@@ -99,9 +102,9 @@ def _part(
     targets: Tensor,
     state: Tensor,
     masks: Sequence[Tensor] | None,
+    total: int,
     *,
     precision: str,
-    total: int,
     scale: Callable[[Tensor], Tensor] = lambda loss: loss,
 ) -> Part:
     """One worker's part of the mean loss over ``total`` characters, its columns' state, and its part of the gradients."""

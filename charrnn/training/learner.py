@@ -17,7 +17,7 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.corpus import Corpus
 from charrnn.text.scattered import StretchStreams
-from charrnn.text.streams import Columns, Streams
+from charrnn.text.streams import Columns, RecordStreams, Streams
 from charrnn.training import evaluation, events, gradients, recipe, schedule
 from charrnn.training.device import choose_device, choose_precision, prepare
 from charrnn.training.events import Event
@@ -54,6 +54,8 @@ class Learner:
         optimizer = Optimizer(model.weights(), model_config, config, self.precision)
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self._mask_generator = torch.Generator(self.device)
+        # A record begins at the zero state anyway, and goes on from its own.
+        self._reset_share = RESET_SHARE if corpus.records is None else 0.0
         self.streams = _streams(corpus, config)
         self.state = TrainingState(model, optimizer, scaler, self.streams.columns)
         count = choose_workers(config.workers, self.device, self.streams.batch_size)
@@ -92,6 +94,7 @@ class Learner:
             "device": self.device.type,
             "precision": self.precision,
             "workers": self.workers.count,
+            "records": None if self.corpus.records is None else self.corpus.records.facts.to_json(),
             "plan": self._plan,
             "step": self.progress.step,
             "steps": self.budget.steps,
@@ -102,12 +105,7 @@ class Learner:
 
     def warnings(self) -> Iterator[Event]:
         """What the user should know before the run."""
-        asked, got = (self.config.batch_size, self.config.bptt), (self.streams.batch_size, self.streams.bptt)
-        less = []
-        if asked != got:
-            less.append(f"{got[0]} columns x {got[1]} characters per step instead of {asked[0]} x {asked[1]}")
-        if (groups := self.streams.groups) != self.config.groups:
-            less.append(f"{groups} {'group' if groups == 1 else 'groups'} of columns instead of {self.config.groups}")
+        less = _less_than_asked(self.config, self.streams)
         if less:
             train = f"{self.corpus.train_characters:,} characters to train on"
             yield events.warning(f"a short text ({train}): {' and '.join(less)}")
@@ -137,12 +135,13 @@ class Learner:
             WorkerLostError: a worker process has ended before its time; the step has changed nothing.
         """
         state, scaler = self.state, self.state.scaler
-        batch, N = self.streams.batch(state.progress.step), self.streams.batch_size
+        batch = self.streams.batch(state.progress.step)
+        N = len(batch.inputs)
         if batch.first:
             state.carried.zero_()
         inputs, targets = (torch.from_numpy(part.astype(np.int64)).to(self.device) for part in (batch.inputs, batch.targets))
         self._mask_generator.manual_seed(_key(self.config.seed, state.progress.step))
-        fresh = torch.rand(N, 1, generator=self._mask_generator, device=self.device) < RESET_SHARE
+        fresh = torch.rand(N, 1, generator=self._mask_generator, device=self.device) < self._reset_share
         if batch.opens is not None:
             fresh |= torch.from_numpy(batch.opens[:, None]).to(self.device)
         # Drawn for all columns, however they are shared out.
@@ -154,6 +153,7 @@ class Learner:
             targets,
             state.carried[:, :, batch.rows].masked_fill(fresh, 0.0),  # (L, P, N, H)
             masks,
+            counted=batch.counted,
             precision=self.precision,
             workers=self.workers,
             processes=self._processes,
@@ -287,9 +287,23 @@ class Learner:
 def _streams(corpus: Corpus, config: TrainConfig) -> Columns:
     """What is trained on, in columns."""
     shape = config.batch_size, config.bptt, config.seed, config.groups
+    if corpus.records is not None:
+        return RecordStreams(corpus.ids, corpus.records, config.batch_size, config.bptt, config.seed)
     if corpus.pieces is not None:
         return StretchStreams(corpus.ids, corpus.pieces, *shape)
     return Streams(corpus.ids[: corpus.train_characters], *shape)
+
+
+def _less_than_asked(config: TrainConfig, streams: Columns) -> list[str]:
+    """What a step reads less than it was asked to, because the text is short."""
+    if isinstance(streams, RecordStreams):
+        return []
+    less, asked, got = [], (config.batch_size, config.bptt), (streams.batch_size, streams.bptt)
+    if asked != got:
+        less.append(f"{got[0]} columns x {got[1]} characters per step instead of {asked[0]} x {asked[1]}")
+    if (groups := streams.groups) != config.groups:
+        less.append(f"{groups} {'group' if groups == 1 else 'groups'} of columns instead of {config.groups}")
+    return less
 
 
 def _key(seed: int, step: int) -> int:

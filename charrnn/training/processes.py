@@ -33,8 +33,8 @@ IGNORED = (signal.SIGINT, signal.SIGTERM, *filter(None, (getattr(signal, "SIGHUP
 
 Part = tuple[Tensor, Tensor, Sequence[Tensor]]
 """What one share of the columns gives: the loss (), the state after the chunk (L, P, n, H), and the gradients."""
-Learn = Callable[[Tensor, Tensor, Tensor, "Sequence[Tensor] | None"], Part]
-"""From inputs (n, T), targets (n, T), state (L, P, n, H) and masks to a `Part`."""
+Learn = Callable[[Tensor, Tensor, Tensor, "Sequence[Tensor] | None", int], Part]
+"""From inputs (n, T), targets (n, T), state (L, P, n, H), masks and the number of targets in all shares to a `Part`."""
 
 
 class WorkerLostError(CharrnnError):
@@ -48,7 +48,7 @@ def can_fork() -> bool:
 
 @dataclass(frozen=True)
 class Shapes:
-    """What a step reads: inputs and targets ``ids`` (N, T), the ``state`` (L, P, N, H), and the dropout ``masks`` if any."""
+    """The most a step reads: inputs and targets ``ids`` (N, T), the ``state`` (L, P, N, H), the dropout ``masks`` if any."""
 
     ids: tuple[int, ...]
     state: tuple[int, ...]
@@ -62,33 +62,37 @@ class Processes:
     forked them does, however that ends.
     """
 
-    def __init__(self, learn: Learn, parameters: Sequence[nn.Parameter], shares: Sequence[slice], shapes: Shapes) -> None:
+    def __init__(
+        self, learn: Learn, parameters: Sequence[nn.Parameter], shares: Callable[[int], Sequence[slice]], shapes: Shapes
+    ) -> None:
         """Move ``parameters`` into shared memory.
 
         Args:
             learn: computes the part of one share.
             parameters: the weights, in the order of ``learn``'s gradients.
-            shares: which columns each process takes, the calling one's first.
-            shapes: what a step reads.
+            shares: which of so many columns each process takes, the calling one's first.
+            shapes: what a step reads at most.
 
         Raises:
             OSError: there isn't enough memory.
         """
         self._learn, self._shares = learn, shares
+        self._shape = _shared((3,), torch.int64)  # columns, characters of each, and targets to predict of the current step
+        self._count = len(shares(shapes.ids[0]))
         self._inputs, self._targets = _shared(shapes.ids, torch.int64), _shared(shapes.ids, torch.int64)
         self._state = _shared(shapes.state)  # (L, P, N, H); each worker replaces its columns by those after the chunk
         self._masks = [_shared(shape) for shape in shapes.masks]
-        self._losses = _shared((len(shares),))
+        self._losses = _shared((self._count,))
         for parameter, weight in zip(parameters, _like(parameters), strict=True):
             weight.copy_(parameter.detach())
             parameter.data = weight
-        self._gradients = [_like(parameters) for _ in shares[1:]]
+        self._gradients = [_like(parameters) for _ in range(1, self._count)]
         self._sockets: list[socket.socket] = []
         self._pids: list[int] = []
 
     def __enter__(self) -> Processes:
         try:
-            for number in range(1, len(self._shares)):
+            for number in range(1, self._count):
                 self._fork(number)
         except BaseException:
             self.close()
@@ -107,7 +111,9 @@ class Processes:
                 os.waitpid(pid, 0)
         self._sockets, self._pids = [], []
 
-    def of_chunk(self, inputs: Tensor, targets: Tensor, state: Tensor, masks: Sequence[Tensor] | None) -> list[Part]:
+    def of_chunk(
+        self, inputs: Tensor, targets: Tensor, state: Tensor, masks: Sequence[Tensor] | None, total: int
+    ) -> list[Part]:
         """Compute the parts of all shares, in their order; the last ones' gradients lie in memory that the next call reuses.
 
         Args:
@@ -115,29 +121,35 @@ class Processes:
             targets: int64, (N, T).
             state: where the columns stand, (L, P, N, H).
             masks: dropout masks for all N columns, or None.
+            total: how many targets there are to predict.
 
         Raises:
             WorkerLostError: a worker has been killed.
         """
-        self._inputs.copy_(inputs)
-        self._targets.copy_(targets)
-        self._state.copy_(state)
+        N, T = inputs.shape
+        self._shape.copy_(torch.tensor((N, T, total)))
+        self._inputs[:N, :T] = inputs
+        self._targets[:N, :T] = targets
+        self._state[:, :, :N] = state
         for shared, mask in zip(self._masks, masks or (), strict=True):
-            shared.copy_(mask)
-        for number, connection in enumerate(self._sockets):
+            shared[:N] = mask
+        shares = self._shares(N)
+        at_work = self._sockets[: len(shares) - 1]  # Fewer columns than processes leave some without any.
+        for number, connection in enumerate(at_work):
             with self._noticing_loss(number):
                 connection.sendall(DONE)
         parts = [self._part(0)]
-        for number, (connection, gradients) in enumerate(zip(self._sockets, self._gradients, strict=True)):
+        for number, (connection, gradients) in enumerate(zip(at_work, self._gradients, strict=False)):
             self._hear(number, connection)
-            share = self._shares[number + 1]
+            share = shares[number + 1]
             parts.append((self._losses[number + 1].clone(), self._state[:, :, share].clone(), gradients))
         return parts
 
     def _part(self, number: int) -> Part:
-        share = self._shares[number]
+        N, T, total = self._shape.tolist()
+        share = self._shares(N)[number]
         masks = [mask[share] for mask in self._masks] or None
-        return self._learn(self._inputs[share], self._targets[share], self._state[:, :, share], masks)
+        return self._learn(self._inputs[share, :T], self._targets[share, :T], self._state[:, :, share], masks, total)
 
     def _hear(self, number: int, connection: socket.socket) -> None:
         """Wait for a worker's answer."""
@@ -196,7 +208,7 @@ class Processes:
         except Exception as error:
             return FAILED + f"{type(error).__name__}: {error}".encode("utf-8", "replace")[: LONGEST_REASON - 1]
         self._losses[number] = loss
-        self._state[:, :, self._shares[number]] = state
+        self._state[:, :, self._shares(int(self._shape[0]))[number]] = state
         for shared, gradient in zip(self._gradients[number - 1], gradients, strict=True):
             shared.copy_(gradient)
         return DONE

@@ -32,6 +32,8 @@ UNIT = 32
 
 FIXED = {"cell": "lstm", "num_layers": 1, "bptt": 64}
 """What suits every text and budget."""
+BPTT_REASONS = "spans a word, a line and their neighbours", "records of up to four times as many are read whole"
+ORDER_REASON = "every epoch reads the records in another order"
 PLANNED = {
     "model": ("cell", "num_layers", "hidden_size", "embedding_size"),
     "training": (
@@ -126,7 +128,8 @@ def plan(
     fitting_columns = _fitting_columns(characters)
     rounded = 4 * round(fitting_columns / 4) if fitting_columns > 32 else int(fitting_columns)
     columns = choose(training, "batch_size", rounded, "enough for the kernels, few enough for the text")
-    bptt = choose(training, "bptt", FIXED["bptt"], "spans a word, a line and their neighbours")
+    records = bool(training.get("records"))
+    bptt = choose(training, "bptt", FIXED["bptt"], BPTT_REASONS[records])
     timed = length.steps is None and length.epochs is None
     # Here the columns before rounding count, and below the size before it, so that a step of the rounding moves nothing else.
     unrounded = float(columns if "batch_size" in training else fitting_columns)
@@ -150,7 +153,7 @@ def plan(
     peak = _peak_rate(optimizer, cell)
     rate = choose(training, "lr", *_learning_rate(optimizer, peak, hidden, columns, adapts))
     decay = _adamw_decay(rate, passes * chunks, characters) if optimizer == "adamw" else _matrix_decay(peak, passes)
-    groups = choose(training, "groups", _fitting_groups(passes, chunks), often)
+    groups = choose(training, "groups", 1 if records else _fitting_groups(passes, chunks), ORDER_REASON if records else often)
     chosen_model = {"cell": cell, "num_layers": layers, "hidden_size": hidden, "embedding_size": embedding}
     chosen_training = {
         "batch_size": columns,

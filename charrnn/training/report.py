@@ -25,7 +25,8 @@ def evaluated(
     with np.errstate(over="ignore", invalid="ignore"):  # Losses, not this, tell what to do about huge weights.
         network = Network(config, learner.model.export())
         seen = advice.measure(network, evaluation.passage(learner.corpus))
-        text = evaluation.sample(network, learner.vocabulary, learner.config.seed, p.step)
+        records = learner.corpus.records is not None
+        text = evaluation.sample(network, learner.vocabulary, learner.config.seed, p.step, records=records)
     grad_norm, clipped = learner.state.take_watched()
     norm_of_many, clipped_of_many = learner.state.take_many_watched(advice.ENOUGH_STEPS)
     told = advice.advise({**seen, "grad_norm": norm_of_many, "clipped": clipped_of_many}, config.cell, p.step)

@@ -88,6 +88,12 @@ def prepare(request: RunRequest, say: Say) -> Prepared:
             raise UsageError(f"--level {training['level']} differs from the checkpoint's, {initial.vocabulary.level}")
     config = TrainConfig(**training)
     ModelConfig(**shape)
+    if config.val_seed and not config.records:
+        raise UsageError("--val-seed chooses which records are held out; give --records too")
+    if config.records and config.groups > 1:
+        raise UsageError("--groups is for a text that is read in columns; leave it out with --records")
+    if config.records and config.val != "tail":
+        raise UsageError("--val is for a text as a whole; --records holds out records all over the list, --val-seed other ones")
     if not request.corpus:
         raise UsageError("which text? name a file, a directory, or - for stdin")
     try:
@@ -125,7 +131,7 @@ def command(request: RunRequest, prepared: Prepared) -> str:
     chosen = recipe.CHOSEN | {"dropout"}
     for name, value in request.settings.items():
         if name not in chosen:
-            words += [option_name(name), recipe.as_option(value)]
+            words += [option_name(name)] if value is True else [option_name(name), recipe.as_option(value)]
     if request.init_from is not None:
         words += ["--init-from", str(request.init_from)]
     if request.out is not None:
@@ -247,6 +253,7 @@ def _read(paths: list[str], config: TrainConfig, say: Say, previous: Checkpoint 
         val=config.val,
         val_fraction=config.val_fraction,
         vocabulary=vocabulary,
+        val_seed=config.val_seed if config.records else None,
     )
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from charrnn import CharrnnError
-from charrnn.text.streams import Streams
+from charrnn.text.records import RecordList, Records
+from charrnn.text.streams import RecordStreams, Streams
 
 
 def shapes() -> Iterator[tuple[int, int, int, int]]:
@@ -133,3 +134,46 @@ def test_offsets_differ_by_epoch_and_come_from_seed_and_epoch_alone() -> None:
     assert offsets(8) != first
     assert offsets(8)[:-1] != first[1:], "seed and epoch are not merely added"
     assert max(first) > 32, "offsets reach over the room there is"
+
+
+# -- records ----------------------------------------------------------------------------------------------------------
+
+
+def record_streams(lengths: list[int], batch_size: int = 4, bptt: int = 4, seed: int = 0) -> RecordStreams:
+    """Records of these lengths; where the ids are 0, 1, 2, ... each value says where it stands."""
+    starts = np.concatenate([[0], np.cumsum(np.array(lengths) + 1)])
+    facts = Records(len(lengths), 0, 0, 0, max(lengths), 1.0)
+    return RecordStreams(np.arange(starts[-1] + 1), RecordList(starts, len(lengths), facts), batch_size, bptt, seed)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=80), st.integers(1, 9), st.integers(1, 9), st.integers(0, 9))
+def test_every_epoch_predicts_every_character_of_every_record_once(lengths, batch_size, bptt, seed):
+    streams, before = record_streams(lengths, batch_size, bptt, seed), None
+    steps = streams.chunks_per_epoch
+    for epoch in range(2):
+        seen: list[int] = []
+        for step in range(steps):
+            batch = streams.batch(epoch * steps + step)
+            counted = batch.targets != -100
+            assert batch.epoch == epoch
+            assert batch.counted == counted.sum() > 0
+            assert len(batch.inputs) <= streams.batch_size
+            assert batch.inputs.shape[1] <= streams.bptt
+            assert (batch.targets[counted] == batch.inputs[counted] + 1).all()
+            if not batch.first:  # The rows that go on are the first of the batch before.
+                assert (batch.inputs[:, 0] == before.inputs[: len(batch.inputs), -1] + 1).all()
+            seen += batch.targets[counted].tolist()
+            before = batch
+        assert sorted(seen) == list(range(1, sum(lengths) + len(lengths) + 1))
+
+
+def test_every_epoch_reads_the_records_in_another_order_and_any_step_can_be_asked_for() -> None:
+    lengths = [5, 6, 7] * 20
+    one, other = record_streams(lengths), record_streams(lengths)
+    steps = one.chunks_per_epoch
+    order = [[one.batch(epoch * steps + step).inputs.tolist() for step in range(steps)] for epoch in range(3)]
+    assert order[0] != order[1] != order[2] != order[0]
+    for step in (2 * steps, 1, 2 * steps - 1):
+        assert other.batch(step).inputs.tolist() == order[step // steps][step % steps]
+    assert record_streams(lengths, seed=1).batch(0).inputs.tolist() != order[0][0]

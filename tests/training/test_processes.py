@@ -95,7 +95,7 @@ def test_a_killed_worker_is_one_clear_error():
     with gradients.forked(model, Workers(2), N, T) as forked:
         os.kill(forked._pids[0], signal.SIGKILL)
         with pytest.raises(WorkerLostError, match="was killed by signal 9"):
-            forked.of_chunk(*chunk(model), None)
+            forked.of_chunk(*chunk(model), None, 24)
 
 
 def test_an_error_in_a_worker_reaches_the_run():
@@ -108,9 +108,9 @@ def test_an_error_in_a_worker_reaches_the_run():
 
     model = random_model()
     shapes = processes.Shapes((N, T), tuple(model.initial_state(N).shape))
-    workers = Processes(fails_elsewhere, list(model.parameters()), [slice(0, 3), slice(3, 6)], shapes)
+    workers = Processes(fails_elsewhere, list(model.parameters()), lambda _: [slice(0, 3), slice(3, 6)], shapes)
     with workers, pytest.raises(RuntimeError, match="MemoryError: not enough memory for this chunk"):
-        workers.of_chunk(*chunk(model), None)
+        workers.of_chunk(*chunk(model), None, 24)
 
 
 def test_no_memory_for_processes_leaves_it_to_threads(monkeypatch):

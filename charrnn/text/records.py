@@ -1,0 +1,230 @@
+"""A list as a text: each line is a record of its own, and a hash of its characters says whether it is held out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn import CharrnnError
+from charrnn.config import MANY
+from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
+
+BLOCK = 1 << 20
+"""About how many characters are looked at together; a longer record is looked at as a whole."""
+_MULTIPLIER = np.uint64(0xD1342543DE82EF95)
+
+
+@dataclass(frozen=True)
+class Records:
+    """What is told of a list: how many records it has, how many of them are held out or repeat an earlier one, how many lines
+    were blank, and the longest and the mean length in characters without the newline.
+    """
+
+    count: int
+    held_out: int
+    duplicates: int
+    blank: int
+    longest: int
+    mean_length: float
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON value that `from_json` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: object) -> Records | None:
+        """What `to_json` wrote; None for anything else."""
+        if not isinstance(data, Mapping):
+            return None
+        found: dict[str, Any] = {field.name: data.get(field.name) for field in fields(cls)}
+        for name, value in found.items():
+            kinds = (int, float) if name == "mean_length" else (int,)
+            if type(value) not in kinds or not 0 <= value <= MANY:
+                return None
+        return cls(**found)
+
+
+@dataclass(frozen=True)
+class RecordList:
+    """Where the records of a text lie: those to learn from first, then those held out, each group in the order of the file.
+
+    Record i is ``ids[starts[i] + 1 : starts[i + 1]]``; the newline at ``starts[i]`` opens it and the one at ``starts[i + 1]``
+    ends it, (count + 1,). The first ``train`` are to learn from.
+    """
+
+    starts: NDArray[np.int64]
+    train: int
+    facts: Records
+
+    @property
+    def spans(self) -> NDArray[np.int64]:
+        """How many characters each record predicts, its newline included, (count,)."""
+        return np.diff(self.starts)
+
+
+def is_held_out(record: str, fraction: float, val_seed: int = 0, level: str = "char") -> bool:
+    """Whether ``record`` is kept for validation: by its characters (or bytes) alone, whatever list it stands in."""
+    values = _mixed(Vocabulary(level).units(record).astype(np.uint64) + np.uint64(1))
+    hashes = _hashes(values, np.array([0, len(values)]))
+    return bool(_shares(hashes, val_seed)[0] < fraction)
+
+
+def split(
+    ids: NDArray[Any], vocabulary: Vocabulary, fraction: float, val_seed: int
+) -> tuple[RecordList, Iterator[NDArray[Any]]]:
+    """The records of ``ids``, lines that each end with a newline; and, in blocks, the ids that `RecordList` speaks of.
+
+    A line of nothing but white space is blank and left out. If every record would be held out, none is.
+
+    Raises:
+        CharrnnError: there is no record.
+    """
+    newline = int(vocabulary.encode("\n")[0])
+    starts = np.concatenate([[0], np.flatnonzero(ids == newline) + 1])  # of the lines, and the end
+    blank, hashes = _read(ids, starts, vocabulary)
+    kept = hashes[~blank]
+    if not len(kept):
+        raise CharrnnError("every line is blank; --records needs one record a line")
+    held_out = np.zeros(len(blank), dtype=bool)
+    held_out[~blank] = _shares(kept, val_seed) < fraction
+    if held_out.sum() == len(kept):
+        held_out[:] = False
+    sides = [np.flatnonzero(~blank & ~held_out), np.flatnonzero(held_out)]
+    spans = np.diff(starts)[np.concatenate(sides)]
+    facts = Records(
+        count=len(kept),
+        held_out=len(sides[1]),
+        duplicates=len(kept) - len(np.unique(kept)),
+        blank=int(blank.sum()),
+        longest=int(spans.max()) - 1,
+        mean_length=float(spans.mean()) - 1,
+    )
+    arranged = RecordList(np.concatenate([[0], np.cumsum(spans)]), len(sides[0]), facts)
+    return arranged, _arranged(ids, starts, [~blank & ~held_out, held_out], newline)
+
+
+def _arranged(
+    ids: NDArray[Any], starts: NDArray[np.int64], sides: list[NDArray[np.bool_]], newline: int
+) -> Iterator[NDArray[Any]]:
+    """A newline, then the lines of each of ``sides``."""
+    yield np.array([newline], dtype=ids.dtype)
+    for side in sides:
+        for first, last in _blocks(starts):
+            lines = np.repeat(side[first:last], np.diff(starts[first : last + 1]))
+            yield ids[starts[first] : starts[last]][lines]
+
+
+def _blocks(starts: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Ranges of lines of about `BLOCK` characters together."""
+    first = 0
+    while first < len(starts) - 1:
+        last = max(int(np.searchsorted(starts, starts[first] + BLOCK, side="right")) - 1, first + 1)
+        yield first, last
+        first = last
+
+
+def _read(ids: NDArray[Any], starts: NDArray[np.int64], vocabulary: Vocabulary) -> tuple[NDArray[np.bool_], NDArray[np.uint64]]:
+    """Of each line whether it is blank, and a hash of its characters; the unknown one counts as U+FFFD."""
+    if vocabulary.level == "byte":
+        codes, space = np.arange(256, dtype=np.uint64), np.array([bytes([code]).isspace() for code in range(256)])
+    else:
+        characters = vocabulary.characters + REPLACEMENT
+        codes = np.array([ord(character) for character in characters], dtype=np.uint64)
+        space = np.array([character.isspace() for character in characters])
+    mixed = _mixed(codes + np.uint64(1))
+    mixed[codes == 10] = 0
+    blank, hashes = np.empty(len(starts) - 1, dtype=bool), np.empty(len(starts) - 1, dtype=np.uint64)
+    for first, last in _blocks(starts):
+        block, bounds = ids[starts[first] : starts[last]], starts[first : last + 1] - starts[first]
+        blank[first:last] = np.logical_and.reduceat(space[block], bounds[:-1])
+        hashes[first:last] = _hashes(mixed[block], bounds)
+    return blank, hashes
+
+
+def _hashes(values: NDArray[np.uint64], bounds: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """For each piece of ``values`` the sum of its i-th value times the i-th power of an odd number, modulo 2^64."""
+    spans = np.diff(bounds)
+    powers = np.multiply.accumulate(np.full(max(int(spans.max()), 1), _MULTIPLIER))
+    within = np.arange(bounds[-1]) - np.repeat(bounds[:-1], spans)
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values * powers[within])])
+    return np.asarray(sums[bounds[1:]] - sums[bounds[:-1]])
+
+
+def _shares(hashes: NDArray[np.uint64], val_seed: int) -> NDArray[np.float64]:
+    """A number in [0, 1) for each hash: a record is held out if it is below the share to be held out."""
+    seed = _mixed(np.array([val_seed], dtype=np.uint64))
+    return np.asarray(_mixed(hashes ^ seed) >> np.uint64(11)) * 2.0**-53
+
+
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Each value as another one, as if drawn by chance (splitmix64)."""
+    mixed = values + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(mixed ^ (mixed >> np.uint64(31)))
+
+
+# -- batches of like length -------------------------------------------------------------------------------------------
+
+LONGEST_CHUNK = 4
+"""Records of up to so many times ``bptt`` characters are read whole; longer ones in chunks, with their state."""
+MOST_ROWS = 16
+"""A batch of short records has at most so many times ``batch_size`` of them."""
+SHORTEST = 0.85
+"""The shortest record of a batch has at least this share of the longest one's characters."""
+NOISE = 0.04
+"""Records whose lengths differ by up to this share change places, so that each epoch has other batches."""
+
+
+class RecordRows:
+    """Which records stand side by side: rows of like length, the longest first, about ``characters`` of them together.
+
+    Batch b takes the records of ranks ``first[b]`` to ``first[b + 1]`` in an order by falling length. It is read in
+    ``chunks[b]`` chunks; rows that end in an earlier one are left out of the later ones.
+    """
+
+    def __init__(self, spans: NDArray[np.int64], characters: int, chunk: int, rows: int) -> None:
+        """``spans`` (records,); ``chunk`` characters at most are read at once, of ``rows`` records at most."""
+        falling = -np.sort(-spans)
+        first, rank = [0], 0
+        self.chunks: list[int] = []
+        while rank < len(falling):
+            longest = int(falling[rank])
+            fitting = max(1, min(characters // min(longest, chunk), rows))
+            alike = int(np.searchsorted(-falling, -SHORTEST * longest, side="right")) - rank
+            self.chunks.append(-(-longest // chunk))
+            rank = min(rank + min(fitting, alike), len(falling))
+            first.append(rank)
+        self.first = np.array(first)
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+
+def rectangle(
+    ids: NDArray[Any], starts: NDArray[np.int64], spans: NDArray[np.int64], offset: int, chunk: int
+) -> tuple[NDArray[Any], NDArray[np.int64], int]:
+    """The characters from ``offset`` on of records side by side, at most ``chunk`` of each.
+
+    Args:
+        ids: the text.
+        starts: where the newlines are that open the records, the longest record first, (records,).
+        spans: how many characters the records predict, (records,).
+        offset: how many were read before.
+        chunk: how many are read.
+
+    Returns:
+        Inputs and targets (n, T) of the n records that go on there, and how many targets count; the others are -100.
+    """
+    going_on = spans > offset
+    starts, left = starts[going_on], spans[going_on] - offset
+    width = min(int(left.max()), chunk)
+    along = np.arange(width)
+    inside = along < left[:, None]  # (n, T)
+    positions = np.where(inside, starts[:, None] + offset + along, 0)
+    targets = np.where(inside, ids[positions + 1].astype(np.int64), -100)
+    return ids[positions], targets, int(np.minimum(left, width).sum())
