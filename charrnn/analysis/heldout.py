@@ -25,15 +25,17 @@ KNOWN_BY_HEART = 3.0
 
 def advise(corpus: Corpus) -> Iterator[str]:
     """A line for each thing that makes the tail of a text a poor choice for validation."""
-    if corpus.pieces is not None or corpus.records is not None or not corpus.val_characters:
+    if corpus.records is not None or corpus.pieces is not None or not corpus.val_characters:
         return
-    if is_list(_lines(corpus)):
+    listed = is_list(_lines(corpus))
+    if listed:
         yield (
-            "this is plainly a list, and its end is held out: if it is sorted, that is never learnt, and the validation loss"
-            " tells nothing of the rest; put its lines in random order (shuf), or hold out pieces all over it (--val scattered)"
+            "this is plainly a list, but it is read as one text, whose end is held out: if it is sorted, that is never learnt,"
+            " and the validation loss tells nothing of the rest; --records makes each line a record of its own"
         )
     if (found := strangers(corpus.ids, corpus.train_characters, corpus.vocabulary)) is not None:
-        yield f"{_described(found, corpus)}; it is never learnt, --val scattered holds out pieces from all over the text"
+        instead = "" if listed else ", --val scattered holds out pieces from all over the text"
+        yield f"{_described(found, corpus)}; it is never learnt{instead}"
 
 
 class Distance:

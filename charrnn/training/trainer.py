@@ -67,8 +67,9 @@ class Trainer:
         self._learner = Learner(model_config, config, corpus, plan if resume is None else resume.training.get("plan"))
         self._text_changed = resume is not None and not corpus.is_text_of(resume.training)
         self._recent = Recent()
-        # Pieces or records from all over the text are like the rest, and what was found before a resumption is not known.
-        self._distance = heldout.Distance() if resume is None and corpus.pieces is None and corpus.records is None else None
+        # What is held out from all over is like the rest, and what was found before a resumption is not known.
+        tail = corpus.records is None and corpus.pieces is None
+        self._distance = heldout.Distance() if resume is None and tail else None
         self._before = 0.0  # seconds of the processes before this one
         self._part: events.Part | None = None  # the best loss of the evaluations, where they read but a part
         self._advised: str | None = None  # what the latest evaluation says of the whole run

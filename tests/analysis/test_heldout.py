@@ -40,9 +40,11 @@ def lines_of(text: str) -> list[str]:
 def test_a_list_gets_a_line_and_a_sorted_one_another_that_names_what_is_never_learnt() -> None:
     (line,) = lines_of(SHUFFLED)
     assert LIST in line
+    assert "--records" in line
     first, second = lines_of(SORTED)
     assert first == line
     assert STRANGER in second
+    assert "--val scattered" not in second
     assert "of its lines begin with z, y" in second or "of its lines begin with y, z" in second
 
 
@@ -108,7 +110,8 @@ def test_a_list_is_told_of_as_training_begins_and_not_again_on_resume(invoke: In
     assert [LIST in text for text in texts] == [True]
     assert sum(LIST in line for line in stderr.splitlines()) == 1
     assert LIST not in invoke("train", "--resume", "run", "--steps", "4").stderr
-    assert warned(invoke, "--steps", "2", "--val", "scattered")[1] == []
+    for option in (("--val", "scattered"), ("--records",)):
+        assert warned(invoke, "--steps", "2", *option)[1] == []
 
 
 def test_tales_train_without_a_word(invoke: Invoke, tmp_path: Path) -> None:
