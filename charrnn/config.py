@@ -317,7 +317,7 @@ class TrainConfig(ReadConfig):
 
 @dataclass(frozen=True)
 class SampleConfig(ReadConfig):
-    """How characters are drawn, how many texts, and when each ends; None turns a setting off.
+    """How characters are drawn, how many texts, and when each ends; None turns a setting off or leaves it to the network.
 
     ``temperature`` 0 is greedy; with ``temperature_end`` it changes in a straight line over the text. ``length`` -1 is endless;
     None means `CHARACTERS`, or that many per line where ``lines`` are asked for.
@@ -383,15 +383,15 @@ class SampleConfig(ReadConfig):
         ),
     )
 
-    num_samples: int = _count(1, 1, MANY, Option("Number of texts from every prompt.", Panel.MANY_TEXTS, others=("-N",)))
+    num_samples: int | None = _count(
+        None,
+        1,
+        MANY,
+        Option("Number of texts from every prompt (default: 1, of records 10).", Panel.MANY_TEXTS, others=("-N",)),
+    )
     best_of: int = _count(1, 1, MANY, Option("Draw K texts for each and keep the likeliest.", Panel.MANY_TEXTS, metavar="K"))
     device: str = _choice(
-        "cpu",
-        "cpu",
-        "cuda",
-        "mps",
-        "auto",
-        option=Option("Where many texts are drawn; cuda for thousands.", Panel.MANY_TEXTS),
+        "cpu", "cpu", "cuda", "mps", "auto", option=Option("Where many texts are drawn; cuda for thousands.", Panel.MANY_TEXTS)
     )
     color: str = _choice("never", "never", "surprise", option=Option("On a terminal, colour each character by its bits."))
 

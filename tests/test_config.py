@@ -113,7 +113,7 @@ def test_defaults_are_the_documented_ones() -> None:
     assert (train.save_every, train.eval_every, train.log_every) == (60, None, None)
     assert (train.device, train.precision) == ("auto", "auto")
     assert (sample.temperature, sample.limit, sample.top_k, sample.top_p, sample.seed) == (0.8, 500, None, None, None)
-    assert (sample.repetition_penalty, sample.repetition_window, sample.num_samples, sample.best_of) == (None, 64, 1, 1)
+    assert (sample.repetition_penalty, sample.repetition_window, sample.num_samples, sample.best_of) == (None, 64, None, 1)
 
 
 @pytest.mark.parametrize(("config", "name", "option", "words", "legal", "illegal"), SETTINGS, ids=NAMES)

@@ -139,6 +139,7 @@ def sample(
         measured=as_json or config.color == "surprise",
         unique=unique,
         not_in=not_in or [],
+        single=interactive or save_state is not None,
     )
     between = None if separator is None else request.typed(separator, "--separator")
     shown = sampled.Shown(as_json, not no_echo, raw, between, out_dir, copied_from, save_state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -10,6 +11,10 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn import CharrnnError
+from charrnn.network import checkpoint, paths, rundir
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.text.decoding import Encoding
 from charrnn.text.reading import TextReader, text_of
 from charrnn.text.vocabulary import Vocabulary
 
@@ -59,6 +64,26 @@ def _lines(blocks: Iterator[NDArray[Any]], level: str) -> Iterator[str]:
 def _text(blocks: list[NDArray[Any]], level: str) -> str:
     codes = np.concatenate([np.zeros(0, dtype=np.uint8), *blocks])
     return codes.tobytes().decode("utf-8", "replace") if level == "byte" else text_of(codes)
+
+
+def trained_on(trained: Checkpoint) -> Listing | None:
+    """The list that a network learned, read as it was then; None where it no longer is where it was, or isn't text."""
+    run, facts = trained.path.parent, dict(trained.training)
+    if "corpus_paths" not in facts and (last := trained.path.with_name(rundir.LAST)).is_file():
+        # A network that is given away doesn't say where its text lay.
+        with contextlib.suppress(CharrnnError):
+            facts |= checkpoint.read_header(last).training
+    told, config = facts.get("corpus_paths"), facts.get("config")
+    if facts.get("corpus_sha256") != trained.training.get("corpus_sha256") or not isinstance(told, list) or not told:
+        return None
+    found = [paths.found(path, run) if isinstance(path, str) else None for path in told]
+    if not all(found):
+        return None
+    encoding = config.get("encoding") if isinstance(config, dict) else None
+    with contextlib.suppress(CharrnnError):
+        reader = TextReader(trained.vocabulary.level, Encoding(encoding if isinstance(encoding, str) else None, "replace"))
+        return Listing.read([str(path) for path in found], reader, trained.vocabulary)
+    return None
 
 
 @dataclass

@@ -6,7 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,8 @@ from charrnn.text.vocabulary import Vocabulary
 Say = Callable[[str], None]
 _ROOM = Interval(-1e30, 1e30)
 """What a number from the user may be that is added to or multiplied by a network's own, so that neither overflows."""
+RECORDS = 10
+"""How many records are drawn if no number is given."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,20 @@ class SampleRequest:
     measured: bool = False
     unique: bool = False
     not_in: Sequence[str] = ()
+    single: bool = False
+    """Whether there can be only one text, in a conversation or to be gone on with."""
 
     @property
     def picks(self) -> bool:
         """Whether not every text that is drawn is kept."""
         return self.unique or bool(self.not_in)
+
+    def settings(self, *, records: bool) -> SampleConfig:
+        """`config` for a network of ``records`` or another one: where nothing else is said, a text is a record, and there are
+        ten, unless there can be only one.
+        """
+        number = self.config.num_samples or (RECORDS if records and not self.single else 1)
+        return replace(self.config, num_samples=number, lines=self.config.lines or (1 if records else None))
 
     def typed(self, text: str, option: str) -> str:
         """The text that an option's value stands for; every option follows this one rule."""

@@ -97,11 +97,16 @@ class Generation:
 
         Of NumPy's ``threads`` as many are used as are faster just now; 1 leaves their number as it is.
         """
-        self.request, self.config = request, request.config
+        self.request = request
         # Options are checked before any file is read, so that mistakes show at once.
         stops, biases, clamps = request.read_stops(), request.read_biases(), request.read_clamps()
         encoding = request.encoding
         self.trained = checkpoint.read(rundir.resolve(request.checkpoint))
+        self.records = checkpoint.records_of(self.trained.training) is not None
+        """Whether the network learned records, lines that have nothing to do with each other."""
+        self.config = request.settings(records=self.records)
+        self.from_each = self.config.num_samples or 1
+        """The number of texts from every prompt."""
         self.vocabulary = vocabulary = self.trained.vocabulary
         shared = threads_of_numpy(threads) if multiplies_in_threads(self.trained.model) else None
         self.network = Network(self.trained.model, self.trained.weights, None if shared is None else Pace(shared))
@@ -126,7 +131,7 @@ class Generation:
     @property
     def count(self) -> int:
         """How many texts there will be."""
-        return len(self.prompts) * self.config.num_samples
+        return len(self.prompts) * self.from_each
 
     @property
     def alone(self) -> bool:
@@ -144,7 +149,7 @@ class Generation:
 
     def stream(self, index: int = 0, *, kept: bool = False) -> Stream:
         """Sample ``index`` as it comes, drawn alone."""
-        return Stream(self, index, self.start(index // self.config.num_samples), kept=kept)
+        return Stream(self, index, self.start(index // self.from_each), kept=kept)
 
     def samples(self, device: Steps | None = None) -> Iterator[Sample]:
         """All texts in order, each the likeliest of ``best_of`` candidates; batches are computed by ``device`` if given."""
@@ -155,12 +160,10 @@ class Generation:
             return
         if self.request.picks:
             together = BATCH if device is None else DEVICE_BATCH
-            drawn = self.picker.pick(
-                lambda some: self._best(some, device), len(self.prompts), self.config.num_samples, together
-            )
+            drawn = self.picker.pick(lambda some: self._best(some, device), len(self.prompts), self.from_each, together)
             yield from (replace(sample, index=index) for index, sample in enumerate(drawn))
         else:
-            yield from self._best(((number, number // self.config.num_samples) for number in range(self.count)), device)
+            yield from self._best(((number, number // self.from_each) for number in range(self.count)), device)
 
     def _best(self, wanted: Iterable[tuple[int, int]], device: Steps | None) -> Iterator[Sample]:
         """The texts of ``wanted`` numbers and prompts, each the likeliest of ``best_of`` candidates."""
@@ -196,7 +199,7 @@ class Generation:
 
     def prompt_of(self, index: int) -> str:
         """The prompt of sample ``index``."""
-        return self.prompts[index // self.config.num_samples]
+        return self.prompts[index // self.from_each]
 
     def generator(self, number: int, drawn: int) -> np.random.Generator:
         """The random numbers of text ``number``. Text 0 continues those of a loaded text, unless --seed gave new ones."""

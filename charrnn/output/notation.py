@@ -168,16 +168,6 @@ def total(step: Mapping[str, Any], before: str) -> str:
     return f"{before}{step['steps']:,}" if step.get("steps_settled", True) else ""
 
 
-def dropped_sentence(kept: int, repeated: int, listed: int, names: Sequence[str]) -> str:
-    """What became of the lines that were drawn."""
-    lists = f", {listed:,} dropped that stand in {', '.join(names)}" if names else ""
-    return f"{_plural(kept + repeated + listed, 'line')} drawn, {kept:,} kept, {repeated:,} dropped that came before{lists}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
-
-
 def list_in_words(facts: Mapping[str, Any]) -> str:
     """The list of `charrnn.text.records.Records.to_json` in words."""
     more = [f"{facts['held_out']:,} held out"]
@@ -187,3 +177,24 @@ def list_in_words(facts: Mapping[str, Any]) -> str:
     if facts["blank"]:
         more.append(f"blank lines skipped: {facts['blank']:,}")
     return f"{facts['count']:,} {'record' if facts['count'] == 1 else 'records'}, {', '.join(more)}"
+
+
+def census_sentence(count: int, known: int, repeated: int, name: str) -> str:
+    """How many records stand in a list, and how many came before."""
+    repeat = f"{repeated:,} repeat{'s' * (repeated == 1)} an earlier one"
+    return f"{_plural(count, 'record')}: {known:,} stand{'s' * (known == 1)} in {name}, {repeat}"
+
+
+def dropped_sentence(kept: int, repeated: int, listed: int, names: Sequence[str]) -> str:
+    """What became of the lines that were drawn."""
+    lists = f", {listed:,} dropped that stand in {', '.join(names)}" if names else ""
+    return f"{_plural(kept + repeated + listed, 'line')} drawn, {kept:,} kept, {repeated:,} dropped that came before{lists}"
+
+
+def records_sentence(count: int, bits: float) -> str:
+    """What records cost on average."""
+    return f"{_plural(count, 'record')}, {bits:,.2f} bits each"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn import CharrnnError, UsageError, files
 from charrnn.generation import bookmark
-from charrnn.generation.listing import TRIES, Census, Listing
+from charrnn.generation.listing import TRIES, Census, Listing, trained_on
 from charrnn.generation.streaming import PIECE, Generation, Sample, Stream
 from charrnn.output import notation
 from charrnn.output.console import Console
@@ -64,7 +64,7 @@ def check(shown: Shown, generation: Generation, *, interactive: bool) -> Compare
         for path in sorted(shown.out_dir.glob("*.txt")):
             if path.name in names:
                 files.check_replaceable(path, "already there; choose another --out-dir, or remove it")
-    return Compared(_corpus(shown, generation), _census(shown, generation))
+    return Compared(_corpus(shown, generation, interactive=interactive), None if interactive else _census(shown, generation))
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ class Compared:
     census: Census | None = None
 
 
-def _corpus(shown: Shown, generation: Generation) -> Corpus | None:
-    if shown.copied_from is None:
+def _corpus(shown: Shown, generation: Generation, *, interactive: bool) -> Corpus | None:
+    if shown.copied_from is None or (generation.records and generation.one_line and not interactive):
         return None
     from charrnn.text.corpus import read_corpus
 
@@ -84,12 +84,15 @@ def _corpus(shown: Shown, generation: Generation) -> Corpus | None:
 
 
 def _census(shown: Shown, generation: Generation) -> Census | None:
-    """What counts the lines for JSON, in the texts that were named."""
-    if not generation.one_line or not shown.as_json:
+    """What counts the lines, where somebody wants to know: in the texts that were named or, of records, in that of training."""
+    copied_from, records = shown.copied_from, generation.records
+    if not generation.one_line or not (shown.as_json or (records and copied_from is not None)):
         return None
     lists = [refused] if (refused := generation.picker.refused) is not None else []
-    if shown.copied_from is not None and sources.readable_again(shown.copied_from):
-        lists.append(Listing.read([shown.copied_from], generation.reader, generation.vocabulary))
+    if copied_from is not None and (records or sources.readable_again(copied_from)):
+        lists.append(Listing.read([copied_from], generation.reader, generation.vocabulary))
+    if records and not lists and (learned := trained_on(generation.trained)) is not None:
+        lists.append(learned)
     return Census(lists)
 
 
@@ -284,11 +287,15 @@ class Output:
         return path
 
     def tell(self) -> None:
-        """Say at the end how many lines were dropped.
+        """Say at the end how many lines are in the list, and what was dropped.
 
         Raises:
             CharrnnError: of the lines that were asked for not all were found.
         """
+        if (census := self._census) is not None and self._shown.copied_from is not None and self._generation.records:
+            self._console.say(
+                f"charrnn: {notation.census_sentence(census.count, census.known, census.repeated, self._shown.copied_from)}"
+            )
         if self._generation.request.picks:
             picker, names = self._generation.picker, self._generation.request.not_in
             self._console.say(f"charrnn: {notation.dropped_sentence(picker.kept, picker.repeated, picker.listed, names)}")

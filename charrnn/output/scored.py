@@ -14,7 +14,7 @@ from charrnn import CharrnnError, UsageError
 from charrnn.analysis.scoring import Foreseen, Scorer
 from charrnn.config import ScoreConfig
 from charrnn.network.cells import Network
-from charrnn.network.checkpoint import Checkpoint
+from charrnn.network.checkpoint import Checkpoint, records_of
 from charrnn.output import notation, tables
 from charrnn.output.console import Console
 from charrnn.output.notation import json_line
@@ -61,7 +61,9 @@ def show(request: ScoreRequest, paths: Sequence[str], trained: Checkpoint, conso
     with np.errstate(over="ignore", invalid="ignore"):
         network = Network(trained.model, trained.weights)
     scorer = Scorer(network, trained.vocabulary, seen=trained.characters, details=request.per_char)
-    shown = _Shown(request, scorer, console, named=len(paths) > 1)
+    # Records have nothing to do with each other, unless somebody asks how the network reads them as one text.
+    apart = records_of(trained.training) is not None and request.config.window is None and not request.exact
+    shown = _Shown(request, scorer, console, named=len(paths) > 1, records=apart)
     try:
         for path in paths:
             shown.score(path)
@@ -74,18 +76,24 @@ def show(request: ScoreRequest, paths: Sequence[str], trained: Checkpoint, conso
 class _Shown:
     """Texts on their way from the scorer to stdout; ranks and tables wait for the last one."""
 
-    def __init__(self, request: ScoreRequest, scorer: Scorer, console: Console, *, named: bool) -> None:
+    def __init__(self, request: ScoreRequest, scorer: Scorer, console: Console, *, named: bool, records: bool) -> None:
         self._request, self._scorer, self._console, self._named = request, scorer, console, named
         self._reader = TextReader(scorer.vocabulary.level, request.encoding, warn=console.warn)
+        self._records = records
         self._waiting: list[dict[str, Any]] = []
         self._total = scorer.tally()
 
     def score(self, path: str) -> None:
         """Score one text; show it, or keep it for `finish`."""
-        request, console, tally = self._request, self._console, self._scorer.tally()
+        request, console, tally, records = self._request, self._console, self._scorer.tally(), 0
         name = {"file": path} if self._named else {}
         for number, piece in enumerate(self._pieces(path), 1):
+            if self._records and not piece.text(self._scorer.vocabulary.level).strip():
+                if piece.last and request.by_line:
+                    console.product("", flush=True)
+                continue  # A blank line is no record.
             tally.add(piece)
+            records += 1
             if request.per_char:
                 rows = (self._row(name | record) for record in self._scorer.characters(piece))
                 while text := "".join(itertools.islice(rows, ROWS)):
@@ -94,13 +102,17 @@ class _Shown:
                 self._waiting.append(name | self._scorer.line(piece, number))
             elif request.by_line:
                 console.product(self._row(name | self._scorer.line(piece, number)), flush=piece.last)
-        summary = {"file": path, **tally.to_json()}
+        summary: dict[str, Any] = {"file": path, **tally.to_json()}
+        if self._records:
+            summary |= {"records": records, "bits_per_record": tally.bits / records if records else None}
         if request.per_char or request.by_line or request.rank:
             console.say(notation.score_sentence(summary))
         elif request.as_json:
             console.product(json_line(summary | self._scorer.reading), flush=True)
         else:
             self._waiting.append(summary)
+        if records and self._records and not request.as_json:
+            console.say(f"charrnn: {path}: {notation.records_sentence(records, tally.bits / records)}")
         if tally.mapped:
             console.say(f"charrnn: {path}: {notation.mapped_sentence(tally.mapped)}")
         if tally.unknown:
@@ -121,7 +133,7 @@ class _Shown:
         """The text as the network foresaw it, read in the way that was asked for."""
         request, scorer, config = self._request, self._scorer, self._request.config
         blocks = self._begun(self._reader.codes(path))
-        if request.by_line or request.rank:
+        if request.by_line or request.rank or self._records:
             return scorer.lines(blocks)
         if config.window is None:
             return scorer.carried(blocks, exact=request.exact)

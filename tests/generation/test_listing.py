@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_scripting import network
 
-from charrnn.generation.listing import TRIES, Census, Listing, Picker
+from charrnn.generation.listing import TRIES, Census, Listing, Picker, trained_on
+from charrnn.network import checkpoint, rundir
+from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.reading import PLAIN, TextReader
 from charrnn.text.vocabulary import Vocabulary
 
@@ -102,3 +105,23 @@ def test_after_so_many_tries_in_a_row_there_are_none_to_be_found() -> None:
     drawn = picker.kept + picker.repeated + picker.listed
     assert TRIES < drawn <= TRIES + 100
     assert drawn <= len(urn.numbers) < drawn + 100
+
+
+def test_the_text_of_training_is_found_where_it_still_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    facts: dict[str, Any] = {"corpus_sha256": "x", "corpus_paths": ["../names.txt"]}
+    best = checkpoint.read(network(tmp_path / "run", corpus_sha256="x") / rundir.BEST)
+    assert trained_on(best) is None
+    checkpoint.write(best.path.with_name(rundir.LAST), Checkpoint(best.model, best.vocabulary, facts, best.weights))
+    assert trained_on(best) is None
+    (tmp_path / "names.txt").write_text("The end\n")
+    found = trained_on(best)
+    assert found is not None
+    assert "The end" in found
+    for hostile in ({"corpus_paths": [3]}, {"corpus_paths": "x"}, {"corpus_paths": []}, {"corpus_sha256": "y"}):
+        checkpoint.write(
+            best.path.with_name(rundir.LAST), Checkpoint(best.model, best.vocabulary, facts | hostile, best.weights)
+        )
+        assert trained_on(best) is None
+    best.path.with_name(rundir.LAST).write_bytes(b"nothing")
+    assert trained_on(best) is None

@@ -1,4 +1,4 @@
-"""`charrnn sample` of lines: --unique, --not-in, and what JSON tells of them."""
+"""`charrnn sample` of lines: --unique, --not-in, what JSON tells of them, and networks of records."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.vocabulary import Vocabulary
 
 Invoke = Callable[..., Any]
+RECORDS = {"count": 5, "held_out": 1, "duplicates": 0, "blank": 0, "longest": 4, "mean_length": 3.0}
 WILD = ("--temp", "1", "--seed", "1")
 
 
@@ -36,6 +37,13 @@ def lines(invoke: Invoke, tmp_path: Path) -> Invoke:
     """Sample lines, drawn with a seed."""
     untrained(tmp_path / "net")
     return lambda *arguments, **others: invoke("sample", "-c", "net", *WILD, "--lines", "1", *arguments, **others)
+
+
+@pytest.fixture
+def records(invoke: Invoke, tmp_path: Path) -> Invoke:
+    """Sample from a network of records."""
+    untrained(tmp_path / "list", records=RECORDS)
+    return lambda *arguments, **others: invoke("sample", "-c", "list", *WILD, *arguments, **others)
 
 
 def of_json(result: Any) -> list[Any]:
@@ -115,3 +123,53 @@ def test_json_tells_which_lines_are_known_and_which_repeat(lines: Invoke, tmp_pa
         assert record["repeated"] is (line in every[: record["index"]])
     assert {record["known"] for record in of_json(lines("-N", "3", "--json"))} == {None}
     assert not {"known", "repeated"} & of_json(lines("--lines", "2", "--json"))[0].keys()
+
+
+# -- networks of records ----------------------------------------------------------------------------------------------
+
+
+def test_a_network_of_records_writes_ten_one_a_line(records: Invoke, lines: Invoke) -> None:
+    result = records()
+    assert (result.code, result.stderr) == (0, "")
+    assert result.stdout == lines("-N", "10").stdout
+    assert result.stdout.count("\n") == 10
+    assert records("-N", "3").stdout.splitlines() == result.stdout.splitlines()[:3]
+    assert max(map(len, records("-n", "2").stdout.splitlines())) == 2
+    assert all(line.startswith("ab") for line in records("-p", "ab").stdout.splitlines())
+
+
+def test_a_place_is_kept_in_one_record(records: Invoke) -> None:
+    result = records("--save-state", "s")
+    assert (result.code, result.stdout.count("\n")) == (0, 1)
+    assert records("--load-state", "s", "-N", "2").code == 0
+
+
+@pytest.mark.parametrize("hostile", [True, [], {}, {**RECORDS, "count": "many"}, {**RECORDS, "mean_length": None}])
+def test_a_header_that_is_none_of_records_is_a_text(invoke: Invoke, tmp_path: Path, hostile: Any) -> None:
+    untrained(tmp_path / "odd", records=hostile)
+    (record,) = of_json(invoke("sample", "-c", "odd", "--json", *WILD))
+    assert record["finish_reason"] == "length"
+
+
+def test_of_records_it_is_told_how_many_are_copies(records: Invoke, tmp_path: Path) -> None:
+    every = records("-N", "40").stdout.splitlines()
+    (tmp_path / "l.txt").write_text(every[0] + "\nb\n")
+    result = records("-N", "40", "--copied-from", "l.txt")
+    known, repeated = sum(line in (every[0], "b") and line != "" for line in every), 40 - len(set(every))
+    assert known > 1
+    assert result.stdout.splitlines() == every
+    assert result.stderr == f"charrnn: 40 records: {known} stand in l.txt, {repeated} repeat an earlier one\n"
+    one = records("-N", "1", "--copied-from", "l.txt")
+    assert one.stderr.startswith("charrnn: 1 record: ")
+    assert {record["known"] for record in of_json(records("-N", "40", "--json", "--not-in", "l.txt"))} == {False}
+
+
+def test_the_list_of_training_is_the_list_where_none_is_named(records: Invoke, tmp_path: Path) -> None:
+    every = of_json(records("--json"))
+    assert {record["known"] for record in every} == {None}
+    found = checkpoint.read(tmp_path / "list" / rundir.BEST)
+    facts = {**found.training, "corpus_paths": ["../l.txt"]}
+    checkpoint.write(tmp_path / "list" / rundir.LAST, Checkpoint(found.model, found.vocabulary, facts, found.weights))
+    (tmp_path / "l.txt").write_text(every[1]["text"])
+    known = [record["known"] for record in of_json(records("--json"))]
+    assert known == [record["text"] == every[1]["text"] != "\n" for record in every]

@@ -197,3 +197,42 @@ def test_a_byte_network_scores_bytes(invoke: Invoke, tmp_path: Path) -> None:
 def test_a_request_holds_one_way_of_reading(request_: dict[str, Any], named: str) -> None:
     with pytest.raises(UsageError, match=f"^{named}: give one, not both$"):
         ScoreRequest(**request_)
+
+
+LIST = "go\n\nThe end\n \nall of it\nfox"
+FACTS = {"count": 5, "held_out": 1, "duplicates": 0, "blank": 0, "longest": 4, "mean_length": 3.0}
+
+
+def test_a_network_of_records_begins_anew_at_each_line_and_sums_per_record(invoke: Invoke, tmp_path: Path) -> None:
+    network(tmp_path / "list", records=FACTS)
+    network(tmp_path / "text")
+    (tmp_path / "list.txt").write_text(LIST)
+    (whole,) = records(invoke("score", "list.txt", "--json", "-c", "list"))
+    lines = records(invoke("score", "list.txt", "--json", "--lines", "-c", "list"))
+    assert [line["line"] for line in lines] == [1, 3, 5, 6]
+    assert (whole["records"], whole["characters"] + whole["unknown"], whole["exact"]) == (4, 24, True)
+    assert whole["bits"] == pytest.approx(sum(line["bits"] for line in lines))
+    assert whole["bits_per_record"] == pytest.approx(whole["bits"] / 4)
+    every = records(invoke("score", "list.txt", "--json", "--lines", "-c", "text"))
+    assert [line for line in every if line["line"] in (1, 3, 5, 6)] == lines
+    by_character = records(invoke("score", "list.txt", "--json", "--per-char", "-c", "list"))
+    assert sum(row["bits"] or 0 for row in by_character) == pytest.approx(whole["bits"])
+
+
+def test_a_table_of_records_says_what_one_costs(invoke: Invoke, tmp_path: Path) -> None:
+    network(tmp_path / "list", records=FACTS)
+    (tmp_path / "list.txt").write_text(LIST)
+    (whole,) = records(invoke("score", "list.txt", "--json", "-c", "list"))
+    table = invoke("score", "list.txt", "-c", "list")
+    assert f"list.txt: 4 records, {whole['bits_per_record']:.2f} bits each" in table.stderr
+    (nothing,) = records(invoke("score", "-", "--json", "-c", "list", stdin=b"\n\n"))
+    assert (nothing["records"], nothing["bits_per_record"]) == (0, None)
+
+
+@pytest.mark.parametrize("way", [("--exact",), ("--window", "1000")])
+def test_records_are_one_text_where_that_is_asked_for(invoke: Invoke, tmp_path: Path, way: tuple[str, ...]) -> None:
+    network(tmp_path / "list", records=FACTS)
+    network(tmp_path / "text")
+    (tmp_path / "list.txt").write_text(LIST)
+    found, expected = (records(invoke("score", "list.txt", "--json", *way, "-c", name)) for name in ("list", "text"))
+    assert found == expected
