@@ -170,9 +170,14 @@ def test_a_terminal_that_becomes_narrower_shows_one_picture_with_the_losses(tale
         terminal = Terminal(100)
         _watch(leader, terminal, "mean |h|")
         for width in (60, 30, 80, 60):
+            # Whatever was written for the old width has arrived before the terminal takes the new one.
+            child.send_signal(signal.SIGSTOP)
+            while select.select([leader], [], [], 0.1)[0]:
+                terminal.feed(terminal.decoder.decode(os.read(leader, 65536)))
             terminal.resize(width)
             _size(leader, width)
             child.send_signal(signal.SIGWINCH)
+            child.send_signal(signal.SIGCONT)
             _watch(leader, terminal, "╭" + "─" * (width - 4) + "╮")
             _watch(leader, terminal, "bits/char" if width > 30 else "train")
         child.send_signal(signal.SIGINT)
