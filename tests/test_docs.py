@@ -166,7 +166,9 @@ def test_a_long_line_of_prose_is_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "tests/bench").glob("*.md")]), ids=lambda path: path.name
+    "path",
+    sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "tests/bench").glob("*.md")]),
+    ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_prose_is_wrapped(path: Path) -> None:
     assert long_lines(path.read_text(encoding="utf-8")) == []
