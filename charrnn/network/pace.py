@@ -64,6 +64,8 @@ class Pace:
         """Whether more than one thread is at work now."""
         self._alone: float | None = None  # Seconds of a step with one thread.
         self._times: list[float] = []
+        self._total = 0.0  # Seconds of the steps with more threads that are judged together.
+        self._most = 0.0  # What those may take at most.
         self._gain = 0.0  # Seconds that more threads have saved since they came.
         self._rest, self._until = FIRST_REST, 0.0
 
@@ -101,17 +103,21 @@ class Pace:
         times.append(ended - begun)
         if self.together:
             assert self._alone is not None
-            self._gain += self._alone - times[-1]
-            if sum(times) > GAIN * STRETCH * self._alone:
+            self._total += ended - begun
+            if self._total > self._most:
+                self._gain += len(times) * self._alone - self._total
                 self._give_up(ended)
             elif len(times) == STRETCH:
+                self._gain += STRETCH * self._alone - self._total
+                self._total = 0.0
                 times.clear()
         elif len(times) == STRETCH:
             # The median, for a step that waited for a core says nothing of the others.
             self._alone = float(np.median(times))
             times.clear()
             if ended >= self._until:
-                self.together, self._gain = True, 0.0
+                self.together, self._gain, self._total = True, 0.0, 0.0
+                self._most = GAIN * STRETCH * self._alone
 
     def _give_up(self, now: float) -> None:
         """Go on with one thread: for a moment if it was a hiccup after a gain, else twice as long as the last time."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from charrnn.network.pace import LONGEST_REST, STRETCH, Pace, Threads, threads_of_numpy
+from charrnn.network.pace import FIRST_REST, LONGEST_REST, STRETCH, Pace, Threads, threads_of_numpy
 
 ALONE, TOGETHER, WAITING = 100e-6, 60e-6, 4e-3
 """Seconds of a step with one thread; with two; and with two of which one waits for its core."""
@@ -72,7 +72,7 @@ def test_when_the_other_work_ends_two_threads_come_back() -> None:
 def test_when_other_work_begins_the_first_step_that_waits_is_the_last() -> None:
     machine = Machine(lambda _, now: now >= 5.0).run(5.0)
     assert machine.slow == 0
-    machine.run(0.015)
+    machine.run(WAITING + FIRST_REST / 2)
     assert machine.slow == 1
 
 
