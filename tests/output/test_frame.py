@@ -162,7 +162,8 @@ def test_a_terminal_that_becomes_narrower_shows_one_picture_with_the_losses(tale
     _size(leader, 100)
     command = [sys.executable, "-m", "charrnn", "train", str(tale), "--hidden-size", "8", "--batch-size", "4", "--bptt", "16"]
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")} | {"TERM": "xterm"}
-    command += ["--steps", "1000000", "--log-every", "20", "--eval-every", "50", "--workers", "1"]
+    # A picture comes seldom, so that none is on its way when the terminal changes.
+    command += ["--steps", "1000000", "--log-every", "1000", "--eval-every", "1000", "--workers", "1"]
     with subprocess.Popen(
         command, cwd=tale.parent, env=environment, stdin=follower, stdout=follower, stderr=follower, start_new_session=True
     ) as child:
