@@ -6,15 +6,14 @@ refuse the same values in the same words. Because the option stands there too, a
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
-from dataclasses import Field, asdict, dataclass, field, fields
-from enum import Enum
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 from charrnn import UsageError
-from charrnn.limits import Choices, Flag, Interval, Limits, Name, either
+from charrnn.declaration import Config, Option, Panel, choice, count, limits_of, option_name, setting
+from charrnn.limits import Flag, Interval, Name, either
 
 GATES = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n"), "rnn": ()}
 """The gates of each cell in ``torch.nn``'s letters and order; a vanilla RNN has none."""
@@ -25,129 +24,24 @@ MANY = 10**15
 CHARACTERS = 500
 """The length of a sample, or of each of its lines, if none is given."""
 
+FITTED = "fitted to the text and the time"
+"""What ``--help`` says of the defaults that a run's recipe chooses."""
+
 _BLOCKS = {"lstm": 4, "gru": 3, "rnn": 1}
 _SHARE = Interval(0, 1, high_open=True)
 _POSITIVE = Interval(0, low_open=True)
 _SEED = Interval(0, 2**63 - 1, integer=True)
 
 
-# -- how a setting is declared ----------------------------------------------------------------------------------------
-
-
-class Panel(Enum):
-    """The groups of options in ``--help``, in the order in which it shows them."""
-
-    NETWORK = "The network"
-    LENGTH = "Length of the run (one of)"
-    OPTIMIZATION = "Optimization"
-    TEXT = "The text"
-    BOOKKEEPING = "Evaluation and saving"
-    MACHINE = "The machine"
-    PROMPT = "What to go on from"
-    DRAWING = "How characters are drawn, in this order"
-    MANY_TEXTS = "Many texts"
-
-
-@dataclass(frozen=True)
-class Option:
-    """How a setting is given on the command line; what the field tells anyway need not be repeated here."""
-
-    help: str
-    panel: Panel | None = None
-    spelling: str | None = None
-    """The option's name, if it isn't the field's."""
-    others: tuple[str, ...] = ()
-    """Further names."""
-    metavar: str | None = None
-    """What stands for the value, if it isn't that of the limits."""
-    shown: str | None = None
-    """What ``--help`` says of the default, if it isn't the field's."""
-    envvar: str | None = None
-    auto: bool = False
-    """Whether the word ``auto`` may be given for None."""
-    end: str | None = None
-    """The field that takes B where A:B is given."""
-
-
-FITTED = "fitted to the text and the time"
-
-
-def _setting(default: Any, limits: Limits, option: Option | None = None) -> Any:
-    return field(default=default, metadata={"limits": limits, "option": option})
-
-
-def _count(default: int | None, low: int, high: int, option: Option | None = None) -> Any:
-    return _setting(default, Interval(low, high, integer=True), option)
-
-
-def _choice(default: str | None, *words: str, option: Option) -> Any:
-    return _setting(default, Choices(words), option)
-
-
-C = TypeVar("C", bound="Config")
-
-
-@dataclass(frozen=True)
-class Config:
-    """Settings that are within their limits: `UsageError` for one that isn't."""
-
-    def __post_init__(self) -> None:
-        for setting in fields(self):
-            value, limits = getattr(self, setting.name), setting.metadata["limits"]
-            if value not in limits and not (value is None and setting.default is None):
-                raise UsageError(f"{option_name(setting.name)} must be {limits}, not {value!s:.80}")
-
-    def to_json(self) -> dict[str, Any]:
-        """The settings as plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls: type[C], data: Mapping[str, Any]) -> C:
-        """Read settings written by `to_json`; unknown names are ignored, so that older versions read newer files."""
-        known = {setting.name for setting in fields(cls)}
-        return cls(**{name: value for name, value in data.items() if name in known})
-
-
-def declared(config: type[Config], name: str) -> Field[Any]:
-    """The declaration of one setting."""
-    return next(setting for setting in fields(config) if setting.name == name)
-
-
-def limits_of(config: type[Config], name: str) -> Limits:
-    """The legal values of one setting; a setting whose default is None may be None as well."""
-    limits: Limits = declared(config, name).metadata["limits"]
-    return limits
-
-
-def options(config: type[Config]) -> dict[str, Option]:
-    """The settings that the command line takes, by their fields' names, in the order of their panels."""
-    panels = [*Panel, None]
-    declarations = {setting.name: option for setting in fields(config) if (option := setting.metadata["option"]) is not None}
-    return dict(sorted(declarations.items(), key=lambda pair: panels.index(pair[1].panel)))
-
-
-@functools.cache
-def option_name(name: str) -> str:
-    """The command line's spelling of a field's name."""
-    for config in [*Config.__subclasses__(), *ReadConfig.__subclasses__()]:
-        option = options(config).get(name)
-        if option is not None and option.spelling is not None:
-            return option.spelling
-    return "--" + name.replace("_", "-")
-
-
-# -- the settings -----------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class ModelConfig(Config):
     """The network's shape: embedding -> ``num_layers`` recurrent layers -> a linear head over the vocabulary."""
 
-    vocab_size: int = _count(2, 1, 0x110001)
-    cell: str = _choice("lstm", "lstm", "gru", "rnn", option=Option("Recurrent cell (rnn: tanh).", Panel.NETWORK))
-    hidden_size: int = _count(384, 1, 65536, Option("Units per layer.", Panel.NETWORK, shown=FITTED))
-    num_layers: int = _count(1, 1, 64, Option("Recurrent layers.", Panel.NETWORK, spelling="--layers"))
-    embedding_size: int = _count(
+    vocab_size: int = count(2, 1, 0x110001)
+    cell: str = choice("lstm", "lstm", "gru", "rnn", option=Option("Recurrent cell (rnn: tanh).", Panel.NETWORK))
+    hidden_size: int = count(384, 1, 65536, Option("Units per layer.", Panel.NETWORK, shown=FITTED))
+    num_layers: int = count(1, 1, 64, Option("Recurrent layers.", Panel.NETWORK, spelling="--layers"))
+    embedding_size: int = count(
         64, 1, 65536, Option("Size of a character's vector.", Panel.NETWORK, shown="64, or 128 above 256 symbols")
     )
 
@@ -178,10 +72,10 @@ class ModelConfig(Config):
 class ReadConfig(Config):
     """How files and stdin become text."""
 
-    encoding: str | None = _setting(
+    encoding: str | None = setting(
         None, Name(), Option("Encoding of files and stdin (default: UTF-8, or UTF-16 or 32 where they are in it).", Panel.TEXT)
     )
-    errors: str = _choice(
+    errors: str = choice(
         "strict", "strict", "replace", option=Option("replace: go on with U+FFFD for what is not valid text.", Panel.TEXT)
     )
 
@@ -190,21 +84,18 @@ class ReadConfig(Config):
 class TrainConfig(ReadConfig):
     """How a network is trained. At most one of ``steps``, ``epochs`` and ``minutes`` is set; without any it is 3 minutes."""
 
-    level: str = _choice("char", "char", "byte", option=Option("Characters or raw bytes.", Panel.TEXT))
-    min_count: int = _count(1, 1, MANY, Option("Rarer characters become the unknown one.", Panel.TEXT))
-    val_fraction: float = _setting(0.1, _SHARE, Option("Share kept for validation, at least 0 and below 1.", Panel.TEXT))
-    val: str = _choice(
-        "tail",
-        "tail",
-        "scattered",
-        option=Option("Which part that is: the end, or pieces spread over the text.", Panel.TEXT),
+    level: str = choice("char", "char", "byte", option=Option("Characters or raw bytes.", Panel.TEXT))
+    min_count: int = count(1, 1, MANY, Option("Rarer characters become the unknown one.", Panel.TEXT))
+    val_fraction: float = setting(0.1, _SHARE, Option("Share kept for validation, at least 0 and below 1.", Panel.TEXT))
+    val: str = choice(
+        "tail", "tail", "scattered", option=Option("Which part that is: the end, or pieces spread over the text.", Panel.TEXT)
     )
-    records: bool = _setting(False, Flag(), Option("Each line is a record of its own: a name, a molecule.", Panel.TEXT))
-    val_seed: int = _setting(0, _SEED, Option("Another number holds out other records.", Panel.TEXT))
+    records: bool = setting(False, Flag(), Option("Each line is a record of its own: a name, a molecule.", Panel.TEXT))
+    val_seed: int = setting(0, _SEED, Option("Another number holds out other records.", Panel.TEXT))
 
-    batch_size: int = _count(32, 1, 1 << 20, Option("Columns of text read in parallel.", Panel.OPTIMIZATION, shown=FITTED))
-    bptt: int = _count(64, 1, 1 << 20, Option("Characters that gradients flow back through.", Panel.OPTIMIZATION))
-    groups: int = _count(
+    batch_size: int = count(32, 1, 1 << 20, Option("Columns of text read in parallel.", Panel.OPTIMIZATION, shown=FITTED))
+    bptt: int = count(64, 1, 1 << 20, Option("Characters that gradients flow back through.", Panel.OPTIMIZATION))
+    groups: int = count(
         1,
         1,
         1 << 20,
@@ -214,24 +105,24 @@ class TrainConfig(ReadConfig):
             shown="up to 16 for one pass over the text, 1 from 2.4 on",
         ),
     )
-    steps: int | None = _count(None, 1, MANY, Option("Number of updates.", Panel.LENGTH))
-    epochs: float | None = _setting(
+    steps: int | None = count(None, 1, MANY, Option("Number of updates.", Panel.LENGTH))
+    epochs: float | None = setting(
         None,
         Interval(0, 1e9, low_open=True),
         Option("Number of passes over the training text; may be a fraction.", Panel.LENGTH),
     )
-    minutes: float | None = _setting(
+    minutes: float | None = setting(
         None,
         Interval(0, 1e9, low_open=True),
         Option("Minutes by the clock, start-up included (3 if no length is given).", Panel.LENGTH),
     )
 
-    lr: float = _setting(1e-2, _POSITIVE, Option("Peak learning rate.", Panel.OPTIMIZATION, shown=FITTED))
-    weight_decay: float = _setting(
+    lr: float = setting(1e-2, _POSITIVE, Option("Peak learning rate.", Panel.OPTIMIZATION, shown=FITTED))
+    weight_decay: float = setting(
         0.1, Interval(0), Option("Decay of the weight matrices.", Panel.OPTIMIZATION, shown="0.1, less in long runs")
     )
-    grad_clip: float = _setting(1.0, _POSITIVE, Option("Largest global norm of the gradient.", Panel.OPTIMIZATION))
-    optimizer: str = _choice(
+    grad_clip: float = setting(1.0, _POSITIVE, Option("Largest global norm of the gradient.", Panel.OPTIMIZATION))
+    optimizer: str = choice(
         "soap",
         "soap",
         "muon",
@@ -242,36 +133,28 @@ class TrainConfig(ReadConfig):
             shown="soap from 400,000 training characters on, else adamw",
         ),
     )
-    dropout_input: float = _setting(
+    dropout_input: float = setting(
         0.0,
         _SHARE,
         Option("Locked dropout on the characters' vectors, at least 0 and below 1.", Panel.OPTIMIZATION, shown=FITTED),
     )
-    dropout_between: float = _setting(0.0, _SHARE, Option("The same between layers.", Panel.OPTIMIZATION, shown=FITTED))
-    dropout_output: float = _setting(
+    dropout_between: float = setting(0.0, _SHARE, Option("The same between layers.", Panel.OPTIMIZATION, shown=FITTED))
+    dropout_output: float = setting(
         0.0, _SHARE, Option("The same on the last layer's output.", Panel.OPTIMIZATION, shown=FITTED)
     )
-    seed: int = _setting(0, _SEED, Option("Seed of every random choice.", Panel.OPTIMIZATION))
+    seed: int = setting(0, _SEED, Option("Seed of every random choice.", Panel.OPTIMIZATION))
 
-    eval_every: int | None = _count(
-        None,
-        1,
-        MANY,
-        Option("Steps between evaluations.", Panel.BOOKKEEPING, shown="at 8 % of the run, then every tenth"),
+    eval_every: int | None = count(
+        None, 1, MANY, Option("Steps between evaluations.", Panel.BOOKKEEPING, shown="at 8 % of the run, then every tenth")
     )
-    save_every: float = _setting(60.0, _POSITIVE, Option("Seconds between saves.", Panel.BOOKKEEPING))
-    log_every: int | None = _count(
+    save_every: float = setting(60.0, _POSITIVE, Option("Seconds between saves.", Panel.BOOKKEEPING))
+    log_every: int | None = count(
         None, 1, MANY, Option("Steps between step events.", Panel.BOOKKEEPING, shown="about one a second")
     )
-    device: str = _choice(
-        "auto",
-        "auto",
-        "cpu",
-        "cuda",
-        "mps",
-        option=Option("Where to train.", Panel.MACHINE, envvar="CHARRNN_DEVICE"),
+    device: str = choice(
+        "auto", "auto", "cpu", "cuda", "mps", option=Option("Where to train.", Panel.MACHINE, envvar="CHARRNN_DEVICE")
     )
-    precision: str = _choice(
+    precision: str = choice(
         "auto",
         "auto",
         "fp32",
@@ -279,7 +162,7 @@ class TrainConfig(ReadConfig):
         "fp16",
         option=Option("Precision of the matrix products; weights stay fp32.", Panel.MACHINE),
     )
-    workers: int | None = _count(
+    workers: int | None = count(
         None,
         1,
         1024,
@@ -323,21 +206,21 @@ class SampleConfig(ReadConfig):
     None means `CHARACTERS`, or that many per line where ``lines`` are asked for.
     """
 
-    length: int | None = _count(
+    length: int | None = count(
         None, -1, MANY, Option("Characters to generate, -1: without end (default: 500, or 500 per line).", others=("-n",))
     )
-    lines: int | None = _count(None, 1, MANY, Option("End after so many lines."))
-    seed: int | None = _setting(
+    lines: int | None = count(None, 1, MANY, Option("End after so many lines."))
+    seed: int | None = setting(
         None, _SEED, Option("The same seed gives the same text (default: a fresh one, named on stderr).")
     )
 
-    repetition_penalty: float | None = _setting(
+    repetition_penalty: float | None = setting(
         None,
         Interval(1e-30, 1e30),  # Far from where a product with any logit overflows.
         Option("Above 1: recent characters are less likely.", Panel.DRAWING, metavar="X", shown="off"),
     )
-    repetition_window: int = _count(64, 1, 1 << 20, Option("How many characters are recent.", Panel.DRAWING))
-    temperature: float = _setting(
+    repetition_window: int = count(64, 1, 1 << 20, Option("How many characters are recent.", Panel.DRAWING))
+    temperature: float = setting(
         0.8,
         Interval(0),
         Option(
@@ -348,11 +231,11 @@ class SampleConfig(ReadConfig):
             end="temperature_end",
         ),
     )
-    temperature_end: float | None = _setting(None, Interval(0))
-    top_k: int | None = _count(
+    temperature_end: float | None = setting(None, Interval(0))
+    top_k: int | None = count(
         None, 1, MANY, Option("Draw from the K likeliest characters only.", Panel.DRAWING, metavar="K", shown="off")
     )
-    typical: float | None = _setting(
+    typical: float | None = setting(
         None,
         Interval(0, 1, low_open=True),
         Option(
@@ -362,7 +245,7 @@ class SampleConfig(ReadConfig):
             shown="off",
         ),
     )
-    top_p: float | None = _setting(
+    top_p: float | None = setting(
         None,
         Interval(0, 1, low_open=True),
         Option(
@@ -372,7 +255,7 @@ class SampleConfig(ReadConfig):
             shown="off",
         ),
     )
-    min_p: float | None = _setting(
+    min_p: float | None = setting(
         None,
         Interval(0, 1),
         Option(
@@ -383,17 +266,17 @@ class SampleConfig(ReadConfig):
         ),
     )
 
-    num_samples: int | None = _count(
+    num_samples: int | None = count(
         None,
         1,
         MANY,
         Option("Number of texts from every prompt (default: 1, of records 10).", Panel.MANY_TEXTS, others=("-N",)),
     )
-    best_of: int = _count(1, 1, MANY, Option("Draw K texts for each and keep the likeliest.", Panel.MANY_TEXTS, metavar="K"))
-    device: str = _choice(
+    best_of: int = count(1, 1, MANY, Option("Draw K texts for each and keep the likeliest.", Panel.MANY_TEXTS, metavar="K"))
+    device: str = choice(
         "cpu", "cpu", "cuda", "mps", "auto", option=Option("Where many texts are drawn; cuda for thousands.", Panel.MANY_TEXTS)
     )
-    color: str = _choice("never", "never", "surprise", option=Option("On a terminal, colour each character by its bits."))
+    color: str = choice("never", "never", "surprise", option=Option("On a terminal, colour each character by its bits."))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -412,29 +295,29 @@ class SampleConfig(ReadConfig):
 class ScoreConfig(ReadConfig):
     """How a text is scored: with ``window`` None the state is carried from its beginning to its end."""
 
-    window: int | None = _count(None, 1, MANY, Option("Score windows of so many characters, each from a zero state."))
+    window: int | None = count(None, 1, MANY, Option("Score windows of so many characters, each from a zero state."))
 
 
 @dataclass(frozen=True)
 class NextConfig(ReadConfig):
     """How much of the next character's distribution is shown."""
 
-    top: int = _count(10, 1, MANY, Option("Show the K likeliest."))
+    top: int = count(10, 1, MANY, Option("Show the K likeliest."))
 
 
 @dataclass(frozen=True)
 class BenchConfig(Config):
     """How long this machine is measured."""
 
-    seconds: float = _setting(60.0, Interval(1, 1e6), Option("About how long to measure."))
-    rounds: int = _count(5, 1, 1000, Option("How often the contenders take turns."))
+    seconds: float = setting(60.0, Interval(1, 1e6), Option("About how long to measure."))
+    rounds: int = count(5, 1, 1000, Option("How often the contenders take turns."))
 
 
 @dataclass(frozen=True)
 class InspectConfig(ReadConfig):
     """What `charrnn inspect` colours a text by."""
 
-    color: str | None = _choice(
+    color: str | None = choice(
         None,
         "surprise",
         "entropy",

@@ -651,7 +651,8 @@ def test_a_number_outside_its_interval_is_one_line_with_the_interval_and_leaves_
 
 
 def test_the_numeric_options_are_all_tried_here() -> None:
-    from charrnn.config import BenchConfig, ModelConfig, SampleConfig, TrainConfig, limits_of, option_name
+    from charrnn.config import BenchConfig, ModelConfig, SampleConfig, TrainConfig
+    from charrnn.declaration import limits_of, option_name
     from charrnn.limits import Interval
 
     tables = ((TRAIN_LIMITS, (ModelConfig, TrainConfig)), (SAMPLE_LIMITS, (SampleConfig,)), (BENCH_LIMITS, (BenchConfig,)))

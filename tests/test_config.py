@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from charrnn import UsageError
-from charrnn.config import GATES, ModelConfig, SampleConfig, TrainConfig, limits_of, option_name, temperatures
+from charrnn.config import GATES, ModelConfig, SampleConfig, TrainConfig, temperatures
+from charrnn.declaration import limits_of
 from charrnn.limits import Choices
 
 FROM_0 = "a number of at least 0"
@@ -246,15 +247,6 @@ def test_parameter_shapes_are_torchs_own(cell: str, num_layers: int) -> None:
 def test_only_the_lstm_carries_two_vectors_and_gates_are_in_torchs_order() -> None:
     assert {cell: ModelConfig(cell=cell).state_parts for cell in GATES} == {"lstm": 2, "gru": 1, "rnn": 1}
     assert GATES == {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n"), "rnn": ()}
-
-
-def test_an_option_is_spelled_as_on_the_command_line() -> None:
-    assert [option_name(name) for name in ("num_layers", "temperature", "val_fraction", "lr")] == [
-        "--layers",
-        "--temp",
-        "--val-fraction",
-        "--lr",
-    ]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ import typer
 import typer.core
 
 from charrnn import UsageError
-from charrnn.config import Config, Option, Panel, declared, limits_of, option_name, options, temperatures
+from charrnn.config import temperatures
+from charrnn.declaration import Config, Option, Panel, declared, limits_of, option_name, options
 from charrnn.limits import Flag
 
 C = TypeVar("C", bound=Config)

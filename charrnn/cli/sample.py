@@ -9,7 +9,8 @@ import typer
 
 from charrnn.cli.options import KEEP_NEWLINE, After, Checkpoint, Json, Quiet
 from charrnn.cli.process import limit_threads
-from charrnn.config import Panel, SampleConfig
+from charrnn.config import SampleConfig
+from charrnn.declaration import Panel
 
 _PROMPT, _DRAWING, _MANY = Panel.PROMPT.value, Panel.DRAWING.value, Panel.MANY_TEXTS.value
 

@@ -14,7 +14,8 @@ from charrnn.cli import exit_codes, options
 from charrnn.cli.options import After, Given, Json, Quiet, complete_checkpoint
 from charrnn.cli.process import seconds_since_start
 from charrnn.cli.signals import Stop, stop_on_failing_stdout, stop_on_signals
-from charrnn.config import FITTED, ModelConfig, Option, Panel, TrainConfig
+from charrnn.config import FITTED, ModelConfig, TrainConfig
+from charrnn.declaration import Option, Panel
 
 if TYPE_CHECKING:
     from charrnn.network.rundir import RunDirectory

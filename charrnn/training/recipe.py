@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from charrnn.config import TrainConfig, option_name
+from charrnn.config import TrainConfig
+from charrnn.declaration import option_name
 
 REFERENCE_SIZE = 384
 """The hidden size of the network that a machine's speed refers to."""

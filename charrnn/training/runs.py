@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn import CharrnnError, UsageError
-from charrnn.config import ModelConfig, TrainConfig, option_name
+from charrnn.config import ModelConfig, TrainConfig
+from charrnn.declaration import option_name
 from charrnn.network import checkpoint, paths, rundir
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.rundir import RunDirectory

@@ -13,7 +13,8 @@ from conftest import FABLES
 from charrnn import UsageError
 from charrnn.cli import options
 from charrnn.cli.options import After, Given
-from charrnn.config import FITTED, ModelConfig, SampleConfig, TrainConfig, declared
+from charrnn.config import FITTED, ModelConfig, SampleConfig, TrainConfig
+from charrnn.declaration import declared
 from charrnn.training import recipe
 
 Received = dict[str, Any]

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.config import ModelConfig, TrainConfig, limits_of, option_name
+from charrnn.config import ModelConfig, TrainConfig
+from charrnn.declaration import limits_of, option_name
 from charrnn.training.recipe import CHOSEN, FIXED, PLANNED, SOAP_CHARACTERS, most_passes, plan, rounded_speed
 
 SIZES = [10_000, 30_000, 100_000, 220_000, 1_000_000, 3_000_000, 10_000_000, 100_000_000]
