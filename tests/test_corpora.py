@@ -1,7 +1,8 @@
-"""corpora/: an original text without repetitions, and two tasks that anyone can make again."""
+"""corpora/: an original text without repetitions, sentences with intents, and two tasks that anyone can make again."""
 
 from __future__ import annotations
 
+import hashlib
 import lzma
 import re
 import runpy
@@ -60,3 +61,77 @@ def test_recall_asks_the_same_letter_back_after_2_to_60_fillers() -> None:
     letters = Counter(record[1] for record in records if record)
     assert set(letters) == set("abcdefghijklmnop")
     assert min(letters.values()) > len(records) / 16 * 0.8
+
+
+Sentences = dict[str, str]
+INTENTS = {"intents.tsv": (850, 50), "intents-test.tsv": (170, 5)}
+"""The two parts, with the fewest sentences of all and of each intent."""
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a sentence, lower case and without punctuation."""
+    return re.sub(r"[^\w\s]", "", text.lower()).split()
+
+
+def sentences(name: str) -> Sentences:
+    header, *rows = (CORPORA / name).read_bytes().decode("ascii").removesuffix("\n").split("\n")
+    assert header == "text\tlabel"
+    return {text: label for text, _, label in (row.partition("\t") for row in rows)}
+
+
+@pytest.fixture(scope="module")
+def intents() -> dict[str, Sentences]:
+    return {name: sentences(name) for name in INTENTS}
+
+
+@pytest.mark.parametrize("name", INTENTS)
+def test_the_intents_are_many_and_balanced(name: str, intents: dict[str, Sentences]) -> None:
+    all_of_them, of_each = INTENTS[name]
+    labels = Counter(intents[name].values())
+    assert labels.total() >= all_of_them
+    assert 12 <= len(labels) <= 16
+    assert {"ask_time", "set_alarm", "weather", "play_music", "greeting", "goodbye", "directions", "order_food", "other"} < set(
+        labels
+    )
+    assert of_each <= min(labels.values()) <= max(labels.values()) <= 80
+
+
+def test_the_rows_of_the_intents_are_clean(intents: dict[str, Sentences]) -> None:
+    for text, label in (row for part in intents.values() for row in part.items()):
+        assert text == " ".join(text.split())
+        assert text.isprintable()
+        assert 2 <= len(text) <= 80
+        assert re.fullmatch("[a-z_]+", label)
+
+
+def test_no_sentence_of_the_intents_stands_twice(intents: dict[str, Sentences]) -> None:
+    plain = Counter(" ".join(words_of(text)) for part in intents.values() for text in part)
+    assert plain.total() == sum((CORPORA / name).read_bytes().count(b"\n") - 1 for name in INTENTS)
+    assert [text for text, count in plain.items() if count > 1] == []
+
+
+def test_the_intents_are_made_from_no_templates(intents: dict[str, Sentences]) -> None:
+    words = [words_of(text) for part in intents.values() for text in part]
+    for length, most in ((4, 2), (3, 6)):
+        beginnings = Counter(tuple(sentence[:length]) for sentence in words if len(sentence) >= length)
+        assert max(beginnings.values()) <= most
+    endings = Counter(tuple(sentence[-4:]) for sentence in words if len(sentence) >= 4)
+    assert max(endings.values()) <= 2
+
+
+def test_a_hash_of_a_sentence_tells_whether_it_is_of_the_test_part(intents: dict[str, Sentences]) -> None:
+    for name, part in intents.items():
+        held_out = {hashlib.sha256(text.encode()).digest()[0] % 6 == 0 for text in part}
+        assert held_out == {name == "intents-test.tsv"}
+
+
+def test_the_test_part_of_the_intents_stays_as_it_is() -> None:
+    digest = hashlib.sha256((CORPORA / "intents-test.tsv").read_bytes()).hexdigest()
+    assert digest == "03b74dfce1b4bb110437144402325ec166cf9f4dd3d7e7d92802802f33da445f"
+
+
+def test_the_intents_repeat_nothing_of_the_fables(intents: dict[str, Sentences], fables: str) -> None:
+    told = " ".join(words_of(fables))
+    long = [text for part in intents.values() for text in part if len(words_of(text)) >= 6]
+    assert len(long) > 300
+    assert [text for text in long if " ".join(words_of(text)) in told] == []
