@@ -1,28 +1,24 @@
 """An inspection as one self-contained HTML page: its data, its charts, and the template that holds them.
 
-Whatever comes from a text or a checkpoint goes through Jinja2's escaping, or into JSON that can't hold a tag. The page's
-policy names the hash of the one script that may run, and forbids loading anything.
+Whatever comes from a text or a checkpoint goes through Jinja2's escaping, or into JSON that can't hold a tag.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
 from charrnn.analysis.traces import Inspection, sentence
 from charrnn.output import charts
 from charrnn.output.notation import visible
+from charrnn.output.page import document
 from charrnn.output.palette import GREY, SERIES
 from charrnn.output.plot import Axis, Curves, Panel, Point, Scale, line, stroke, thousands
 
@@ -49,17 +45,12 @@ def render(
         memory: networks as `charrnn.analysis.reach.Reach.to_json` writes them, for the memory curves.
         contributions: texts as `charrnn.analysis.reach.contributed` gives them, for their shares in the final state.
     """
-    script = _resource("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
-        _resource("page.html")
-    )
     layers, data = [layer.summary() for layer in found.layers], _data(found)
-    return template.render(
-        script=Markup(script),  # noqa: S704 - our own file
-        style=Markup(_resource("page.css")),  # noqa: S704 - our own file
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:",
-        data=_inert(data),
+    return document.render(
+        "page.html",
+        scripts=["page.js"],
+        styles=["shared.css", "page.css"],
+        data=data,
         text=visible("".join(data["text"])),
         sentence=sentence(found),
         corpus=str(found.trained.training.get("corpus", "")),
@@ -74,19 +65,6 @@ def render(
         dot=_dot,
         key=_key,
     )
-
-
-def _resource(name: str) -> str:
-    """The text of a file that is installed beside this module."""
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _inert(value: Any) -> Markup:
-    """``value`` as JSON that holds no character with a meaning in HTML."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 - made harmless above
 
 
 def _data(found: Inspection) -> dict[str, Any]:
