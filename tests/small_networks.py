@@ -16,16 +16,24 @@ from charrnn.text.vocabulary import Vocabulary
 TEXT = "The fox said go, and the crow let fall the cheese.\nThe end of it.\n" * 12
 
 
-def network(path: Path, known: str = "".join(sorted(set(TEXT))), level: str = "char", **facts: Any) -> Path:
+def network(
+    path: Path,
+    known: str = "".join(sorted(set(TEXT))),
+    level: str = "char",
+    *,
+    temperature: float = 1.0,
+    seed: int = 1,
+    hidden_size: int = 8,
+    **facts: Any,
+) -> Path:
     """A checkpoint of a tiny network with random weights that knows some characters; ``facts`` are of its training."""
     vocabulary = Vocabulary(level, known if level == "char" else "")
-    model = ModelConfig(vocabulary.size, embedding_size=3, hidden_size=8)
-    rng = np.random.default_rng(1)
+    model = ModelConfig(vocabulary.size, embedding_size=3, hidden_size=hidden_size)
+    rng = np.random.default_rng(seed)
     weights = {name: rng.normal(0, 0.5, shape).astype(np.float32) for name, shape in model.parameter_shapes().items()}
     path.mkdir(parents=True)
-    checkpoint.write(
-        path / rundir.BEST, Checkpoint(model, vocabulary, {"corpus": path.name, "val_bits_per_char": 4.2, **facts}, weights)
-    )
+    facts = {"corpus": path.name, "val_bits_per_char": 4.2, **facts}
+    checkpoint.write(path / rundir.BEST, Checkpoint(model, vocabulary, facts, weights, temperature=temperature))
     return path
 
 

@@ -238,7 +238,7 @@ def contribution(network: Network, ids: NDArray[Any]) -> Curve:
 
 def remembered(trained: Checkpoint, text: str) -> Reach:
     """`measure` on the network of a checkpoint and a text, with its score as `charrnn score` reads it."""
-    network, vocabulary = Network(trained.model, trained.weights), trained.vocabulary
+    network, vocabulary = Network(trained.model, trained.weights, temperature=trained.temperature), trained.vocabulary
     text, _ = vocabulary.canonical(text)
     found = measure(network, vocabulary.encode(text))
     scorer = Scorer(network, vocabulary, workers=1)
@@ -262,7 +262,7 @@ def contributed(trained: Checkpoint, text: str, label: str) -> dict[str, Any]:
 
 def generated(trained: Checkpoint, characters: int = GENERATED) -> str:
     """Text that a network generates at temperature 1, always the same: its own idea of the language."""
-    network, vocabulary = Network(trained.model, trained.weights), trained.vocabulary
+    network, vocabulary = Network(trained.model, trained.weights, temperature=trained.temperature), trained.vocabulary
     sampler = Sampler(np.random.default_rng(0), Drawing(temperature=1.0, banned=vocabulary.unknown))
     with np.errstate(over="ignore", invalid="ignore"):
         ids = generate(network, *prime(network, opening(vocabulary)), sampler)

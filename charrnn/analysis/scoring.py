@@ -8,7 +8,7 @@ side.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -38,13 +38,15 @@ class Foreseen:
     """A piece of text as the network saw it coming, C characters long.
 
     ``codes`` are the code points (the bytes at level ``byte``), ``ids`` their symbols, ``nats`` -ln of the probability of
-    each in the place where it stood. ``ranks`` counts from 1, the likeliest symbol; ``likeliest`` (C, 3) holds the ids of the
-    first three (fewer if there are fewer symbols). Both are empty unless they were asked for.
+    each in the place where it stood, ``uncalibrated`` the same without the network's calibration. ``ranks`` counts from 1, the
+    likeliest symbol; ``likeliest`` (C, 3) holds the ids of the first three (fewer if there are fewer symbols). Both are empty
+    unless they were asked for.
     """
 
     codes: NDArray[Any]
     ids: NDArray[Any]
     nats: NDArray[np.float64]
+    uncalibrated: NDArray[np.float64]
     ranks: NDArray[Any]
     likeliest: NDArray[Any]
     last: bool = True
@@ -73,6 +75,7 @@ class Tally:
     unknown: int = 0
     mapped: int = 0
     nats: float = 0.0
+    uncalibrated: float = 0.0
     strangers: set[str] = field(default_factory=set)
     _NAMED = 64
 
@@ -87,6 +90,7 @@ class Tally:
         self.unknown += len(known) - count
         self.mapped += piece.mapped
         self.nats += nats
+        self.uncalibrated += float(piece.uncalibrated[known].sum())
         if count < len(known) and len(self.strangers) < self._NAMED:
             self.strangers.update(map(chr, np.unique(piece.codes[~known])[: self._NAMED].tolist()))
         return self
@@ -97,6 +101,7 @@ class Tally:
         self.unknown += other.unknown
         self.mapped += other.mapped
         self.nats += other.nats
+        self.uncalibrated += other.uncalibrated
 
     @property
     def bits(self) -> float:
@@ -117,6 +122,7 @@ class Tally:
     def to_json(self) -> dict[str, Any]:
         """The score as JSON values. The means are None if no character is known; so is a perplexity too large for a float."""
         mean = self.nats / self.characters if self.characters else None
+        raw = self.uncalibrated / self.characters / _LN2 if self.characters else math.nan
         return {
             "characters": self.characters,
             "unknown": self.unknown,
@@ -127,6 +133,7 @@ class Tally:
             "perplexity": None if mean is None or mean > 700 else math.exp(mean),
             "unknown_bits": self.unknown_bits,
             "surprise": self.surprise,
+            "uncalibrated_bits_per_char": raw if math.isfinite(raw) else None,
         }
 
 
@@ -154,7 +161,7 @@ class Scorer:
         # None of the characters seen was this one. At the least each symbol was seen once.
         self._unknown_price = math.log2((seen or vocabulary.size - 1) + 1)
         self._normalizer = vocabulary.normalizer()
-        self.reader = Reader(network, _details if details else _nats, workers=workers)
+        self.reader = Reader(network, _seeing(network.temperature, details=details), workers=workers)
         self._network, self._opening = network, opening(vocabulary)
 
     def tally(self) -> Tally:
@@ -201,7 +208,7 @@ class Scorer:
                 ids = [self._ids(read[number][0]) for number in batch]
                 for number, line, figures in zip(batch, ids, self._apart(ids), strict=True):
                     codes, mapped = read[number]
-                    found[number] = _joined(codes, line, [figures], mapped)
+                    found[number] = self._joined(codes, line, [figures], mapped)
             for number, line in enumerate(lines):
                 found[number].source = line
                 found[number].last = number == len(lines) - 1
@@ -248,7 +255,14 @@ class Scorer:
 
     def _piece(self, codes: NDArray[Any], ids: NDArray[Any], found: Sequence[Figures]) -> Foreseen:
         """`_joined`, with how many characters were mapped since the last one."""
-        return _joined(codes, ids, found, 0 if self._normalizer is None else self._normalizer.newly_mapped())
+        return self._joined(codes, ids, found, 0 if self._normalizer is None else self._normalizer.newly_mapped())
+
+    def _joined(self, codes: NDArray[Any], ids: NDArray[Any], found: Sequence[Figures], mapped: int) -> Foreseen:
+        """The piece of which ``found`` holds the figures, column by column."""
+        nats, *others = [np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*found, strict=True)]
+        uncalibrated = others.pop() if self._network.temperature != 1 else nats
+        ranks, first = others or (np.empty(0), np.empty((0, LIKELIEST)))
+        return Foreseen(codes, ids, nats, uncalibrated, ranks, first, mapped=mapped)
 
     def _ids(self, codes: NDArray[Any]) -> NDArray[Any]:
         return codes if self.vocabulary.level == "byte" else np.take(self.vocabulary.table, codes)
@@ -259,22 +273,23 @@ class Scorer:
         return self.reader.each(columns, self._network.initial_state(len(columns)))
 
 
-def _nats(logits: Array, ids: NDArray[Any]) -> Figures:
-    """What ids (T, N) cost under ``logits`` (T, N, V)."""
-    return [nats_of(logits, ids)]
+def _seeing(temperature: float, *, details: bool) -> Callable[[Array, NDArray[Any]], Figures]:
+    """What to keep of ids (T, N) that came in the place of logits (T, N, V), which were divided by ``temperature``.
 
+    Their nats (T, N); with ``details`` their ranks (T, N), and the `LIKELIEST` symbols in their places (T, N, 3); last, where
+    they differ, the nats without the temperature.
+    """
 
-def _details(logits: Array, ids: NDArray[Any]) -> Figures:
-    """The nats and ranks (T, N) of ids (T, N), and the `LIKELIEST` symbols in their places (T, N, 3)."""
-    first = ranked(logits)[:, :, :LIKELIEST]
-    return [nats_of(logits, ids), ranks_of(logits, ids).astype(np.int32), first.astype(np.int32)]
+    def see(logits: Array, ids: NDArray[Any]) -> Figures:
+        seen: Figures = [nats_of(logits, ids)]
+        if details:
+            first = ranked(logits)[:, :, :LIKELIEST]
+            seen += [ranks_of(logits, ids).astype(np.int32), first.astype(np.int32)]
+        if temperature != 1:
+            seen.append(nats_of(logits * np.float32(temperature), ids))
+        return seen
 
-
-def _joined(codes: NDArray[Any], ids: NDArray[Any], found: Sequence[Figures], mapped: int) -> Foreseen:
-    """The piece of which ``found`` holds the figures, column by column."""
-    nats, *details = [np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*found, strict=True)]
-    ranks, first = details or (np.empty(0), np.empty((0, LIKELIEST)))
-    return Foreseen(codes, ids, nats, ranks, first, mapped=mapped)
+    return see
 
 
 def next_characters(network: Network, vocabulary: Vocabulary, text: str) -> tuple[list[dict[str, Any]], float]:

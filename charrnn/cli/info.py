@@ -88,5 +88,6 @@ def facts(found: Checkpoint) -> dict[str, Any]:
         "vocab_size": model.vocab_size,
         **{name: found.training.get(name) for name in TRAINING_FACTS},
         **({} if records is None else {"records": records.to_json()}),
+        "calibration": None if found.temperature == 1 else {"temperature": found.temperature},
         "when": found.when,
     }

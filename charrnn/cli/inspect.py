@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from charrnn import UsageError
-from charrnn.cli.options import Json, Quiet, complete_checkpoint
+from charrnn.cli.options import Json, Quiet, Uncalibrated, complete_checkpoint
 from charrnn.cli.process import limit_threads
 from charrnn.config import InspectConfig
 
@@ -49,6 +49,7 @@ def inspect(
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Everything as one page to explore.")] = None,
     npz: Annotated[Path | None, typer.Option("--npz", metavar="FILE", help="The raw traces for NumPy.")] = None,
+    uncalibrated: Uncalibrated = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -76,6 +77,6 @@ def inspect(
     )
     if len(checkpoint or ()) > 1 and not request.compares:
         raise UsageError("several --checkpoint are for --memory and --contribution without --html and --npz")
-    networks = [network.read(path, console) for path in checkpoint or (None,)]
+    networks = [network.read(path, console, uncalibrated=uncalibrated) for path in checkpoint or (None,)]
     inspected.show(request, networks, console)
     console.finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,15 @@ if TYPE_CHECKING:
     from charrnn.output.console import Console
 
 
-def read(path: Path | None, console: Console) -> Checkpoint:
-    """The network of a checkpoint or a run, None or ``latest`` for the most recent one."""
+def read(path: Path | None, console: Console, *, uncalibrated: bool = False) -> Checkpoint:
+    """The network of a checkpoint or a run, None or ``latest`` for the most recent one; if ``uncalibrated`` without its
+    calibration.
+    """
     from charrnn.network import checkpoint, rundir
 
     trained = checkpoint.read(rundir.resolve(path))
     tell(path, trained, console)
-    return trained
+    return replace(trained, temperature=1.0) if uncalibrated else trained
 
 
 def tell(path: Path | None, trained: Checkpoint, console: Console, *others: str) -> None:

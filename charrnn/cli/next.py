@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.options import Checkpoint, Json, KeepNewline, Quiet
+from charrnn.cli.options import Checkpoint, Json, KeepNewline, Quiet, Uncalibrated
 from charrnn.cli.process import limit_threads
 from charrnn.config import NextConfig
 
@@ -17,6 +17,7 @@ def next_character(
     checkpoint: Checkpoint = None,
     config: NextConfig,
     keep_newline: KeepNewline = False,
+    uncalibrated: Uncalibrated = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -37,13 +38,14 @@ def next_character(
     from charrnn.text.reading import TextReader
 
     encoding = Encoding(config.encoding, config.errors)
-    trained = network.read(checkpoint, console)
+    trained = network.read(checkpoint, console, uncalibrated=uncalibrated)
     given.tell_of_file(prompt, f"charrnn next - < {prompt}", console.warn)
     reader = TextReader(trained.vocabulary.level, encoding, warn=console.warn)
     text = given.text(prompt, "PROMPT", reader, keep_newline=keep_newline)
     text = given.known(text, trained.vocabulary, console.warn)
     with np.errstate(over="ignore", invalid="ignore"):
-        found, entropy_bits = scoring.next_characters(Network(trained.model, trained.weights), trained.vocabulary, text)
+        reading = Network(trained.model, trained.weights, temperature=trained.temperature)
+        found, entropy_bits = scoring.next_characters(reading, trained.vocabulary, text)
     shown = found[: config.top]
     if as_json:
         console.product(json_line({"prompt": text, "entropy_bits": entropy_bits, "next": shown}))

@@ -75,6 +75,9 @@ TEXTS = "Text files (.gz, .bz2, .xz too), directories of them, or - for stdin."
 """The help of an argument that names texts."""
 Texts = Annotated[list[str], typer.Argument(metavar="FILE...", help=TEXTS)]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable JSON on stdout, one object per line.")]
+UNCALIBRATED = "Predictions as the network makes them, without the temperature that was fitted to validation text."
+"""The help of ``--uncalibrated``."""
+Uncalibrated = Annotated[bool, typer.Option("--uncalibrated", help=UNCALIBRATED)]
 KEEP_NEWLINE = "Keep the newline at the end of a prompt from stdin or a file."
 """The help of ``--keep-newline``."""
 KeepNewline = Annotated[bool, typer.Option("--keep-newline", help=KEEP_NEWLINE)]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.options import KEEP_NEWLINE, After, Checkpoint, Json, Quiet
+from charrnn.cli.options import KEEP_NEWLINE, UNCALIBRATED, After, Checkpoint, Json, Quiet
 from charrnn.cli.process import limit_threads
 from charrnn.config import SampleConfig
 from charrnn.declaration import Panel
@@ -69,6 +69,9 @@ def sample(
         ),
         After("repetition_window"),
     ] = None,
+    uncalibrated: Annotated[
+        bool, typer.Option("--uncalibrated", help=UNCALIBRATED, rich_help_panel=_DRAWING), After("min_p")
+    ] = False,
     separator: Annotated[
         str | None,
         typer.Option(
@@ -140,6 +143,7 @@ def sample(
         measured=as_json or config.color == "surprise",
         unique=unique,
         not_in=not_in or [],
+        uncalibrated=uncalibrated,
         single=interactive or save_state is not None,
     )
     between = None if separator is None else request.typed(separator, "--separator")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.options import After, Checkpoint, Json, Quiet, Texts
+from charrnn.cli.options import After, Checkpoint, Json, Quiet, Texts, Uncalibrated
 from charrnn.cli.process import limit_threads
 from charrnn.config import ScoreConfig
 
@@ -36,6 +36,7 @@ def score(
         ),
         After("per_char"),
     ] = False,
+    uncalibrated: Uncalibrated = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -50,5 +51,5 @@ def score(
 
     request = scored.ScoreRequest(config=config, by_line=by_line, rank=rank, per_char=per_char, exact=exact, as_json=as_json)
     paths = sources.text_files(files, console.warn)
-    scored.show(request, paths, network.read(checkpoint, console), console)
+    scored.show(request, paths, network.read(checkpoint, console, uncalibrated=uncalibrated), console)
     console.finish()

@@ -20,6 +20,8 @@ UNIFORMS = 256
 
 LOWEST_TEMPERATURE = 1e-290
 """Dividing by anything smaller overflows."""
+HIGHEST_TEMPERATURE = 1e308
+"""The highest that a calibration makes of any."""
 
 
 def generator(seed: int, index: int = 0, drawn: int = 0) -> np.random.Generator:
@@ -35,7 +37,8 @@ class Drawing:
     The steps run in this order: repetition penalty, bias, temperature, top-k, typical, top-p, min-p (see `filters`). A
     setting that is None is off and takes no time. Temperature 0 picks the likeliest symbol and uses no random number.
     With ``temperature_end`` the temperature changes in a straight line over ``length`` draws. ``bias`` (V,) is added to the
-    logits; the id ``banned`` is never drawn.
+    logits; the id ``banned`` is never drawn. ``calibration`` is what logits are to be divided by to be those of the network's
+    own distribution: it multiplies the temperature.
     """
 
     temperature: float = SampleConfig.temperature
@@ -49,6 +52,7 @@ class Drawing:
     repetition_window: int = SampleConfig.repetition_window
     bias: NDArray[Any] | None = None
     banned: int | None = None
+    calibration: float = 1.0
 
     def filters(self) -> list[Callable[[Logits], Logits]]:
         """The filters after the temperature, in order."""
@@ -64,11 +68,12 @@ class Drawing:
         return chosen
 
     def temperature_at(self, position: int) -> float:
-        """The temperature of draw ``position``, counted from 0."""
-        if self.temperature_end is None:
-            return self.temperature
-        share = min(position / max(self.length - 1, 1), 1.0)
-        return (1 - share) * self.temperature + share * self.temperature_end
+        """What the logits of draw ``position``, counted from 0, are divided by."""
+        temperature = self.temperature
+        if self.temperature_end is not None:
+            share = min(position / max(self.length - 1, 1), 1.0)
+            temperature = (1 - share) * self.temperature + share * self.temperature_end
+        return min(max(temperature * self.calibration, LOWEST_TEMPERATURE), HIGHEST_TEMPERATURE)
 
 
 class _Shaping:
@@ -87,7 +92,7 @@ class _Shaping:
         self._early = drawing.repetition_penalty is not None or drawing.bias is not None
         self._greedy = drawing.temperature == 0 and not drawing.temperature_end
         self._scheduled = drawing.temperature_end is not None
-        self._temperature = max(drawing.temperature, LOWEST_TEMPERATURE)
+        self._temperature = drawing.temperature_at(0)
         # The last ids of every stream (window, ...), as a ring; -1 where there is none yet.
         window = 0 if drawing.repetition_penalty is None else drawing.repetition_window
         self._recent = np.full((window, *streams), -1, dtype=np.intp)
@@ -143,7 +148,7 @@ class _Shaping:
     def _tempered(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """``scores`` after temperature and filters. Their maximum must be 0, so that a tiny temperature gives no inf."""
         if self._scheduled:
-            self._temperature = max(self._drawing.temperature_at(self.drawn), LOWEST_TEMPERATURE)
+            self._temperature = self._drawing.temperature_at(self.drawn)
         scores = filters.apply_temperature(scores, self._temperature)
         for keep in self._filters:
             scores = keep(scores)
@@ -153,7 +158,8 @@ class _Shaping:
         """Record that ``ids`` were drawn from ``logits``."""
         self.drawn += 1
         if self.bits is not None:
-            self.bits.append(information(logits, ids))
+            calibration = self._drawing.calibration
+            self.bits.append(information(logits if calibration == 1 else logits / calibration, ids))
         if len(self._recent):
             self._remember(ids)
 

@@ -50,6 +50,7 @@ class SampleRequest:
     measured: bool = False
     unique: bool = False
     not_in: Sequence[str] = ()
+    uncalibrated: bool = False
     single: bool = False
     """Whether there can be only one text, in a conversation or to be gone on with."""
 

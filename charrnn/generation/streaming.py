@@ -125,7 +125,8 @@ class Generation:
         self.first_index = self._loaded.index if self._loaded is not None and self.config.seed is None else 0
         self.stops = possible_stops(stops, vocabulary, warn)
         self.ending = ending(self.config, self.stops, vocabulary, keep_stop=request.keep_stop, warn=warn)
-        self.drawing = drawing(self.config, biases, vocabulary, warn)
+        calibration = 1.0 if request.uncalibrated else self.trained.temperature
+        self.drawing = replace(drawing(self.config, biases, vocabulary, warn), calibration=calibration)
         self._starts: dict[int, Start] = {}
 
     @property

@@ -164,10 +164,17 @@ class Network:
     A state is one array (L, P, N, H).
     """
 
-    def __init__(self, config: ModelConfig, weights: Mapping[str, NDArray[Any]], pace: Pace | None = None) -> None:
-        """``pace`` chooses the number of threads of `stepper`'s products; None leaves it as it is."""
-        self.config = config
+    def __init__(
+        self, config: ModelConfig, weights: Mapping[str, NDArray[Any]], pace: Pace | None = None, *, temperature: float = 1.0
+    ) -> None:
+        """``pace`` chooses the number of threads of `stepper`'s products; None leaves it as it is. All logits are divided by
+        ``temperature``: the head's weights are.
+        """
+        self.config, self.temperature = config, temperature
         self.weights = {name: np.ascontiguousarray(weights[name], dtype=np.float32) for name in config.parameter_shapes()}
+        if temperature != 1:
+            for name in ("head.weight", "head.bias"):
+                self.weights[name] = self.weights[name] / np.float32(temperature)
         self.layers = [
             CELLS[config.cell](
                 *(self.weights[f"rnn.{name}_l{layer}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))

@@ -1,7 +1,7 @@
 """Checkpoints: one ``.safetensors`` file each, written whole or not at all, and read without trusting it.
 
 The header holds three JSON texts: ``model`` (`ModelConfig`), ``vocabulary``, and ``training`` (facts: corpus, seed, step,
-seconds, bits per character, ...).
+seconds, bits per character, ...); of a network that was calibrated also ``calibration``, ``{"temperature": T}``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,16 @@ from numpy.typing import NDArray
 
 from charrnn import CharrnnError
 from charrnn.config import ModelConfig
+from charrnn.limits import Interval
 from charrnn.network import tensorfile
 from charrnn.network.tensorfile import TensorFile
 from charrnn.text.records import Records
 from charrnn.text.vocabulary import Vocabulary
 
-FORMAT = tensorfile.Format("checkpoint", "charrnn", "1", ("model", "vocabulary", "training"))
+FORMAT = tensorfile.Format("checkpoint", "charrnn", "1", ("model", "vocabulary", "training"), optional=("calibration",))
+
+TEMPERATURES = Interval(0.01, 100)
+"""What a calibration's temperature may be; those that are of any use are near 1."""
 
 _NUMBERS = ("characters", "corpus_bytes", "val_bits_per_char", "step", "epochs", "seconds", "seed")
 """The facts of training that are numbers or null."""
@@ -35,7 +39,8 @@ class Checkpoint:
     """A network with its vocabulary and the facts of its training.
 
     ``weights`` are those of `ModelConfig.parameter_shapes`, float32. ``extra`` holds, by name, the other arrays that training
-    needs to go on; it is empty in a ``best.safetensors``.
+    needs to go on; it is empty in a ``best.safetensors``. ``temperature`` is what logits are divided by before they become
+    probabilities (Guo et al. 2017), 1 of a network that wasn't calibrated.
     """
 
     model: ModelConfig
@@ -44,6 +49,7 @@ class Checkpoint:
     weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     path: Path = Path()
+    temperature: float = 1.0
 
     @property
     def saved_at(self) -> float:
@@ -77,6 +83,8 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         "vocabulary": checkpoint.vocabulary.to_json(),
         "training": {**checkpoint.training, "saved_at": time.time()},
     }
+    if checkpoint.temperature != 1:
+        facts["calibration"] = {"temperature": checkpoint.temperature}
     weights = {name: np.asarray(value, dtype=np.float32) for name, value in checkpoint.weights.items()}
     tensorfile.write(path, FORMAT, facts, {**weights, **checkpoint.extra})
 
@@ -90,7 +98,7 @@ def read(path: Path) -> Checkpoint:
             file.expect(name, np.float32, shape)
         arrays = {name: file.array(name) for name in file.entries}
     weights = {name: arrays.pop(name) for name in expected}
-    return Checkpoint(found.model, found.vocabulary, found.training, weights, arrays, path)
+    return replace(found, weights=weights, extra=arrays)
 
 
 def read_header(path: Path) -> Checkpoint:
@@ -120,4 +128,8 @@ def _described(file: TensorFile) -> Checkpoint:
         raise file.fault("its header is damaged")
     if vocabulary.size != model.vocab_size:
         raise file.fault(f"its vocabulary has {vocabulary.size} symbols, its network {model.vocab_size}")
-    return Checkpoint(model, vocabulary, training, path=file.path)
+    calibration = file.facts.get("calibration", {"temperature": 1.0})
+    temperature: Any = calibration.get("temperature") if isinstance(calibration, dict) else None
+    if temperature not in TEMPERATURES:
+        raise file.fault(f"its calibration must have a temperature that is {TEMPERATURES}")
+    return Checkpoint(model, vocabulary, training, path=file.path, temperature=float(temperature))

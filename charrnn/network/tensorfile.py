@@ -32,7 +32,10 @@ _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file: what people call it, its mark and version, the names of its facts, and what to do about a bad file."""
+    """A kind of file: what people call it, its mark and version, the names of its facts, and what to do about a bad file.
+
+    The facts in ``optional`` may be missing.
+    """
 
     called: str
     mark: str
@@ -40,6 +43,7 @@ class Format:
     facts: tuple[str, ...]
     advice: str = ""
     max_bytes: int = 1 << 62
+    optional: tuple[str, ...] = ()
 
     def fault(self, path: Path, what: str) -> CharrnnError:
         """The error that says why ``path`` is not such a file."""
@@ -117,7 +121,8 @@ class TensorFile:
             shown = version if version.isprintable() else ascii(version)
             raise self.fault(f"its format is version {shown}, this charrnn reads version {self._kind.version}")
         try:
-            return {name: json.loads(metadata[name]) for name in self._kind.facts}
+            there = [*self._kind.facts, *(name for name in self._kind.optional if name in metadata)]
+            return {name: json.loads(metadata[name]) for name in there}
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise self.fault("its header is damaged") from error
 
@@ -157,7 +162,8 @@ def write(path: Path, kind: Format, facts: Mapping[str, Any], arrays: Mapping[st
     """Write a file of ``kind``, whole or not at all; `CharrnnError` if that fails."""
     from safetensors.numpy import save
 
-    metadata = {"format": kind.mark, "version": kind.version, **{name: json.dumps(facts[name]) for name in kind.facts}}
+    there = [*kind.facts, *(name for name in kind.optional if name in facts)]
+    metadata = {"format": kind.mark, "version": kind.version, **{name: json.dumps(facts[name]) for name in there}}
     tensors = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with files.guard(path, "can't save"):
         files.write_whole(path, save(tensors, metadata))

@@ -112,7 +112,7 @@ def of_states(
 ) -> None:
     """Show what the network's states do over a text; the page and the archive hold its ``memory``, too."""
     as_tables = request.units_only or not (request.as_json or request.colored_by or request.files)
-    network = Network(trained.model, trained.weights)
+    network = Network(trained.model, trained.weights, temperature=trained.temperature)
     searched = as_tables or request.as_json or request.html is not None
     progress("reading the text")
     found = traces.inspect(trained, network, _text(text, trained, network, console), search=searched, tell=progress)

@@ -179,6 +179,11 @@ def list_in_words(facts: Mapping[str, Any]) -> str:
     return f"{facts['count']:,} {'record' if facts['count'] == 1 else 'records'}, {', '.join(more)}"
 
 
+def calibration_in_words(facts: Mapping[str, Any]) -> str:
+    """The calibration of a checkpoint in words."""
+    return f"temperature {facts['temperature']:.3f}"
+
+
 def census_sentence(count: int, known: int, repeated: int, name: str) -> str:
     """How many records stand in a list, and how many came before."""
     repeat = f"{repeated:,} repeat{'s' * (repeated == 1)} an earlier one"

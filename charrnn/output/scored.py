@@ -59,7 +59,7 @@ class ScoreRequest:
 def show(request: ScoreRequest, paths: Sequence[str], trained: Checkpoint, console: Console) -> None:
     """Score the texts in ``paths`` one after another and show each; where one fails, what was scored before is still shown."""
     with np.errstate(over="ignore", invalid="ignore"):
-        network = Network(trained.model, trained.weights)
+        network = Network(trained.model, trained.weights, temperature=trained.temperature)
     scorer = Scorer(network, trained.vocabulary, seen=trained.characters, details=request.per_char)
     # Records have nothing to do with each other, unless somebody asks how the network reads them as one text.
     apart = records_of(trained.training) is not None and request.config.window is None and not request.exact

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.output.notation import bar, clock, escaped, list_in_words, on_one_line, three_digits, visible
+from charrnn.output.notation import bar, calibration_in_words, clock, escaped, list_in_words, on_one_line, three_digits, visible
 from charrnn.output.palette import SERIES
 
 Record = Mapping[str, Any]
@@ -84,7 +84,7 @@ def fact_table(facts: Record) -> Table:
         if value is None:
             shown = "-"
         elif isinstance(value, Mapping):
-            shown = list_in_words(value)
+            shown = list_in_words(value) if name == "records" else calibration_in_words(value)
         elif isinstance(value, float):
             shown = f"{value:,.3f}" if name != "seconds" else clock(value)
         elif isinstance(value, int) and name != "seed":

@@ -216,6 +216,45 @@ def test_every_character_is_scored_once_whatever_the_length(monkeypatch, length)
 # -- what is told -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("details", [False, True])
+def test_both_scores_of_a_calibrated_network_are_those_of_its_logits(details):
+    """With the temperature that it has, and without."""
+    plain = network()
+    calibrated = Network(plain.config, plain.weights, temperature=0.7)
+    found = {
+        name: Scorer(one, VOCABULARY, details=details)
+        for name, one in (
+            ("plain", plain),
+            ("calibrated", calibrated),
+            ("by hand", Network(plain.config, {**plain.weights, **{
+                name: plain.weights[name] / 0.7 for name in ("head.weight", "head.bias")
+            }})),
+        )
+    }  # fmt: skip
+    for way in (
+        lambda scorer: scorer.carried(codes(text(500))),
+        lambda scorer: scorer.windows(codes(text(500)), 64),
+        lambda scorer: scorer.lines(codes(text(500))),
+    ):
+        totals = {}
+        for name, scorer in found.items():
+            totals[name] = scorer.tally()
+            for piece in way(scorer):
+                totals[name].add(piece)
+        assert totals["calibrated"].nats == pytest.approx(totals["by hand"].nats, rel=1e-6)
+        assert totals["calibrated"].uncalibrated == pytest.approx(totals["plain"].nats, rel=1e-6)
+        assert totals["plain"].uncalibrated == totals["plain"].nats
+        assert totals["calibrated"].nats != pytest.approx(totals["plain"].nats, rel=1e-3)
+
+
+def test_a_calibration_changes_no_rank():
+    plain = network()
+    calibrated = Network(plain.config, plain.weights, temperature=0.7)
+    one, other = (next(Scorer(each, VOCABULARY, details=True).carried(codes(text(300), 300))) for each in (plain, calibrated))
+    assert np.mean(one.ranks == other.ranks) > 0.99
+    assert np.mean(one.likeliest == other.likeliest) > 0.99
+
+
 def test_unknown_characters_are_counted_apart_and_are_in_no_sum():
     net, scorer = network(), Scorer(network(), VOCABULARY)
     characters = "abXc\n中defX"

@@ -154,6 +154,38 @@ def test_the_random_numbers_of_a_seed_are_those_of_every_version():
     assert generator(5, 3).random(3).tolist() == [0.7201956883590646, 0.6946643555619701, 0.6384116219089043]
 
 
+def test_a_calibration_multiplies_the_temperature_after_penalty_and_bias():
+    plain = {"repetition_penalty": 1.5, "bias": np.array([0.3, -0.2, 0.0, 0.1])}
+    logits = np.random.default_rng(1).normal(0, 2, (50, 4))
+    calibrated, other = (
+        Sampler(generator(3), Drawing(temperature=temperature, calibration=calibration, **plain))
+        for temperature, calibration in ((0.5, 0.8), (0.4, 1.0))
+    )
+    assert [calibrated.draw(row) for row in logits] == [other.draw(row) for row in logits]
+    drawing = Drawing(temperature=0.5, temperature_end=1.5, length=5, calibration=0.5)
+    assert [drawing.temperature_at(position) for position in range(6)] == [0.25, 0.375, 0.5, 0.625, 0.75, 0.75]
+    batch = BatchSampler([generator(3, index) for index in range(4)], Drawing(temperature=0.5, calibration=0.8))
+    alone = [Sampler(generator(3, index), Drawing(temperature=0.4)) for index in range(4)]
+    assert batch.draw(logits[:4]).tolist() == [sampler.draw(row) for sampler, row in zip(alone, logits[:4], strict=True)]
+
+
+@pytest.mark.parametrize("calibration", [0.01, 0.9, 100])
+def test_a_calibrated_network_is_greedy_at_0_and_uniform_at_the_highest_temperature(calibration):
+    drawing = Sampler(generator(0), Drawing(temperature=0, calibration=calibration))
+    assert [drawing.draw(np.array([0.0, 0.1, 0.0])) for _ in range(20)] == [1] * 20
+    wild = Sampler(generator(0), Drawing(temperature=1e308, calibration=calibration))
+    assert {wild.draw(np.array([0.0, 50.0, 0.0])) for _ in range(50)} == {0, 1, 2}
+
+
+def test_bits_are_those_of_the_calibrated_network():
+    logits = np.array([0.0, 2.0, 1.0])
+    drawing = Sampler(generator(0), Drawing(temperature=0, calibration=0.5), measured=True)
+    drawing.draw(logits)
+    weights = np.exp(logits / 0.5)
+    assert drawing.bits is not None
+    assert drawing.bits.popleft() == pytest.approx(-np.log2(weights[1] / weights.sum()))
+
+
 def test_a_temperature_schedule_is_a_straight_line():
     drawing = Drawing(temperature=0.5, temperature_end=1.5, length=5)
     assert [drawing.temperature_at(position) for position in range(7)] == [0.5, 0.75, 1.0, 1.25, 1.5, 1.5, 1.5]

@@ -77,7 +77,7 @@ def test_every_setting_of_drawing_is_what_was_asked_for() -> None:
     assert (found.length, found.banned) == (77, VOCABULARY.unknown)
     assert found.bias is not None
     assert found.bias.tolist() == [2.5 if index == VOCABULARY.encode("a")[0] else 0 for index in range(VOCABULARY.size)]
-    assert {field.name for field in fields(Drawing)} == {*asked, "length", "bias", "banned"}
+    assert {field.name for field in fields(Drawing)} == {*asked, "length", "bias", "banned", "calibration"}
 
 
 @pytest.mark.parametrize("given", [("prompt", "prompts"), ("prompt", "prompt_file"), ("prompt_file", "prompts")])

@@ -70,6 +70,19 @@ def swap(weights, config, first, second):
 
 @every_cell
 @every_depth
+def test_a_temperature_divides_all_logits_and_changes_no_state(cell, layers):
+    config = shape(cell, layers)
+    plain, calibrated = random_network(cell, layers), Network(config, random_weights(config), temperature=0.8)
+    ids, start = random_start(plain)
+    logits, state, _ = plain.unroll(ids, start)
+    divided, same, _ = calibrated.unroll(ids, start)
+    np.testing.assert_allclose(divided, logits / 0.8, **CLOSE)
+    np.testing.assert_array_equal(same, state)
+    np.testing.assert_allclose(calibrated.step(ids[0], start)[0], plain.step(ids[0], start)[0] / 0.8, **CLOSE)
+
+
+@every_cell
+@every_depth
 @pytest.mark.parametrize("streams", [1, N])
 def test_unroll_equals_torchs_kernel(cell, layers, streams):
     config = shape(cell, layers)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,34 @@ def test_what_is_written_is_read_bit_for_bit(
         for name, array in written.items():
             assert (back[name].dtype, back[name].shape) == (array.dtype, array.shape)
             assert back[name].tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("temperature", [0.9, 1.3, 1.0])
+def test_a_calibration_is_kept_and_one_that_says_nothing_is_none(tmp_path: Path, temperature: float) -> None:
+    made = replace(small(), temperature=temperature)
+    write(tmp_path / "x.safetensors", made)
+    assert read(tmp_path / "x.safetensors").temperature == temperature
+    assert read_header(tmp_path / "x.safetensors").temperature == temperature
+    facts = take_apart(tmp_path / "x.safetensors")[0]["__metadata__"]
+    assert json.loads(facts.get("calibration", "1")) == ({"temperature": temperature} if temperature != 1 else 1)
+
+
+NUMBERS = ("0", "-1", "0.009", "101", "1e999", "-Infinity", "NaN", "null", "true", '"0.9"', "[1]", "{}", "1" * 400)
+CALIBRATIONS = ["{}", "[]", "null", "1", "0.9", '"x"', "", "{", "NaN", *(f'{{"temperature": {number}}}' for number in NUMBERS)]
+
+
+@pytest.mark.parametrize("text", CALIBRATIONS, ids=lambda text: text[:20])
+def test_a_calibration_that_is_none_is_refused(sound: Path, text: str) -> None:
+    header, body = take_apart(sound)
+    header["__metadata__"]["calibration"] = text
+    for reader in (read, read_header):
+        assert "calibration" in (said := refusal(reader, put_together(sound, header, body))) or "header is damaged" in said
+
+
+def test_an_unknown_fact_of_a_calibration_is_ignored(sound: Path) -> None:
+    header, body = take_apart(sound)
+    header["__metadata__"]["calibration"] = '{"temperature": 0.875, "by": "whom"}'
+    assert read(put_together(sound, header, body)).temperature == 0.875
 
 
 def test_extreme_values_and_any_memory_layout_come_back(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def test_the_parts_of_a_text_add_up(invoke: Invoke, here: Path) -> None:
             "perplexity",
             "unknown_bits",
             "surprise",
+            "uncalibrated_bits_per_char",
         ),
         *("exact", "seam_bits"),
     }
