@@ -18,9 +18,13 @@ import numpy as np
 Step = Callable[[Any], Any]
 
 STRETCH = 16
-"""Steps that are judged together."""
+"""Steps of one thread whose median says how long a step takes."""
 GAIN = 0.9
 """The share of the time with one thread that more threads may take at most."""
+FIRST_CREDIT, MOST_CREDIT = 0.001, 0.006
+"""Seconds that more threads may lose before they are given up: at first, when the second one may have to wake, and at most,
+after they have gained as much. A hiccup of an idle machine then costs no more than itself.
+"""
 FIRST_REST, LONGEST_REST = 0.02, 2.0
 """Seconds that one thread goes on alone: after others that were a gain in all, and after many trials that were none."""
 ALIGNED = 4
@@ -62,11 +66,11 @@ class Pace:
         self._threads, self._clock = threads, clock
         self.together = False
         """Whether more than one thread is at work now."""
-        self._alone: float | None = None  # Seconds of a step with one thread.
+        self._alone = 0.0  # Seconds of a step with one thread.
         self._times: list[float] = []
-        self._total = 0.0  # Seconds of the steps with more threads that are judged together.
-        self._most = 0.0  # What those may take at most.
-        self._gain = 0.0  # Seconds that more threads have saved since they came.
+        self._margin = 0.0  # Seconds that more threads must save at each step.
+        self._credit = 0.0  # Seconds that they may still lose.
+        self._gain = 0.0  # Seconds that they have saved since they came.
         self._rest, self._until = FIRST_REST, 0.0
 
     @property
@@ -76,13 +80,21 @@ class Pace:
 
     def one(self, step: Step) -> Step:
         """``step`` of one stream, with as many threads as are faster just now."""
-        take, most, clock, took = self._threads.take, self._threads.most, self._clock, self._took
+        take, most, clock = self._threads.take, self._threads.most, self._clock
 
         def paced(ids: Any) -> Any:
             take(most if self.together else 1)
             begun = clock()
             result = step(ids)
-            took(begun, clock())
+            ended = clock()
+            if self.together:
+                saved = self._alone - (ended - begun)
+                self._gain += saved
+                self._credit = min(self._credit + saved - self._margin, MOST_CREDIT)
+                if self._credit < 0:
+                    self._give_up(ended)
+            else:
+                self._try_more(ended - begun, ended)
             return result
 
         return paced
@@ -97,30 +109,19 @@ class Pace:
 
         return threaded
 
-    def _took(self, begun: float, ended: float) -> None:
-        """Judge a step that took from ``begun`` to ``ended``."""
+    def _try_more(self, seconds: float, now: float) -> None:
+        """Note the ``seconds`` that a step took with one thread; after enough of them, let more threads come."""
         times = self._times
-        times.append(ended - begun)
-        if self.together:
-            assert self._alone is not None
-            self._total += ended - begun
-            if self._total > self._most:
-                self._gain += len(times) * self._alone - self._total
-                self._give_up(ended)
-            elif len(times) == STRETCH:
-                self._gain += STRETCH * self._alone - self._total
-                self._total = 0.0
-                times.clear()
-        elif len(times) == STRETCH:
+        times.append(seconds)
+        if len(times) == STRETCH:
             # The median, for a step that waited for a core says nothing of the others.
             self._alone = float(np.median(times))
             times.clear()
-            if ended >= self._until:
-                self.together, self._gain, self._total = True, 0.0, 0.0
-                self._most = GAIN * STRETCH * self._alone
+            if now >= self._until:
+                self.together, self._gain, self._credit = True, 0.0, FIRST_CREDIT
+                self._margin = (1 - GAIN) * self._alone
 
     def _give_up(self, now: float) -> None:
         """Go on with one thread: for a moment if it was a hiccup after a gain, else twice as long as the last time."""
         self._rest = FIRST_REST if self._gain > 0 else min(2 * self._rest, LONGEST_REST)
         self.together, self._until = False, now + self._rest
-        self._times.clear()
