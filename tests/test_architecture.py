@@ -32,7 +32,7 @@ LIBRARIES: dict[str, set[str]] = {
     "output": {"numpy", "rich", "jinja2", "markupsafe"},
     "cli": {"numpy", "typer"},
 }
-TOP = {"__init__": "", "__main__": "cli"}
+TOP = {"__init__": "", "__main__": "cli", "python": "cli"}
 """Where modules beside the folders belong, if not to the ground floor."""
 MOST_LINES, MOST_CLASS_LINES, MOST_FUNCTION_LINES = 450, 250, 60
 
@@ -103,7 +103,8 @@ def test_the_folders_are_those_of_the_design() -> None:
 def test_no_folder_imports_upwards(module: str) -> None:
     order = list(LIBRARIES)
     allowed = order[: order.index(folder_of(module)) + 1]
-    assert {name for name in own(SOURCES[module]) if folder_of(name) not in allowed} == set()
+    lazily = {"python"} if module == "__init__" else set()
+    assert {name for name in own(SOURCES[module]) if folder_of(name) not in allowed} == lazily
 
 
 @every_module
@@ -112,14 +113,33 @@ def test_a_folder_imports_only_its_libraries(module: str) -> None:
 
 
 def test_there_is_no_circle_within_a_folder() -> None:
-    left = {module: own(tree) - {module} for module, tree in SOURCES.items()}
+    # What the package itself offers, it imports when somebody asks for it.
+    left = {module: own(tree) - {module} for module, tree in SOURCES.items() if module != "__init__"} | {"__init__": set()}
     while free := {module for module, needs in left.items() if not needs & left.keys()}:
         left = {module: needs for module, needs in left.items() if module not in free}
     assert left == {}
 
 
-def test_the_package_itself_imports_nothing() -> None:
-    assert list(imported(SOURCES["__init__"])) == []
+def test_the_package_itself_imports_the_python_door_alone() -> None:
+    assert own(SOURCES["__init__"]) == {"python"}
+    assert not [node for node in SOURCES["__init__"].body if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def test_nothing_else_goes_through_the_python_door() -> None:
+    assert [module for module, tree in SOURCES.items() if "python" in own(tree)] == ["__init__"]
+
+
+def test_python_takes_whatever_the_command_line_takes() -> None:
+    from charrnn.config import SampleConfig, TrainConfig
+    from charrnn.keywords import ManySettings, TrainSettings, fields
+
+    train = fields(ModelConfig).keys() | fields(TrainConfig).keys()
+    others = {"dropout", "out", "overwrite", "resume", "allow_changed_corpus", "init_from"}
+    assert TrainSettings.__annotations__.keys() == train | others
+    # Beside the arguments of their own, and what is for terminals and files.
+    apart = {"length", "seed", "temp", "num_samples", "encoding", "errors", "device", "color"}
+    others = {"stop", "keep_stop", "bias", "clamp", "unique", "not_in"}
+    assert ManySettings.__annotations__.keys() == (fields(SampleConfig).keys() - apart) | others
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if folder_of(name) == "cli"], ids=lambda name: f"module {name}")
@@ -330,3 +350,14 @@ def test_importing_the_package_loads_nothing() -> None:
     program = "import sys; before = set(sys.modules); import charrnn; print(*sorted(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == ["charrnn"]
+
+
+def test_the_python_door_loads_torch_for_training_alone(trained: Path) -> None:
+    program = (
+        "import sys, charrnn\n"
+        f"net = charrnn.load({str(trained)!r})\n"
+        "net.sample(n=3), net.score('ab'), net.next('a'), net.states('ab'), net.inspect('ab')\n"
+        "print(*sorted({'torch', 'typer', 'numpy'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout.split(), done.stderr) == (["numpy"], "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import os
 import re
 import shlex
@@ -69,7 +70,7 @@ def invocations(text: str) -> list[list[str]]:
 
 
 def documents() -> list[Path]:
-    return [README, *sorted((ROOT / "docs").glob("*.md"))]
+    return [README, *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_the_first_screen_of_the_readme_holds_the_two_commands() -> None:
@@ -151,6 +152,30 @@ def test_the_picture_of_the_live_display_can_be_drawn_from_the_shipped_log(tmp_p
     assert "hidden state" in texts
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_files_that_a_document_links_to_exist(path: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (path.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["guide/python.md", "reference/python.md"])
+def test_the_examples_in_python_do_what_they_say(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a small network in the place of one that trains for a minute."""
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    session = "\n".join(blocks).replace("minutes=1", "steps=2, hidden_size=8, batch_size=2, workers=1")
+    for folder in ("checkpoints", "corpora"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "checkpoints/fables").symlink_to(ROOT / "checkpoints/fables")
+    (tmp_path / "corpora/fables.txt").write_text((ROOT / "corpora/fables.txt").read_text()[:5000])
+    monkeypatch.chdir(tmp_path)
+    test = doctest.DocTestParser().get_doctest(session, {}, name, name, 0)
+    told: list[str] = []
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    failed, tried = doctest.DocTestRunner(optionflags=flags).run(test, out=told.append)
+    assert (failed, tried > 10) == (0, True), "".join(told)
+
+
 def long_lines(text: str) -> list[str]:
     """The lines of prose that are longer than `MOST_COLUMNS` and could be broken: outside code, tables and headings."""
     prose = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.DOTALL | re.MULTILINE).splitlines()
@@ -167,7 +192,7 @@ def test_a_long_line_of_prose_is_seen() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "tests/bench").glob("*.md")]),
+    sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests/bench").glob("*.md")]),
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_prose_is_wrapped(path: Path) -> None:

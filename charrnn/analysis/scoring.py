@@ -56,6 +56,10 @@ class Foreseen:
     source: NDArray[Any] | None = None
     """The code points of a line as they were given."""
 
+    def blank(self, level: str) -> bool:
+        """Whether it holds white space alone, or nothing."""
+        return not self.text(level).strip()
+
     def text(self, level: str) -> str:
         """The characters; bytes that are not valid UTF-8 as U+FFFD."""
         if level == "byte":
@@ -213,6 +217,14 @@ class Scorer:
                 found[number].source = line
                 found[number].last = number == len(lines) - 1
                 yield found[number]
+
+    def pieces(
+        self, blocks: Iterable[NDArray[Any]], *, window: int | None = None, by_line: bool = False, exact: bool = False
+    ) -> Iterator[Foreseen]:
+        """Score a text `by_line`, in `windows`, or else `carried`: pieces in order."""
+        if by_line:
+            return self.lines(blocks)
+        return self.carried(blocks, exact=exact) if window is None else self.windows(blocks, window)
 
     def characters(self, piece: Foreseen) -> Iterator[dict[str, Any]]:
         """Each character (at level ``byte`` each byte) of a piece that was read with ``details``: its ``bits`` and its

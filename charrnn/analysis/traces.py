@@ -191,15 +191,21 @@ def _opened(network: Network, vocabulary: Vocabulary) -> tuple[Array, Array]:
 
 
 def inspect(
-    trained: Checkpoint, network: Network, text: Text, *, search: bool = True, tell: Callable[[str], None] = lambda _: None
+    trained: Checkpoint,
+    network: Network,
+    text: Text,
+    *,
+    search: bool = True,
+    room: int = TRACED_VALUES,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Inspection:
     """Read ``text`` once; and, to ``search`` for units that follow a feature of it, again with this and random networks.
 
-    ``tell`` hears what is being done.
+    There is ``room`` for so many numbers of traces. ``tell`` hears what is being done.
     """
     config, T = trained.model, len(text.ids)
     parts = config.state_parts + len(GATES[config.cell])
-    S = min(T, max(1, TRACED_VALUES // (config.num_layers * parts * config.hidden_size)))
+    S = min(T, max(1, room // (config.num_layers * parts * config.hidden_size)))
     reading, layers = Reading(network, text.ids, text.state), [Statistics() for _ in range(config.num_layers)]
     predicted, traces = _Predictions(text.ids, S, config.vocab_size), [_empty(config, S) for _ in layers]
     predicted.add(np.array([0]), text.logits[None])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,11 +16,8 @@ from charrnn.config import FITTED, ModelConfig, TrainConfig
 from charrnn.declaration import Option, Panel
 
 if TYPE_CHECKING:
-    from charrnn.network.rundir import RunDirectory
     from charrnn.output.console import Console
-    from charrnn.training.events import Event, Start
     from charrnn.training.runs import RunRequest
-    from charrnn.training.trainer import Trainer
 
 _BOOKKEEPING = Panel.BOOKKEEPING.value
 _DROPOUT = Option(
@@ -104,29 +99,27 @@ def train(
     if dry_run:
         _show_plan(request, console, as_json=as_json)
         return
-    run, trainer, start = runs.begin(request, seconds_since_start, stop, console.say)
+    run, trainer, start = runs.begin(
+        request, seconds_since_start, stop, lambda text: console.say(f"charrnn: {text}"), console.warn
+    )
     with live.training_view(console, as_json=as_json, plain=plain) as view, stop_on_signals(stop):
         view.recall(run.past_steps(start["step"]) if start["step"] else [])
-        for event in _logged(run, trainer, start):
+        for event in runs.logged(run, trainer, start):
             if stop.unheard is None:
                 with stop_on_failing_stdout(stop):
                     view.show(event)
     assert event["event"] == "end"
     go_on = runs.command_to_go_on(request, run)
-    _raise_unless_finished(event["reason"], event["step"], run, go_on, stop, console)
+    if trouble := runs.trouble(event, run, go_on):
+        raise CharrnnError(trouble)
+    _raise_unless_finished(event["reason"], go_on, stop, console)
     if not as_json:
         console.product(f"{event['best_path']}\n")
     console.finish()
 
 
-def _raise_unless_finished(reason: str, step: int, run: RunDirectory, go_on: str, stop: Stop, console: Console) -> None:
-    """Say how a run ended that wasn't trained to its end, or that nobody heard; ``go_on`` is the command that resumes it."""
-    if reason == "diverged":
-        raise CharrnnError(f"{run.path}: training diverged twice; what was good before, at step {step}, is kept there")
-    if reason == "failed":
-        raise CharrnnError(f"{run.path}: the last save failed; what was saved before it is as it was")
-    if reason == "worker_lost":
-        raise CharrnnError(f"{run.path}: a worker process was lost; saved at step {step:,}; go on by: {go_on}")
+def _raise_unless_finished(reason: str, go_on: str, stop: Stop, console: Console) -> None:
+    """Say how a run ended that was stopped, or that nobody heard; ``go_on`` is the command that resumes it."""
     if reason != "finished":
         saved = f"stopped and saved; go on by: {go_on}"
         if stop.unheard is not None and stop.exit_code == exit_codes.of(stop.unheard):
@@ -144,7 +137,7 @@ def _show_plan(request: RunRequest, console: Console, *, as_json: bool) -> None:
 
     if request.resume is not None:
         raise UsageError("--dry-run plans a new run; a resumed one keeps its plan")
-    prepared = runs.prepare(request, console.say)
+    prepared = runs.prepare(request, console.warn)
     repeat = runs.command(request, prepared)
     listed = None if prepared.text.records is None else prepared.text.records.facts.to_json()
     if as_json:
@@ -157,23 +150,3 @@ def _show_plan(request: RunRequest, console: Console, *, as_json: bool) -> None:
         console.table(tables.plan_table(prepared.plan.model | prepared.plan.training, prepared.plan.reasons))
         console.product(f"{repeat}\n")
     console.finish()
-
-
-def _logged(run: RunDirectory, trainer: Trainer, start: Start) -> Iterator[Event]:
-    """All events of the run, each also written to its log."""
-
-    def all_events() -> Iterator[Event]:
-        yield start
-        yield from trainer.warnings()
-        yield from trainer.run(run)
-
-    told = False
-    with contextlib.closing(run):
-        for event in all_events():
-            try:
-                run.log(event)
-            except CharrnnError as error:
-                if not told:
-                    yield {"event": "warning", "text": f"{error}; training goes on, the log has gaps"}
-                told = True
-            yield event

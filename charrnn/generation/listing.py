@@ -131,6 +131,16 @@ class Picker:
         self.kept = self.repeated = self.listed = self.missing = 0
         self._seen: set[str] = set()
 
+    @property
+    def shortfall(self) -> str | None:
+        """How many of the lines that were asked for could not be found, in a sentence; None where none is missing."""
+        if not self.missing:
+            return None
+        return (
+            f"found {self.kept:,} of {self.kept + self.missing:,}: {TRIES:,} tries in a row gave no new one;"
+            " ask for fewer, or raise --temp"
+        )
+
     def takes(self, line: str) -> bool:
         """Count ``line``; whether it is kept."""
         if self.refused is not None and line in self.refused:

@@ -53,6 +53,8 @@ class SampleRequest:
     uncalibrated: bool = False
     single: bool = False
     """Whether there can be only one text, in a conversation or to be gone on with."""
+    literal: bool = False
+    """Whether a program asks, whose texts are what they are: - is no stdin, and no file is meant."""
 
     @property
     def picks(self) -> bool:
@@ -68,6 +70,8 @@ class SampleRequest:
 
     def typed(self, text: str, option: str) -> str:
         """The text that an option's value stands for; every option follows this one rule."""
+        if self.literal:
+            return text
         text = given.literal(text, option)
         return given.unescaped(text, option) if self.escapes else text
 
@@ -106,6 +110,8 @@ class SampleRequest:
             return [given.unescaped(line, "--prompts") if self.escapes else line for line in lines]
         if self.prompt_file is not None:
             return [given.prompt(str(self.prompt_file), reader, keep_newline=self.keep_newline)]
+        if self.literal:
+            return [self.prompt or ""]
         if self.prompt == STDIN:
             return [given.prompt(STDIN, reader, keep_newline=self.keep_newline)]
         given.tell_of_file(self.prompt or "", f"--prompt-file {self.prompt}", reader.warn)

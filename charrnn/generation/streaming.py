@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn import UsageError
 from charrnn.generation.drawing import BatchSampler, Sampler, generator
 from charrnn.generation.generate import Completion, Steps, complete, generate, opening, read
 from charrnn.generation.listing import Listing, Picker
@@ -21,6 +22,7 @@ from charrnn.generation.request import SampleRequest, Say, drawing, ending, poss
 from charrnn.generation.stopping import Text
 from charrnn.network import checkpoint, rundir
 from charrnn.network.cells import Array, Network
+from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.pace import Pace, threads_of_numpy
 from charrnn.network.stepper import multiplies_in_threads
 from charrnn.text import given
@@ -92,24 +94,26 @@ class Start:
 class Generation:
     """A request, checked against its network: `stream` gives one text as it comes, `samples` gives all."""
 
-    def __init__(self, request: SampleRequest, warn: Say, threads: int = 1) -> None:
+    def __init__(
+        self, request: SampleRequest, warn: Say, threads: int = 1, loaded: tuple[Checkpoint, Network] | None = None
+    ) -> None:
         """`UsageError` or `CharrnnError` for whatever can't be done; ``warn`` hears of what has no effect.
 
-        Of NumPy's ``threads`` as many are used as are faster just now; 1 leaves their number as it is.
+        Of NumPy's ``threads`` as many are used as are faster just now; 1 leaves their number as it is. A network that is
+        ``loaded`` already isn't read again.
         """
         self.request = request
         # Options are checked before any file is read, so that mistakes show at once.
         stops, biases, clamps = request.read_stops(), request.read_biases(), request.read_clamps()
         encoding = request.encoding
-        self.trained = checkpoint.read(rundir.resolve(request.checkpoint))
+        self.trained = checkpoint.read(rundir.resolve(request.checkpoint)) if loaded is None else loaded[0]
         self.records = checkpoint.records_of(self.trained.training) is not None
         """Whether the network learned records, lines that have nothing to do with each other."""
         self.config = request.settings(records=self.records)
         self.from_each = self.config.num_samples or 1
         """The number of texts from every prompt."""
         self.vocabulary = vocabulary = self.trained.vocabulary
-        shared = threads_of_numpy(threads) if multiplies_in_threads(self.trained.model) else None
-        self.network = Network(self.trained.model, self.trained.weights, None if shared is None else Pace(shared))
+        self.network = _packed(self.trained, threads) if loaded is None else loaded[1]
         self.generating = self.network.holding(within(clamps, self.trained.model)) if clamps else self.network
         """The network that writes: `network`, with the clamped units held."""
         self._warn = warn
@@ -143,6 +147,18 @@ class Generation:
     def one_line(self) -> bool:
         """Whether each text is a line."""
         return self.ending.lines == 1
+
+    def check_ends(self, waiting: str | None) -> None:
+        """Raise `UsageError` if something is ``waiting`` for the end of a text that has none."""
+        if waiting and self.config.limit is None and self.ending.lines is None and not self.stops:
+            raise UsageError(f"--length -1 never ends and {waiting} waits for the end; give --stop, --lines or a length")
+
+    def check_lines(self) -> None:
+        """Raise `UsageError` if not every text is kept, and texts are no lines that could be compared."""
+        if self.request.picks and not self.one_line:
+            which = "--unique" if self.request.unique else "--not-in"
+            why = "this network knows no newline" if self.ending.newline is None else "give --lines 1"
+            raise UsageError(f"{which} compares lines; {why}")
 
     def known(self, text: str) -> str:
         """``text`` in characters that the network knows, with a warning about those that were replaced."""
@@ -245,6 +261,11 @@ class Generation:
         numbers = self.seed, self.first_index, place.drawn
         mark = bookmark.Bookmark(place.state, place.logits, place.recent, place.pending, *numbers)
         bookmark.write(path, mark, self.trained)
+
+
+def _packed(trained: Checkpoint, threads: int) -> Network:
+    shared = threads_of_numpy(threads) if multiplies_in_threads(trained.model) else None
+    return Network(trained.model, trained.weights, None if shared is None else Pace(shared))
 
 
 class Stream:

@@ -33,6 +33,19 @@ TEMPERATURES = Interval(0.01, 100)
 _NUMBERS = ("characters", "corpus_bytes", "val_bits_per_char", "step", "epochs", "seconds", "seed")
 """The facts of training that are numbers or null."""
 
+TRAINING_FACTS = (
+    "corpus",
+    "characters",
+    "corpus_bytes",
+    "corpus_sha256",
+    "val_bits_per_char",
+    "step",
+    "epochs",
+    "seconds",
+    "seed",
+)
+"""What `facts` tells of a network's training, where its checkpoint says so."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -110,6 +123,25 @@ def read_header(path: Path) -> Checkpoint:
 def records_of(training: Mapping[str, Any]) -> Records | None:
     """The list of records that a network with these facts was trained on; None for one that learned a text as a whole."""
     return Records.from_json(training.get("records"))
+
+
+def facts(found: Checkpoint) -> dict[str, Any]:
+    """What a checkpoint's header tells, as JSON values."""
+    model, records = found.model, records_of(found.training)
+    return {
+        "path": str(found.path),
+        "cell": model.cell,
+        "layers": model.num_layers,
+        "hidden_size": model.hidden_size,
+        "embedding_size": model.embedding_size,
+        "parameters": model.parameters,
+        "level": found.vocabulary.level,
+        "vocab_size": model.vocab_size,
+        **{name: found.training.get(name) for name in TRAINING_FACTS},
+        **({} if records is None else {"records": records.to_json()}),
+        "calibration": None if found.temperature == 1 else {"temperature": found.temperature},
+        "when": found.when,
+    }
 
 
 def _described(file: TensorFile) -> Checkpoint:

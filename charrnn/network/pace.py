@@ -125,3 +125,17 @@ class Pace:
         """Go on with one thread: for a moment if it was a hiccup after a gain, else twice as long as the last time."""
         self._rest = FIRST_REST if self._gain > 0 else min(2 * self._rest, LONGEST_REST)
         self.together, self._until = False, now + self._rest
+
+
+class Steady(Pace):
+    """Leaves the number of threads to the program that multiplies, in whatever threads of its own; no bit of a product differs
+    from those that a `Pace` chooses threads for.
+    """
+
+    def one(self, step: Step) -> Step:
+        """``step`` as it is."""
+        return step
+
+    def many(self, step: Step) -> Step:
+        """``step`` as it is."""
+        return step

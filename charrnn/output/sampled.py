@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn import CharrnnError, UsageError, files
 from charrnn.generation import bookmark
-from charrnn.generation.listing import TRIES, Census, Listing, trained_on
+from charrnn.generation.listing import Census, Listing, trained_on
 from charrnn.generation.streaming import PIECE, Generation, Sample, Stream
 from charrnn.output import notation
 from charrnn.output.console import Console
@@ -103,16 +103,14 @@ def _check_options(shown: Shown, generation: Generation, *, interactive: bool) -
         generation.config.device != "cpu",
     )
     picks = _first_given({"--unique": generation.request.unique, "--not-in": generation.request.not_in})
-    if config.limit is None and generation.ending.lines is None and not generation.stops:
-        waiting = {
-            "--num-samples": many,
-            "--json": shown.as_json,
-            "--out-dir": shown.out_dir,
-            "--copied-from": shown.copied_from,
-            "--device": on_device,
-        }
-        if given := _first_given(waiting):
-            raise UsageError(f"--length -1 never ends and {given} waits for the end; give --stop, --lines or a length")
+    waiting = {
+        "--num-samples": many,
+        "--json": shown.as_json,
+        "--out-dir": shown.out_dir,
+        "--copied-from": shown.copied_from,
+        "--device": on_device,
+    }
+    generation.check_ends(_first_given(waiting))
     if interactive:
         unfit = {
             "--prompts": generation.request.prompts,
@@ -125,10 +123,7 @@ def _check_options(shown: Shown, generation: Generation, *, interactive: bool) -
         }
         if given := _first_given(unfit):
             raise UsageError(f"--interactive is a conversation; leave out {given}")
-    if picks and not generation.one_line:
-        known = generation.ending.newline is not None
-        why = "give --lines 1" if known else "this network knows no newline"
-        raise UsageError(f"{picks} compares lines; {why}")
+    generation.check_lines()
     if many and shown.save_state is not None:
         raise UsageError("--save-state keeps the place in one text; ask for one sample")
     if on_device and shown.save_state is not None:
@@ -299,11 +294,8 @@ class Output:
         if self._generation.request.picks:
             picker, names = self._generation.picker, self._generation.request.not_in
             self._console.say(f"charrnn: {notation.dropped_sentence(picker.kept, picker.repeated, picker.listed, names)}")
-            if picker.missing:
-                raise CharrnnError(
-                    f"found {picker.kept:,} of {picker.kept + picker.missing:,}: {TRIES:,} tries in a row gave no new one;"
-                    " ask for fewer, or raise --temp"
-                )
+            if picker.shortfall:
+                raise CharrnnError(picker.shortfall)
 
     def _report(self, samples: list[Sample]) -> list[dict[str, Any]]:
         """What each sample copies, for its record; stderr hears of the longest run."""

@@ -55,15 +55,19 @@ class ScoreRequest:
         """How files become text; `UsageError` if there is no such encoding."""
         return Encoding(self.config.encoding, self.config.errors)
 
+    def of_records(self, trained: Checkpoint) -> bool:
+        """Whether each line is read by itself because the network learned records, which have nothing to do with each other;
+        not where somebody asks how it reads them as one text.
+        """
+        return records_of(trained.training) is not None and self.config.window is None and not self.exact
+
 
 def show(request: ScoreRequest, paths: Sequence[str], trained: Checkpoint, console: Console) -> None:
     """Score the texts in ``paths`` one after another and show each; where one fails, what was scored before is still shown."""
     with np.errstate(over="ignore", invalid="ignore"):
         network = Network(trained.model, trained.weights, temperature=trained.temperature)
     scorer = Scorer(network, trained.vocabulary, seen=trained.characters, details=request.per_char)
-    # Records have nothing to do with each other, unless somebody asks how the network reads them as one text.
-    apart = records_of(trained.training) is not None and request.config.window is None and not request.exact
-    shown = _Shown(request, scorer, console, named=len(paths) > 1, records=apart)
+    shown = _Shown(request, scorer, console, named=len(paths) > 1, records=request.of_records(trained))
     try:
         for path in paths:
             shown.score(path)
@@ -88,7 +92,7 @@ class _Shown:
         request, console, tally, records = self._request, self._console, self._scorer.tally(), 0
         name = {"file": path} if self._named else {}
         for number, piece in enumerate(self._pieces(path), 1):
-            if self._records and not piece.text(self._scorer.vocabulary.level).strip():
+            if self._records and piece.blank(self._scorer.vocabulary.level):
                 if piece.last and request.by_line:
                     console.product("", flush=True)
                 continue  # A blank line is no record.
@@ -131,13 +135,9 @@ class _Shown:
 
     def _pieces(self, path: str) -> Iterator[Foreseen]:
         """The text as the network foresaw it, read in the way that was asked for."""
-        request, scorer, config = self._request, self._scorer, self._request.config
-        blocks = self._begun(self._reader.codes(path))
-        if request.by_line or request.rank or self._records:
-            return scorer.lines(blocks)
-        if config.window is None:
-            return scorer.carried(blocks, exact=request.exact)
-        return scorer.windows(blocks, config.window)
+        request, blocks = self._request, self._begun(self._reader.codes(path))
+        by_line = request.by_line or request.rank or self._records
+        return self._scorer.pieces(blocks, window=request.config.window, by_line=by_line, exact=request.exact)
 
     def _begun(self, blocks: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
         """``blocks`` of a text, with a word to the console once the first is read."""

@@ -82,8 +82,9 @@ class Vocabulary:
     def table(self) -> NDArray[Any]:
         """The id of every Unicode code point, shape (0x110000,); unlisted ones get the unknown character's."""
         if self._table is None:
-            self._table = np.full(CODE_POINTS, self.unknown, dtype=id_dtype(self.size))
-            self._table[self._codes] = np.arange(len(self._codes))
+            table = np.full(CODE_POINTS, self.unknown, dtype=id_dtype(self.size))
+            table[self._codes] = np.arange(len(self._codes))
+            self._table = table  # Whole: another thread may ask for it meanwhile.
         return self._table
 
     def units(self, text: str) -> NDArray[Any]:

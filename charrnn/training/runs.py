@@ -7,7 +7,7 @@ import os
 import platform
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -24,8 +24,8 @@ from charrnn.text.corpus import Corpus
 from charrnn.text.decoding import Encoding, NotTextError
 from charrnn.text.reading import TextReader
 from charrnn.text.sources import STDIN, VERSION
-from charrnn.training import recipe
-from charrnn.training.events import Start
+from charrnn.training import events, recipe
+from charrnn.training.events import Event, Start
 
 if TYPE_CHECKING:
     from charrnn.training.trainer import Trainer
@@ -78,7 +78,7 @@ class Prepared:
     initial: Checkpoint | None
 
 
-def prepare(request: RunRequest, say: Say) -> Prepared:
+def prepare(request: RunRequest, warn: Say) -> Prepared:
     """Read the text and plan the run. Settings are checked before the text is read, so that mistakes show at once."""
     training, shape, initial = request.training, request.model, None
     if request.init_from is not None:
@@ -98,7 +98,7 @@ def prepare(request: RunRequest, say: Say) -> Prepared:
     if not request.corpus:
         raise UsageError("which text? name a file, a directory, or - for stdin")
     try:
-        text = _read(request.corpus, config, say)
+        text = _read(request.corpus, config, warn)
     except NotTextError as error:
         raise CharrnnError(f"{error}; --level byte reads any file, byte by byte") from error
     speed = None
@@ -152,12 +152,12 @@ def command_to_go_on(request: RunRequest, run: RunDirectory) -> str:
 
 
 def begin(
-    request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None], say: Say
+    request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None], say: Say, warn: Say
 ) -> tuple[RunDirectory, Trainer, Start]:
-    """The run's directory, its trainer and its ``start`` event."""
+    """The run's directory, its trainer and its ``start`` event; ``say`` hears what is worth a line, ``warn`` a warning."""
     if request.resume is not None:
-        return _resumed(request, clock, stop, say)
-    prepared = prepare(request, say)
+        return _resumed(request, clock, stop, say, warn)
+    prepared = prepare(request, warn)
 
     from charrnn.training.snapshot import symbols
     from charrnn.training.trainer import Trainer
@@ -169,14 +169,47 @@ def begin(
     if initial is not None:
         old, new = ({*symbols(vocabulary)} - {None} for vocabulary in (initial.vocabulary, text.vocabulary))
         counts = f"{len(old & new)} characters carried over, {len(new - old)} new, {len(old - new)} dropped"
-        say(f"charrnn: from {initial.path}: {counts}")
+        say(f"from {initial.path}: {counts}")
     run = RunDirectory.create(text.name, request.out, overwrite=request.overwrite)
     run.text_facts = _text_facts(request.corpus, text, run.path)
     return run, trainer, _start_event(run, trainer)
 
 
+def logged(run: RunDirectory, trainer: Trainer, start: Start) -> Iterator[Event]:
+    """All events of the run, each also written to its log; the directory is closed behind the last one."""
+
+    def all_events() -> Iterator[Event]:
+        yield start
+        yield from trainer.warnings()
+        yield from trainer.run(run)
+
+    told = False
+    with contextlib.closing(run):
+        for event in all_events():
+            try:
+                run.log(event)
+            except CharrnnError as error:
+                if not told:
+                    yield events.warning(f"{error}; training goes on, the log has gaps")
+                told = True
+            yield event
+
+
+def trouble(end: events.End, run: RunDirectory, go_on: str) -> str | None:
+    """What kept the run from its end, in a sentence; None where nothing did, or somebody stopped it.
+
+    ``go_on`` is the command that resumes it.
+    """
+    sentences = {
+        "diverged": f"training diverged twice; what was good before, at step {end['step']}, is kept there",
+        "failed": "the last save failed; what was saved before it is as it was",
+        "worker_lost": f"a worker process was lost; saved at step {end['step']:,}; go on by: {go_on}",
+    }
+    return f"{run.path}: {sentences[end['reason']]}" if end["reason"] in sentences else None
+
+
 def _resumed(
-    request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None], say: Say
+    request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None], say: Say, warn: Say
 ) -> tuple[RunDirectory, Trainer, Start]:
     """Open the run's directory before its checkpoint is read, so that no other process can change it in between."""
     if request.out is not None or request.init_from is not None or request.overwrite:
@@ -191,14 +224,14 @@ def _resumed(
         config = _resumed_config(previous, request.training, request.model)
         stored = [] if request.corpus else _stored_paths(previous)
         found = request.corpus or [_found(path, run.path, previous.path) for path in stored]
-        text = _read(found, config, say, previous)
+        text = _read(found, config, warn, previous)
         _check_same_text(previous, text, config, request.allow_changed_corpus)
 
         from charrnn.training.trainer import Trainer
 
         trainer = Trainer(previous.model, config, text, clock=clock, stop=stop, resume=previous)
         if trainer.made_longer:
-            say("charrnn: the learning rate warms up again over the added part; one longer run would have ended otherwise")
+            say("the learning rate warms up again over the added part; one longer run would have ended otherwise")
         run.text_facts = _text_facts(found, text, run.path, stored)
         stack.pop_all()
     return run, trainer, _start_event(run, trainer)
@@ -238,13 +271,13 @@ def _told_file(file: str, typed: Sequence[str], told: Sequence[str]) -> str:
     return STDIN
 
 
-def _read(paths: list[str], config: TrainConfig, say: Say, previous: Checkpoint | None = None) -> Corpus:
+def _read(paths: list[str], config: TrainConfig, warn: Say, previous: Checkpoint | None = None) -> Corpus:
     """Read the text of a new run, or that of a ``previous`` one by the rules with which that began."""
     reader = TextReader(
         config.level,
         Encoding(config.encoding, config.errors),
         VERSION if previous is None else _reading_of(previous),
-        warn=lambda text: say(f"charrnn: warning: {text}"),
+        warn=warn,
     )
     vocabulary = None if previous is None else previous.vocabulary
     return corpus.read_corpus(

@@ -7,7 +7,17 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from charrnn.network.pace import FIRST_REST, LONGEST_REST, MOST_CREDIT, STRETCH, Pace, Threads, threads_of_numpy
+from charrnn.network.pace import (
+    ALIGNED,
+    FIRST_REST,
+    LONGEST_REST,
+    MOST_CREDIT,
+    STRETCH,
+    Pace,
+    Steady,
+    Threads,
+    threads_of_numpy,
+)
 
 ALONE, TOGETHER, WAITING = 100e-6, 60e-6, 4e-3
 """Seconds of a step with one thread; with two; and with two of which one waits for its core."""
@@ -114,3 +124,15 @@ def test_the_number_of_threads_changes_no_bit_of_a_product(columns: int) -> None
 def test_where_threads_are_left_alone(machine: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: machine)
     assert threads_of_numpy(most) is None
+
+
+def test_a_steady_pace_changes_no_threads_and_no_step() -> None:
+    changed: list[int] = []
+    steady = Steady(Threads(4, changed.append))
+    assert steady.rows == ALIGNED * 4
+
+    def step(ids: object) -> object:
+        return ids
+
+    assert steady.one(step) is steady.many(step) is step
+    assert changed == []

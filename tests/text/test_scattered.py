@@ -164,7 +164,9 @@ def test_a_run_with_scattered_validation_resumes_exactly(invoke: Callable[..., A
     stored = checkpoint.read(tmp_path / "whole" / "last.safetensors").training["config"]
     settings = {name: value for name, value in stored.items() if value is not None} | {"cell": "gru", "hidden_size": 8}
     request = runs.RunRequest(["a.txt"], settings, tmp_path / "half")
-    run, trainer, _ = runs.begin(request, lambda: 0.0, lambda: "interrupted" if trainer.progress.step == 31 else None, print)
+    run, trainer, _ = runs.begin(
+        request, lambda: 0.0, lambda: "interrupted" if trainer.progress.step == 31 else None, print, print
+    )
     with contextlib.closing(run):
         assert list(trainer.run(run))[-1]["step"] == 31
     result = invoke("train", "--resume", "half")

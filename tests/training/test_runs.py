@@ -47,7 +47,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def begin(asked: RunRequest) -> tuple[Any, Any, Any]:
     ticks = iter(range(10**9))
-    return runs.begin(asked, lambda: next(ticks) / 1000, lambda: None, lambda _: None)
+    return runs.begin(asked, lambda: next(ticks) / 1000, lambda: None, lambda _: None, lambda _: None)
 
 
 def prepare(asked: RunRequest) -> runs.Prepared:

@@ -1,0 +1,66 @@
+"""An inspection as a notebook shows it: the page, in a frame of its own."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import Any
+
+from charrnn.analysis import traces
+from charrnn.analysis.hidden import Summary
+from charrnn.analysis.traces import Inspection
+
+HEIGHT = 760
+"""Pixels of a notebook that the page takes."""
+
+
+class Inspected:
+    """What a network's memory does over a text; a notebook shows it as the page of ``charrnn inspect --html``."""
+
+    def __init__(self, found: Inspection) -> None:
+        self._found = found
+
+    @property
+    def layers(self) -> list[Summary]:
+        """Every layer's states and gates in numbers, as in ``charrnn inspect --json``."""
+        return [layer.summary() for layer in self._found.layers]
+
+    @property
+    def features(self) -> list[dict[str, Any]]:
+        """Which unit follows which feature of the text, as in ``charrnn inspect --json``."""
+        return [finding.to_json() for finding in self._found.findings]
+
+    @property
+    def bits_per_char(self) -> float | None:
+        """The text's score; None if the network knows no character of it."""
+        return self._found.bits_per_char
+
+    def values(self, by: str) -> list[float]:
+        """What the text is coloured by, a number for each character: ``surprise`` or ``entropy`` in bits, ``change``, a unit as
+        ``0:165``, or its cell as ``0:165c``, which is a share of its largest size.
+
+        Raises:
+            UsageError: there is no such unit.
+        """
+        return self._found.values(by)[0]
+
+    def html(self) -> str:
+        """The page: one file that needs nothing else."""
+        from charrnn.output import page
+
+        return page.render(self._found, traces.history(self._found.trained.path))
+
+    def save(self, path: str | Path) -> None:
+        """Write the page to ``path``; `CharrnnError` if it can't be written, or something else is there."""
+        traces.write(Path(path), self.html().encode("utf-8", "replace"))
+
+    def __repr__(self) -> str:
+        """What was read by which network."""
+        return f"<inspected: {traces.sentence(self._found)}>"
+
+    def _repr_html_(self) -> str:
+        """The page in a frame, where its style and its script touch nothing else."""
+        return (
+            f'<iframe srcdoc="{html.escape(self.html())}" sandbox="allow-scripts" title="what the memory does"'
+            f' style="width: 100%; height: {HEIGHT}px; border: 0"></iframe>'
+        )

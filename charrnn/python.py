@@ -1,0 +1,406 @@
+"""The Python door: what the command line does, for programs and notebooks.
+
+Names, units and sentences are those of the command line, whose functions do the work. Nothing is printed: warnings are Python's
+`warnings`, failures are `CharrnnError`. Shapes: T characters of a text, V symbols, L layers, H units of a layer.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charrnn import CharrnnError, CharrnnWarning, keywords
+from charrnn.config import ModelConfig, SampleConfig, ScoreConfig, TrainConfig
+from charrnn.keywords import ManySettings, SampleSettings, TrainSettings
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from charrnn.analysis.results import NextCharacter, Score, States
+    from charrnn.analysis.traces import Inspection
+    from charrnn.generation.request import SampleRequest
+    from charrnn.generation.streaming import Generation
+    from charrnn.network.checkpoint import Checkpoint
+    from charrnn.output.notebook import Inspected
+    from charrnn.training.events import Event
+    from charrnn.training.runs import RunRequest
+
+    Texts = str | Path | Sequence[str | Path]
+    Temperature = float | tuple[float, float]
+
+THREADS = 4
+"""Up to how many threads `charrnn sample` takes; texts are the same with as many."""
+
+
+# -- a trained network ------------------------------------------------------------------------------------------------
+
+
+def load(path: str | Path | None = None, *, uncalibrated: bool = False) -> TrainedNetwork:
+    """The network of a checkpoint file or a run's directory; None or ``latest``: the most recent one below ``checkpoints/``.
+
+    If ``uncalibrated``, it predicts without the temperature that was fitted to validation text, if one was.
+
+    Raises:
+        CharrnnError: there is none, or the file isn't sound.
+    """
+    from charrnn.network import checkpoint, rundir
+
+    trained = checkpoint.read(rundir.resolve(None if path is None else Path(path)))
+    return TrainedNetwork(replace(trained, temperature=1.0) if uncalibrated else trained)
+
+
+class TrainedNetwork:
+    """A trained network; `load` and `train` make them. It never changes, and any number of threads may use it at once."""
+
+    def __init__(self, trained: Checkpoint) -> None:
+        import numpy as np
+
+        from charrnn.network.cells import Network
+        from charrnn.network.pace import Steady, threads_of_numpy
+
+        self._trained = trained
+        shared = threads_of_numpy(THREADS)
+        steady = None if shared is None else Steady(shared)
+        with np.errstate(over="ignore", invalid="ignore"):  # Absurd weights give absurd text, not warnings.
+            self._network = self._reading = Network(trained.model, trained.weights, steady)
+            if trained.temperature != 1:  # Drawing has a temperature of its own.
+                self._reading = Network(trained.model, trained.weights, steady, temperature=trained.temperature)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What ``charrnn info --json`` tells of it."""
+        from charrnn.network import checkpoint
+
+        return checkpoint.facts(self._trained)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """What each of the V ids stands for: a character, U+FFFD for the unknown one; or a byte, beyond ASCII as an escape."""
+        from charrnn.analysis.scoring import symbol
+
+        vocabulary = self._trained.vocabulary
+        return tuple(symbol(vocabulary, index) for index in range(vocabulary.size))
+
+    @property
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """Copies of the weights under ``torch.nn``'s names."""
+        return {name: value.copy() for name, value in self._network.weights.items()}
+
+    def __repr__(self) -> str:
+        """What it is, how good it is, and where it lies."""
+        told = self.info
+        bits = told["val_bits_per_char"]
+        learned = "" if bits is None else f", {bits:.3f} bits/char on {told['corpus']}"
+        return (
+            f"<charrnn {told['cell']} {told['layers']} x {told['hidden_size']}, {told['vocab_size']} symbols,"
+            f" {told['parameters']:,} parameters{learned}, {told['path']}>"
+        )
+
+    # -- generating ---------------------------------------------------------------------------------------------------
+
+    def sample(
+        self,
+        prompt: str = "",
+        n: int | None = None,
+        *,
+        temperature: Temperature = SampleConfig.temperature,
+        seed: int | None = None,
+        **settings: Unpack[SampleSettings],
+    ) -> str:
+        """Generate a text: what ``charrnn sample`` writes after the prompt, with the same seed the same.
+
+        Args:
+            prompt: the text to go on from; characters that the network doesn't know become their plain forms, with a warning.
+            n: how many characters at most (default: 500, or 500 per line of ``lines``).
+            temperature: below 1 safer, above 1 wilder, 0 greedy; (A, B) goes from A to B.
+            seed: the same seed gives the same text; None: another one each time.
+            settings: see `SampleSettings`. ``bias`` maps characters to what is added to their logits, ``clamp`` maps units,
+                ``"0:165"``, to the values at which they are held.
+
+        Returns:
+            The new text, without the prompt.
+
+        Raises:
+            UsageError: a value is outside its limits, or nothing would end the text.
+        """
+        generation = self._generation(_sample_request(prompt, n, temperature, seed, settings))
+        generation.check_ends("sample")
+        return "".join(_quietly(sample.text for sample in generation.samples()))
+
+    def stream(
+        self,
+        prompt: str = "",
+        n: int | None = None,
+        *,
+        temperature: Temperature = SampleConfig.temperature,
+        seed: int | None = None,
+        **settings: Unpack[SampleSettings],
+    ) -> Iterator[str]:
+        """`sample`'s text as it comes, a character at a time; without end if ``n`` is -1."""
+        return _quietly(self._generation(_sample_request(prompt, n, temperature, seed, settings)).stream().pieces())
+
+    def samples(
+        self,
+        num_samples: int,
+        prompt: str = "",
+        n: int | None = None,
+        *,
+        temperature: Temperature = SampleConfig.temperature,
+        seed: int | None = None,
+        **settings: Unpack[ManySettings],
+    ) -> Iterator[str]:
+        """``num_samples`` texts, drawn together, as by ``charrnn sample --num-samples``, in order; see `sample` for the others.
+
+        A network of records writes records. Text i is the same among however many. There are `ManySettings`, too.
+
+        Raises:
+            UsageError: as for `sample`; ``unique`` and ``not_in`` compare lines, so they need ``lines=1``.
+            CharrnnError: at the end, if fewer new lines were found than asked for.
+        """
+        generation = self._generation(_sample_request(prompt, n, temperature, seed, settings, num_samples))
+        generation.check_ends("samples")
+        generation.check_lines()
+
+        def drawn() -> Iterator[str]:
+            for sample in generation.samples():
+                yield sample.text
+            if generation.picker.shortfall:
+                raise CharrnnError(generation.picker.shortfall)
+
+        return _quietly(drawn())
+
+    def _generation(self, request: SampleRequest) -> Generation:
+        from charrnn.generation.streaming import Generation
+
+        return Generation(request, _warn, loaded=(self._trained, self._network))
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def score(self, text: str | bytes, *, window: int | None = None, exact: bool = False, per_char: bool = False) -> Score:
+        """How well the network predicts a text: what ``charrnn score`` tells.
+
+        A network of records reads each line by itself, and leaves blank ones out.
+
+        Args:
+            text: what to read; bytes for a network of bytes.
+            window: score windows of so many characters, each from the zero state.
+            exact: read a text of 65,536 characters or more as one stream, not in columns.
+            per_char: keep ranks and the likeliest symbols, too.
+
+        Raises:
+            UsageError: ``window`` and ``exact`` exclude each other.
+            CharrnnError: the network's numbers are not finite.
+        """
+        from charrnn.analysis.results import Score
+        from charrnn.analysis.scoring import Scorer
+        from charrnn.output import notation
+        from charrnn.output.scored import ScoreRequest
+
+        asked = ScoreRequest(config=ScoreConfig(window=keywords.plain(window)), exact=exact)
+        vocabulary, units = self._trained.vocabulary, self._trained.vocabulary.units(self._readable(text))
+        records = asked.of_records(self._trained)
+        scorer = Scorer(self._reading, vocabulary, seen=self._trained.characters, details=per_char)
+        tally, read = scorer.tally(), []
+        for piece in scorer.pieces([units] if len(units) else [], window=window, by_line=records, exact=exact):
+            if not (records and piece.blank(vocabulary.level)):
+                tally.add(piece)
+                read.append(piece)
+        if tally.unknown:
+            _warn(notation.unknown_sentence(tally.unknown, tally.strangers))
+        return Score.of(read, tally, scorer, details=per_char, records=records)
+
+    def next(self, prompt: str = "") -> NextCharacter:
+        """What the network expects after a prompt: the whole distribution of ``charrnn next``.
+
+        Raises:
+            CharrnnError: the network's numbers are not finite.
+        """
+        import numpy as np
+
+        from charrnn.analysis import scoring
+        from charrnn.analysis.results import NextCharacter
+        from charrnn.text import given
+
+        vocabulary = self._trained.vocabulary
+        with np.errstate(over="ignore", invalid="ignore"):
+            found, entropy = scoring.next_characters(self._reading, vocabulary, given.known(prompt, vocabulary, _warn))
+        shares = np.array([one["probability"] for one in found])
+        return NextCharacter(prompt, tuple(one["char"] for one in found), shares, entropy)
+
+    def states(self, text: str | bytes | None = None) -> States:
+        """The hidden states and gates at every character: what ``charrnn inspect --npz`` holds, of the whole text.
+
+        A float32 takes four bytes: 10,000 characters of an LSTM of 1 x 384 take 92 MB. A text of more than 8,192 characters is
+        read in columns that first read the 1,024 characters before them; `States.seam` tells how near that comes.
+
+        Args:
+            text: what to read; None: the 2,000 characters that ``charrnn inspect`` generates.
+
+        Raises:
+            CharrnnError: the text is empty.
+        """
+        from charrnn.analysis.results import States
+
+        return States.of(self._inspected(text, search=False, room=sys.maxsize))
+
+    def inspect(self, text: str | bytes | None = None) -> Inspected:
+        """What the network's memory does over a text: what ``charrnn inspect`` shows. A notebook shows it as a page.
+
+        Args:
+            text: what to read; None: the 2,000 characters that ``charrnn inspect`` generates.
+
+        Raises:
+            CharrnnError: the text is empty.
+        """
+        from charrnn.output.notebook import Inspected
+
+        return Inspected(self._inspected(text, search=True))
+
+    def _inspected(self, text: str | bytes | None, **how: Any) -> Inspection:
+        import numpy as np
+
+        from charrnn.analysis import traces
+        from charrnn.output import notation
+
+        vocabulary = self._trained.vocabulary
+        with np.errstate(over="ignore", invalid="ignore"):
+            if text is None:
+                read = traces.generated(self._trained, self._reading)
+            else:
+                read = traces.given(self._readable(text), self._trained, self._reading, "the text")
+                if strangers := vocabulary.strangers(read.characters):
+                    unknown = sum(character in strangers for character in read.characters)
+                    _warn(notation.unknown_sentence(unknown, strangers))
+            return traces.inspect(self._trained, self._reading, read, **how)
+
+    def _readable(self, text: str | bytes) -> str:
+        if not isinstance(text, bytes):
+            return text
+        if self._trained.vocabulary.level != "byte":
+            raise TypeError("this network reads characters, not bytes; decode them first")
+        return text.decode("utf-8", "surrogateescape")
+
+
+# -- training ---------------------------------------------------------------------------------------------------------
+
+
+def train(texts: Texts = (), **settings: Unpack[TrainSettings]) -> TrainedNetwork:
+    """Train a network as ``charrnn train`` does and return the best one; the run is kept in a directory of its own.
+
+    Ctrl-C finishes the step, saves, and raises `KeyboardInterrupt`, whose message says how to go on.
+
+    Args:
+        texts: files, directories of them, or ``-`` for stdin; none with ``resume``, unless they have moved.
+        settings: see `TrainSettings`; ``minutes=3`` if no length is given, counted from this call.
+
+    Raises:
+        UsageError: a value is outside its limits, or settings exclude each other.
+        CharrnnError: a text can't be read, the directory holds a run already, or training failed; what was saved stays.
+    """
+    saved: str | None = None
+    for event in train_events(texts, **settings):
+        if event["event"] == "warning":
+            _warn(event["text"])
+        elif event["event"] == "end":
+            saved = event["best_path"]
+    assert saved is not None
+    return load(saved)
+
+
+def train_events(texts: Texts = (), **settings: Unpack[TrainSettings]) -> Iterator[Event]:
+    """`train`, as an iterator of the events that ``charrnn train --json`` writes; the last one is ``end``.
+
+    Nothing happens before the first one is asked for. Whoever leaves the loop early leaves a saved run. Ctrl-C finishes the
+    step and saves; after ``end`` `KeyboardInterrupt` is raised. A second one ends at once.
+    """
+    return _events(_run_request(texts, settings))
+
+
+def _events(request: RunRequest) -> Iterator[Event]:
+    from charrnn.training import session
+
+    yield from session.events(request, _warn)
+
+
+def _run_request(texts: Texts, given: Mapping[str, Any]) -> RunRequest:
+    from charrnn.training.runs import RunRequest
+
+    settings = keywords.checked(given, TrainSettings)
+    out, init_from, resume = (settings.pop(name, None) for name in ("out", "init_from", "resume"))
+    changed, overwrite = (bool(settings.pop(name, False)) for name in ("allow_changed_corpus", "overwrite"))
+    if settings.get("workers") == "auto":
+        # A new run chooses anyway; a resumed one keeps its number unless it is told to choose anew.
+        settings["workers"] = None
+        if resume is None:
+            del settings["workers"]
+    names = keywords.fields(ModelConfig) | keywords.fields(TrainConfig) | {"dropout": "dropout"}
+    return RunRequest(
+        keywords.listed(texts),
+        {names[name]: value for name, value in settings.items()},
+        out=None if out is None else Path(out),
+        resume=None if resume is None else str(resume),
+        allow_changed_corpus=changed,
+        init_from=None if init_from is None else Path(init_from),
+        overwrite=overwrite,
+    )
+
+
+# -- arguments and warnings -------------------------------------------------------------------------------------------
+
+
+def _sample_request(
+    prompt: str,
+    n: int | None,
+    temperature: Temperature,
+    seed: int | None,
+    given: Mapping[str, Any],
+    num_samples: int | None = None,
+) -> SampleRequest:
+    from charrnn.generation.request import SampleRequest
+
+    settings = keywords.checked(given, SampleSettings if num_samples is None else ManySettings)
+    stop, not_in = (keywords.listed(settings.pop(name, ())) for name in ("stop", "not_in"))
+    bias, clamp = ([f"{key}={value}" for key, value in settings.pop(name, {}).items()] for name in ("bias", "clamp"))
+    keep_stop, unique = (bool(settings.pop(name, False)) for name in ("keep_stop", "unique"))
+    first, last = temperature if isinstance(temperature, tuple) else (temperature, None)
+    numbers = {"length": n, "temperature": first, "temperature_end": last, "seed": seed, "num_samples": num_samples}
+    return SampleRequest(
+        config=SampleConfig(**{name: keywords.plain(value) for name, value in numbers.items()}, **settings),
+        prompt=prompt,
+        stop=stop,
+        keep_stop=keep_stop,
+        bias=bias,
+        clamp=clamp,
+        unique=unique,
+        not_in=not_in,
+        single=num_samples is None,
+        literal=True,
+    )
+
+
+def _quietly(pieces: Iterator[str]) -> Iterator[str]:
+    """``pieces``, without NumPy's warnings of numbers that are too large while one is made."""
+    import numpy as np
+
+    while True:
+        with np.errstate(over="ignore", invalid="ignore"):
+            piece = next(pieces, None)
+        if piece is None:
+            return
+        yield piece
+
+
+def _warn(text: str) -> None:
+    """Warn whoever called this package."""
+    package = str(Path(__file__).parent)
+    frame, level = sys._getframe(1), 2
+    while frame is not None and frame.f_code.co_filename.startswith(package):
+        frame, level = frame.f_back, level + 1  # type: ignore[assignment] # ends outside the package
+    warnings.warn(text, CharrnnWarning, stacklevel=level)

@@ -1,0 +1,475 @@
+"""The Python door: it gives what the command line gives, prints nothing, and works in threads."""
+
+from __future__ import annotations
+
+import inspect as signatures
+import io
+import itertools
+import json
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT, TALE
+from small_networks import TEXT, network, records
+
+import charrnn
+from charrnn import CharrnnError, CharrnnWarning, UsageError, python
+from charrnn.config import ModelConfig
+from charrnn.network import checkpoint, rundir
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.text.vocabulary import Vocabulary
+
+TINY: dict[str, Any] = {"hidden_size": 6, "batch_size": 2, "bptt": 8, "device": "cpu", "workers": 1, "seed": 3}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return network(tmp_path / "checkpoints" / "novel", characters=500)
+
+
+@pytest.fixture
+def net(run: Path) -> charrnn.TrainedNetwork:
+    return charrnn.load(run)
+
+
+@pytest.fixture
+def tale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A text in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tale.txt").write_text(TALE * 20)
+    return "tale.txt"
+
+
+def cell_network(path: Path, cell: str, layers: int = 2) -> Path:
+    vocabulary = Vocabulary("char", "\n abcde")
+    model = ModelConfig(vocabulary.size, cell, embedding_size=3, hidden_size=5, num_layers=layers)
+    rng = np.random.default_rng(5)
+    weights = {name: rng.normal(0, 0.5, shape).astype(np.float32) for name, shape in model.parameter_shapes().items()}
+    path.mkdir(parents=True)
+    checkpoint.write(path / rundir.BEST, Checkpoint(model, vocabulary, {}, weights))
+    return path
+
+
+# -- loading ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_most_recent_network_is_loaded_where_none_is_named(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run.parent.parent)
+    assert charrnn.load().info["path"] == charrnn.load("latest").info["path"] == "checkpoints/novel/best.safetensors"
+
+
+def test_a_network_says_what_it_is(net: charrnn.TrainedNetwork, run: Path, invoke) -> None:
+    assert repr(net).startswith("<charrnn lstm 1 x 8, 22 symbols, ")
+    assert "4.200 bits/char on novel" in repr(net)
+    assert [net.info] == records(invoke("info", run, "--json"))
+    assert len(net.symbols) == 22
+    assert net.weights["rnn.weight_hh_l0"].shape == (32, 8)
+
+
+def test_what_cannot_be_loaded_is_told_in_the_command_lines_words(tmp_path: Path, invoke) -> None:
+    with pytest.raises(CharrnnError) as error:
+        charrnn.load(tmp_path / "gone")
+    assert f"charrnn: {error.value}\n" == invoke("sample", "-c", tmp_path / "gone").stderr
+
+
+def test_everything_public_has_types_and_a_docstring() -> None:
+    public = [charrnn.load, charrnn.train, charrnn.train_events, charrnn.TrainedNetwork]
+    methods = [value for name, value in vars(charrnn.TrainedNetwork).items() if not name.startswith("_")]
+    for one in [*public, *methods]:
+        function = one.fget if isinstance(one, property) else one
+        assert function.__doc__
+        if signatures.isfunction(function):
+            assert "return" in function.__annotations__
+    assert {*charrnn.__all__} <= {*dir(charrnn)}
+    with pytest.raises(AttributeError, match="no attribute 'sample'"):
+        charrnn.sample  # type: ignore[attr-defined] # noqa: B018
+
+
+# -- generating: what the command line writes ---------------------------------------------------------------------------
+
+SETTINGS: list[tuple[dict[str, Any], list[str]]] = [
+    ({}, []),
+    ({"temperature": 0.5}, ["--temp", "0.5"]),
+    ({"temperature": (0.2, 1.5)}, ["--temp", "0.2:1.5"]),
+    ({"temperature": 0}, ["--temp", "0"]),
+    ({"top_k": 3, "min_p": 0.01}, ["--top-k", "3", "--min-p", "0.01"]),
+    ({"top_p": 0.8, "typical": 0.9}, ["--top-p", "0.8", "--typical", "0.9"]),
+    ({"repetition_penalty": 1.5, "repetition_window": 5}, ["--repetition-penalty", "1.5", "--repetition-window", "5"]),
+    ({"stop": "e"}, ["--stop", "e"]),
+    ({"stop": ["x", "th"], "keep_stop": True}, ["--stop", "x", "--stop", "th", "--keep-stop"]),
+    ({"bias": {"e": -np.inf, "o": 2}}, ["--bias", "e=-inf", "--bias", "o=2"]),
+    ({"clamp": {"0:3": 1, "0:4": -0.5}}, ["--clamp", "0:3=1", "--clamp", "0:4=-0.5"]),
+    ({"lines": 2}, ["--lines", "2"]),
+]
+
+
+@pytest.mark.parametrize(("given", "options"), SETTINGS, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_the_same_seed_gives_the_text_of_the_command_line(net, run, invoke, given, options) -> None:
+    text = net.sample("The fox", n=80, seed=7, **given)
+    (told,) = records(invoke("sample", "-c", run, "-p", "The fox", "-n", "80", "--seed", "7", "--json", *options))
+    assert text == told["text"]
+    assert "".join(net.stream("The fox", n=80, seed=7, **given)) == text
+
+
+def test_a_larger_network_writes_the_text_of_the_command_line_in_a_process_of_its_own(run: Path) -> None:
+    from conftest import FABLES
+
+    command = [
+        sys.executable,
+        "-m",
+        "charrnn",
+        "sample",
+        "-c",
+        FABLES,
+        "-n",
+        "300",
+        "--seed",
+        "5",
+        "-p",
+        "The fox",
+        "--no-echo",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert charrnn.load(FABLES).sample("The fox", n=300, seed=5) == done.stdout.removesuffix("\n")
+
+
+def test_without_a_seed_texts_differ(net) -> None:
+    assert net.sample(n=200) != net.sample(n=200)
+
+
+def test_a_stream_comes_as_it_is_asked_for_and_need_not_end(net) -> None:
+    begun = net.stream("The ", n=-1, seed=1)
+    assert "".join(itertools.islice(begun, 50)) == net.sample("The ", n=50, seed=1)
+
+
+def test_a_text_that_never_ends_is_refused_where_its_end_is_waited_for(net) -> None:
+    with pytest.raises(UsageError, match="--length -1 never ends and sample waits for the end"):
+        net.sample(n=-1)
+
+
+def test_a_prompt_is_what_it_is(net, run: Path, invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """- is no stdin, and the name of a file no hint."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"wrong")))
+    monkeypatch.chdir(tmp_path)
+    Path("The").write_text("")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net.sample("The", n=3)
+    with pytest.warns(CharrnnWarning, match="'-' -> unknown"):
+        net.sample("-", n=3)
+
+
+def test_many_texts_are_those_of_the_command_line(net, run: Path, invoke) -> None:
+    told = records(invoke("sample", "-c", run, "-p", "The", "-n", "30", "--seed", "2", "-N", "3", "--json"))
+    assert list(net.samples(3, "The", 30, seed=2)) == [one["text"] for one in told]
+    best = records(invoke("sample", "-c", run, "-n", "30", "--seed", "2", "--best-of", "3", "--json"))
+    assert list(net.samples(1, n=30, seed=2, best_of=3)) == [one["text"] for one in best]
+
+
+def test_lines_that_are_new(net, run: Path, invoke, tmp_path: Path) -> None:
+    lines = list(net.samples(20, lines=1, n=2, seed=4, unique=True))
+    assert len({*lines}) == 20
+    with pytest.raises(UsageError, match="--unique compares lines; give --lines 1"):
+        net.samples(20, unique=True)
+    (tmp_path / "known.txt").write_text("".join(line if line.endswith("\n") else f"{line}\n" for line in lines))
+    others = list(net.samples(20, lines=1, n=2, seed=4, not_in=tmp_path / "known.txt"))
+    assert {*others} & {*lines} <= {"\n"}  # No list holds a blank line.
+    with pytest.raises(CharrnnError, match=r"found \d+ of 900: 1,000 tries in a row gave no new one"):
+        list(net.samples(900, lines=1, n=1, seed=4, unique=True))
+
+
+def test_a_network_of_records_writes_one_or_as_many_as_asked(tmp_path: Path, invoke) -> None:
+    facts = {"count": 9, "held_out": 1, "duplicates": 0, "blank": 0, "longest": 9, "mean_length": 5.0}
+    run = network(tmp_path / "names", records=facts)
+    net = charrnn.load(run)
+    told = records(invoke("sample", "-c", run, "--seed", "2", "--json"))
+    assert list(net.samples(10, seed=2)) == [one["text"] for one in told]
+    assert net.sample(seed=2) == told[0]["text"]
+    (tmp_path / "names.txt").write_text("the fox\n\nthe crow\n")
+    (scored,) = records(invoke("score", "-c", run, tmp_path / "names.txt", "--json"))
+    score = net.score("the fox\n\nthe crow\n")
+    assert (score.bits, score.records, score.bits_per_record) == (scored["bits"], 2, scored["bits_per_record"])
+    assert score.text == "the fox\nthe crow\n"
+
+
+# -- reading: what the command line tells -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("window", [None, 7])
+def test_a_score_is_that_of_the_command_line(net, run: Path, invoke, tmp_path: Path, window: int | None) -> None:
+    text = "The crow, the fox.\nEnd\n"
+    (tmp_path / "a.txt").write_text(text)
+    options = [] if window is None else ["--window", str(window)]
+    (told,) = records(invoke("score", "-c", run, tmp_path / "a.txt", "--json", *options))
+    by_char = records(invoke("score", "-c", run, tmp_path / "a.txt", "--json", "--per-char", *options))
+    with pytest.warns(CharrnnWarning, match="1 character that the network doesn't know \\('E'\\)"):
+        score = net.score(text, window=window, per_char=True)
+    del told["file"]
+    assert {name: getattr(score, name) for name in told} == told
+    assert score.text == text
+    assert score.char_bits.shape == score.ranks.shape == (len(text),)
+    assert [None if np.isnan(bits) else bits for bits in score.char_bits] == [one["bits"] for one in by_char]
+    assert [rank or None for rank in score.ranks] == [one["rank"] for one in by_char]
+    assert [[net.symbols[index] for index in three] for three in score.likeliest] == [one["likeliest"] for one in by_char]
+    assert repr(score) == f"<score: {told['bits_per_char']:.3f} bits/char over 22 characters, 1 unknown>"
+
+
+def test_ranks_cost_nothing_where_nobody_asks(net) -> None:
+    score = net.score(TEXT)
+    assert (score.ranks, score.likeliest) == (None, None)
+    assert np.isclose(score.char_bits.sum(), score.bits)
+
+
+def test_no_text_has_a_score_without_a_mean(net) -> None:
+    score = net.score("", per_char=True)
+    assert (score.characters, score.bits, score.bits_per_char, score.char_bits.shape) == (0, 0.0, None, (0,))
+    assert repr(score) == "<score: - bits/char over 0 characters>"
+
+
+def test_bytes_are_for_networks_of_bytes(net, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="this network reads characters, not bytes; decode them first"):
+        net.score(b"The")
+    bytewise = charrnn.load(network(tmp_path / "bytes", level="byte"))
+    assert bytewise.score(b"\xff\x00a").characters == 3
+    assert bytewise.score("é").bits == bytewise.score("é".encode()).bits
+    assert bytewise.states(b"\xff\x00a").h.shape == (1, 3, 8)
+
+
+def test_windows_and_one_exact_stream_exclude_each_other(net) -> None:
+    with pytest.raises(UsageError, match="--window or --exact: give one, not both"):
+        net.score("The", window=3, exact=True)
+    with pytest.raises(UsageError, match="--window must be a whole number of at least 1"):
+        net.score("The", window=0)
+
+
+def test_the_next_character_is_that_of_the_command_line(net, run: Path, invoke) -> None:
+    (told,) = records(invoke("next", "The fo", "-c", run, "--json", "--top", "99"))
+    found = net.next("The fo")
+    assert found.entropy_bits == told["entropy_bits"]
+    assert list(found.items()) == [(one["char"], one["probability"]) for one in told["next"]]
+    assert found.top(2) == list(found.items())[:2]
+    assert len(found) == len(net.symbols)
+    assert found["x"] == found.probabilities[found.chars.index("x")]
+    with pytest.raises(KeyError):
+        found["Q"]
+    assert repr(found).startswith(f"<next: {found.chars[0]!r} ")
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_states_are_those_of_the_command_line(tmp_path: Path, invoke, cell: str) -> None:
+    run, text = cell_network(tmp_path / cell, cell), "a bad cab\n" * 3
+    assert invoke("inspect", text, "-c", run, "--npz", tmp_path / "a.npz").code == 0
+    states = charrnn.load(run).states(text)
+    with np.load(tmp_path / "a.npz") as told:
+        assert states.h.shape == (2, 30, 5)
+        for name, values in {"h": states.h, "bits": states.bits, **states.gates}.items():
+            assert np.array_equal(values, told[name]), name
+        assert (states.c is None) == ("c" not in told)
+        assert states.c is None or np.array_equal(states.c, told["c"])
+    assert [*states.gates] == {"lstm": [*"ifgo"], "gru": [*"rzn"], "rnn": []}[cell]
+    assert repr(states).endswith("each (2, 30, 5) (layers, characters, units)>")
+
+
+def test_states_hold_the_whole_text(net, monkeypatch: pytest.MonkeyPatch) -> None:
+    from charrnn.analysis import traces
+
+    monkeypatch.setattr(traces, "TRACED_VALUES", 100)
+    assert net.states(TEXT).h.shape == (1, len(TEXT), 8)
+
+
+def test_an_empty_text_has_no_states(net) -> None:
+    with pytest.raises(CharrnnError, match="the text: empty"):
+        net.states("")
+
+
+def test_an_inspection_shows_itself_in_a_notebook(net, run: Path, invoke, tmp_path: Path) -> None:
+    text = "</iframe><script>alert(1)</script>\n" * 4
+    with pytest.warns(CharrnnWarning):
+        found = net.inspect(text)
+    told = json.loads(invoke("inspect", text, "-c", run, "--json").stdout)
+    assert found.features == told["features"]
+    assert found.bits_per_char == told["bits_per_char"]
+    assert found.values("surprise") == pytest.approx(told["bits"])
+    assert [{**layer, "units": None} for layer in found.layers] == [{**layer, "units": None} for layer in told["layers"]]
+    shown = found._repr_html_()
+    assert shown.startswith('<iframe srcdoc="')
+    assert shown.count("<") == 2
+    assert 'sandbox="allow-scripts"' in shown
+    assert repr(found).startswith("<inspected: 140 characters, ")
+    found.save(tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text() == found.html()
+    (tmp_path / "mine.html").write_text("mine")
+    with pytest.raises(CharrnnError, match="is there already"):
+        found.save(tmp_path / "mine.html")
+
+
+# -- arguments, warnings, streams, threads ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"temperature": -1}, "--temp must be a number of at least 0, not -1"),
+        ({"n": 1.5}, "--length must be a whole number of at least -1 and at most 1,000,000,000,000,000, not 1.5"),
+        ({"top_p": 2}, "--top-p must be a number above 0 and at most 1, not 2"),
+        ({"bias": {"no": 1}}, "--bias must be one character, =, and a number or -inf, not no=1"),
+        ({"clamp": {"9:0": 1}}, "--clamp 9:0: this network has layers 0 to 0 and units 0 to 7"),
+        ({"stop": ""}, "--stop must be at least one character"),
+    ],
+)
+def test_a_value_out_of_its_limits_is_refused_in_the_command_lines_words(net, given, sentence: str) -> None:
+    for draw in (net.sample, net.stream):
+        with pytest.raises(UsageError) as error:
+            draw("The", **given)
+        assert str(error.value) == sentence
+
+
+def test_an_argument_that_nothing_knows_is_named_with_what_was_meant(net) -> None:
+    with pytest.raises(TypeError, match="there is no argument 'topk'; did you mean 'top_k'"):
+        net.sample(topk=3)
+    with pytest.raises(TypeError, match="there is no argument 'hidden'; did you mean 'hidden_size'"):
+        charrnn.train("tale.txt", hidden=3)
+    with pytest.raises(TypeError, match=r"there is no argument 'unique'$"):
+        net.sample(unique=True)
+
+
+def test_numbers_may_be_numpys(net) -> None:
+    given = {"n": np.int64(30), "temperature": np.float32(0.5), "seed": np.int32(4), "top_k": np.int8(5)}
+    assert net.sample(**given) == net.sample(n=30, temperature=0.5, seed=4, top_k=5)
+
+
+def test_a_warning_names_the_line_that_called(net) -> None:
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        net.sample("é", n=1)
+        net.score("é")
+        net.next("é")
+        net.inspect("é")
+    assert len(heard) == 4
+    assert {Path(one.filename) for one in heard} == {Path(__file__)}
+
+
+def test_nothing_is_printed(net, tale: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net.sample("é", n=3), net.score("é"), net.next("é"), net.states("é"), net.inspect("é")
+        charrnn.train(tale, steps=2, **TINY)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_numpys_settings_stay_those_of_the_caller_while_a_text_is_read(net) -> None:
+    for _ in itertools.islice(net.stream(n=-1, seed=1), 3):
+        assert np.geterr()["over"] == "warn"
+
+
+def test_threads_and_networks_do_not_disturb_each_other(net, tmp_path: Path) -> None:
+    nets = [net, *(charrnn.load(cell_network(tmp_path / cell, cell)) for cell in ("gru", "rnn"))]
+    jobs = [(one, seed) for seed in range(8) for one in nets]
+
+    def work(job: tuple[charrnn.TrainedNetwork, int]) -> tuple[str, float, float]:
+        one, seed = job
+        return one.sample("a", n=60, seed=seed), one.score("a c e\n").bits, float(one.states("a c a").h.sum())
+
+    alone = [work(job) for job in jobs]
+    fresh = [charrnn.load(one.info["path"]) for one in nets]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, [(fresh[nets.index(one)], seed) for one, seed in jobs])) == alone
+
+
+# -- training -----------------------------------------------------------------------------------------------------------
+
+
+def test_training_gives_the_network_of_the_command_line(tale: str, invoke, tmp_path: Path) -> None:
+    net = charrnn.train(tale, steps=4, cell="gru", dropout=0.2, out="mine", **TINY)
+    options = ["--steps", "4", "--cell", "gru", "--dropout", "0.2", "--out", "theirs", "--seed", "3", "--workers", "1"]
+    sizes = ["--hidden-size", "6", "--batch-size", "2", "--bptt", "8", "--device", "cpu"]
+    assert invoke("train", tale, *options, *sizes, "-q").code == 0
+    theirs = charrnn.load("theirs")
+    assert net.info["path"] == "mine/best.safetensors"
+    assert all(np.array_equal(value, theirs.weights[name]) for name, value in net.weights.items())
+
+
+def test_a_run_tells_its_events_and_logs_them(tale: str) -> None:
+    events = list(charrnn.train_events([Path(tale)], steps=2, layers=2, **TINY))
+    names = [event["event"] for event in events]
+    assert (names[0], names[-1], names.count("eval")) == ("start", "end", 2)
+    assert events[0]["config"]["model"]["num_layers"] == 2
+    logged = [json.loads(line)["event"] for line in Path("checkpoints/tale/log.jsonl").read_text().splitlines()]
+    assert logged == names
+
+
+def test_ctrl_c_in_train_itself(tale: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from charrnn.training.learner import Learner
+
+    step = Learner.step
+
+    def interrupted(self: Learner, *arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(Learner, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="stopped and saved"):
+        charrnn.train(tale, steps=1000, **TINY)
+    assert charrnn.load().info["step"] == 1
+
+
+def test_training_in_a_thread(tale: str) -> None:
+    found: list[charrnn.TrainedNetwork] = []
+    thread = threading.Thread(target=lambda: found.append(charrnn.train(tale, steps=2, **TINY)))
+    thread.start()
+    thread.join(60)
+    assert found[0].info["step"] == 2
+
+
+def test_what_a_run_warns_of_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("names.txt").write_text("".join(f"name{number}\n" for number in range(300)))
+    with pytest.warns(CharrnnWarning, match="list") as heard:
+        charrnn.train("names.txt", steps=2, **TINY)
+    assert {one.filename for one in heard} == {__file__}
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"lr": -1.0}, "--lr must be a number above 0, not -1.0"),
+        ({"layers": 0}, "--layers must be a whole number of at least 1 and at most 64, not 0"),
+        ({"steps": 2, "minutes": 1}, "--steps or --minutes: give one length for the run, not 2"),
+    ],
+)
+def test_a_run_that_can_not_be_is_refused_in_the_command_lines_words(tale: str, given, sentence: str) -> None:
+    with pytest.raises(UsageError) as error:
+        charrnn.train(tale, **given)
+    assert str(error.value) == sentence
+    assert not Path("checkpoints").exists()
+
+
+def test_a_run_is_never_replaced_without_leave(tale: str) -> None:
+    charrnn.train(tale, steps=1, out="here", **TINY)
+    with pytest.raises(CharrnnError, match="here: already holds a run"):
+        charrnn.train(tale, steps=1, out="here", **TINY)
+    assert charrnn.train(tale, steps=2, out="here", overwrite=True, **TINY).info["step"] == 2
+    again = charrnn.train(tale, steps=1, init_from="here", device="cpu", workers="auto", batch_size=2)
+    assert again.info["hidden_size"] == 6
+
+
+def test_a_training_that_fails_says_so(tale: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from charrnn.training import report
+
+    ended = report.ended
+    monkeypatch.setattr(report, "ended", lambda *given, **how: ended(*given, **how) | {"reason": "diverged"})
+    with pytest.raises(CharrnnError, match="checkpoints/tale: training diverged twice; what was good before, at step 2"):
+        charrnn.train(tale, steps=2, **TINY)
+
+
+def test_the_package_is_typed_where_it_is_installed() -> None:
+    assert (Path(python.__file__).parent / "py.typed").exists()
+    assert "charrnn" in (ROOT / "pyproject.toml").read_text().split("[tool.hatch.build.targets.wheel]")[1].split("[")[1]
