@@ -64,7 +64,7 @@ def test_recall_asks_the_same_letter_back_after_2_to_60_fillers() -> None:
 
 
 Sentences = dict[str, str]
-INTENTS = {"intents.tsv": (850, 50), "intents-test.tsv": (170, 5)}
+INTENTS = {"intents.tsv": (1300, 80), "intents-test.tsv": (250, 12)}
 """The two parts, with the fewest sentences of all and of each intent."""
 
 
@@ -93,7 +93,7 @@ def test_the_intents_are_many_and_balanced(name: str, intents: dict[str, Sentenc
     assert {"ask_time", "set_alarm", "weather", "play_music", "greeting", "goodbye", "directions", "order_food", "other"} < set(
         labels
     )
-    assert of_each <= min(labels.values()) <= max(labels.values()) <= 80
+    assert of_each <= min(labels.values()) <= max(labels.values()) <= 120
 
 
 def test_the_rows_of_the_intents_are_clean(intents: dict[str, Sentences]) -> None:
@@ -112,11 +112,11 @@ def test_no_sentence_of_the_intents_stands_twice(intents: dict[str, Sentences]) 
 
 def test_the_intents_are_made_from_no_templates(intents: dict[str, Sentences]) -> None:
     words = [words_of(text) for part in intents.values() for text in part]
-    for length, most in ((4, 2), (3, 6)):
+    for length, most in ((4, 3), (3, 13)):
         beginnings = Counter(tuple(sentence[:length]) for sentence in words if len(sentence) >= length)
         assert max(beginnings.values()) <= most
     endings = Counter(tuple(sentence[-4:]) for sentence in words if len(sentence) >= 4)
-    assert max(endings.values()) <= 2
+    assert max(endings.values()) <= 3
 
 
 def test_a_hash_of_a_sentence_tells_whether_it_is_of_the_test_part(intents: dict[str, Sentences]) -> None:
@@ -127,7 +127,7 @@ def test_a_hash_of_a_sentence_tells_whether_it_is_of_the_test_part(intents: dict
 
 def test_the_test_part_of_the_intents_stays_as_it_is() -> None:
     digest = hashlib.sha256((CORPORA / "intents-test.tsv").read_bytes()).hexdigest()
-    assert digest == "03b74dfce1b4bb110437144402325ec166cf9f4dd3d7e7d92802802f33da445f"
+    assert digest == "286096cad7b12db80fccbdefc8cdf9e2f5f3c4350c93a7cc6a420c1b41320b4d"
 
 
 def test_the_intents_repeat_nothing_of_the_fables(intents: dict[str, Sentences], fables: str) -> None:
