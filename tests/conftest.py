@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from charrnn.output.console import LOGGED
+
+if TYPE_CHECKING:
+    from crash import Nursery
 
 # Tiny networks gain nothing from threads, and spinning ones make tests crawl beside other processes. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -28,6 +34,8 @@ FABLES = ROOT / "checkpoints" / "fables"
 TALE = "The fox said to the crow: sing, and let the cheese fall.\n"
 QUOTED_TALE = 'The fox said: "go" - and the crow\'s cheese fell into the grass.\n'
 """Lines that tests repeat to a text; the latter has signs whose typographic forms a prompt may have."""
+TALE_TEXT = QUOTED_TALE * 12
+"""The text of the run that tests share."""
 
 
 Put = Callable[[str, bytes], str]
@@ -53,6 +61,17 @@ class Result:
     stderr: str
 
 
+@pytest.fixture(scope="session", autouse=True)
+def in_the_foreground() -> Iterator[None]:
+    """Signals as a shell leaves them to a command in the foreground; in the background some ignore SIGINT."""
+    numbers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, handler in numbers.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def put(tmp_path: Path) -> Put:
     """Write a file and return its path."""
@@ -62,6 +81,65 @@ def put(tmp_path: Path) -> Put:
         return str(tmp_path / name)
 
     return write
+
+
+class TookTooLongError(Exception):
+    """No `OSError`, as `TimeoutError` is one: the program would make a line of it."""
+
+
+@pytest.fixture
+def alarm() -> Iterator[Callable[[int], None]]:
+    """End what takes more than so many seconds."""
+
+    def ring(*_: object) -> None:
+        raise TookTooLongError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    yield lambda seconds: signal.alarm(seconds) and None
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="session")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """Processes that may die, from a parent that has imported torch once for all tests."""
+    from crash import Nursery
+
+    with Nursery(tmp_path_factory.mktemp("streams")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of ten steps that evaluated twice, its ``tale.txt`` beside it; tests read it, and change `run`, a copy."""
+    from charrnn import cli
+
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tale.txt").write_text(TALE_TEXT)
+    words = ("--hidden-size", "16", "--steps", "10", "--workers", "1", "--log-every", "1", "-q")
+    assert cli.run(["train", str(folder / "tale.txt"), *words, "--out", str(folder / "tale")]) == 0
+    return folder / "tale"
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the trained run as it stands after ``charrnn train tale.txt`` in the current directory."""
+    shutil.copy(trained.parent / "tale.txt", tmp_path)
+    return shutil.copytree(trained, tmp_path / "checkpoints" / "tale")
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Path:
+    """A sound checkpoint with an extra tensor."""
+    import numpy as np
+    from small_checkpoints import small
+
+    from charrnn.network import checkpoint
+
+    made = small()
+    path = tmp_path / "x.safetensors"
+    checkpoint.write(path, replace(made, extra={"state": np.ones(3)}))
+    return path
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FABLES, QUOTED_TALE
+from conftest import FABLES, TALE_TEXT
 from small_networks import network
 
 from charrnn import __version__, cli
@@ -32,7 +32,6 @@ from charrnn.training.events import CONTRACT, keys
 
 Invoke = Callable[..., Any]
 
-TEXT = QUOTED_TALE * 12
 TINY = ("--hidden-size", "16", "--steps", "10")
 
 
@@ -46,11 +45,6 @@ def train_into(out: Path, text: str | bytes, *options: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_into(tmp_path_factory.mktemp("trained") / "tale", TEXT)
-
-
-@pytest.fixture(scope="module")
 def trained_on_bytes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_into(tmp_path_factory.mktemp("bytes") / "signs", "é漢😀" * 60, "--level", "byte")
 
@@ -58,15 +52,8 @@ def trained_on_bytes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tale(tmp_path: Path) -> Path:
     path = tmp_path / "tale.txt"
-    path.write_text(TEXT)
+    path.write_text(TALE_TEXT)
     return path
-
-
-@pytest.fixture
-def run(tmp_path: Path, trained: Path) -> Path:
-    """A copy of the trained run that a test may change, its text in the current directory."""
-    (tmp_path / "tale.txt").write_text(TEXT)
-    return shutil.copytree(trained, tmp_path / "checkpoints" / "tale")
 
 
 def saved_at(path: Path, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,8 +107,8 @@ def test_the_events_tell_the_run_as_it_was_asked_for(invoke: Invoke, tale: Path)
     for event in lines(result.stdout):
         by_name.setdefault(event["event"], []).append(event)
     (first,), (last,) = by_name["start"], by_name["end"]
-    assert first["characters"] == len(TEXT) == first["train_characters"] + first["val_characters"]
-    assert first["vocab_size"] == len(set(TEXT)) + 1
+    assert first["characters"] == len(TALE_TEXT) == first["train_characters"] + first["val_characters"]
+    assert first["vocab_size"] == len(set(TALE_TEXT)) + 1
     assert first["config"]["model"]["hidden_size"] == 16
     assert [event["step"] for event in by_name["step"]] == list(range(1, 11))
     assert all(0 < event["learning_rate"] <= 0.02 for event in by_name["step"])
@@ -162,15 +149,15 @@ def test_out_that_is_a_file_is_an_expected_failure(invoke: Invoke, tale: Path) -
 def test_a_run_is_named_after_its_text(invoke: Invoke, tmp_path: Path, arguments: list[str], name: str) -> None:
     (tmp_path / "letters").mkdir()
     for letter in "ab":
-        (tmp_path / f"letters/{letter}.txt").write_text(TEXT)
-    (tmp_path / "c.txt.gz").write_bytes(gzip.compress(TEXT.encode()))
-    result = invoke("train", *arguments, *TINY, "--steps", "1", stdin=TEXT.encode())
+        (tmp_path / f"letters/{letter}.txt").write_text(TALE_TEXT)
+    (tmp_path / "c.txt.gz").write_bytes(gzip.compress(TALE_TEXT.encode()))
+    result = invoke("train", *arguments, *TINY, "--steps", "1", stdin=TALE_TEXT.encode())
     assert (result.code, result.stdout) == (0, f"checkpoints/{name}/best.safetensors\n")
 
 
 def test_a_file_name_that_is_not_utf8_is_as_good_as_any(invoke: Invoke, tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.txt")
-    (tmp_path / name).write_text(TEXT)
+    (tmp_path / name).write_text(TALE_TEXT)
     result = invoke("train", name, *TINY)
     assert result.code == 0
     assert Path(tmp_path, result.stdout.rstrip("\n")).is_file()
@@ -282,14 +269,14 @@ def test_a_setting_given_again_as_it_was_is_no_change(invoke: Invoke, run: Path)
 
 
 def test_a_run_is_not_resumed_on_another_text(invoke: Invoke, run: Path, tmp_path: Path) -> None:
-    (tmp_path / "other.txt").write_text(TEXT + TEXT)
+    (tmp_path / "other.txt").write_text(TALE_TEXT + TALE_TEXT)
     assert_one_line(invoke("train", "other.txt", "--resume", run), 1, "other.txt")
 
 
 def test_a_run_on_stdin_is_resumed_when_its_text_is_given_again(invoke: Invoke) -> None:
-    assert invoke("train", "-", *TINY, stdin=TEXT.encode()).code == 0
+    assert invoke("train", "-", *TINY, stdin=TALE_TEXT.encode()).code == 0
     assert_one_line(invoke("train", "--resume", "checkpoints/stdin"), 2, "stdin", "again")
-    again = invoke("train", "-", "--resume", "checkpoints/stdin", "--steps", "11", stdin=TEXT.encode())
+    again = invoke("train", "-", "--resume", "checkpoints/stdin", "--steps", "11", stdin=TALE_TEXT.encode())
     assert (again.code, again.stdout) == (0, "checkpoints/stdin/best.safetensors\n")
 
 
@@ -417,7 +404,7 @@ def test_extreme_temperatures_give_text_and_no_complaint(sample: Invoke, tempera
     result = sample("-n", "20", "--seed", "1", "--temp", temperature)
     assert (result.code, result.stderr) == (0, "")
     assert len(result.stdout) in (20, 21)
-    assert set(result.stdout) <= set(TEXT)
+    assert set(result.stdout) <= set(TALE_TEXT)
 
 
 def test_a_json_sample_is_one_object_of_the_contract(sample: Invoke) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,6 @@ from charrnn.network import checkpoint, rundir
 
 STEPS = 60
 KILLED = -signal.SIGKILL
-
-
-@pytest.fixture(scope="module")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[crash.Nursery]:
-    with crash.Nursery(tmp_path_factory.mktemp("streams")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

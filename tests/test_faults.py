@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TALE
+from conftest import TALE_TEXT
 
 if sys.platform == "win32":
     pytest.skip("forks and resource limits", allow_module_level=True)
@@ -48,7 +48,6 @@ from charrnn.training.snapshot import carried_over
 from charrnn.training.trainer import Trainer
 
 Invoke = Callable[..., Any]
-TEXT = TALE * 20
 TINY = (
     "--hidden-size",
     "8",
@@ -68,34 +67,17 @@ TINY = (
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(scope="module")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[crash.Nursery]:
-    with crash.Nursery(tmp_path_factory.mktemp("streams")) as made:
-        yield made
-
-
 @pytest.fixture
 def tale(tmp_path: Path) -> Path:
-    (tmp_path / "tale.txt").write_text(TEXT)
+    (tmp_path / "tale.txt").write_text(TALE_TEXT)
     return tmp_path
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``tale.txt`` and a run on it, of 6 steps."""
-    from charrnn import cli
-
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "tale.txt").write_text(TEXT)
-    assert cli.run(["train", str(folder / "tale.txt"), *TINY, "--steps", "6", "-q", "--out", str(folder / "run")]) == 0
-    return folder
 
 
 @pytest.fixture
 def run(trained: Path, tmp_path: Path) -> Path:
     """A copy of the trained run beside its text."""
-    shutil.copy(trained / "tale.txt", tmp_path)
-    return shutil.copytree(trained / "run", tmp_path / "run")
+    shutil.copy(trained.parent / "tale.txt", tmp_path)
+    return shutil.copytree(trained, tmp_path / "run")
 
 
 @pytest.fixture
@@ -151,13 +133,13 @@ def test_a_disk_too_full_for_a_checkpoint_leaves_the_older_ones_and_ends_with_ex
 def test_a_disk_too_full_even_for_the_log_is_no_traceback(nursery: crash.Nursery, run: Path) -> None:
     older = (run / "last.safetensors").read_bytes()
     size = (run / "log.jsonl").stat().st_size
-    code, child = nursery.run(run.parent, "train", "--resume", "run", "--steps", "9", max_file=size + 50)
+    code, child = nursery.run(run.parent, "train", "--resume", "run", "--steps", "13", max_file=size + 50)
     assert (code, "Traceback" in child.stderr) == (1, False), child.stderr
     assert "the last save failed" in child.stderr.splitlines()[-1]
     assert (run / "last.safetensors").read_bytes() == older
-    code, child = nursery.run(run.parent, "train", "--resume", "run", "--steps", "9", "-q")
+    code, child = nursery.run(run.parent, "train", "--resume", "run", "--steps", "13", "-q")
     assert code == 0, child.stderr
-    assert crash.logged(run) == list(range(1, 10))
+    assert crash.logged(run) == list(range(1, 14))
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO, errno.EDQUOT])
@@ -185,7 +167,7 @@ def test_a_disk_that_recovers_before_the_last_save_costs_a_warning_only(
 def test_a_read_only_directory_is_a_warning_at_each_save_and_exit_1(run: Path, invoke: Invoke) -> None:
     run.chmod(0o500)
     try:
-        result = invoke("train", "--resume", "run", "--steps", "9")
+        result = invoke("train", "--resume", "run", "--steps", "13")
     finally:
         run.chmod(0o700)
     assert result.code == 1
@@ -335,25 +317,25 @@ def test_training_whose_reader_went_away_has_saved_before_it_exits_with_141(tale
 
 
 def test_a_changed_text_is_gone_on_with_only_when_that_is_allowed(run: Path, invoke: Invoke) -> None:
-    Path("tale.txt").write_text(TEXT[::-1] + TEXT)
-    line = one_line(invoke("train", "tale.txt", "--resume", "run", "--steps", "9").stderr)
+    Path("tale.txt").write_text(TALE_TEXT[::-1] + TALE_TEXT)
+    line = one_line(invoke("train", "tale.txt", "--resume", "run", "--steps", "13").stderr)
     assert "tale.txt" in line
     assert "--allow-changed-corpus" in line
-    result = invoke("train", "tale.txt", "--resume", "run", "--steps", "9", "--allow-changed-corpus", "--json")
+    result = invoke("train", "tale.txt", "--resume", "run", "--steps", "13", "--allow-changed-corpus", "--json")
     assert result.code == 0, result.stderr
-    assert [event["step"] for event in events_of(result, "step")] == [7, 8, 9]
-    assert events_of(result, "start")[0]["characters"] == 2 * len(TEXT)
+    assert [event["step"] for event in events_of(result, "step")] == [11, 12, 13]
+    assert events_of(result, "start")[0]["characters"] == 2 * len(TALE_TEXT)
     facts = checkpoint.read(run / "last.safetensors").training
-    assert facts["corpus_sha256"] == hashlib.sha256((TEXT[::-1] + TEXT).encode()).hexdigest()
-    assert invoke("train", "--resume", "run", "--steps", "10").code == 0, "the new text is the run's own now"
+    assert facts["corpus_sha256"] == hashlib.sha256((TALE_TEXT[::-1] + TALE_TEXT).encode()).hexdigest()
+    assert invoke("train", "--resume", "run", "--steps", "14").code == 0, "the new text is the run's own now"
 
 
 def test_a_text_that_grew_may_be_read_in_more_columns_from_then_on(invoke: Invoke, tmp_path: Path) -> None:
-    Path("tale.txt").write_text(TEXT)
+    Path("tale.txt").write_text(TALE_TEXT)
     small = ("--steps", "3", "--hidden-size", "8", "--batch-size", "2", "--bptt", "8", "--out", "run")
     assert invoke("train", "tale.txt", *small, "--groups", "1000").code == 0
     columns = checkpoint.read(Path("run/last.safetensors")).extra["state"].shape[2]
-    Path("tale.txt").write_text(TEXT + TEXT)
+    Path("tale.txt").write_text(TALE_TEXT + TALE_TEXT)
     longer = ("train", "tale.txt", "--resume", "run", "--steps", "5")
     result = invoke(*longer, "--allow-changed-corpus", "--json")
     assert result.code == 0, result.stderr
@@ -363,8 +345,8 @@ def test_a_text_that_grew_may_be_read_in_more_columns_from_then_on(invoke: Invok
 
 def test_a_changed_text_with_unknown_characters_is_refused_all_the_same(run: Path, invoke: Invoke) -> None:
     before = (run / "last.safetensors").read_bytes()
-    Path("tale.txt").write_text(TEXT + "Ωμέγα" * 2)
-    result = invoke("train", "tale.txt", "--resume", "run", "--steps", "9", "--allow-changed-corpus")
+    Path("tale.txt").write_text(TALE_TEXT + "Ωμέγα" * 2)
+    result = invoke("train", "tale.txt", "--resume", "run", "--steps", "13", "--allow-changed-corpus")
     assert (result.code, result.stdout) == (1, "")
     assert "10 characters are not in the run's vocabulary" in one_line(result.stderr)
     assert (run / "last.safetensors").read_bytes() == before
@@ -423,14 +405,14 @@ def test_a_run_from_a_checkpoint_scores_at_first_what_that_one_scored(run: Path,
 
 
 def test_characters_carried_over_new_and_dropped_are_counted(run: Path, invoke: Invoke) -> None:
-    Path("new.txt").write_text((TEXT.replace("x", "").replace("w", "") + "0 1 2\n") * 2)
-    had = len(set(TEXT))
+    Path("new.txt").write_text((TALE_TEXT.replace("x", "").replace("w", "") + "0 1 2\n") * 2)
+    had = len(set(TALE_TEXT))
     result = invoke("train", "new.txt", "--init-from", "run", "--steps", "1")
     assert result.code == 0, result.stderr
     assert f"{had - 2} characters carried over, 3 new, 2 dropped" in result.stderr
     new = checkpoint.read(Path("checkpoints/new/best.safetensors"))
-    assert new.model.hidden_size == 8
-    assert set(new.vocabulary.characters) == set(TEXT) - set("xw") | set("012")
+    assert new.model.hidden_size == 16
+    assert set(new.vocabulary.characters) == set(TALE_TEXT) - set("xw") | set("012")
 
 
 def test_bytes_are_all_carried_over_and_not_counted_as_none(tale: Path, invoke: Invoke) -> None:
@@ -443,10 +425,10 @@ def test_bytes_are_all_carried_over_and_not_counted_as_none(tale: Path, invoke: 
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        (["--hidden-size", "16"], ["--hidden-size 16", "8"]),
+        (["--hidden-size", "8"], ["--hidden-size 8", "16"]),
         (["--layers", "2"], ["--layers 2", "1"]),
         (["--cell", "gru"], ["--cell gru", "lstm"]),
-        (["--embedding-size", "5"], ["--embedding-size 5", "4"]),
+        (["--embedding-size", "5"], ["--embedding-size 5", "64"]),
         (["--level", "byte"], ["--level byte", "char"]),
         (["--resume", "run"], ["--resume", "--init-from"]),
     ],

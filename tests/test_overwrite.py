@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,6 @@ OLD, NEW = crash.settings(6), crash.settings(7)
 RUN = {"best.safetensors", "last.safetensors", "log.jsonl"}
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[crash.Nursery]:
-    with crash.Nursery(tmp_path_factory.mktemp("streams")) as made:
-        yield made
 
 
 @pytest.fixture

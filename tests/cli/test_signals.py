@@ -28,17 +28,6 @@ REASONS = {"finished", "interrupted", "terminated", "diverged", "failed"}
 ENDLESS = ("train", "tale.txt", "--hidden-size", "16", "--steps", "100000000", "--json")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def in_the_foreground() -> Iterator[None]:
-    """Signals as a shell leaves them to a command in the foreground; in the background some ignore SIGINT."""
-    numbers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    for number in numbers:
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    yield
-    for number, handler in numbers.items():
-        signal.signal(number, handler)
-
-
 class Process:
     """The program in a process of its own, in an empty directory that holds ``tale.txt``."""
 

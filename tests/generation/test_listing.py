@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_scripting import network
+from small_networks import network
 
 from charrnn.generation.listing import TRIES, Census, Listing, Picker, trained_on
 from charrnn.network import checkpoint, rundir

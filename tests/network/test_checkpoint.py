@@ -7,12 +7,11 @@ import json
 import math
 import os
 import pickle
-import signal
 import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,45 +21,12 @@ import pytest
 import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_checkpoints import Header, put_together, setting, small, take_apart
 
 from charrnn import CharrnnError
-from charrnn.config import ModelConfig
 from charrnn.network import tensorfile
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint, read, read_header, write
-from charrnn.text.vocabulary import Vocabulary
-
-Header = dict[str, Any]
-
-
-def small(cell: str = "lstm", num_layers: int = 1, hidden_size: int = 4, level: str = "char", seed: int = 0) -> Checkpoint:
-    vocabulary = Vocabulary("byte") if level == "byte" else Vocabulary("char", "\n abé€😀")
-    model = ModelConfig(vocabulary.size, cell, embedding_size=3, hidden_size=hidden_size, num_layers=num_layers)
-    rng = np.random.default_rng(seed)
-    weights = {name: rng.standard_normal(shape, dtype=np.float32) for name, shape in model.parameter_shapes().items()}
-    return Checkpoint(model, vocabulary, {"corpus": 'Ünï "quoted"', "step": 7, "val_bits_per_char": None}, weights)
-
-
-@pytest.fixture
-def sound(tmp_path: Path) -> Path:
-    """A sound file with an extra tensor."""
-    made = small()
-    write(
-        tmp_path / "x.safetensors", Checkpoint(made.model, made.vocabulary, made.training, made.weights, {"state": np.ones(3)})
-    )
-    return tmp_path / "x.safetensors"
-
-
-def take_apart(path: Path) -> tuple[Header, bytes]:
-    data = path.read_bytes()
-    (length,) = struct.unpack("<Q", data[:8])
-    return json.loads(data[8 : 8 + length]), data[8 + length :]
-
-
-def put_together(path: Path, header: object, body: bytes = b"") -> Path:
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
-    return path
 
 
 def refusal(reader: Callable[[Path], Checkpoint], path: Path) -> str:
@@ -290,14 +256,6 @@ def metadata_with(name: str, text: object) -> Callable[[Header], None]:
     return change
 
 
-def setting(part: str, name: str, value: object) -> Callable[[Header], None]:
-    def change(header: Header) -> None:
-        stored = json.loads(header["__metadata__"][part])
-        header["__metadata__"][part] = json.dumps({**stored, name: value})
-
-    return change
-
-
 def tensor(name: str, **facts: object) -> Callable[[Header], None]:
     def change(header: Header) -> None:
         header[name] = {**header[name], **facts}
@@ -443,23 +401,11 @@ def test_a_directory_or_a_missing_file_is_refused(reader: Callable[[Path], Check
     refusal(reader, tmp_path / "no" / "where")
 
 
-@pytest.fixture
-def alarm() -> Iterator[None]:
-    """End a test that hangs."""
-
-    def ring(*_: object) -> None:
-        raise TimeoutError("it waited")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(20)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-
-
-@pytest.mark.usefixtures("alarm")
 @pytest.mark.parametrize("reader", [read, read_header])
-def test_a_fifo_or_a_device_is_refused_without_waiting(reader: Callable[[Path], Checkpoint], tmp_path: Path) -> None:
+def test_a_fifo_or_a_device_is_refused_without_waiting(
+    reader: Callable[[Path], Checkpoint], tmp_path: Path, alarm: Callable[[int], None]
+) -> None:
+    alarm(20)
     os.mkfifo(tmp_path / "pipe")
     assert "not a regular file" in refusal(reader, tmp_path / "pipe")
     assert "not a regular file" in refusal(reader, Path("/dev/zero"))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_checkpoint import alarm, put_together, setting, small, sound, take_apart  # noqa: F401 - fixtures
+from small_checkpoints import put_together, setting, small, take_apart
 
 from charrnn import CharrnnError
 from charrnn.network.checkpoint import read, read_header, write
@@ -195,7 +195,7 @@ def test_where_nothing_was_trained_the_error_says_what_to_do() -> None:
         Path("checkpoints").mkdir(exist_ok=True)
 
 
-def test_a_path_means_itself_or_its_runs_best(tmp_path: Path, sound: Path) -> None:  # noqa: F811 - the fixture
+def test_a_path_means_itself_or_its_runs_best(tmp_path: Path, sound: Path) -> None:
     assert resolve(sound) == sound
     assert resolve(tmp_path / "none") == tmp_path / "none"
     with pytest.raises(CharrnnError, match=f"^{tmp_path}: the directory holds no best.safetensors"):

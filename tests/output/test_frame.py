@@ -168,25 +168,28 @@ def test_a_terminal_that_becomes_narrower_shows_one_picture_with_the_losses(tale
         command, cwd=tale.parent, env=environment, stdin=follower, stdout=follower, stderr=follower, start_new_session=True
     ) as child:
         os.close(follower)
-        terminal = Terminal(100)
-        _watch(leader, terminal, "mean |h|")
-        for width in (60, 30, 80, 60):
-            # Whatever was written for the old width has arrived before the terminal takes the new one.
-            child.send_signal(signal.SIGSTOP)
-            while select.select([leader], [], [], 0.1)[0]:
-                terminal.feed(terminal.decoder.decode(os.read(leader, 65536)))
-            terminal.resize(width)
-            _size(leader, width)
-            child.send_signal(signal.SIGWINCH)
-            child.send_signal(signal.SIGCONT)
-            _watch(leader, terminal, "╭" + "─" * (width - 4) + "╮")
-            _watch(leader, terminal, "bits/char" if width > 30 else "train")
-        child.send_signal(signal.SIGINT)
-        with contextlib.suppress(OSError):
-            while part := os.read(leader, 65536):
-                terminal.feed(terminal.decoder.decode(part))
-        assert child.wait(30) == 130
-        os.close(leader)
+        try:
+            terminal = Terminal(100)
+            _watch(leader, terminal, "mean |h|")
+            for width in (60, 30, 80, 60):
+                # Whatever was written for the old width has arrived before the terminal takes the new one.
+                child.send_signal(signal.SIGSTOP)
+                while select.select([leader], [], [], 0.1)[0]:
+                    terminal.feed(terminal.decoder.decode(os.read(leader, 65536)))
+                terminal.resize(width)
+                _size(leader, width)
+                child.send_signal(signal.SIGWINCH)
+                child.send_signal(signal.SIGCONT)
+                _watch(leader, terminal, "╭" + "─" * (width - 4) + "╮")
+                _watch(leader, terminal, "bits/char" if width > 30 else "train")
+            child.send_signal(signal.SIGINT)
+            with contextlib.suppress(OSError):
+                while part := os.read(leader, 65536):
+                    terminal.feed(terminal.decoder.decode(part))
+            assert child.wait(30) == 130
+        finally:
+            child.kill()
+            os.close(leader)
     assert terminal.text.count("╭") == terminal.text.count("╰") == 1
     assert re.search(r"│ train +\d\.\d{3} bits/char", terminal.text)
     assert re.search(r"│ validation +\d\.\d{3} bits/char", terminal.text)
