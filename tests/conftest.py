@@ -166,13 +166,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run the command line in this process and in an empty directory, with streams that are terminals or not."""
+    """Run the command line in this process and in an empty directory, on terminals or not, stdout maybe ``piped``."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str | Path, terminal: bool = False, stdin: bytes = b"") -> Result:
+    def run(*arguments: str | Path, terminal: bool = False, piped: bool = False, stdin: bytes = b"") -> Result:
         from charrnn import cli
 
-        out, err = Stream(terminal=terminal), Stream(terminal=terminal)
+        out, err = Stream(terminal=terminal and not piped), Stream(terminal=terminal)
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stdout", out)
             patch.setattr(sys, "stderr", err)

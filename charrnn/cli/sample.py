@@ -150,7 +150,7 @@ def sample(
     shown = sampled.Shown(as_json, not no_echo, raw, between, out_dir, copied_from, save_state)
     with np.errstate(over="ignore", invalid="ignore"):  # Absurd weights give absurd text, not warnings.
         generation = Generation(request, console.warn, threads)
-        compared = sampled.check(shown, generation, interactive=interactive)
+        compared = sampled.check(shown, generation, console, interactive=interactive)
         fresh = [f"seed {generation.seed}"] if config.seed is None and load_state is None else []
         network.tell(checkpoint, generation.trained, console, *fresh)
         console.begin()

@@ -6,8 +6,11 @@ import contextlib
 import errno
 import io
 import os
+import stat
 import sys
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from charrnn import CharrnnError
@@ -80,6 +83,7 @@ class Console:
         self.quiet = quiet
         self._announced = ""
         self._status = False
+        self._lock = threading.RLock()  # What a thread shows as the status is never in the middle of what another one says.
         if hasattr(self.stdout, "reconfigure"):
             # stdout is UTF-8 whatever the locale; surrogateescape passes a path that isn't UTF-8 through unchanged.
             # Reconfiguring flushes, which fails on a full disk: writing will fail too, and is reported.
@@ -94,18 +98,27 @@ class Console:
         named = [os.environ.get(name, "").lower() for name in LOGGED]
         return self.stderr_is_terminal and os.environ.get("TERM") != "dumb" and not set(named) - {"", "0", "false"}
 
+    @property
+    def stdout_is_kept(self) -> bool:
+        """Whether stdout is a file or nowhere, so that nobody reads along: behind a pipe there may be the same terminal."""
+        try:
+            handle = self.stdout.fileno()
+            return stat.S_ISREG(os.fstat(handle).st_mode) or os.path.samestat(os.fstat(handle), Path(os.devnull).stat())
+        except (OSError, ValueError, AttributeError):
+            return False
+
     def product(self, text: str, *, flush: bool = False) -> None:
         """Write ``text`` to stdout as it is; raise `StdoutError` if that fails, `StdoutClosedError` if nobody reads it."""
-        self.begin()
-        with _writing():
+        with self._lock, _writing():
+            self._begin(clear=self.stdout_is_terminal)
             self.stdout.write(text)
             if flush or self.stdout_is_terminal:
                 self.stdout.flush()
 
     def bytes(self, data: bytes) -> None:
         """Write ``data`` to stdout as it is, as `product` does a text."""
-        self.begin()
-        with _writing():
+        with self._lock, _writing():
+            self._begin(clear=self.stdout_is_terminal)
             self.stdout.flush()
             binary = getattr(self.stdout, "buffer", None)
             if binary is None:
@@ -125,16 +138,21 @@ class Console:
 
     def begin(self) -> None:
         """Say what was announced: before anything else is said or written, or once the input has proved sound."""
-        self._clear()
+        self._begin(clear=True)
+
+    def _begin(self, *, clear: bool) -> None:
+        if clear:
+            self._clear()
         if self._announced:
             announced, self._announced = self._announced, ""
             self.say(announced)
 
     def status(self, text: str) -> None:
         """Show ``text`` as a terminal's last line until something else is said or shown; an empty one clears it."""
-        if not text:
-            self._clear()
-        else:
+        with self._lock:
+            if not text:
+                self._clear()
+                return
             if self._announced:
                 self.begin()
             self.stderr.write(f"\r{visible(text)[: max(1, self.width - 1)]}\x1b[K")
@@ -156,16 +174,18 @@ class Console:
         self._line(f"charrnn: {text}")
 
     def _clear(self) -> None:
-        if self._status:
-            self._status = False
-            self.stderr.write("\r\x1b[K")
-            self.stderr.flush()
+        with self._lock:
+            if self._status:
+                self._status = False
+                self.stderr.write("\r\x1b[K")
+                self.stderr.flush()
 
     def _line(self, text: str) -> None:
-        self._clear()
-        # One write keeps the line whole beside other programs on the same terminal.
-        self.stderr.write(visible(text).replace("\n", " ") + "\n")
-        self.stderr.flush()
+        with self._lock:
+            self._clear()
+            # One write keeps the line whole beside other programs on the same terminal.
+            self.stderr.write(visible(text).replace("\n", " ") + "\n")
+            self.stderr.flush()
 
     @property
     def width(self) -> int:

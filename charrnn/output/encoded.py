@@ -15,6 +15,8 @@ from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.output import notation
 from charrnn.output.console import Console
+from charrnn.output.progress import Progress
+from charrnn.text import sources
 from charrnn.text.decoding import Encoding
 from charrnn.text.reading import TextReader
 
@@ -28,7 +30,9 @@ def show(paths: Sequence[str], npz: Path, encoding: Encoding, trained: Checkpoin
         console.begin()
         text = (codes for _, codes in reader.joined(names) if len(codes))
         streamed = files.is_stream(npz)
-        encode.write(npz, encoder.vectors(text), encoder.units, lambda path: _opened(path, console))
+        with Progress(console, wanted=not sources.typed(paths)) as progress:
+            progress("encoding", lambda: f"{encoder.lines:,} lines")
+            encode.write(npz, encoder.vectors(text), encoder.units, lambda path: _opened(path, console))
     units = f"{encoder.units:,} unit{'s' * (encoder.units != 1)}"
     console.say(f"charrnn: {encoder.lines:,} line{'s' * (encoder.lines != 1)} as vectors of {units}: final, mean")
     if encoder.mapped:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from charrnn.output.console import Console
@@ -17,29 +19,34 @@ _TICK = 0.25
 class Progress:
     """Work that says what it is doing once it takes longer than `PATIENCE`: a call names the part of it that begins.
 
-    On a terminal that is a line which changes, and which goes when the work is done; elsewhere one line that stays.
+    On a terminal that is a line which changes, and which goes when the work is done; in a notebook or a log one line that
+    stays; in a pipe nothing. Nor is anything said where ``wanted`` is false: what comes out already tells how far it is.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, wanted: bool = True) -> None:
         self._console, self._began = console, time.monotonic()
+        self._wanted = wanted and not console.quiet and console.stderr_is_terminal
         self._doing = ""
+        self._so_far: Callable[[], str] | None = None
         self._told = False
         self._lock, self._done = threading.Lock(), threading.Event()
         self._clock = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Progress:
-        self._clock.start()
+        if self._wanted:
+            self._clock.start()
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._done.set()
-        self._clock.join()
-        self._console.status("")
+        if self._wanted:
+            self._clock.join()
+            self._console.status("")
 
-    def __call__(self, doing: str) -> None:
-        """Name what is being done from now on."""
+    def __call__(self, doing: str, so_far: Callable[[], str] | None = None) -> None:
+        """Name what is being done from now on; ``so_far`` tells at any moment how much of it is."""
         with self._lock:
-            self._doing = doing
+            self._doing, self._so_far = doing, so_far
             self._tell()
 
     def pause(self) -> None:
@@ -48,6 +55,15 @@ class Progress:
             self._doing = ""
             self._console.status("")
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """While something is shown there is no line; afterwards the same work goes on."""
+        doing = self._doing
+        self.pause()
+        yield
+        with self._lock:
+            self._doing = doing
+
     def _watch(self) -> None:
         while not self._done.wait(_TICK):
             with self._lock:
@@ -55,10 +71,11 @@ class Progress:
 
     def _tell(self) -> None:
         seconds = time.monotonic() - self._began
-        if self._console.quiet or not self._doing or seconds < PATIENCE:
+        if not self._wanted or not self._doing or seconds < PATIENCE:
             return
         if self._console.can_redraw:
-            self._console.status(f"charrnn: {self._doing} ({clock(seconds)})")
+            so_far = self._so_far() if self._so_far is not None else ""
+            self._console.status(f"charrnn: {self._doing}{so_far and ': '}{so_far} ({clock(seconds)})")
         elif not self._told:
             self._told = True
             self._console.say(f"charrnn: {self._doing}; this takes a while")

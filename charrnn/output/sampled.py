@@ -19,6 +19,7 @@ from charrnn.output import notation
 from charrnn.output.console import Console
 from charrnn.output.notation import json_line, visible
 from charrnn.output.palette import SURPRISE_LEGEND, surprise_style
+from charrnn.output.progress import Progress
 from charrnn.text import sources
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Shown:
 # -- before anything is drawn -----------------------------------------------------------------------------------------
 
 
-def check(shown: Shown, generation: Generation, *, interactive: bool) -> Compared:
+def check(shown: Shown, generation: Generation, console: Console, *, interactive: bool) -> Compared:
     """What to compare the samples with.
 
     `UsageError` for options that exclude each other; `CharrnnError` if a file is in the way or the corpus can't be read.
@@ -64,7 +65,11 @@ def check(shown: Shown, generation: Generation, *, interactive: bool) -> Compare
         for path in sorted(shown.out_dir.glob("*.txt")):
             if path.name in names:
                 files.check_replaceable(path, "already there; choose another --out-dir, or remove it")
-    return Compared(_corpus(shown, generation, interactive=interactive), None if interactive else _census(shown, generation))
+    with Progress(console, wanted=not sources.typed([shown.copied_from or ""])) as progress:
+        learned = "reading the list" if generation.records else ""
+        progress(f"reading {sources.shown(shown.copied_from)}" if shown.copied_from is not None else learned)
+        corpus = _corpus(shown, generation, interactive=interactive)
+        return Compared(corpus, None if interactive else _census(shown, generation))
 
 
 @dataclass(frozen=True)
@@ -150,15 +155,21 @@ def show(generation: Generation, console: Console, shown: Shown, compared: Compa
         CharrnnError: of the lines that were asked for not all were found.
     """
     output, device = Output(generation, console, shown, compared), _device(generation)
-    if device is None and (output.colored or generation.alone):
-        if output.colored:
-            console.say(f"charrnn: bits per character: {SURPRISE_LEGEND}")
-        for index in range(generation.count):
-            _show_live(generation.stream(index, kept=shown.save_state is not None), generation, output, shown.save_state)
-    else:
-        samples = generation.samples(device)
-        while chunk := list(itertools.islice(samples, CHUNK if compared.corpus is not None else 1)):
-            output.finished(chunk)
+    live = device is None and (output.colored or generation.alone)
+    # A text that comes as it is drawn tells by itself how far it is.
+    waited_for = not live or shown.as_json or shown.out_dir is not None or console.stdout_is_kept
+    with Progress(console, wanted=waited_for) as progress:
+        progress("drawing", lambda: output.so_far)
+        if live:
+            if output.colored:
+                console.say(f"charrnn: bits per character: {SURPRISE_LEGEND}")
+            for index in range(generation.count):
+                _show_live(generation.stream(index, kept=shown.save_state is not None), generation, output, shown.save_state)
+        else:
+            samples = generation.samples(device)
+            while chunk := list(itertools.islice(samples, CHUNK if compared.corpus is not None else 1)):
+                with progress.paused():
+                    output.finished(chunk)
     output.tell()
 
 
@@ -209,20 +220,33 @@ class Output:
         self._plain = shown.raw or not console.stdout_is_terminal
         self._separator = shown.separator if shown.separator is not None else "" if generation.config.lines == 1 else "\n"
         self._first = True
+        self._finished = self._characters = 0
         self._names = _FileNames(generation.count)
         self._flushed = time.monotonic()
+
+    @property
+    def so_far(self) -> str:
+        """How much has been drawn."""
+        if self._generation.count > 1:
+            return f"{self._finished:,} of {self._generation.count:,} texts"
+        return f"{self._characters:,} characters" if self._characters else ""
+
+    def _counted(self, pieces: Iterator[str]) -> Iterator[str]:
+        for piece in pieces:
+            self._characters += len(piece)
+            yield piece
 
     def live(self, stream: Stream) -> Sample:
         """Write a sample as it comes, or when it is finished if it goes into JSON or a file."""
         shown = self._shown
         if shown.as_json or shown.out_dir is not None:
-            sample = stream.sample("".join(stream.pieces(PIECE)))
+            sample = stream.sample("".join(self._counted(stream.pieces(PIECE))))
             self.finished([sample])
             return sample
         kept: list[str] | None = None if self._corpus is None and self._census is None else []
         self._separate()
         last = self._write(stream.prompt if shown.echo else "")
-        piecewise = stream.pieces(1 if self._console.stdout_is_terminal else PIECE)
+        piecewise = self._counted(stream.pieces(1 if self._console.stdout_is_terminal else PIECE))
         pieces = _colors(stream.measured(), self._plain) if self.colored else piecewise
         try:
             for piece in pieces:
@@ -233,6 +257,7 @@ class Output:
             if self.colored:
                 self._write("\x1b[0m", plain=True)
         self._end(last)
+        self._finished += 1
         sample = stream.sample("")
         if kept is not None:
             self._report([replace(sample, text="".join(kept))])
@@ -241,6 +266,7 @@ class Output:
     def finished(self, samples: list[Sample]) -> None:
         """Write finished samples."""
         shown, records = self._shown, self._report(samples)
+        self._finished += len(samples)
         for sample, copied in zip(samples, records, strict=True):
             text = (sample.prompt if shown.echo else "") + sample.text
             record = sample.to_json(self._generation.seed) | copied

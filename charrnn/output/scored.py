@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import CharrnnError, UsageError
-from charrnn.analysis.scoring import Foreseen, Scorer
+from charrnn.analysis.scoring import Foreseen, Scorer, Tally
 from charrnn.config import ScoreConfig
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint, records_of
 from charrnn.output import notation, tables
 from charrnn.output.console import Console
 from charrnn.output.notation import json_line
+from charrnn.output.progress import Progress
+from charrnn.text import sources
 from charrnn.text.decoding import Encoding
 from charrnn.text.reading import TextReader
 
@@ -68,13 +71,22 @@ def show(request: ScoreRequest, paths: Sequence[str], trained: Checkpoint, conso
         network = Network(trained.model, trained.weights, temperature=trained.temperature)
     scorer = Scorer(network, trained.vocabulary, seen=trained.characters, details=request.per_char)
     shown = _Shown(request, scorer, console, named=len(paths) > 1, records=request.of_records(trained))
-    try:
-        for path in paths:
-            shown.score(path)
-    except CharrnnError:
-        shown.finish(whole=False)
-        raise
-    shown.finish(whole=True)
+    rows = request.per_char or request.by_line
+    with Progress(console, wanted=not sources.typed(paths) and (console.stdout_is_kept or not rows)) as progress:
+        try:
+            for path in paths:
+                tally = scorer.tally()
+                progress(f"scoring {sources.shown(path)}", functools.partial(_so_far, tally))
+                shown.score(path, tally)
+        except CharrnnError:
+            shown.finish(whole=False)
+            raise
+        shown.finish(whole=True)
+
+
+def _so_far(tally: Tally) -> str:
+    read = tally.characters + tally.unknown
+    return f"{read:,} characters" if read else ""
 
 
 class _Shown:
@@ -87,9 +99,9 @@ class _Shown:
         self._waiting: list[dict[str, Any]] = []
         self._total = scorer.tally()
 
-    def score(self, path: str) -> None:
-        """Score one text; show it, or keep it for `finish`."""
-        request, console, tally, records = self._request, self._console, self._scorer.tally(), 0
+    def score(self, path: str, tally: Tally) -> None:
+        """Score one text, counted by an empty ``tally``; show it, or keep it for `finish`."""
+        request, console, records = self._request, self._console, 0
         name = {"file": path} if self._named else {}
         for number, piece in enumerate(self._pieces(path), 1):
             if self._records and piece.blank(self._scorer.vocabulary.level):

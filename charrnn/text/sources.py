@@ -69,6 +69,11 @@ def readable_again(path: str) -> bool:
     return path != STDIN and (Path(path).is_file() or Path(path).is_dir())
 
 
+def typed(paths: Sequence[str]) -> bool:
+    """Whether one of ``paths`` is what somebody is typing."""
+    return STDIN in paths and sys.stdin is not None and sys.stdin.isatty()
+
+
 def shown(path: str) -> str:
     """What messages call ``path``."""
     return "stdin" if path == STDIN else path

@@ -321,6 +321,5 @@ def test_long_work_says_what_it_does(invoke, networks, monkeypatch):
     for doing in ("measuring how far back rnn remembers", "reading the text, 0%", "random network 5 of 5", "making page.html"):
         assert re.search(rf"\rcharrnn: [^\n]*{doing}", shown), shown
     assert shown.endswith("\r\x1b[Kcharrnn: wrote page.html\n")
-    piped = invoke(*words).stderr
-    assert piped == "charrnn: measuring how far back rnn remembers; this takes a while\ncharrnn: wrote page.html\n"
+    assert invoke(*words).stderr == "charrnn: wrote page.html\n"
     assert invoke(*words, "-q").stderr == ""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Stream
@@ -31,7 +35,10 @@ def test_short_work_says_nothing(terminal: bool, monkeypatch: pytest.MonkeyPatch
 
 def test_one_long_step_is_told_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "PATIENCE", 0.05)
-    assert shown(False, 0.3, monkeypatch) == "charrnn: digging; this takes a while\ndone\n"
+    assert shown(False, 0.3, monkeypatch) == "done\n"
+    monkeypatch.setenv("CI", "true")
+    assert shown(True, 0.3, monkeypatch) == "charrnn: digging; this takes a while\ndone\n"
+    monkeypatch.delenv("CI")
     text = shown(True, 0.3, monkeypatch)
     assert text.count("\rcharrnn: digging (0:00)\x1b[K") > 1
     assert text.endswith("\r\x1b[Kdone\n")
@@ -58,3 +65,71 @@ def test_a_pause_clears_the_line_until_the_next_step(monkeypatch: pytest.MonkeyP
         doing("resting")
     text = console.stderr.getvalue()  # type: ignore[attr-defined]
     assert text == "\rcharrnn: digging (0:00)\x1b[K\r\x1b[K\rcharrnn: resting (0:00)\x1b[K\r\x1b[K"
+
+
+# -- the commands -----------------------------------------------------------------------------------------------------
+
+LONG = {
+    "scoring novel.txt": ("score", "novel.txt"),
+    "scoring novel.txt again": ("score", "novel.txt", "--rank"),
+    "drawing: 0 of 3 texts": ("sample", "-N", "3", "-n", "5", "--seed", "1"),
+    "drawing": ("sample", "--best-of", "3", "-n", "5", "--seed", "1"),
+    "reading novel.txt": ("sample", "--copied-from", "novel.txt", "-n", "5", "--seed", "1"),
+    "encoding": ("encode", "novel.txt", "--npz", "lines.npz"),
+}
+
+
+@pytest.mark.parametrize(("doing", "words"), LONG.items())
+def test_a_command_that_takes_long_tells_a_terminal_what_it_does(
+    doing: str, words: tuple[str, ...], here: Path, invoke: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert here
+    monkeypatch.setenv("TERM", "xterm")
+    quick = invoke(*words, terminal=True, piped=True)
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    told = invoke(*words, terminal=True, piped=True)
+    assert re.search(rf"(^|\n)\rcharrnn: {doing.removesuffix(' again')}\b[^\n]* \(0:00\)\x1b\[K", told.stderr), told
+    left = re.sub(r"\r[^\n]*\r\x1b\[K", "", told.stderr)
+    assert (told.code, told.stdout, left) == (0, quick.stdout, quick.stderr)
+    for silent in (invoke(*words), invoke(*words, "-q", terminal=True, piped=True)):
+        assert (silent.code, silent.stdout) == (0, quick.stdout)
+        assert "\r" not in silent.stderr
+
+
+@pytest.mark.parametrize("piped", [False, True])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("sample", "-n", "400", "--seed", "1"),
+        ("sample", "-n", "400", "--seed", "1", "--color", "surprise"),
+        ("score", "--lines", "novel.txt"),
+        ("score", "--per-char", "novel.txt"),
+    ],
+)
+def test_what_comes_as_it_is_made_tells_by_itself_how_far_it_is(
+    words: tuple[str, ...], piped: bool, here: Path, invoke: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a pipe there may be the same terminal."""
+    assert here
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    monkeypatch.setattr(progress, "_TICK", 0.001)
+    done = invoke(*words, terminal=True, piped=piped)
+    assert (done.code, "\r" in done.stderr) == (0, False), done
+
+
+def test_texts_on_the_terminal_never_stand_in_a_line_with_the_progress(
+    here: Path, invoke: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert here
+    monkeypatch.setenv("TERM", "xterm")
+    words = ("sample", "-N", "70", "-n", "9", "--seed", "1", "--separator", " ")
+    plain = invoke(*words, terminal=True)
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    monkeypatch.setattr(progress, "_TICK", 0.0001)
+    shared = Stream(terminal=True)
+    monkeypatch.setattr("conftest.Stream", lambda terminal: shared)
+    invoke(*words, terminal=True)
+    text = shared.getvalue()
+    assert "\rcharrnn: drawing: 0 of 70 texts" in text
+    assert re.sub(r"\rcharrnn: drawing[^\n]*?\x1b\[K(?=\r)|\r\x1b\[K", "", text) == plain.stderr + plain.stdout
