@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.config import ModelConfig
+from charrnn.config import ClassifierConfig, ModelConfig
 from charrnn.network import checkpoint, rundir
+from charrnn.network import classifier as classifiers
 from charrnn.network.checkpoint import Checkpoint
+from charrnn.network.classifier import Classifier
 from charrnn.text.vocabulary import Vocabulary
 
 TEXT = "The fox said go, and the crow let fall the cheese.\nThe end of it.\n" * 12
@@ -40,3 +42,17 @@ def network(
 def records(result: Any) -> list[Any]:
     assert result.code == 0, result
     return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def classifier(
+    path: Path, labels: tuple[str, ...] = ("no", "yes"), known: str = "\n abcdefghijklmnopqrstuvwxyz", **config: Any
+) -> Path:
+    """A classifier of a tiny network with random weights in the directory ``path``."""
+    vocabulary, found = Vocabulary("char", known), ClassifierConfig(**config)
+    model = ModelConfig(vocabulary.size, embedding_size=3, hidden_size=4)
+    rng = np.random.default_rng(1)
+    shapes = classifiers.parameter_shapes(model, found, len(labels))
+    weights = {name: rng.normal(0, 1, shape).astype(np.float32) for name, shape in shapes.items()}
+    path.mkdir(parents=True)
+    classifiers.write(path / classifiers.NAME, Classifier(model, vocabulary, found, labels, {"corpus": path.name}, weights))
+    return path

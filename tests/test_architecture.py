@@ -47,7 +47,7 @@ SOURCES = {module_of(path): ast.parse(path.read_text(encoding="utf-8")) for path
 MODULES = sorted(SOURCES)
 every_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: f"module {module}")
 """One law, which pytest counts once for each module: such tests grow with the modules, not with what they promise."""
-VERBS = {f"cli.{verb}" for verb in ("train", "sample", "score", "encode", "next", "info", "inspect", "bench")}
+VERBS = {f"cli.{verb}" for verb in ("train", "sample", "score", "encode", "next", "info", "inspect", "bench", "classify")}
 """A verb is tested with what it shows, and with the command line as a whole (`test_cli`)."""
 
 
@@ -204,6 +204,7 @@ PATHS = {
     "train": ["cli.train", "training.runs", "training.trainer", "training.learner", "training.gradients"],
     "sample": ["cli.sample", "output.sampled", "generation.streaming", "generation.generate", "network.stepper"],
     "score": ["cli.score", "output.scored", "analysis.scoring", "network.columns", "network.stepper"],
+    "classify": ["cli.classify", "output.classified", "analysis.judge", "network.columns", "network.cells"],
     "inspect": ["cli.inspect", "output.inspected", "analysis.traces", "network.columns", "network.cells"],
 }
 """From the verb to the module that computes one step's gradient, or what one character does to the state."""
@@ -289,6 +290,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ["--help"],
         *([verb, "--help"] for verb in ("train", "sample", "score", "encode", "next", "inspect", "info", "bench")),
+        *(["classify", verb, "--help"] for verb in ("fit", "predict", "evaluate")),
+        ["classify", "--help"],
         ["--version"],
     ],
 )

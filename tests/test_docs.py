@@ -30,7 +30,10 @@ TESTS = "pip install -e '.[dev]' && pytest"
 def commands() -> dict[str, Any]:
     """Every command by name, and the program itself as ''."""
     group: Any = typer.main.get_command(cli.app)
-    return {"": group, **group.commands}
+    found = {"": group, **group.commands}
+    for name, command in group.commands.items():
+        found |= {f"{name} {verb}": one for verb, one in getattr(command, "commands", {}).items()}
+    return found
 
 
 @cache
@@ -90,7 +93,7 @@ def test_every_command_and_option_in_a_document_exists(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     unknown = []
     for words in invocations(text):
-        command = words[0] if words and not words[0].startswith("-") else ""
+        command = " ".join(words[:2]) if " ".join(words[:2]) in commands() else next((w for w in words[:1] if w[0] != "-"), "")
         if command not in commands():
             unknown.append(f"charrnn {command}")
             continue
@@ -104,7 +107,8 @@ def test_every_command_and_option_in_a_document_exists(path: Path) -> None:
 
 
 def test_the_readme_shows_calls_of_every_command() -> None:
-    shown = {words[0] for words in invocations(README.read_text(encoding="utf-8")) if words}
+    found = [words for words in invocations(README.read_text(encoding="utf-8")) if words]
+    shown = {words[0] for words in found} | {" ".join(words[:2]) for words in found}
     assert commands().keys() - {""} <= shown
 
 
@@ -139,7 +143,8 @@ def test_help_fits_80_columns_and_shows_every_option_without_escapes(command: st
 def test_the_help_of_the_program_lists_every_command() -> None:
     assert {"train", "sample", "info", "inspect"} <= commands().keys()
     for name in commands().keys() - {""}:
-        assert re.search(rf"^\W*{name} ", help_of(""), re.MULTILINE)
+        *group, verb = name.split()
+        assert re.search(rf"^\W*{verb} ", help_of(" ".join(group)), re.MULTILINE)
         assert help_of(name)
 
 

@@ -87,14 +87,14 @@ class Encoder:
     def _read(self, columns: Sequence[NDArray[Any]]) -> tuple[Array, NDArray[np.float64]]:
         state = self._network.initial_state(len(columns))  # (L, P, N, H)
         sums = np.zeros((len(columns), self.units))
-        for block in blocks(self._network, columns, state, max(1, NUMBERS // self.units), _hidden):
+        for block in blocks(self._network, columns, state, max(1, NUMBERS // self.units), hidden):
             h = block.logits[1:] if block.offsets.start == 0 else block.logits  # (T, N, H), without the opening symbol
             sums[block.columns] += h.sum(axis=0, dtype=np.float64)
         final, lengths = state[-1, 0], np.array([len(column) - 1 for column in columns])[:, None]
         return final, np.where(lengths, sums / np.maximum(lengths, 1), final)
 
 
-def _hidden(network: Network, state: Array) -> Feed:
+def hidden(network: Network, state: Array) -> Feed:
     """Feeds the network and gives, where others give logits, the last layer's h (T, N, H) after each symbol."""
     step, h = network.stepper(state), state[-1, 0]
 

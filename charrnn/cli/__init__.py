@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from charrnn import CharrnnError, UsageError, __version__
-from charrnn.cli import bench, encode, exit_codes, info, inspect, options, sample, score, train
+from charrnn.cli import bench, classify, encode, exit_codes, info, inspect, options, sample, score, train
 from charrnn.cli import next as next_
 from charrnn.cli.exit_codes import ExitCode
 
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 for _name, _verb in VERBS.items():
     app.command(_name, cls=options.Verb)(options.command(_verb))
+app.add_typer(classify.app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -77,7 +78,10 @@ _SMALLER = {
 def _command(arguments: list[str]) -> str:
     """The command that ``arguments`` call, whose --help tells its options."""
     # (The builtin `next` is hidden here by the module of that name.)
-    return [*(f"charrnn {word}" for word in arguments if word in VERBS), "charrnn"][0]
+    found = [word for word in arguments if word in VERBS or word == "classify"][:1]
+    if found == ["classify"]:
+        found += [word for word in arguments if word in classify.VERBS][:1]
+    return " ".join(["charrnn", *found])
 
 
 def _usage(error: UsageError | typer.TyperException, arguments: list[str]) -> str:

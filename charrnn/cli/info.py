@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,7 +24,6 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Describe a checkpoint, or list every run under a directory."""
-    from charrnn.network import checkpoint as checkpoints
     from charrnn.network import rundir
     from charrnn.output import tables
     from charrnn.output.console import Console
@@ -33,18 +32,20 @@ def info(
     console = Console()
     path = rundir.DEFAULT_ROOT if path is None else path
     rundir.mend(path)
-    one = path if not path.is_dir() else path / rundir.BEST
+    one = path
+    if path.is_dir():
+        one = next((path / name for name in (rundir.BEST, rundir.CLASSIFIER) if (path / name).exists()), path / rundir.BEST)
     if one.exists() or (path != rundir.DEFAULT_ROOT and not path.is_dir()):
-        found = checkpoints.facts(checkpoints.read_header(one))
+        found = facts_of(one)
         if as_json:
             console.product(json_line(found))
         else:
             console.table(tables.fact_table(found))
     else:
         runs = []
-        for file in rundir.checkpoints_under(path):
+        for file in (*rundir.checkpoints_under(path), *rundir.checkpoints_under(path, rundir.CLASSIFIER)):
             try:
-                runs.append(checkpoints.facts(checkpoints.read_header(file)))
+                runs.append(facts_of(file))
             except CharrnnError as error:
                 console.warn(str(error))
         if as_json:
@@ -54,3 +55,12 @@ def info(
         else:
             console.say(f"{path}: no runs here yet; train one by charrnn train FILE")
     console.finish()
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """What the header of a checkpoint or of a classifier tells, as JSON values."""
+    from charrnn.network import checkpoint, classifier, rundir, tensorfile
+
+    if path.name == rundir.CLASSIFIER or tensorfile.is_of(path, classifier.FORMAT):
+        return classifier.facts(classifier.read_header(path))
+    return checkpoint.facts(checkpoint.read_header(path))

@@ -27,6 +27,7 @@ VERBS = {
     "sample": "generate gen write complete speak",
     "sample -i": "chat interactive talk repl converse",
     "score": "eval evaluate evaluation test perplexity ppl loss validate rank",
+    "classify": "classification classifier intent intents categorize categorise label",
     "encode": "embed embedding embeddings vectors vectorize vectorise features",
     "next": "predict prediction probs probabilities logits",
     "info": "list ls show runs models describe status checkpoints",
@@ -36,6 +37,13 @@ VERBS = {
     "--version": "version",
 }
 """Other words for each command."""
+
+GROUPED = {
+    "fit": "train learn build finetune fine-tune",
+    "predict": "classify ask run infer label test",
+    "evaluate": "eval evaluation score accuracy validate",
+}
+"""Other words for the commands of `charrnn classify`."""
 
 OPTIONS = {
     "--length": "max-new-tokens max-tokens max-length max-gen-length gen-length new-tokens n-predict num-predict predict"
@@ -144,6 +152,8 @@ def refused(message: str, typed: Sequence[str]) -> str:
 
 def _no_command(typed: Sequence[str], context: Any) -> tuple[str, str]:
     """For a first word that is no command: the command that was meant, or what can be done with a file of that name."""
+    if context.parent is not None:
+        return _no_subcommand(typed, context)
     word = next((word for word in typed if not word.startswith("-")), "")
     message, name = f"No such command: {word:.80}", word.lower().replace("_", "-")
     ours = list(context.command.commands)
@@ -159,6 +169,17 @@ def _no_command(typed: Sequence[str], context: Any) -> tuple[str, str]:
         return message, "charrnn"
     verb = meant.split()[0]
     return f"{message}; say charrnn {meant}", f"charrnn {verb}" if verb in ours else "charrnn"
+
+
+def _no_subcommand(typed: Sequence[str], context: Any) -> tuple[str, str]:
+    """The same for the word behind the name of a group of commands."""
+    path = context.command_path
+    words = [word for word in typed if not word.startswith("-")]
+    word = next(iter(words[words.index(context.info_name) + 1 :]), "") if context.info_name in words else ""
+    message, name = f"No such command: {path} {word:.80}", word.lower().replace("_", "-")
+    meant = next((verb for verb, others in GROUPED.items() if name in others.split()), None)
+    meant = meant or next(iter(difflib.get_close_matches(name, list(context.command.commands), 1, 0.6)), None)
+    return (f"{message}; say {path} {meant}", f"{path} {meant}") if meant else (message, path)
 
 
 # -- options ----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from charrnn.network.checkpoint import Checkpoint
+    from charrnn.network.checkpoint import Checkpoint, Saved
     from charrnn.output.console import Console
 
 
@@ -23,7 +23,7 @@ def read(path: Path | None, console: Console, *, uncalibrated: bool = False) -> 
     return replace(trained, temperature=1.0) if uncalibrated else trained
 
 
-def tell(path: Path | None, trained: Checkpoint, console: Console, *others: str) -> None:
+def tell(path: Path | None, trained: Saved, console: Console, *others: str) -> None:
     """Announce ``others``, and which network ``trained`` is if ``path`` doesn't name it.
 
     As in ``charrnn: seed 7, checkpoints/novel (2 minutes old)``.
@@ -35,11 +35,11 @@ def tell(path: Path | None, trained: Checkpoint, console: Console, *others: str)
         console.announce(f"charrnn: {', '.join(said)}")
 
 
-def _description(trained: Checkpoint) -> str:
+def _description(trained: Saved) -> str:
     from charrnn.network import rundir
     from charrnn.output.notation import age
 
-    name = trained.path.parent if trained.path.name == rundir.BEST else trained.path
+    name = trained.path.parent if trained.path.name in (rundir.BEST, rundir.CLASSIFIER) else trained.path
     seconds = time.time() - trained.saved_at
     # A header may not say when, and the clock of another machine may be ahead.
     return f"{name} ({age(seconds)} old)" if trained.saved_at and seconds >= 0 else str(name)

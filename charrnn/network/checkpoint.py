@@ -47,8 +47,33 @@ TRAINING_FACTS = (
 """What `facts` tells of a network's training, where its checkpoint says so."""
 
 
+class Saved:
+    """What is told of any network in a file: when it was written."""
+
+    training: Mapping[str, Any]
+    path: Path
+
+    @property
+    def saved_at(self) -> float:
+        """When the checkpoint was written, in seconds since 1970; 0 where the file doesn't say."""
+        when = self.training.get("saved_at")
+        try:
+            seconds = float(when) if isinstance(when, int | float) else 0.0
+        except OverflowError:
+            return 0.0
+        return seconds if math.isfinite(seconds) else 0.0
+
+    @property
+    def when(self) -> str:
+        """`saved_at` as local date and time."""
+        try:
+            return datetime.fromtimestamp(self.saved_at).strftime("%Y-%m-%d %H:%M") if self.saved_at else ""
+        except (OverflowError, OSError, ValueError):
+            return ""
+
+
 @dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Saved):
     """A network with its vocabulary and the facts of its training.
 
     ``weights`` are those of `ModelConfig.parameter_shapes`, float32. ``extra`` holds, by name, the other arrays that training
@@ -65,28 +90,10 @@ class Checkpoint:
     temperature: float = 1.0
 
     @property
-    def saved_at(self) -> float:
-        """When the checkpoint was written, in seconds since 1970; 0 where the file doesn't say."""
-        when = self.training.get("saved_at")
-        try:
-            seconds = float(when) if isinstance(when, int | float) else 0.0
-        except OverflowError:
-            return 0.0
-        return seconds if math.isfinite(seconds) else 0.0
-
-    @property
     def characters(self) -> int | None:
         """How long the text was that the network was trained on; None where the file doesn't say."""
         found = self.training.get("characters")
         return int(found) if found is not None and found >= 1 else None
-
-    @property
-    def when(self) -> str:
-        """`saved_at` as local date and time."""
-        try:
-            return datetime.fromtimestamp(self.saved_at).strftime("%Y-%m-%d %H:%M") if self.saved_at else ""
-        except (OverflowError, OSError, ValueError):
-            return ""
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:

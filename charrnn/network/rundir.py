@@ -17,6 +17,8 @@ from charrnn.network.checkpoint import Checkpoint, read, read_header, write
 from charrnn.network.lock import DirectoryLock
 
 BEST, LAST, LOG = "best.safetensors", "last.safetensors", "log.jsonl"
+CLASSIFIER = "classifier.safetensors"
+"""What `charrnn classify` makes, which is no language model."""
 LATEST = "latest"
 """The word for the most recent run or network."""
 DEFAULT_ROOT = Path("checkpoints")
@@ -338,6 +340,8 @@ def resolve(path: Path | None) -> Path:
     mend(path)
     if path.is_dir():
         if not (path / BEST).exists():
+            if (path / CLASSIFIER).exists():
+                raise CharrnnError(f"{path}: the directory holds a classifier of texts, which charrnn classify predict reads")
             raise CharrnnError(f"{path}: the directory holds no {BEST}; name a run directory or a checkpoint file")
         return path / BEST
     return path

@@ -27,6 +27,12 @@ MAX_HEADER_BYTES = 16 << 20
 MAX_HEADER_ENTRIES = 20_000
 """The most objects, lists and keys that a header may have; more would cost far more memory than the header itself."""
 
+KINDS = {
+    "charrnn": "it is a language model, which charrnn sample, score, next and inspect read",
+    "charrnn-classifier": "it is a classifier of texts, which charrnn classify predict and evaluate read",
+}
+"""What is said of a file of another kind than the one that was expected, by its mark."""
+
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
 
 
@@ -114,8 +120,10 @@ class TensorFile:
         return header
 
     def _facts(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
-        if metadata.get("format") != self._kind.mark:
-            raise self.fault("it was not written by charrnn")
+        if (mark := metadata.get("format")) != self._kind.mark:
+            raise self.fault(
+                KINDS.get(mark, "it was not written by charrnn") if isinstance(mark, str) else "it was not written by charrnn"
+            )
         if metadata.get("version") != self._kind.version:
             version = str(metadata.get("version"))[:20]
             shown = version if version.isprintable() else ascii(version)
@@ -156,6 +164,15 @@ def opened(path: Path, kind: Format) -> Iterator[TensorFile]:
             raise kind.fault(path, "not a regular file")
         with os.fdopen(handle, "rb") as file:
             yield TensorFile(file, path, kind)
+
+
+def is_of(path: Path, kind: Format) -> bool:
+    """Whether ``path`` is a sound file of ``kind``."""
+    try:
+        with opened(path, kind):
+            return True
+    except CharrnnError:
+        return False
 
 
 def write(path: Path, kind: Format, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -67,7 +67,7 @@ def info_table(runs: Sequence[Record], *, framed: bool) -> Table:
             f"{facts['layers']} x {facts['hidden_size']}",
             f"{facts['parameters']:,}",
             on_one_line(str(facts["corpus"])),
-            _decimals(facts["val_bits_per_char"], 3),
+            _decimals(facts.get("val_bits_per_char"), 3),
             facts["when"],
         )
         for facts in runs
@@ -85,6 +85,10 @@ def fact_table(facts: Record) -> Table:
             shown = "-"
         elif isinstance(value, Mapping):
             shown = list_in_words(value) if name == "records" else calibration_in_words(value)
+        elif isinstance(value, list):
+            shown = on_one_line(", ".join(map(str, value)))
+        elif isinstance(value, bool):
+            shown = "yes" if value else "no"
         elif isinstance(value, float):
             shown = f"{value:,.3f}" if name != "seconds" else clock(value)
         elif isinstance(value, int) and name != "seed":
@@ -281,3 +285,67 @@ def one_cell(character: str) -> str:
     """A character as a symbol that takes up room: no line break, no tab, no mark that combines with another."""
     character = {"\n": "\u21b5", "\t": "\u2192"}.get(character) or visible(character)
     return character if cell_len(character) > 0 else "\u00b7"
+
+
+# -- classifiers -------------------------------------------------------------------------------------------------------
+
+
+def accuracy_table(rows: Sequence[tuple[str, float, float | None]], *, framed: bool) -> Table:
+    """Accuracy and macro F1 of a classifier and of the yardsticks."""
+    cells = [(name, f"{accuracy:.1%}", "" if f1 is None else f"{f1:.1%}") for name, accuracy, f1 in rows]
+    return _table(("", "accuracy", "macro F1"), cells, framed=framed, left=("",))
+
+
+def label_table(by_label: Mapping[str, Record], *, framed: bool) -> Table:
+    """Precision, recall, F1 and the number of texts of each label."""
+    rows = [
+        (on_one_line(label), *(f"{figures[key]:.1%}" for key in ("precision", "recall", "f1")), f"{figures['texts']:,}")
+        for label, figures in by_label.items()
+    ]
+    return _table(("label", "precision", "recall", "F1", "texts"), rows, framed=framed, left=("label",))
+
+
+def confusion_table(labels: Sequence[str], counts: Sequence[Sequence[int]], *, framed: bool) -> Table:
+    """How many texts of each label were taken for which; columns are numbered as the rows are."""
+    numbers = [str(number) for number in range(1, len(labels) + 1)]
+    rows = [
+        (number, on_one_line(label), *(str(count) if count else "." for count in row))
+        for number, label, row in zip(numbers, labels, counts, strict=True)
+    ]
+    return _table(("", "taken for", *numbers), rows, framed=framed, left=("taken for",), whole=("", "taken for", *numbers))
+
+
+def mistakes_table(labels: Sequence[str], counts: Sequence[Sequence[int]], *, framed: bool, most: int = 10) -> Table:
+    """The commonest mistakes, where the whole matrix is too wide."""
+    found = [(count, labels[r], labels[c]) for r, row in enumerate(counts) for c, count in enumerate(row) if count and r != c]
+    rows = [
+        (f"{count:,}", on_one_line(right), on_one_line(said))
+        for count, right, said in sorted(found, key=lambda one: -one[0])[:most]
+    ]
+    return _table(("mistakes", "label", "taken for"), rows, framed=framed, left=("label", "taken for"))
+
+
+def width_of(table: Table) -> int:
+    """How many columns of a terminal a table needs."""
+    from rich.console import Console
+
+    return table.__rich_measure__(console := Console(width=10_000), console.options).maximum
+
+
+def unit_table(units: Mapping[str, Sequence[Any]], *, framed: bool) -> Table:
+    """The units that speak for each label of a linear head, with their weights."""
+    rows = [
+        (
+            on_one_line(label),
+            ", ".join(
+                f"{unit.feature} {'' if unit.reads == 'forwards' else '<'}{unit.unit} {unit.weight:+.2f}" for unit in found
+            ),
+        )
+        for label, found in units.items()
+    ]
+    return _table(
+        ("label", "units that decide, and their weights"),
+        rows,
+        framed=framed,
+        left=("label", "units that decide, and their weights"),
+    )

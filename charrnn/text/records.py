@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -15,6 +15,7 @@ from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
 
 BLOCK = 1 << 20
 """About how many characters are looked at together; a longer record is looked at as a whole."""
+_TOGETHER = 1 << 14
 _MULTIPLIER = np.uint64(0xD1342543DE82EF95)
 
 
@@ -68,9 +69,18 @@ class RecordList:
 
 def is_held_out(record: str, fraction: float, val_seed: int = 0, level: str = "char") -> bool:
     """Whether ``record`` is kept for validation: by its characters (or bytes) alone, whatever list it stands in."""
-    values = _mixed(Vocabulary(level).units(record).astype(np.uint64) + np.uint64(1))
-    hashes = _hashes(values, np.array([0, len(values)]))
-    return bool(_shares(hashes, val_seed)[0] < fraction)
+    return bool(are_held_out([record], fraction, val_seed, level)[0])
+
+
+def are_held_out(records: Sequence[str], fraction: float, val_seed: int = 0, level: str = "char") -> NDArray[np.bool_]:
+    """Which of ``records`` are kept for validation, each by its characters (or bytes) alone."""
+    vocabulary, shares = Vocabulary(level), list[NDArray[np.float64]]()
+    for start in range(0, len(records), _TOGETHER):
+        units = [vocabulary.units(record) for record in records[start : start + _TOGETHER]]
+        values = _mixed(np.concatenate(units).astype(np.uint64) + np.uint64(1))
+        bounds = np.concatenate([[0], np.cumsum([len(unit) for unit in units])])
+        shares.append(_shares(_hashes(values, bounds), val_seed))
+    return np.concatenate([*shares, np.zeros(0)]) < fraction
 
 
 def split(

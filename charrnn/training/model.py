@@ -28,7 +28,8 @@ class _Undrawn:
 class _Embedding(_Undrawn, nn.Embedding): ...
 
 
-class _Linear(_Undrawn, nn.Linear): ...
+class Linear(_Undrawn, nn.Linear):
+    """A linear layer whose weights nobody has drawn yet."""
 
 
 class _LSTM(_Undrawn, nn.LSTM): ...
@@ -60,7 +61,7 @@ class CharRNN(nn.Module):
             )
             for layer in range(config.num_layers)
         )
-        self.head = _Linear(config.hidden_size, config.vocab_size)
+        self.head = Linear(config.hidden_size, config.vocab_size)
         self._initialize(generator or torch.Generator().manual_seed(0))
 
     @torch.no_grad()
@@ -115,6 +116,11 @@ class CharRNN(nn.Module):
 
     def read(self, x: Tensor, state: Tensor, masks: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Like `forward`, but from embedded characters x (N, T, E), so that gradients with respect to them can be taken."""
+        h, after = self.hidden(x, state, masks)
+        return self.head(h), after
+
+    def hidden(self, x: Tensor, state: Tensor, masks: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Like `read`, but the last layer's h (N, T, H) instead of logits."""
         if masks is not None:
             x = x * masks[0]
         # torch's own kernel for the LSTM is fused; on a CPU those for the other cells are not.
@@ -137,7 +143,7 @@ class CharRNN(nn.Module):
                 states.append(h)
             if masks is not None:
                 x = x * masks[index + 1]
-        return self.head(x), torch.stack(states).float()
+        return x, torch.stack(states).float()
 
     def dropout_masks(
         self, batch_size: int, dropouts: tuple[float, float, float], generator: torch.Generator

@@ -1,0 +1,296 @@
+"""What `charrnn classify` shows: how a fit stands, how good a classifier is, and what it says of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from charrnn import CharrnnError, UsageError
+from charrnn.analysis import calibration
+from charrnn.analysis.judge import Figures, Judge, confusion, deciding
+from charrnn.analysis.scoring import whole_lines
+from charrnn.analysis.yardsticks import Yardsticks
+from charrnn.output import notation, tables
+from charrnn.output.console import Console
+from charrnn.output.notation import json_line, on_one_line
+from charrnn.text import sources
+from charrnn.text.labelled import LabelledTexts
+from charrnn.text.reading import TextReader, text_of
+
+if TYPE_CHECKING:
+    from charrnn.training.fitting import Fitted
+
+UNSURE = "unsure"
+DECIDING = 3
+"""So many units are shown of each label."""
+TOGETHER = 1024
+"""So many texts are judged at a time."""
+
+Record = dict[str, Any]
+
+
+# -- how good a classifier is --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Report:
+    """A classifier's figures on some texts, how far its probabilities are off, the units that decide, and the yardsticks."""
+
+    judge: Judge
+    figures: Figures
+    calibration_error: float
+    units: Mapping[str, Any] | None
+    yardsticks: Yardsticks | None = None
+
+    def to_json(self) -> Record:
+        """All of it as JSON values."""
+        found, figures = self.judge.classifier, self.figures
+        return {
+            "path": str(found.path),
+            "texts": figures.texts,
+            "accuracy": figures.accuracy,
+            "macro_f1": figures.macro_f1,
+            "calibration_error": self.calibration_error,
+            "by_label": figures.by_label,
+            "confusion": {"labels": list(figures.labels), "counts": figures.confusion.tolist()},
+            "yardsticks": None if self.yardsticks is None else self.yardsticks.to_json(),
+            "units": None
+            if self.units is None
+            else {label: [asdict(unit) for unit in units] for label, units in self.units.items()},
+            "network": {
+                "cell": found.model.cell,
+                "hidden_size": found.model.hidden_size,
+                "layers": found.model.num_layers,
+                "parameters": found.parameters,
+                **found.config.to_json(),
+            },
+        }
+
+
+def judged(
+    judge: Judge, rows: Iterable[tuple[str, str]], name: str, *, keep: bool = False
+) -> tuple[Report, list[str], list[int]]:
+    """What a classifier makes of labelled texts, some at a time; to ``keep``: the texts and the numbers of their labels.
+
+    Raises:
+        CharrnnError: there are none, or one has a label that the classifier doesn't know.
+    """
+    labels = {label: number for number, label in enumerate(judge.classifier.labels)}
+    counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    sure, hits, texts, right = list[np.ndarray[Any, Any]](), list[np.ndarray[Any, Any]](), list[str](), list[int]()
+    sample = list[str]()
+    waiting = list[tuple[str, str]]()
+
+    def judge_them() -> None:
+        if not waiting:
+            return
+        numbers = [labels[label] for _, label in waiting]
+        found = judge.probabilities([text for text, _ in waiting])
+        said = found.argmax(axis=1)
+        counts.__iadd__(confusion(numbers, said.tolist(), len(labels)))
+        sure.append(found.max(axis=1))
+        hits.append(said == np.array(numbers))
+        if keep:
+            texts.extend(text for text, _ in waiting)
+            right.extend(numbers)
+        if len(sample) < TOGETHER:
+            sample.extend(text for text, _ in waiting)
+        waiting.clear()
+
+    for text, label in rows:
+        if label not in labels:
+            raise CharrnnError(f"{name}: the classifier doesn't know the label {label!r:.80}; it knows {_some(list(labels))}")
+        waiting.append((text, label))
+        if len(waiting) == TOGETHER:
+            judge_them()
+    judge_them()
+    if not sure:
+        raise CharrnnError(f"{name}: no labelled texts in it")
+    error = calibration.expected_error(np.concatenate(sure), np.concatenate(hits))
+    units = deciding(judge.classifier, judge.features(sample[:TOGETHER]), DECIDING)
+    return Report(judge, Figures(tuple(labels), counts), error, units), texts, right
+
+
+def _some(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
+
+
+def show_report(report: Report, console: Console) -> None:
+    """Tables of a classifier's figures, beside the yardsticks."""
+    framed, figures = console.stdout_is_terminal, report.figures
+    rows: list[tuple[str, float, float | None]] = [("this classifier", figures.accuracy, figures.macro_f1)]
+    if (beside := report.yardsticks) is not None:
+        rows.append(("n-grams (logistic regression)", beside.ngrams.accuracy, beside.ngrams.macro_f1))
+        rows.append((f"always {on_one_line(beside.majority_label):.40}", beside.majority.accuracy, beside.majority.macro_f1))
+        if beside.best_possible < 1:
+            rows.append(("best possible (equal texts differ)", beside.best_possible, None))
+    console.table(tables.accuracy_table(rows, framed=framed))
+    console.product("\n")
+    console.table(tables.label_table(figures.by_label, framed=framed))
+    console.product("\n")
+    width = console.width if framed else None
+    counts = figures.confusion.tolist()
+    found = tables.confusion_table(figures.labels, counts, framed=framed)
+    if width is None or tables.width_of(found) <= width:
+        console.table(found)
+    else:
+        console.table(tables.mistakes_table(figures.labels, counts, framed=framed))
+    if report.units is not None:
+        console.product("\n")
+        console.table(tables.unit_table(report.units, framed=framed))
+    off = f"{report.calibration_error:.1%}".replace("%", " %")
+    console.say(f"charrnn: {figures.texts:,} texts; probabilities are off by {off} (expected calibration error)")
+
+
+# -- texts and what is said of them --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How answers are to look: so many labels (``top``), below a ``threshold`` `UNSURE`, as JSON."""
+
+    top: int = 1
+    threshold: float = 0.0
+    as_json: bool = False
+
+
+def predict(judge: Judge, asked: Asked, texts: Iterable[Sequence[str]], console: Console) -> None:
+    """An answer a line for each of ``texts``, which come some at a time; a blank one has none."""
+    for some in texts:
+        for start in range(0, len(some), TOGETHER):
+            part = some[start : start + TOGETHER]
+            found = judge.probabilities(part)
+            console.product("".join(_row(judge, asked, text, row) for text, row in zip(part, found, strict=True)))
+        console.product("", flush=True)
+    tell(judge, console)
+
+
+def _row(judge: Judge, asked: Asked, text: str, row: np.ndarray[Any, Any]) -> str:
+    labels = judge.classifier.labels
+    if not text.strip():
+        return json_line({"text": text, "label": None, "probability": None, "top": []}) if asked.as_json else "\n"
+    order = np.argsort(-row, kind="stable")[: asked.top]
+    top = [(labels[number], float(row[number])) for number in order]
+    label = top[0][0] if top[0][1] >= asked.threshold else UNSURE
+    if asked.as_json:
+        listed = [{"label": name, "probability": share} for name, share in top]
+        return json_line({"text": text, "label": label, "probability": top[0][1], "top": listed})
+    said = [(label, top[0][1]), *top[1:]] if label != UNSURE or asked.top == 1 else [(UNSURE, top[0][1]), *top]
+    cells = [cell for name, share in said for cell in (on_one_line(name), f"{share:.4f}")]
+    return "\t".join([*cells, on_one_line(text)]) + "\n"
+
+
+def lines(paths: Sequence[str], reader: TextReader) -> Iterable[list[str]]:
+    """The lines of texts, as they come."""
+    for path in paths:
+        for some in whole_lines(reader.codes(path)):
+            yield [text_of(line).rstrip("\n") for line in some]
+
+
+def tell(judge: Judge, console: Console) -> None:
+    """Say what the classifier couldn't read as it stood there."""
+    heard, longest = judge.heard, judge.classifier.config.longest
+    if heard.changed:
+        from charrnn.text import given
+
+        given.tell(heard.changed, console.warn, "the texts")
+    if heard.cut:
+        count = "1 text is" if heard.cut == 1 else f"{heard.cut:,} texts are"
+        console.warn(f"{count} longer than the {longest:,} characters that the classifier reads; the rest doesn't count")
+
+
+def given(texts: Sequence[str], files: Sequence[str], console: Console) -> tuple[list[str], list[str]]:
+    """The texts that were typed, and the names of files and stdin whose lines are texts; `UsageError` if there are none."""
+    from charrnn.text.given import literal, tell_of_file
+
+    paths = [*files, *(text for text in texts if text == sources.STDIN)]
+    typed = [literal(text, "TEXT") for text in texts if text != sources.STDIN]
+    if not typed and not paths:
+        raise UsageError("which text? Give one in quotes, --file FILE, or - for the lines of stdin")
+    if paths.count(sources.STDIN) > 1:
+        raise UsageError("- (standard input) can be read once, not twice")
+    for text in typed:
+        tell_of_file(text, f"charrnn classify predict --file {text}", console.warn)
+    return typed, paths
+
+
+def texts(typed: Sequence[str], paths: Sequence[str], reader: TextReader) -> Iterable[Sequence[str]]:
+    """What was typed, then the lines of files, as they come."""
+    if typed:
+        yield typed
+    yield from lines(reader.files(paths), reader)
+
+
+def evaluate(judge: Judge, path: str, train: str | None, reader: TextReader, console: Console) -> Report:
+    """A classifier's figures on the labelled texts in ``path``, beside yardsticks that learn from those in ``train``."""
+    labels = judge.classifier.labels
+    source = LabelledTexts(path, reader, set(labels))
+    report, said, right = judged(judge, rows_of(source), source.name, keep=train is not None)
+    source.tell(console.warn)
+    tell(judge, console)
+    if train is None:
+        return report
+    numbers, known = {label: number for number, label in enumerate(labels)}, LabelledTexts(train, reader, set(labels))
+    learned = [(row.text, row.label) for row in known if row.part != "test"]
+    if strange := next((label for _, label in learned if label not in numbers), None):
+        raise CharrnnError(f"{known.name}: the classifier doesn't know the label {strange!r:.80}")
+    if not learned:
+        raise CharrnnError(f"{known.name}: no labelled texts in it")
+    beside = Yardsticks.of(
+        [text for text, _ in learned], np.array([numbers[label] for _, label in learned]), said, np.array(right), labels
+    )
+    return replace(report, yardsticks=beside)
+
+
+def of_fit(found: Fitted) -> Report:
+    """The figures of a new classifier on the texts kept for validation; if there are none, on those it learned."""
+    side = found.split.val if len(found.split.val) else found.split.train
+    rows = zip(side.texts, (found.split.labels[number] for number in side.labels), strict=True)
+    report, _, _ = judged(Judge(found.classifier), rows, "validation")
+    return replace(report, yardsticks=found.yardsticks)
+
+
+def rows_of(source: LabelledTexts) -> Iterable[tuple[str, str]]:
+    """Texts with their labels; where the file has a part for a test, those of that part."""
+    found, parts = iter(source), False
+    for row in found:
+        parts = parts or bool(row.part)
+        if not row.part or row.part == "test":
+            yield row.text, row.label
+
+
+# -- a fit ---------------------------------------------------------------------------------------------------------------
+
+
+class FitView:
+    """How a fit stands, on stderr: a line that changes on a terminal, lines elsewhere."""
+
+    def __init__(self, console: Console, elapsed: Any) -> None:
+        self._console, self._elapsed = console, elapsed
+
+    def __call__(self, event: Any) -> None:
+        """Tell of the yardsticks, or of a run's progress."""
+        if isinstance(event, Yardsticks):
+            self._console.say(
+                f"charrnn: to beat: {event.ngrams.accuracy:.1%} by n-grams, {event.majority.accuracy:.1%} by always saying"
+                f" {event.majority_label:.40}".replace("%", " %")
+            )
+            return
+        known = "" if event.accuracy is None else f", accuracy {event.accuracy:.1%}, {event.loss:.3f} nats".replace("%", " %")
+        line = (
+            f"charrnn: {notation.clock(self._elapsed())}, {event.share:.0%} done, {event.epochs:.1f} passes".replace("%", " %")
+            + known
+        )
+        if self._console.can_redraw and not self._console.quiet:
+            self._console.status(line)
+        else:
+            self._console.say(line)
+
+
+def saved(path: Path, console: Console) -> None:
+    """Say where the classifier is."""
+    console.say(f"charrnn: wrote {path}; ask it by charrnn classify predict -c {path.parent} TEXT")

@@ -1,0 +1,188 @@
+"""Labelled texts, row by row: TSV, CSV, JSON lines, or a directory with a file of lines for each label."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import re
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from charrnn import CharrnnError, files
+from charrnn.text import sources
+from charrnn.text.reading import TextReader
+
+TEXT_NAMES = ("text", "sentence", "utterance", "query", "message")
+LABEL_NAMES = ("label", "intent", "category", "class", "target")
+PART_NAMES = ("part", "split")
+"""What a header may call the columns, in small letters; a column of parts need not be there."""
+PARTS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+JUDGED = 10_000
+"""So many rows decide which of two columns without a header holds the labels."""
+_JSON, _TABS = (".jsonl", ".ndjson", ".json"), (".tsv", ".tab")
+_SEPARATORS = "\t,;"
+
+Numbered = tuple[int, list[str]]
+"""A line's number and its cells."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A text with its label; ``part`` is train, val or test where the file has a column that says so, else empty."""
+
+    text: str
+    label: str
+    part: str = ""
+
+
+class LabelledTexts:
+    """The rows of one source, read once, as they come.
+
+    After that ``without_text`` says how many rows had none and were left out, and ``respelled`` which labels were taken for
+    others that differ from them in white space alone.
+    """
+
+    def __init__(self, path: str, reader: TextReader, known: Container[str] = ()) -> None:
+        """``known`` are labels by which their column is recognised where no header names it."""
+        self.path, self.name = path, sources.shown(path)
+        self.without_text = 0
+        self.respelled: dict[str, str] = {}
+        self._reader, self._known = reader, known
+
+    def __iter__(self) -> Iterator[Row]:
+        """Raise `CharrnnError`, naming the line, for a row that has no label or too many columns."""
+        for where, text, label, part in self._found():
+            text, plain = text.strip(), " ".join(label.split())
+            if not plain:
+                raise CharrnnError(f"{where}: no label")
+            if plain != label:
+                self.respelled[label] = plain
+            if part and part.strip().lower() not in PARTS:
+                raise CharrnnError(f"{where}: part {part!r:.40}; it must be train, val or test")
+            if text:
+                yield Row(text, plain, PARTS[part.strip().lower()] if part else "")
+            else:
+                self.without_text += 1
+
+    def tell(self, warn: Callable[[str], None]) -> None:
+        """Say what was left out or read otherwise than it stands there."""
+        if self.without_text:
+            rows = (
+                "1 row has no text and was" if self.without_text == 1 else f"{self.without_text:,} rows have no text and were"
+            )
+            warn(f"{self.name}: {rows} left out")
+        if self.respelled:
+            shown = ", ".join(f"{label!r} as {plain!r}" for label, plain in itertools.islice(self.respelled.items(), 3))
+            more = ", ..." if len(self.respelled) > 3 else ""
+            warn(f"{self.name}: white space in labels doesn't count: {shown:.200}{more}")
+
+    def _found(self) -> Iterator[tuple[str, str, str, str]]:
+        """Where each row stands, its text, its label and its part."""
+        if self.path != sources.STDIN and sources.is_directory(self.path):
+            yield from self._directory()
+            return
+        lines = self._lines(self.path)
+        seen = list[str]()
+        first = next((line for line in lines if seen.append(line) or line.strip()), None)  # type: ignore[func-returns-value]
+        if first is None:
+            return
+        lines = itertools.chain(seen, lines)
+        ending = re.sub(r"\.(gz|bz2|xz)$", "", self.path.lower())
+        if ending.endswith(_JSON) or (not ending.endswith((*_TABS, ".csv")) and first.lstrip().startswith("{")):
+            yield from self._json(lines)
+            return
+        separator = "\t" if ending.endswith(_TABS) else self._separator(first, ending)
+        yield from self._columns(_split(lines) if separator == "\t" else _parsed(lines, separator, self.name))
+
+    def _lines(self, path: str) -> Iterator[str]:
+        with files.guard(sources.shown(path)):
+            yield from self._reader.lines(sources.blocks(path), sources.shown(path))
+
+    def _directory(self) -> Iterator[tuple[str, str, str, str]]:
+        for path in self._reader.files([self.path]):
+            label = sources.stem(path)
+            yield from ((path, line, label, "") for line in self._lines(path) if line.strip())
+
+    def _separator(self, first: str, ending: str) -> str:
+        order = ",;\t" if ending.endswith(".csv") else _SEPARATORS
+        found = next((separator for separator in order if separator in first), None)
+        if found is None:
+            raise CharrnnError(
+                f"{self.name}: line 1: one column; a text and its label stand side by side, a tab or comma between"
+            )
+        return found
+
+    def _json(self, lines: Iterator[str]) -> Iterator[tuple[str, str, str, str]]:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            where = f"{self.name}: line {number}"
+            try:
+                record: Any = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise CharrnnError(f"{where}: not a JSON object; JSON lines have one object a line") from error
+            if not isinstance(record, dict):
+                raise CharrnnError(f"{where}: not a JSON object; JSON lines have one object a line")
+            text, label, part = (_named(record, names) for names in (TEXT_NAMES, LABEL_NAMES, PART_NAMES))
+            if not isinstance(text, str) or not isinstance(label, str | int):
+                raise CharrnnError(f"{where}: needs a string `text` and a `label`")
+            yield where, text, str(label), str(part or "")
+
+    def _columns(self, rows: Iterator[Numbered]) -> Iterator[tuple[str, str, str, str]]:
+        number, cells = next(rows)
+        header = [cell.strip().lower() for cell in cells]
+        text, label = (next((n for n, cell in enumerate(header) if cell in names), None) for names in (TEXT_NAMES, LABEL_NAMES))
+        if text is not None and label is not None:
+            columns, part = len(header), next((n for n, cell in enumerate(header) if cell in PART_NAMES), None)
+        else:
+            columns, part = 2, None
+            rows = itertools.chain([(number, cells)], rows)
+            judged = list(itertools.islice(rows, JUDGED))
+            self._check(judged, columns)
+            text, label = self._order([cells for _, cells in judged])
+            rows = itertools.chain(judged, rows)
+        for row in rows:
+            self._check([row], columns)
+            number, cells = row
+            yield f"{self.name}: line {number}", cells[text], cells[label], "" if part is None else cells[part]
+
+    def _check(self, rows: Sequence[Numbered], columns: int) -> None:
+        for number, cells in rows:
+            if len(cells) != columns:
+                expected = "2 (text and label, or a first line that names them)" if columns == 2 else f"{columns}"
+                found = "1 column" if len(cells) == 1 else f"{len(cells)} columns"
+                raise CharrnnError(f"{self.name}: line {number}: {found}, expected {expected}")
+
+    def _order(self, rows: Sequence[list[str]]) -> tuple[int, int]:
+        """Which column holds the texts and which the labels: that with known ones, else that with fewer different ones."""
+        known = [sum(" ".join(row[column].split()) in self._known for row in rows) for column in (0, 1)]
+        fewer = [-len({row[column] for row in rows}) for column in (0, 1)]
+        for first, second in (known, fewer):
+            if first != second:
+                return (1, 0) if first > second else (0, 1)
+        raise CharrnnError(f"{self.name}: which column holds the labels? Name them in a first line: text,label")
+
+
+def _named(record: dict[str, Any], names: Sequence[str]) -> Any:
+    return next((record[name] for name in names if name in record), None)
+
+
+def _split(lines: Iterator[str]) -> Iterator[Numbered]:
+    return ((number, line.split("\t")) for number, line in enumerate(lines, 1) if line.strip())
+
+
+def _parsed(lines: Iterator[str], separator: str, name: str) -> Iterator[Numbered]:
+    csv.field_size_limit(1 << 30)
+    rows = csv.reader((line + "\n" for line in lines), delimiter=separator, strict=True)
+    try:
+        for cells in rows:
+            if any(cell.strip() for cell in cells):
+                yield rows.line_num, cells
+    except csv.Error as error:
+        raise CharrnnError(f"{name}: line {rows.line_num}: not sound CSV ({error})") from error

@@ -1,0 +1,364 @@
+"""From labelled texts to a classifier in its file: read, split, fit, measured beside yardsticks; torch only where it learns."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn import CharrnnError, UsageError, files
+from charrnn.analysis import frozen
+from charrnn.analysis.judge import Judge, Reader, marked
+from charrnn.analysis.yardsticks import Yardsticks
+from charrnn.config import FEATURES, ClassifierConfig, FitConfig, ModelConfig
+from charrnn.network import checkpoint, classifier, rundir
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.network.classifier import Classifier
+from charrnn.network.lock import DirectoryLock
+from charrnn.text import labelled, records, sources
+from charrnn.text.decoding import Encoding
+from charrnn.text.reading import TextReader
+from charrnn.text.vocabulary import Vocabulary
+from charrnn.training import classify_recipe
+
+Say = Callable[[str], None]
+
+YARDSTICK_SHARE = 0.12
+"""The share of a run's time that the yardsticks may take."""
+AFTERWARDS = 0.02
+"""The share that is left for the last figures and the file."""
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class FitRequest:
+    """What the user asked for; `UsageError` for what excludes each other."""
+
+    path: str
+    checkpoint: Path | None = None
+    out: Path | None = None
+    val: str | None = None
+    frozen: bool = False
+    pretrain: bool = False
+    overwrite: bool = False
+    model: Mapping[str, Any] = field(default_factory=dict)
+    head: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.frozen and self.checkpoint is None:
+            raise UsageError("--frozen trains the head alone on a trained network; name one by -c PATH")
+        if self.frozen and (self.pretrain or self.head.get("bidirectional")):
+            other = "--pretrain" if self.pretrain else "--bidirectional"
+            raise UsageError(f"--frozen or {other}: give one, not both; a frozen network stays as it is")
+        if self.checkpoint is not None and self.model:
+            option = next(iter(self.model)).replace("num_", "").replace("_", "-")
+            raise UsageError(f"--{option} is for a fresh network; that of -c has its own")
+        FitConfig(**self.settings)
+
+    @property
+    def config(self) -> FitConfig:
+        """The settings, with defaults where none were given."""
+        return FitConfig(**self.settings)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts with the numbers of their labels (N,)."""
+
+    texts: list[str]
+    labels: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled texts to learn from and to validate on; ``apart`` is how many the file itself keeps for a test."""
+
+    labels: tuple[str, ...]
+    train: Texts
+    val: Texts
+    apart: int
+
+    def to_json(self) -> dict[str, int]:
+        """How many texts are on each side."""
+        return {"train": len(self.train), "val": len(self.val), "apart": self.apart}
+
+
+# -- the texts ----------------------------------------------------------------------------------------------------------
+
+
+def read(request: FitRequest, warn: Say) -> Split:
+    """Read the labelled texts and say which are kept for validation.
+
+    Raises:
+        CharrnnError: they can't be read, or there is nothing to tell apart.
+    """
+    config = request.config
+    reader = TextReader(encoding=Encoding(config.encoding, config.errors), warn=warn)
+    source = labelled.LabelledTexts(request.path, reader)
+    sides: dict[str, list[tuple[str, str]]] = {"": [], "train": [], "val": [], "test": []}
+    for row in source:
+        sides[row.part].append((row.text, row.label))
+    source.tell(warn)
+    learned, given = sides[""] + sides["train"], sides["val"]
+    labels = _labels(source.name, learned + given)
+    if request.val is not None:
+        given = _given(request.val, reader, labels, warn)
+    elif not given:
+        held = records.are_held_out([text for text, _ in learned], config.val_fraction, config.val_seed)
+        alone = set(labels) - {label for (_, label), out in zip(learned, held, strict=True) if not out}
+        held &= np.array([label not in alone for _, label in learned])  # Something of each label is learned from.
+        given = [row for row, out in zip(learned, held, strict=True) if out]
+        learned = [row for row, out in zip(learned, held, strict=True) if not out]
+    if missing := sorted(set(labels) - {label for _, label in learned}):
+        raise CharrnnError(f"{source.name}: no text to learn from has the label {missing[0]!r:.80}")
+    _tell_of_rare(source.name, learned + given, warn)
+    if not given:
+        warn(f"{source.name}: too few texts to keep some for validation; the figures are of texts it has learned")
+    numbers = {label: number for number, label in enumerate(labels)}
+    return Split(labels, _numbered(learned, numbers), _numbered(given, numbers), len(sides["test"]))
+
+
+def _labels(name: str, rows: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    labels = tuple(sorted({label for _, label in rows}))
+    if not rows:
+        raise CharrnnError(f"{name}: no labelled texts in it; it needs a text and a label on each line")
+    if len(labels) == 1:
+        raise CharrnnError(f"{name}: every text has the label {labels[0]!r:.80}; there is nothing to tell apart")
+    if len(labels) > classifier.MOST_LABELS:
+        raise CharrnnError(f"{name}: {len(labels):,} different labels; at most {classifier.MOST_LABELS:,} can be told apart")
+    if long := next((label for label in labels if len(label) > classifier.LONGEST_LABEL), None):
+        raise CharrnnError(f"{name}: a label of {len(long):,} characters ({long!r:.60}...); is it the text?")
+    return labels
+
+
+def _given(path: str, reader: TextReader, labels: Sequence[str], warn: Say) -> list[tuple[str, str]]:
+    """The rows of ``--val``."""
+    source, found = labelled.LabelledTexts(path, reader, set(labels)), list[tuple[str, str]]()
+    for row in source:
+        if row.label not in labels:
+            raise CharrnnError(f"{source.name}: no text to learn from has the label {row.label!r:.80}")
+        found.append((row.text, row.label))
+    source.tell(warn)
+    if not found:
+        raise CharrnnError(f"{source.name}: no labelled texts in it")
+    return found
+
+
+def _tell_of_rare(name: str, rows: Sequence[tuple[str, str]], warn: Say) -> None:
+    counts = Counter(label for _, label in rows)
+    if once := sorted(label for label, count in counts.items() if count == 1):
+        shown = ", ".join(once[:_NAMED]) + (", ..." if len(once) > _NAMED else "")
+        labels = "1 label has" if len(once) == 1 else f"{len(once):,} labels have"
+        warn(f"{name}: {labels} one text only, which is learned from, so nothing tells how well: {shown:.200}")
+
+
+def _numbered(rows: Sequence[tuple[str, str]], numbers: Mapping[str, int]) -> Texts:
+    return Texts([text for text, _ in rows], np.array([numbers[label] for _, label in rows], dtype=np.intp))
+
+
+# -- where it goes --------------------------------------------------------------------------------------------------------
+
+
+class Place:
+    """The directory of a new classifier, which no other process may fill meanwhile."""
+
+    def __init__(self, request: FitRequest) -> None:
+        """Make the directory; `CharrnnError` if it holds a classifier that isn't to be replaced, or can't be made."""
+        self.path = request.out or _free(rundir.DEFAULT_ROOT / sources.stem(request.path))
+        target = self.path / classifier.NAME
+        if not request.overwrite:
+            files.check_replaceable(target, "is there already; replace it by --overwrite, or choose another --out")
+        with files.guard(self.path, "can't make the directory"):
+            self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = DirectoryLock(self.path)
+        files.remove_left_overs(target)
+
+    @property
+    def file(self) -> Path:
+        """Where the classifier goes."""
+        return self.path / classifier.NAME
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        with contextlib.suppress(OSError):
+            self.path.rmdir()  # Where nothing was saved, nothing stays.
+
+
+def _free(path: Path) -> Path:
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
+
+
+# -- what is fitted --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A classifier with what is known of it."""
+
+    classifier: Classifier
+    split: Split
+    yardsticks: Yardsticks
+    stopped: str | None
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """The facts of its training."""
+        return {**self.classifier.training, "stopped": self.stopped}
+
+
+def fit(
+    request: FitRequest,
+    split: Split,
+    path: Path,
+    elapsed: Callable[[], float],
+    stop: Callable[[], str | None],
+    told: Callable[[Any], None],
+) -> Fitted:
+    """Fit a classifier to ``split`` and write it to ``path``.
+
+    ``elapsed`` are the seconds since the program began, ``stop`` gives a reason to end, ``told`` hears the yardsticks and then
+    how the run stands.
+    """
+    config = request.config
+    seconds = 60 * (config.minutes or 3.0) if config.epochs is None else None
+    allowed = None if seconds is None else time.monotonic() + YARDSTICK_SHARE * seconds
+    val = split.val if len(split.val) else split.train
+    yardsticks = Yardsticks.of(split.train.texts, split.train.labels, val.texts, val.labels, split.labels, allowed)
+    told(yardsticks)
+    trained = None if request.checkpoint is None else checkpoint.read(rundir.resolve(request.checkpoint))
+    if request.frozen:
+        assert trained is not None
+        found = _frozen(request, trained, split)
+    else:
+        found = _learned(request, trained, split, seconds, elapsed, stop, told)
+    facts = {
+        "corpus": sources.shown(request.path) if request.path == "-" else Path(request.path).name,
+        "texts": len(split.train) + len(split.val),
+        "seed": config.seed,
+        "seconds": elapsed(),
+        "frozen": request.frozen,
+        "val_texts": len(split.val),
+    }
+    done = replace(found, training={**facts, **found.training}, path=path)
+    if len(split.val):
+        said = Judge(done).probabilities(split.val.texts).argmax(axis=1)
+        done = replace(done, training={**done.training, "val_accuracy": float((said == split.val.labels).mean())})
+    classifier.write(path, done)
+    return Fitted(done, split, yardsticks, stop())
+
+
+def _learned(
+    request: FitRequest,
+    trained: Checkpoint | None,
+    split: Split,
+    seconds: float | None,
+    elapsed: Callable[[], float],
+    stop: Callable[[], str | None],
+    told: Callable[[Any], None],
+) -> Classifier:
+    from charrnn.training.classify import Examples, Fit
+
+    config = ClassifierConfig(**request.head)
+    vocabulary = _vocabulary(split, trained)
+    ids = [[marked(text, vocabulary, config.longest) for text in side.texts] for side in (split.train, split.val)]
+    plan = classify_recipe.plan(
+        request.model, request.settings, [len(one) for one in ids[0]], np.bincount(split.train.labels).tolist(), seconds,
+        pretrain=request.pretrain, trained=None if trained is None else trained.model, bidirectional=config.bidirectional,
+    )  # fmt: skip
+    model = ModelConfig(
+        vocabulary.size,
+        **{"hidden_size": plan.hidden_size, "embedding_size": plan.embedding_size, **request.model}
+        if trained is None
+        else {name: value for name, value in trained.model.to_json().items() if name != "vocab_size"},
+    )
+    run = Fit(
+        model,
+        config,
+        plan,
+        Examples(ids[0], split.train.labels),
+        Examples(ids[1], split.val.labels),
+        len(split.labels),
+        (request.head["feature"],) if "feature" in request.head else FEATURES,
+        None if trained is None else _carried(trained, vocabulary, model),
+        vocabulary.unknown,
+    )
+    # The last figures and the file have their time too.
+    limit = None if plan.seconds is None else plan.seconds * (1 - AFTERWARDS) - 0.5
+    run.plan = replace(plan, seconds=limit)
+    for progress in run.run(elapsed, stop):
+        told(progress)
+    best = run.best
+    facts = {"epochs": best.epochs, "steps": run.step, "passes": run.step / max(1, run.steps_per_epoch)}
+    chosen = replace(config, feature=best.feature, temperature=best.temperature)
+    return Classifier(model, vocabulary, chosen, split.labels, facts, best.weights)
+
+
+def _vocabulary(split: Split, trained: Checkpoint | None) -> Vocabulary:
+    """Every character of the texts, the mark around them, and what a trained network knows."""
+    if trained is not None and trained.vocabulary.level == "byte":
+        return trained.vocabulary
+    known = set("\n") | set(trained.vocabulary.characters if trained is not None else "")
+    for text in (*split.train.texts, *split.val.texts):
+        known.update(text)
+    return Vocabulary("char", "".join(sorted(character for character in known if not 0xD800 <= ord(character) < 0xE000)))
+
+
+def _carried(trained: Checkpoint, vocabulary: Vocabulary, model: ModelConfig) -> dict[str, NDArray[np.float32]]:
+    from charrnn.network import initial
+    from charrnn.training.snapshot import carried_over
+
+    fresh = initial.draw(model, np.random.default_rng(0))
+    return carried_over(trained, vocabulary, {name: value.astype(np.float32) for name, value in fresh.items()})
+
+
+def _frozen(request: FitRequest, trained: Checkpoint, split: Split) -> Classifier:
+    config, settings = ClassifierConfig(**request.head), request.config
+    reader = Reader(trained.model, dict(trained.weights), ("last", "mean", "max"), bidirectional=False)
+    judge = Judge(Classifier(trained.model, trained.vocabulary, config, split.labels, {}, trained.weights))
+    train, val = (
+        reader.read([judge.ids(text) for text in side.texts])
+        if len(side)
+        else np.zeros((0, 3 * trained.model.hidden_size), np.float32)
+        for side in (split.train, split.val)
+    )
+    counts = np.bincount(split.train.labels, minlength=len(split.labels))
+    weights = ((len(split.train) / (len(split.labels) * counts)) ** settings.balance)[split.train.labels].astype(np.float32)
+    places = {
+        name: slice(n * trained.model.hidden_size, (n + 1) * trained.model.hidden_size)
+        for n, name in enumerate(reader.features)
+    }
+    best, chosen = frozen.Head({}, math.inf, 1.0), config.feature
+    for feature in [request.head["feature"]] if "feature" in request.head else FEATURES:
+        columns = np.r_[tuple(places[name] for name in feature.split("+"))]
+        found = frozen.fitted(
+            (train[:, columns], split.train.labels),
+            (val[:, columns], split.val.labels),
+            len(split.labels),
+            weights,
+            config.head_size,
+            settings.seed,
+        )
+        if found.loss < best.loss:
+            best, chosen = found, feature
+    kept = {name: trained.weights[name] for name in classifier.reading_shapes(trained.model)}
+    config = replace(config, feature=chosen, temperature=best.temperature)
+    return Classifier(trained.model, trained.vocabulary, config, split.labels, {}, kept | best.weights)

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import gzip
+import json
+import tracemalloc
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from charrnn import CharrnnError
+from charrnn.text import sources
+from charrnn.text.labelled import LabelledTexts, Row
+from charrnn.text.reading import PLAIN
+
+Put = Callable[[str, bytes], str]
+CATS = [Row("a cat", "pet"), Row("a wolf", "wild"), Row("a dog", "pet")]
+
+
+def rows(path: str, known: tuple[str, ...] = ()) -> list[Row]:
+    return list(LabelledTexts(path, PLAIN, known))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.tsv", "text\tlabel\na cat\tpet\na wolf\twild\na dog\tpet\n"),
+        ("x.tsv", "label\ttext\npet\ta cat\nwild\ta wolf\npet\ta dog\n"),
+        ("x.tsv", "a cat\tpet\na wolf\twild\na dog\tpet\n"),
+        ("x.tsv", "pet\ta cat\nwild\ta wolf\npet\ta dog\n"),
+        ("x.csv", "text,label\na cat,pet\na wolf,wild\na dog,pet\n"),
+        ("x.csv", 'Intent,Sentence\npet,"a cat"\nwild,a wolf\npet,a dog'),
+        ("x.csv", "pet;a cat\nwild;a wolf\npet;a dog\n"),
+        ("x", "a cat\tpet\n\na wolf\twild\na dog\tpet\n"),
+        ("x", "id,text,label\n1,a cat,pet\n2,a wolf,wild\n3,a dog,pet\n"),
+        (
+            "x.txt",
+            '{"text": "a cat", "label": "pet"}\n{"label": "wild", "text": "a wolf"}\n{"text": "a dog", "label": "pet"}\n',
+        ),
+    ],
+)
+def test_texts_and_labels_are_found_whatever_the_columns_are(name: str, text: str, put: Put) -> None:
+    assert rows(put(name, text.encode())) == CATS
+
+
+def test_json_lines_are_read_with_whatever_else_they_hold(put: Put) -> None:
+    lines = [json.dumps({"text": row.text, "label": row.label, "n": 1}) for row in CATS]
+    assert rows(put("x.jsonl", "\n".join(lines).encode())) == CATS
+    assert rows(put("n.jsonl", b'{"text": "a", "label": 1}\n')) == [Row("a", "1")]
+
+
+def test_a_directory_has_a_file_of_lines_for_each_label(tmp_path: Path) -> None:
+    (tmp_path / "pet.txt").write_text("a cat\na dog\n\n")
+    (tmp_path / "wild.txt.gz").write_bytes(gzip.compress(b"a wolf\n"))
+    assert sorted(rows(str(tmp_path)), key=str) == sorted(CATS, key=str)
+
+
+def test_the_programs_own_reader_reads_it(put: Put) -> None:
+    text = "text\tlabel\r\nein Löwe\twild\r\neine Katze\tpet\r\n"
+    expected = [Row("ein Löwe", "wild"), Row("eine Katze", "pet")]
+    assert rows(put("x.tsv.gz", gzip.compress(text.encode()))) == expected
+    assert rows(put("utf16.tsv", text.encode("utf-16"))) == expected
+
+
+def test_quotes_are_characters_in_tsv_and_quotes_in_csv(put: Put) -> None:
+    assert rows(put("x.tsv", b'text\tlabel\n"go" she said\tq\n')) == [Row('"go" she said', "q")]
+    assert rows(put("x.csv", b'text,label\n"""go"", she said",q\n"two\nlines",q\n')) == [
+        Row('"go", she said', "q"),
+        Row("two\nlines", "q"),
+    ]
+
+
+def test_a_column_of_parts_says_what_is_kept_for_a_test(put: Put) -> None:
+    found = rows(put("x.tsv", b"text\tlabel\tsplit\na\tx\ttrain\nb\ty\tTest\nc\ty\tdev\n"))
+    assert [row.part for row in found] == ["train", "test", "val"]
+
+
+def test_known_labels_tell_which_column_holds_them(put: Put) -> None:
+    path = put("x.tsv", b"a\tcat\nb\tcat\n")
+    assert rows(path)[0] == Row("a", "cat")
+    assert rows(path, ("a", "b"))[0] == Row("cat", "a")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("x.tsv", "text\tlabel\na\tb\tc\n", "line 2: 3 columns, expected 2"),
+        ("x.tsv", "a\tb\tc\n", "line 1: 3 columns, expected 2 (text and label, or a first line that names them)"),
+        ("x.csv", "text,label\njust a text\n", "line 2: 1 column, expected 2"),
+        ("x", "just a text\nand another\n", "line 1: one column"),
+        ("x.csv", 'text,label\n"never closed,x\n', "not sound CSV"),
+        ("x.tsv", "text\tlabel\na\t \n", "line 2: no label"),
+        ("x.tsv", "one\ta\ntwo\tb\n", "which column holds the labels? Name them in a first line: text,label"),
+        ("x.tsv", "text\tlabel\tpart\na\tb\tmaybe\n", "line 2: part 'maybe'; it must be train, val or test"),
+        ("x.jsonl", '{"text": "a", "label": "b"}\n\nnonsense\n', "line 3: not a JSON object"),
+        ("x.jsonl", "[1]\n", "line 1: not a JSON object"),
+        ("x.jsonl", '{"text": "a"}\n', "line 1: needs a string `text` and a `label`"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_its_line(name: str, text: str, words: str, put: Put) -> None:
+    path = put(name, text.encode())
+    with pytest.raises(CharrnnError) as caught:
+        rows(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_without_a_text_are_left_out_and_counted(put: Put) -> None:
+    source, said = LabelledTexts(put("x.tsv", b"text\tlabel\na\tx\n \ty\n\ty\n"), PLAIN), list[str]()
+    assert list(source) == [Row("a", "x")]
+    source.tell(said.append)
+    assert "2 rows have no text and were left out" in said[0]
+
+
+def test_white_space_in_labels_does_not_count(put: Put) -> None:
+    source, said = LabelledTexts(put("x.tsv", b"text\tlabel\na\tset alarm\nb\t set  alarm \n"), PLAIN), list[str]()
+    assert {row.label for row in source} == {"set alarm"}
+    source.tell(said.append)
+    assert "' set  alarm ' as 'set alarm'" in said[0]
+
+
+def test_nothing_is_no_row(put: Put) -> None:
+    assert rows(put("x.tsv", b"")) == []
+    assert rows(put("y.tsv", b"text\tlabel\n")) == []
+
+
+def test_rows_come_as_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(path: str, version: int = 2) -> Iterator[bytes]:
+        yield b"text\tlabel\n"
+        while True:
+            yield b"what time is it\task_time\n" * 1000
+
+    monkeypatch.setattr(sources, "blocks", endless)
+    tracemalloc.start()
+    found = list(islice(LabelledTexts("x.tsv", PLAIN), 20_000))
+    assert len(found) == 20_000
+    before = tracemalloc.get_traced_memory()[0]
+    del found
+    for _ in islice(LabelledTexts("x.tsv", PLAIN), 20_000):
+        pass
+    assert tracemalloc.get_traced_memory()[1] - before < 4 << 20
+    tracemalloc.stop()

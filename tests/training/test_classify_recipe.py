@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from charrnn.config import ModelConfig
+from charrnn.training.classify_recipe import FEW, MOST_PASSES, SMALLEST, USUAL, plan
+
+
+def test_more_characters_than_the_time_is_enough_for_get_a_smaller_network() -> None:
+    sizes = [plan({}, {}, [50] * texts, [texts // 2] * 2, 180.0).hidden_size for texts in (1_000, 40_000, 10_000_000)]
+    assert sizes[0] == USUAL > sizes[1] > sizes[2] == SMALLEST
+    assert plan({}, {}, [50] * 10_000_000, [5, 5], None).hidden_size == USUAL
+    both = plan({}, {}, [50] * 20_000, [5, 5], 180.0, bidirectional=True).hidden_size
+    assert both < plan({}, {}, [50] * 20_000, [5, 5], 180.0).hidden_size
+
+
+def test_few_texts_get_more_dropout_and_smaller_batches() -> None:
+    few, many = (plan({}, {}, [30] * texts, [texts // 2] * 2, 180.0) for texts in (FEW - 1, 50_000))
+    assert few.dropout > many.dropout
+    assert few.batch_size < many.batch_size
+    assert few.epochs == MOST_PASSES
+
+
+def test_labels_are_balanced_where_some_are_rare() -> None:
+    assert plan({}, {}, [9] * 100, [50, 50], 180.0).balance == 0
+    assert 0 < plan({}, {}, [9] * 100, [99, 1], 180.0).balance < 1
+
+
+def test_what_is_given_stays() -> None:
+    given = plan({"hidden_size": 7}, {"lr": 0.5, "dropout": 0.0, "batch_size": 3, "seed": 9}, [9] * 100, [50, 50], 180.0)
+    assert (given.hidden_size, given.lr, given.dropout, given.batch_size, given.seed) == (7, 0.5, 0.0, 3, 9)
+
+
+def test_a_trained_network_keeps_its_size_and_learns_more_slowly() -> None:
+    trained = plan({}, {}, [9] * 100, [50, 50], 180.0, trained=ModelConfig(9, hidden_size=70, embedding_size=5))
+    assert (trained.hidden_size, trained.embedding_size) == (70, 5)
+    assert trained.lr < plan({}, {}, [9] * 100, [50, 50], 180.0).lr
