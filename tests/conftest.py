@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -185,8 +185,12 @@ def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Res
 
 @pytest.fixture
 def sample(invoke: Callable[..., Result]) -> Callable[..., Result]:
-    """Run ``charrnn sample`` with the network that comes along and seed 1."""
-    return lambda *arguments, **others: invoke("sample", "-c", FABLES, "--seed", "1", *arguments, **others)
+    """Run ``charrnn sample`` with the network that comes along, or the one that is named, and seed 1."""
+
+    def run(*arguments: str | Path, **others: Any) -> Result:
+        return invoke("sample", *(() if "-c" in arguments else ("-c", FABLES)), "--seed", "1", *arguments, **others)
+
+    return run
 
 
 @pytest.fixture

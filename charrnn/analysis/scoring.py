@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from charrnn import CharrnnError
 from charrnn.generation.filters import entropy, nats_of, ranked, ranks_of, softmax
 from charrnn.generation.generate import opening, prime
-from charrnn.network.cells import Array, Network
+from charrnn.network.cells import Array
 from charrnn.network.columns import Figures, Reader, rejoined, worthwhile
+from charrnn.network.ensemble import Predictor
 from charrnn.text.reading import text_of
 from charrnn.text.vocabulary import Vocabulary
 
@@ -145,7 +146,7 @@ class Scorer:
     """Reads texts with one network.
 
     Args:
-        network: what reads.
+        network: what reads, or several as one.
         vocabulary: its symbols.
         seen: the characters that it was trained on, if that is known.
         details: whether ranks and the likeliest symbols are kept too.
@@ -154,7 +155,7 @@ class Scorer:
 
     def __init__(
         self,
-        network: Network,
+        network: Predictor,
         vocabulary: Vocabulary,
         *,
         seen: int | None = None,
@@ -304,7 +305,7 @@ def _seeing(temperature: float, *, details: bool) -> Callable[[Array, NDArray[An
     return see
 
 
-def next_characters(network: Network, vocabulary: Vocabulary, text: str) -> tuple[list[dict[str, Any]], float]:
+def next_characters(network: Predictor, vocabulary: Vocabulary, text: str) -> tuple[list[dict[str, Any]], float]:
     """What the network expects after ``text``.
 
     Returns:

@@ -6,7 +6,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from charrnn.generation.generate import generate, opening, prime
 from charrnn.network.cells import Array, LayerTrace, Network
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.columns import Passage, Reading
+from charrnn.network.ensemble import Predictor, TracedEnsemble
 from charrnn.network.rundir import LOG
 from charrnn.text.vocabulary import Vocabulary
 
@@ -35,6 +36,8 @@ SEARCHED = 50_000
 TRACED_VALUES = 1 << 26
 """Numbers that the traces may hold: a quarter of a GiB, or 29,000 characters at 1 x 384."""
 ALTERNATIVES = 5
+COLORS = {"surprise": "surprise, bits", "entropy": "entropy of the prediction, bits", "change": "change of the state"}
+"""What a text may be coloured by that is no unit, and its name."""
 
 
 @dataclass(frozen=True)
@@ -133,12 +136,9 @@ class Inspection:
         ``color`` is ``surprise``, ``entropy``, ``change``, or a unit as `unit_of` reads it. Numbers with a sign are -1 to 1, a
         cell's divided by its largest size; the others are as they are.
         """
-        if color == "surprise":
-            return self.bits.tolist(), "surprise, bits", False
-        if color == "entropy":
-            return self.entropy.tolist(), "entropy of the prediction, bits", False
-        if color == "change":
-            return self.change.tolist(), "change of the state", False
+        if color in COLORS:
+            numbers = {"surprise": self.bits, "entropy": self.entropy, "change": self.change}[color]
+            return numbers.tolist(), COLORS[color], False
         layer, unit, part = unit_of(color, self.trained.model)
         trace = self.traces[layer]
         if part == "h" or trace.c is None:
@@ -162,7 +162,7 @@ def unit_of(text: str, model: ModelConfig) -> tuple[int, int, str]:
     return int(found[1]), int(found[2]), found[3] or "h"
 
 
-def given(text: str, trained: Checkpoint, network: Network, name: str = "the text to inspect") -> Text:
+def given(text: str, trained: Checkpoint, network: Predictor, name: str = "the text to inspect") -> Text:
     """A ``text`` from `TextReader.text` in the form that the network knows; `CharrnnError` if it is empty."""
     vocabulary = trained.vocabulary
     characters, mapped = vocabulary.canonical(text)
@@ -174,7 +174,7 @@ def given(text: str, trained: Checkpoint, network: Network, name: str = "the tex
     return Text(ids, characters, *_opened(network, vocabulary), mapped=mapped)
 
 
-def generated(trained: Checkpoint, network: Network, length: int = GENERATED) -> Text:
+def generated(trained: Checkpoint, network: Predictor, length: int = GENERATED) -> Text:
     """What the network writes with seed 0 at temperature 0.8, ``length`` characters."""
     logits, state = _opened(network, trained.vocabulary)
     sampler = Sampler(np.random.default_rng(0), Drawing(banned=trained.vocabulary.unknown))
@@ -185,7 +185,7 @@ def generated(trained: Checkpoint, network: Network, length: int = GENERATED) ->
     return Text(ids, characters, logits, state, generated=True)
 
 
-def _opened(network: Network, vocabulary: Vocabulary) -> tuple[Array, Array]:
+def _opened(network: Predictor, vocabulary: Vocabulary) -> tuple[Array, Array]:
     """The logits (V,) and the state (L, P, 1, H) in which every text begins, as a line does."""
     return prime(network, opening(vocabulary))
 
@@ -204,8 +204,7 @@ def inspect(
     There is ``room`` for so many numbers of traces. ``tell`` hears what is being done.
     """
     config, T = trained.model, len(text.ids)
-    parts = config.state_parts + len(GATES[config.cell])
-    S = min(T, max(1, room // (config.num_layers * parts * config.hidden_size)))
+    S = _traceable(T, [config] * config.num_layers, room)
     reading, layers = Reading(network, text.ids, text.state), [Statistics() for _ in range(config.num_layers)]
     predicted, traces = _Predictions(text.ids, S, config.vocab_size), [_empty(config, S) for _ in layers]
     predicted.add(np.array([0]), text.logits[None])
@@ -232,6 +231,30 @@ def inspect(
         likeliest=predicted.likeliest,
         probabilities=predicted.probabilities,
     )
+
+
+def mixed(network: TracedEnsemble, text: Text, color: str, tell: Callable[[str], None] = lambda _: None) -> Array:
+    """What ``text`` is coloured by as the mean of several networks sees it, one of `COLORS`: numbers (S,) of as many characters
+    as fit. The change is that of the units of all networks.
+    """
+    shapes, T = [*network.layers()], len(text.ids)
+    S = _traceable(T, shapes)
+    reading, traces = Reading(network, text.ids[:S], text.state), [_empty(shape, S) for shape in shapes]
+    predicted = _Predictions(text.ids[:S], S, network.vocab_size)
+    predicted.add(np.array([0]), text.logits[None])
+    for done, block in enumerate(reading):
+        tell(f"reading the text, {min(1.0, done * block.positions.size / S):.0%}")
+        following = block.positions + 1
+        predicted.add(following[following < S], block.logits[following < S])
+        _keep(block, traces)
+    began = [layer for own in network.parts(text.state) for layer in own]
+    return {"surprise": predicted.bits, "entropy": predicted.entropy, "change": _change(began, traces)}[color]
+
+
+def _traceable(length: int, layers: Sequence[ModelConfig], room: int = TRACED_VALUES) -> int:
+    """How many characters of a text have traces, where each of ``layers`` is one of a network of that shape."""
+    numbers = sum((shape.state_parts + len(GATES[shape.cell])) * shape.hidden_size for shape in layers)
+    return min(length, max(1, room // numbers))
 
 
 def _known(ids: NDArray[Any], vocabulary: Vocabulary) -> NDArray[np.bool_]:
@@ -285,9 +308,11 @@ def _keep(block: Passage, traces: Sequence[LayerTrace]) -> None:
             whole.gates[letter][where, 0] = gate[kept]
 
 
-def _change(state: Array, traces: Sequence[LayerTrace]) -> Array:
-    """The root mean square over all units of how far h moved at each character, (S,), from ``state`` (L, P, 1, H) on."""
-    moved = [np.diff(np.concatenate([state[n, 0], trace.h[:, 0]]), axis=0) for n, trace in enumerate(traces)]  # L x (S, H)
+def _change(state: Iterable[Array], traces: Sequence[LayerTrace]) -> Array:
+    """The root mean square over all units of how far h moved at each character, (S,), from each layer's ``state`` (P, 1, H)."""
+    moved = [
+        np.diff(np.concatenate([began[0], trace.h[:, 0]]), axis=0) for began, trace in zip(state, traces, strict=True)
+    ]  # L x (S, H)
     change: Array = np.sqrt(np.mean(np.concatenate(moved, axis=1) ** 2, axis=1))
     return change
 

@@ -207,7 +207,7 @@ def _read(path: Path | None, console: Console) -> Classifier:
     from charrnn.network import classifier
 
     found = classifier.read(classifier.resolve(path))
-    network.tell(path, found, console)
+    network.tell([path], [found], console)
     return found
 
 

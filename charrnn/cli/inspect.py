@@ -26,7 +26,7 @@ def inspect(
             "--checkpoint",
             metavar="PATH",
             help="A checkpoint or a run (default: latest, the most recent best.safetensors under checkpoints/);"
-            " several for --memory and --contribution.",
+            " several: compared by --memory and --contribution, the mean with --color.",
             envvar="CHARRNN_CHECKPOINT",
             autocompletion=complete_checkpoint,
         ),
@@ -75,8 +75,12 @@ def inspect(
         npz=npz,
         as_json=as_json,
     )
-    if len(checkpoint or ()) > 1 and not request.compares:
-        raise UsageError("several --checkpoint are for --memory and --contribution without --html and --npz")
-    networks = [network.read(path, console, uncalibrated=uncalibrated) for path in checkpoint or (None,)]
+    if len(checkpoint or ()) > 1 and not (request.compares or request.mixes):
+        compared = "they are compared by --memory and --contribution without --html and --npz"
+        raise UsageError(f"several --checkpoint: {compared}, and --color takes their mean, without --json, --html and --npz")
+    if request.compares:
+        networks = [network.read(path, console, uncalibrated=uncalibrated) for path in checkpoint or (None,)]
+    else:
+        networks = network.read_several(checkpoint, console, uncalibrated=uncalibrated)
     inspected.show(request, networks, console)
     console.finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,18 +20,30 @@ def read(path: Path | None, console: Console, *, uncalibrated: bool = False) -> 
     from charrnn.network import checkpoint, rundir
 
     trained = checkpoint.read(rundir.resolve(path))
-    tell(path, trained, console)
+    tell([path], [trained], console)
     return replace(trained, temperature=1.0) if uncalibrated else trained
 
 
-def tell(path: Path | None, trained: Saved, console: Console, *others: str) -> None:
-    """Announce ``others``, and which network ``trained`` is if ``path`` doesn't name it.
+def read_several(paths: Sequence[Path] | None, console: Console, *, uncalibrated: bool = False) -> list[Checkpoint]:
+    """The networks of ``paths``, each as `read` has it, whose mean is meant; `CharrnnError` if they have none."""
+    from charrnn.network import ensemble, rundir
+
+    trained = ensemble.read(rundir.resolve_each(paths), uncalibrated=uncalibrated)
+    tell(paths, trained, console)
+    return trained
+
+
+def tell(paths: Sequence[Path | None] | None, trained: Sequence[Saved], console: Console, *others: str) -> None:
+    """Announce ``others``, of how many networks the mean is taken, and which network it is that no path names.
 
     As in ``charrnn: seed 7, checkpoints/novel (2 minutes old)``.
     """
     from charrnn.network import rundir
 
-    said = [*others, _description(trained)] if rundir.means_latest(path) else others
+    said = [*others]
+    if len(trained) > 1:
+        said.append(f"the mean of {len(trained)} networks")
+    said += [_description(one) for path, one in zip(paths or [None], trained, strict=False) if rundir.means_latest(path)]
     if said:
         console.announce(f"charrnn: {', '.join(said)}")
 

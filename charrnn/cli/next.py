@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.options import Checkpoint, Json, KeepNewline, Quiet, Uncalibrated
+from charrnn.cli.options import Checkpoints, Json, KeepNewline, Quiet, Uncalibrated
 from charrnn.cli.process import limit_threads
 from charrnn.config import NextConfig
 
@@ -14,7 +14,7 @@ from charrnn.config import NextConfig
 def next_character(
     *,
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The text before it; - reads it from stdin.")] = "",
-    checkpoint: Checkpoint = None,
+    checkpoint: Checkpoints = None,
     config: NextConfig,
     keep_newline: KeepNewline = False,
     uncalibrated: Uncalibrated = False,
@@ -30,7 +30,7 @@ def next_character(
 
     from charrnn.analysis import scoring
     from charrnn.cli import network
-    from charrnn.network.cells import Network
+    from charrnn.network import ensemble
     from charrnn.output import notation, tables
     from charrnn.output.notation import json_line
     from charrnn.text import given
@@ -38,17 +38,18 @@ def next_character(
     from charrnn.text.reading import TextReader
 
     encoding = Encoding(config.encoding, config.errors)
-    trained = network.read(checkpoint, console, uncalibrated=uncalibrated)
+    networks = network.read_several(checkpoint, console, uncalibrated=uncalibrated)
+    trained = networks[0]
     given.tell_of_file(prompt, f"charrnn next - < {prompt}", console.warn)
     reader = TextReader(trained.vocabulary.level, encoding, warn=console.warn)
     text = given.text(prompt, "PROMPT", reader, keep_newline=keep_newline)
     text = given.known(text, trained.vocabulary, console.warn)
     with np.errstate(over="ignore", invalid="ignore"):
-        reading = Network(trained.model, trained.weights, temperature=trained.temperature)
-        found, entropy_bits = scoring.next_characters(reading, trained.vocabulary, text)
+        found, entropy_bits = scoring.next_characters(ensemble.together(networks), trained.vocabulary, text)
     shown = found[: config.top]
     if as_json:
-        console.product(json_line({"prompt": text, "entropy_bits": entropy_bits, "next": shown}))
+        record = {"prompt": text, "entropy_bits": entropy_bits, "next": shown} | notation.networks_record(networks)
+        console.product(json_line(record))
     elif console.stdout_is_terminal:
         pairs = [(record["char"], record["probability"]) for record in shown]
         console.table(tables.next_table(pairs, len(found) - len(shown), console.width))

@@ -71,6 +71,18 @@ Checkpoint = Annotated[
         autocompletion=complete_checkpoint,
     ),
 ]
+Checkpoints = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "-c",
+        "--checkpoint",
+        metavar="PATH",
+        envvar="CHARRNN_CHECKPOINT",
+        help="A checkpoint file or a run directory (default: latest, the most recent best.safetensors under checkpoints/);"
+        " several: the mean of their predictions.",
+        autocompletion=complete_checkpoint,
+    ),
+]
 TEXTS = "Text files (.gz, .bz2, .xz too), directories of them, or - for stdin."
 """The help of an argument that names texts."""
 Texts = Annotated[list[str], typer.Argument(metavar="FILE...", help=TEXTS)]

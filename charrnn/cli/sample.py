@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.options import KEEP_NEWLINE, UNCALIBRATED, After, Checkpoint, Json, Quiet
+from charrnn.cli.options import KEEP_NEWLINE, UNCALIBRATED, After, Checkpoints, Json, Quiet
 from charrnn.cli.process import limit_threads
 from charrnn.config import SampleConfig
 from charrnn.declaration import Panel
@@ -17,7 +17,7 @@ _PROMPT, _DRAWING, _MANY = Panel.PROMPT.value, Panel.DRAWING.value, Panel.MANY_T
 
 def sample(
     *,
-    checkpoint: Checkpoint = None,
+    checkpoint: Checkpoints = None,
     config: SampleConfig,
     stop: Annotated[
         list[str] | None,
@@ -152,7 +152,7 @@ def sample(
         generation = Generation(request, console.warn, threads)
         compared = sampled.check(shown, generation, console, interactive=interactive)
         fresh = [f"seed {generation.seed}"] if config.seed is None and load_state is None else []
-        network.tell(checkpoint, generation.trained, console, *fresh)
+        network.tell(checkpoint, generation.networks, console, *fresh)
         console.begin()
         (conversation.converse if interactive else sampled.show)(generation, console, shown, compared)
     console.finish()

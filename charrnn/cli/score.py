@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.options import After, Checkpoint, Json, Quiet, Texts, Uncalibrated
+from charrnn.cli.options import After, Checkpoints, Json, Quiet, Texts, Uncalibrated
 from charrnn.cli.process import limit_threads
 from charrnn.config import ScoreConfig
 
@@ -14,7 +14,7 @@ from charrnn.config import ScoreConfig
 def score(
     *,
     files: Texts,
-    checkpoint: Checkpoint = None,
+    checkpoint: Checkpoints = None,
     config: ScoreConfig,
     by_line: Annotated[
         bool, typer.Option("--lines", help="Score each line by itself: a row each, in order."), After("window")
@@ -51,5 +51,5 @@ def score(
 
     request = scored.ScoreRequest(config=config, by_line=by_line, rank=rank, per_char=per_char, exact=exact, as_json=as_json)
     paths = sources.text_files(files, console.warn)
-    scored.show(request, paths, network.read(checkpoint, console, uncalibrated=uncalibrated), console)
+    scored.show(request, paths, network.read_several(checkpoint, console, uncalibrated=uncalibrated), console)
     console.finish()

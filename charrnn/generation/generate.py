@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from charrnn.generation.drawing import BatchSampler, Sampler
 from charrnn.generation.filters import Logits
 from charrnn.generation.stopping import Ending, Watch
-from charrnn.network.cells import Array, Network
+from charrnn.network.cells import Array
+from charrnn.network.ensemble import Predictor
 from charrnn.network.stepper import Step
 from charrnn.text.vocabulary import Vocabulary, id_dtype
 
@@ -35,14 +36,14 @@ def opening(vocabulary: Vocabulary) -> NDArray[Any]:
     return vocabulary.encode(next((character for character in "\n " if character in known), known[:1]))
 
 
-def prime(network: Network, ids: NDArray[Any]) -> tuple[Array, Array]:
+def prime(network: Predictor, ids: NDArray[Any]) -> tuple[Array, Array]:
     """Read ids (T,) from the zero state: the logits (V,) after the last one, and the state (L, P, 1, H)."""
     state = network.initial_state(1)
-    logits = np.zeros(network.config.vocab_size, dtype=np.float32)
+    logits = np.zeros(network.vocab_size, dtype=np.float32)
     return read(network, ids, logits, state), state
 
 
-def read(network: Network, ids: NDArray[Any], logits: Array, state: Array) -> Array:
+def read(network: Predictor, ids: NDArray[Any], logits: Array, state: Array) -> Array:
     """Read ids (T,) from ``state`` (L, P, 1, H), which advances in place: the logits (V,) after the last id.
 
     Without ids these are ``logits``, those before them.
@@ -53,7 +54,7 @@ def read(network: Network, ids: NDArray[Any], logits: Array, state: Array) -> Ar
     return logits
 
 
-def generate(network: Network, logits: Logits, state: Array, sampler: Sampler) -> Iterator[int]:
+def generate(network: Predictor, logits: Logits, state: Array, sampler: Sampler) -> Iterator[int]:
     """Draw ids without end from ``logits`` (V,) and ``state`` (L, P, 1, H) on; the state advances in place."""
     step = network.stepper(state)
     ids = np.zeros(1, dtype=np.intp)

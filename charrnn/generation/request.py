@@ -36,7 +36,7 @@ class SampleRequest:
     """The options of ``charrnn sample`` as the user typed them; of the three ways to give a prompt at most one."""
 
     config: SampleConfig = field(default_factory=SampleConfig)
-    checkpoint: Path | None = None
+    checkpoint: Path | Sequence[Path] | None = None
     prompt: str | None = None
     prompt_file: Path | None = None
     prompts: Path | None = None

@@ -20,11 +20,12 @@ from charrnn.generation.generate import Completion, Steps, complete, generate, o
 from charrnn.generation.listing import Listing, Picker
 from charrnn.generation.request import SampleRequest, Say, drawing, ending, possible_stops, within
 from charrnn.generation.stopping import Text
-from charrnn.network import checkpoint, rundir
+from charrnn.network import checkpoint, ensemble, rundir
 from charrnn.network.cells import Array, Network
 from charrnn.network.checkpoint import Checkpoint
+from charrnn.network.ensemble import Predictor
 from charrnn.network.pace import Pace, threads_of_numpy
-from charrnn.network.stepper import multiplies_in_threads
+from charrnn.network.stepper import Clamp, multiplies_in_threads
 from charrnn.text import given
 from charrnn.text.reading import TextReader
 
@@ -106,15 +107,21 @@ class Generation:
         # Options are checked before any file is read, so that mistakes show at once.
         stops, biases, clamps = request.read_stops(), request.read_biases(), request.read_clamps()
         encoding = request.encoding
-        self.trained = checkpoint.read(rundir.resolve(request.checkpoint)) if loaded is None else loaded[0]
+        asked = request.checkpoint
+        self.networks = (
+            ensemble.read(rundir.resolve_each(asked), uncalibrated=request.uncalibrated) if loaded is None else [loaded[0]]
+        )
+        """The checkpoints whose networks write: one, or several as their mean."""
+        self.trained = self.networks[0]
         self.records = checkpoint.records_of(self.trained.training) is not None
         """Whether the network learned records, lines that have nothing to do with each other."""
         self.config = request.settings(records=self.records)
         self.from_each = self.config.num_samples or 1
         """The number of texts from every prompt."""
         self.vocabulary = vocabulary = self.trained.vocabulary
-        self.network = _packed(self.trained, threads) if loaded is None else loaded[1]
-        self.generating = self.network.holding(within(clamps, self.trained.model)) if clamps else self.network
+        calibration = ensemble.common_temperature(self.networks)
+        self.network = _packed(self.networks, calibration, threads) if loaded is None else loaded[1]
+        self.generating = self._clamped(clamps)
         """The network that writes: `network`, with the clamped units held."""
         self._warn = warn
         self.reader = TextReader(vocabulary.level, encoding, warn=warn)
@@ -129,9 +136,16 @@ class Generation:
         self.first_index = self._loaded.index if self._loaded is not None and self.config.seed is None else 0
         self.stops = possible_stops(stops, vocabulary, warn)
         self.ending = ending(self.config, self.stops, vocabulary, keep_stop=request.keep_stop, warn=warn)
-        calibration = 1.0 if request.uncalibrated else self.trained.temperature
         self.drawing = replace(drawing(self.config, biases, vocabulary, warn), calibration=calibration)
         self._starts: dict[int, Start] = {}
+
+    def _clamped(self, clamps: list[Clamp]) -> Predictor:
+        """`network`, with some units held."""
+        if not clamps:
+            return self.network
+        if not isinstance(self.network, Network):
+            raise UsageError("--clamp holds a unit of one network; name one by -c, not several")
+        return self.network.holding(within(clamps, self.trained.model))
 
     @property
     def count(self) -> int:
@@ -234,7 +248,7 @@ class Generation:
         if (mark := self._loaded) is not None:
             drawn = mark.drawn if self.config.seed is None else 0
             return Start(mark.logits.copy(), mark.state.copy(), mark.recent, mark.pending, drawn)
-        V = self.network.config.vocab_size
+        V = self.network.vocab_size
         return Start(np.zeros(V, dtype=np.float32), self.network.initial_state(1), np.zeros(0, dtype=np.intp))
 
     def read(self, start: Start, text: str) -> Start:
@@ -252,7 +266,7 @@ class Generation:
             return None
         from charrnn.generation import bookmark
 
-        return bookmark.read(self.request.load_state, self.trained)
+        return bookmark.read(self.request.load_state, *self.networks)
 
     def save(self, path: Path, place: Start) -> None:
         """Write ``place`` to ``path`` for ``--load-state``; `CharrnnError` if it can't be written."""
@@ -260,12 +274,19 @@ class Generation:
 
         numbers = self.seed, self.first_index, place.drawn
         mark = bookmark.Bookmark(place.state, place.logits, place.recent, place.pending, *numbers)
-        bookmark.write(path, mark, self.trained)
+        bookmark.write(path, mark, *self.networks)
 
 
-def _packed(trained: Checkpoint, threads: int) -> Network:
-    shared = threads_of_numpy(threads) if multiplies_in_threads(trained.model) else None
-    return Network(trained.model, trained.weights, None if shared is None else Pace(shared))
+def _packed(networks: Sequence[Checkpoint], calibration: float, threads: int) -> Predictor:
+    """What reads and writes; all its logits are still to be divided by ``calibration``."""
+    large = any(multiplies_in_threads(trained.model) for trained in networks)
+    shared = threads_of_numpy(threads) if large else None
+
+    def build(trained: Checkpoint) -> Network:
+        pace = None if shared is None else Pace(shared)
+        return Network(trained.model, trained.weights, pace, temperature=trained.temperature / calibration)
+
+    return ensemble.together(networks, build)
 
 
 class Stream:

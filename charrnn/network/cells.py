@@ -184,6 +184,11 @@ class Network:
         self._packed = stepper.PackedNetwork(config, self.weights, pace)
         self._clamps: tuple[stepper.Clamp, ...] = ()
 
+    @property
+    def vocab_size(self) -> int:
+        """How many symbols it knows."""
+        return self.config.vocab_size
+
     def holding(self, clamps: Iterable[stepper.Clamp]) -> Network:
         """The same network, but its `stepper` holds the h of unit U in layer L at V, for each (L, U, V) of ``clamps``."""
         clamped = copy.copy(self)

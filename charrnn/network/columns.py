@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cores import usable_cores
 from charrnn.network.cells import Array, LayerTrace, Network
+from charrnn.network.ensemble import Predictor, TracedEnsemble
 from charrnn.network.stepper import Step
 
 OVERLAP = 1024
@@ -42,6 +43,8 @@ LOGITS = 1 << 20
 TRACED = 2048
 """Characters whose traces are held at a time."""
 
+P = TypeVar("P", bound=Predictor)
+
 Feed = Callable[[NDArray[Any]], tuple[Array, list[LayerTrace]]]
 """From ids (T, N) to the logits (T, N, V) after each and a trace per layer, if traces are kept; it advances the state."""
 Figures = list[NDArray[Any]]
@@ -58,7 +61,7 @@ def cut(length: int, columns: int) -> NDArray[np.intp]:
     return length * np.arange(columns + 1) // columns
 
 
-def warmed(network: Network, ids: NDArray[Any], starts: NDArray[np.intp], state: Array) -> Array:
+def warmed(network: Predictor, ids: NDArray[Any], starts: NDArray[np.intp], state: Array) -> Array:
     """The states (L, P, N, H) in which the columns of ids (T,) begin that start at ``starts`` (N,).
 
     The first column begins in ``state`` (L, P, 1, H), every other in the state that its overlap leads to from zero.
@@ -72,13 +75,12 @@ def warmed(network: Network, ids: NDArray[Any], starts: NDArray[np.intp], state:
     return np.concatenate([state, states], axis=2)
 
 
-def stepped(network: Network, state: Array) -> Feed:
+def stepped(network: Predictor, state: Array) -> Feed:
     """Feed the network step by step, as fast as it goes, from ``state`` (L, P, N, H), which advances in place."""
     step: Step = network.stepper(state)
-    vocab_size = network.config.vocab_size
 
     def feed(ids: NDArray[Any]) -> tuple[Array, list[LayerTrace]]:
-        logits = np.empty((*ids.shape, vocab_size), dtype=np.float32)
+        logits = np.empty((*ids.shape, network.vocab_size), dtype=np.float32)
         for t, row in enumerate(ids):
             logits[t] = step(row)
         return logits, []
@@ -86,7 +88,7 @@ def stepped(network: Network, state: Array) -> Feed:
     return feed
 
 
-def traced(network: Network, state: Array) -> Feed:
+def traced(network: Network | TracedEnsemble, state: Array) -> Feed:
     """Feed the network and keep the traces of its layers; ``state`` (L, P, N, H) advances in place."""
 
     def feed(ids: NDArray[Any]) -> tuple[Array, list[LayerTrace]]:
@@ -109,11 +111,11 @@ class Block:
 
 
 def blocks(
-    network: Network,
+    network: P,
     columns: Sequence[NDArray[Any]],
     state: Array,
     characters: int,
-    feed: Callable[[Network, Array], Feed] = stepped,
+    feed: Callable[[P, Array], Feed] = stepped,
 ) -> Iterator[Block]:
     """Read ``columns`` of ids side by side, each from its own ``state`` (L, P, N, H), about ``characters`` at a time.
 
@@ -153,7 +155,13 @@ class Reading:
     those in which the columns before end: the largest difference of any unit's h.
     """
 
-    def __init__(self, network: Network, ids: NDArray[Any], state: Array | None = None, columns: int | None = None) -> None:
+    def __init__(
+        self,
+        network: Network | TracedEnsemble,
+        ids: NDArray[Any],
+        state: Array | None = None,
+        columns: int | None = None,
+    ) -> None:
         """Read ``ids`` (T,); ``columns`` asks for so many, as long as each is at least as long as its overlap."""
         self.network, self.ids = network, ids
         self.state = network.initial_state(1) if state is None else state
@@ -185,13 +193,15 @@ class Reader:
     ``see`` makes `Figures` (T, N, ...) of logits (T, N, V) and of the ids (T, N) that came in their place.
     """
 
-    def __init__(self, network: Network, see: Callable[[Array, NDArray[Any]], Figures], *, workers: int | None = None) -> None:
+    def __init__(
+        self, network: Predictor, see: Callable[[Array, NDArray[Any]], Figures], *, workers: int | None = None
+    ) -> None:
         self.workers = workers or min(usable_cores(), MOST_WORKERS)
         self.seam: float | None = None
         """The largest difference let stand at a seam of two columns, in bits per character; None where there was no seam."""
         self.columns_read_again = 0
         self._network, self._see = network, see
-        self._characters = max(1, min(4096, LOGITS // network.config.vocab_size))
+        self._characters = max(1, min(4096, LOGITS // network.vocab_size))
         self._stopped = False
 
     @property

@@ -347,6 +347,12 @@ def resolve(path: Path | None) -> Path:
     return path
 
 
+def resolve_each(path: Path | Sequence[Path] | None) -> list[Path]:
+    """The checkpoint files that one path or several mean, each as `resolve` reads it."""
+    each: Sequence[Path | None] = [path] if path is None or isinstance(path, Path) else path or [None]
+    return [resolve(one) for one in each]
+
+
 def labels(paths: Sequence[Path]) -> list[str]:
     """A short name for each checkpoint file: its run's name for a ``best``, else its own; the whole path where names clash."""
     names = [(path.resolve().parent.name if path.name == BEST else path.stem) or str(path) for path in paths]

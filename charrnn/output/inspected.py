@@ -15,7 +15,7 @@ from charrnn import UsageError, files
 from charrnn.analysis import traces
 from charrnn.analysis.traces import Inspection
 from charrnn.config import InspectConfig
-from charrnn.network.cells import Network
+from charrnn.network import ensemble
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.rundir import labels
 from charrnn.output import charts, colored, notation, tables
@@ -68,6 +68,11 @@ class InspectRequest:
         return self.looks_back and self.html is None and self.npz is None
 
     @property
+    def mixes(self) -> bool:
+        """Whether several networks can be shown as their mean."""
+        return self.config.color is not None and not (self.as_json or self.npz or self.html)
+
+    @property
     def files(self) -> dict[str, Path]:
         """The files that were asked for, by their options."""
         asked = {"svg": self.svg, "npz": self.npz, "html": self.html}
@@ -103,7 +108,9 @@ def show(request: InspectRequest, networks: Sequence[Checkpoint], console: Conso
     text = request.read(console)
     with np.errstate(over="ignore", invalid="ignore"), Progress(console) as progress:
         memory = of_memory(request, text, networks, console, progress) if request.looks_back else Memory()
-        if not request.compares:
+        if len(networks) > 1 and request.mixes:
+            of_mean(request, text, networks, console, progress)
+        elif not request.compares:
             of_states(request, text, networks[0], console, progress, memory)
 
 
@@ -112,7 +119,7 @@ def of_states(
 ) -> None:
     """Show what the network's states do over a text; the page and the archive hold its ``memory``, too."""
     as_tables = request.units_only or not (request.as_json or request.colored_by or request.files)
-    network = Network(trained.model, trained.weights, temperature=trained.temperature)
+    network = ensemble.calibrated(trained)
     searched = as_tables or request.as_json or request.html is not None
     progress("reading the text")
     found = traces.inspect(trained, network, _text(text, trained, network, console), search=searched, tell=progress)
@@ -127,6 +134,22 @@ def of_states(
         _show_tables(console, found, findings_only=request.units_only)
     elif request.colored_by and request.svg is None:
         _show_colored(console, found.shown, *found.values(request.colored_by))
+
+
+def of_mean(
+    request: InspectRequest, text: GivenText, networks: Sequence[Checkpoint], console: Console, progress: Progress
+) -> None:
+    """Show a text coloured by what the mean of several networks foresees."""
+    color, network = request.config.color or "surprise", ensemble.TracedEnsemble([*map(ensemble.calibrated, networks)])
+    progress("reading the text")
+    read = _text(text, networks[0], network, console)
+    numbers, title = traces.mixed(network, read, color, progress), traces.COLORS[color]
+    characters = read.characters[: len(numbers)]
+    progress.pause()
+    if request.svg is not None:
+        _write(request.svg, colored.text_svg(characters, numbers.tolist(), title, False).encode(), console)
+    else:
+        _show_colored(console, characters, numbers.tolist(), title, False)
 
 
 def of_memory(
@@ -162,7 +185,7 @@ def of_memory(
     return Memory(curves, contributions)
 
 
-def _text(text: GivenText, trained: Checkpoint, network: Network, console: Console) -> traces.Text:
+def _text(text: GivenText, trained: Checkpoint, network: ensemble.Predictor, console: Console) -> traces.Text:
     characters = text.at(trained.vocabulary.level)
     if characters is None:
         return traces.generated(trained, network)

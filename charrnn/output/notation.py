@@ -179,6 +179,11 @@ def list_in_words(facts: Mapping[str, Any]) -> str:
     return f"{facts['count']:,} {'record' if facts['count'] == 1 else 'records'}, {', '.join(more)}"
 
 
+def networks_record(networks: Sequence[Any]) -> dict[str, list[str]]:
+    """Which networks a figure is of, where there are several: ``networks``, the paths of their checkpoints."""
+    return {"networks": [str(network.path) for network in networks]} if len(networks) > 1 else {}
+
+
 def calibration_in_words(facts: Mapping[str, Any]) -> str:
     """The calibration of a checkpoint in words."""
     return f"temperature {facts['temperature']:.3f}"

@@ -15,6 +15,7 @@ from charrnn import CharrnnError, UsageError, files
 from charrnn.generation import bookmark
 from charrnn.generation.listing import Census, Listing, trained_on
 from charrnn.generation.streaming import PIECE, Generation, Sample, Stream
+from charrnn.network.ensemble import Ensemble
 from charrnn.output import notation
 from charrnn.output.console import Console
 from charrnn.output.notation import json_line, visible
@@ -179,7 +180,9 @@ def _device(generation: Generation) -> Steps | None:
         return None
     from charrnn.training.torch_stepper import TorchNetwork
 
-    return TorchNetwork(generation.trained.model, generation.trained.weights, generation.config.device)
+    common, device = generation.drawing.calibration, generation.config.device
+    members = [TorchNetwork(one.model, one.weights, device, one.temperature / common) for one in generation.networks]
+    return members[0] if len(members) == 1 else Ensemble(members)
 
 
 def _show_live(stream: Stream, generation: Generation, output: Output, save_state: Path | None) -> None:
@@ -269,7 +272,7 @@ class Output:
         self._finished += len(samples)
         for sample, copied in zip(samples, records, strict=True):
             text = (sample.prompt if shown.echo else "") + sample.text
-            record = sample.to_json(self._generation.seed) | copied
+            record = sample.to_json(self._generation.seed) | copied | notation.networks_record(self._generation.networks)
             if shown.out_dir is not None:
                 path = self._file(shown.out_dir / self._names[sample.index], text)
                 record["path"] = str(path)

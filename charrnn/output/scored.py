@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from charrnn import CharrnnError, UsageError
 from charrnn.analysis.scoring import Foreseen, Scorer, Tally
 from charrnn.config import ScoreConfig
-from charrnn.network.cells import Network
+from charrnn.network import ensemble
 from charrnn.network.checkpoint import Checkpoint, records_of
 from charrnn.output import notation, tables
 from charrnn.output.console import Console
@@ -65,12 +65,16 @@ class ScoreRequest:
         return records_of(trained.training) is not None and self.config.window is None and not self.exact
 
 
-def show(request: ScoreRequest, paths: Sequence[str], trained: Checkpoint, console: Console) -> None:
-    """Score the texts in ``paths`` one after another and show each; where one fails, what was scored before is still shown."""
+def show(request: ScoreRequest, paths: Sequence[str], networks: Sequence[Checkpoint], console: Console) -> None:
+    """Score the texts in ``paths`` one after another by one network, or by the mean of several, and show each; where one fails,
+    what was scored before is still shown.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
-        network = Network(trained.model, trained.weights, temperature=trained.temperature)
-    scorer = Scorer(network, trained.vocabulary, seen=trained.characters, details=request.per_char)
-    shown = _Shown(request, scorer, console, named=len(paths) > 1, records=request.of_records(trained))
+        network = ensemble.together(networks)
+    trained, seen = networks[0], max(one.characters or 0 for one in networks)
+    scorer = Scorer(network, trained.vocabulary, seen=seen or None, details=request.per_char)
+    named, records = len(paths) > 1, request.of_records(trained)
+    shown = _Shown(request, scorer, console, named=named, records=records, networks=networks)
     rows = request.per_char or request.by_line
     with Progress(console, wanted=not sources.typed(paths) and (console.stdout_is_kept or not rows)) as progress:
         try:
@@ -92,10 +96,19 @@ def _so_far(tally: Tally) -> str:
 class _Shown:
     """Texts on their way from the scorer to stdout; ranks and tables wait for the last one."""
 
-    def __init__(self, request: ScoreRequest, scorer: Scorer, console: Console, *, named: bool, records: bool) -> None:
+    def __init__(
+        self,
+        request: ScoreRequest,
+        scorer: Scorer,
+        console: Console,
+        *,
+        named: bool,
+        records: bool,
+        networks: Sequence[Checkpoint],
+    ) -> None:
         self._request, self._scorer, self._console, self._named = request, scorer, console, named
         self._reader = TextReader(scorer.vocabulary.level, request.encoding, warn=console.warn)
-        self._records = records
+        self._records, self._networks = records, notation.networks_record(networks)
         self._waiting: list[dict[str, Any]] = []
         self._total = scorer.tally()
 
@@ -124,7 +137,7 @@ class _Shown:
         if request.per_char or request.by_line or request.rank:
             console.say(notation.score_sentence(summary))
         elif request.as_json:
-            console.product(json_line(summary | self._scorer.reading), flush=True)
+            console.product(json_line(summary | self._scorer.reading | self._networks), flush=True)
         else:
             self._waiting.append(summary)
         if records and self._records and not request.as_json:

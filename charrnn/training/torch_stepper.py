@@ -17,8 +17,9 @@ from charrnn.training.model import CharRNN
 class TorchNetwork:
     """What `charrnn.network.cells.Network` is to a sampler, with the products on a device."""
 
-    def __init__(self, config: ModelConfig, weights: Mapping[str, NDArray[Any]], device: str) -> None:
-        """`CharrnnError` if torch finds no such ``device``."""
+    def __init__(self, config: ModelConfig, weights: Mapping[str, NDArray[Any]], device: str, temperature: float = 1.0) -> None:
+        """`CharrnnError` if torch finds no such ``device``; logits are divided by ``temperature``."""
+        self.config, self.temperature = config, temperature
         self.device = choose_device(device)
         hold_to_fp32(self.device)
         self._model = CharRNN(config)
@@ -37,6 +38,6 @@ class TorchNetwork:
             symbols = torch.from_numpy(ids.astype(np.int64)).to(self.device)
             logits, carried = self._model(symbols[:, None], carried)
             numbers: NDArray[Any] = logits[:, 0].float().cpu().numpy()
-            return numbers
+            return numbers if self.temperature == 1 else numbers / np.float32(self.temperature)
 
         return step

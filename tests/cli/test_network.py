@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -143,3 +145,143 @@ def test_info_tells_the_calibration(invoke: Invoke, calibrated: Path) -> None:
     assert [record["calibration"] for record in records(invoke("info", "calibrated", "--json"))] == [{"temperature": 0.5}]
     assert [record["calibration"] for record in records(invoke("info", "plain", "--json"))] == [None]
     assert re.search(r"calibration +temperature 0.500", invoke("info", "calibrated").stdout)
+
+
+# -- several networks -------------------------------------------------------------------------------------------------
+
+SEVERAL = {
+    "sample": ["sample", "-n", "40", "--seed", "3", "--json"],
+    "many": ["sample", "-n", "20", "-N", "3", "--seed", "3", "--json"],
+    "device": ["sample", "-n", "20", "-N", "3", "--seed", "3", "--json", "--device", "auto"],
+    "score": ["score", "text", "--json"],
+    "next": ["next", "The ", "--json"],
+}
+
+
+@pytest.fixture
+def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two networks that have little in common, and a text."""
+    network(tmp_path / "one", temperature=0.9)
+    network(tmp_path / "two", seed=2, hidden_size=5)
+    (tmp_path / "text").write_text(TEXT)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    return tmp_path
+
+
+@pytest.mark.parametrize("words", SEVERAL.values(), ids=SEVERAL)
+def test_several_networks_are_read_as_their_mean_and_named(invoke: Invoke, two: Path, words: list[str]) -> None:
+    done = invoke(*words, "-c", "one", "-c", "two")
+    assert done.stderr.splitlines()[0] == "charrnn: the mean of 2 networks"
+    for record in records(done):
+        assert record.pop("networks") == ["one/best.safetensors", "two/best.safetensors"]
+    # The mean is the same whatever their order, and one alone is another.
+    swapped, alone = records(invoke(*words, "-c", "two", "-c", "one")), records(invoke(*words, "-c", "one"))
+    for record in swapped:
+        del record["networks"]
+    found = [{name: value for name, value in record.items() if name != "networks"} for record in records(done)]
+    assert rounded(swapped) == rounded(found)
+    assert rounded(alone) != rounded(found)
+    assert "networks" not in alone[0]
+
+
+def rounded(value: Any) -> Any:
+    """JSON values with numbers to five digits."""
+    if isinstance(value, dict):
+        return {name: rounded(each) for name, each in value.items()}
+    return (
+        [rounded(each) for each in value]
+        if isinstance(value, list)
+        else float(f"{value:.5g}")
+        if isinstance(value, float)
+        else value
+    )
+
+
+def test_the_score_of_a_mean_is_better_than_the_mean_of_scores(invoke: Invoke, two: Path) -> None:
+    """By Jensen's inequality, whatever the networks are."""
+    one, other = (records(invoke("score", "text", "--json", "-c", name))[0]["bits_per_char"] for name in ("one", "two"))
+    (both,) = records(invoke("score", "text", "--json", "-c", "one", "-c", "two"))
+    assert both["bits_per_char"] < (one + other) / 2
+
+
+def test_several_networks_may_stand_in_the_environment(invoke: Invoke, two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = invoke("next", "Th", "-c", "one", "-c", "two").stdout
+    monkeypatch.setenv("CHARRNN_CHECKPOINT", os.pathsep.join(["one", "two"]))
+    assert invoke("next", "Th").stdout == wanted
+
+
+def test_the_most_recent_network_may_be_one_of_several(invoke: Invoke, two: Path) -> None:
+    network(two / "checkpoints/three", seed=3)
+    done = invoke("next", "Th", "-c", "one", "-c", "latest")
+    assert re.fullmatch(r"charrnn: the mean of 2 networks, checkpoints/three \(\d+ seconds? old\)\n", done.stderr)
+
+
+@pytest.mark.parametrize("color", ["surprise", "entropy", "change"])
+def test_a_text_is_coloured_by_the_mean(invoke: Invoke, two: Path, color: str) -> None:
+    words = ["inspect", "--file", "text", "--color", color]
+    shown = [invoke(*words, "-c", one, "-c", other) for one, other in (("one", "two"), ("two", "one"), ("one", "one"))]
+    assert all(done.code == 0 for done in shown), shown[0].stderr
+    there, back, twice = ([line.split("\t") for line in done.stdout.splitlines()] for done in shown)
+    assert "".join(json.loads(character) for character, _ in there) == TEXT
+    values, others, same = ([float(value) for _, value in rows] for rows in (there, back, twice))
+    assert values == pytest.approx(others, rel=1e-4)
+    alone = invoke(*words, "-c", "one").stdout.splitlines()
+    assert same == pytest.approx([float(line.split("\t")[1]) for line in alone], rel=1e-4)
+    if color == "surprise":
+        per_char = records(invoke("score", "text", "--per-char", "--json", "-c", "one", "-c", "two"))
+        assert values == pytest.approx([record["bits"] for record in per_char], rel=1e-4)
+    assert invoke(*words, "-c", "one", "-c", "two", "--svg", "a.svg").code == 0
+    assert (two / "a.svg").read_text().startswith("<svg")
+
+
+def test_the_state_of_several_networks_goes_on_as_if_it_had_never_stopped(invoke: Invoke, two: Path) -> None:
+    words = ["sample", "-c", "one", "-c", "two"]
+    whole = invoke(*words, "--seed", "3", "-n", "60").stdout
+    first = invoke(*words, "--seed", "3", "-n", "30", "--save-state", "state").stdout
+    assert first.removesuffix("\n") + invoke(*words, "--load-state", "state", "-n", "30").stdout == whole
+    talk = invoke(*words, "-i", "--seed", "3", "-n", "30", stdin=b"Th\n/save state\n\n")
+    first, then = talk.stdout[:30], talk.stdout[-31:]
+    assert len(first) == 30
+    assert invoke(*words, "--load-state", "state", "-n", "30").stdout == then
+    for others in (["-c", "two", "-c", "one"], ["-c", "one"], ["-c", "one", "-c", "one"]):
+        done = invoke("sample", *others, "--load-state", "state")
+        assert (done.code, done.stdout) == (1, "")
+        assert re.match(
+            "charrnn: state: the state of (another network|other networks, or of these in another order); name", done.stderr
+        )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sample", "--clamp", "0:1=1"], "--clamp holds a unit of one network; name one by -c"),
+        (["inspect", "--file", "text"], "several --checkpoint"),
+        (["inspect", "--file", "text", "--unit", "0:1"], "several --checkpoint"),
+        (["inspect", "--file", "text", "--color", "surprise", "--json"], "several --checkpoint"),
+        (["inspect", "--file", "text", "--color", "surprise", "--html", "a.html"], "several --checkpoint"),
+    ],
+)
+def test_what_is_of_one_network_is_refused_for_several_in_a_line(
+    invoke: Invoke, two: Path, words: list[str], said: str
+) -> None:
+    done = invoke(*words, "-c", "one", "-c", "two")
+    assert (done.code, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_networks_that_know_other_characters_are_refused_in_a_line(invoke: Invoke, two: Path) -> None:
+    network(two / "other", known="\nabc")
+    for words in (["sample", "-n", "3"], ["score", "text"], ["next", "a"], ["inspect", "ab", "--color", "entropy"]):
+        done = invoke(*words, "-c", "one", "-c", "other")
+        assert (done.code, done.stdout) == (1, "")
+        assert re.fullmatch(
+            r"charrnn: other/best.safetensors: knows other characters than one/best.safetensors .*\n", done.stderr
+        )
+
+
+def test_where_networks_are_compared_they_stay_apart(invoke: Invoke, two: Path) -> None:
+    network(two / "other", known="".join(sorted({*TEXT, "x"})))
+    done = invoke("inspect", "--file", "text", "--memory", "--json", "-c", "one", "-c", "other")
+    assert [record["label"] for record in records(done)] == ["one", "other"]
+    assert "mean" not in done.stderr
