@@ -285,6 +285,26 @@ def test_a_run_killed_between_the_renames_is_put_right_by_the_next_command(
     assert (last["config"]["steps"], last["step"]) == ((8, 8) if "8" in command else (7, 1))
 
 
+@pytest.mark.parametrize("command", [("info", "run"), ("info", "."), ("train", "--resume", "run", "--steps", "7", "-q")])
+def test_what_a_run_left_that_was_killed_before_it_saved_anything_goes_with_the_next_command(
+    command: tuple[str, ...], nursery: crash.Nursery, old: Path, invoke: Invoke
+) -> None:
+    code, child = nursery.run(old.parent, "train", "tale.txt", "--out", "run", "--overwrite", *NEW, kill=("step", 1))
+    assert code == -signal.SIGKILL, child.stderr
+    left = old.with_name(".run.charrnn-new")
+    assert invoke(*command).code == 0
+    assert left.is_dir()  # It may have been made just now.
+    (left / "notes").write_text("mine")
+    os.utime(left, (0, 0))
+    assert invoke(*command).code == 0
+    assert [path.name for path in left.iterdir()] == ["notes"]
+    (left / "notes").unlink()
+    os.utime(left, (0, 0))
+    assert invoke(*command).code == 0
+    assert beside(old) == set()
+    assert crash.sound_files(old).keys() == {"best", "last"}
+
+
 @pytest.mark.parametrize(
     ("kill", "expected"),
     [

@@ -68,6 +68,7 @@ def _common(
     pass
 
 
+_COMPLETIONS = ("--install-completion", "--show-completion")
 _SMALLER = {
     "charrnn train": "; try a smaller --hidden-size, --batch-size or --bptt",
     "charrnn sample": "; try a smaller --num-samples or --best-of",
@@ -103,12 +104,24 @@ def _explained(message: str, arguments: list[str]) -> str:
     return f"{message} (CHARRNN_CHECKPOINT names it)" if named and not typed and message.startswith(named) else message
 
 
+def _is_typers(arguments: list[str]) -> bool:
+    """Whether Typer itself writes to stdout what ``arguments`` ask for: help, or what a shell completes."""
+    return not arguments or not {"-h", "--help", *_COMPLETIONS}.isdisjoint(arguments)
+
+
+def _check_completion(arguments: list[str]) -> None:
+    """`UsageError` where Typer would take the shell that runs it for the one that was named."""
+    if arguments and arguments[0] in _COMPLETIONS and len(arguments) > 1:
+        raise UsageError(f"{arguments[0]} takes no value, not {arguments[1]!s:.80}; it serves the shell that runs it")
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; every expected failure is one line on stderr."""
     from charrnn.output.console import Console, StdoutClosedError
 
     typed = sys.argv[1:] if arguments is None else arguments
     try:
+        _check_completion(typed)
         code = app(args=arguments, prog_name="charrnn", standalone_mode=False)
         return code if isinstance(code, int) else ExitCode.DONE
     except StdoutClosedError as error:
@@ -132,7 +145,8 @@ def run(arguments: list[str] | None = None) -> int:
         Console().error(f"not enough memory{_SMALLER.get(_command(typed), '')}")
         return ExitCode.FAILURE
     except OSError as error:
-        message = f"{os.fsdecode(error.filename) + ': ' if error.filename else ''}{error.strerror or error}"
+        named = os.fsdecode(error.filename) if error.filename else "stdout" if _is_typers(typed) else None
+        message = f"{named + ': ' if named else ''}{error.strerror or error}"
         Console().error(_explained(message, typed))
         return ExitCode.FAILURE
     except typer.TyperException as error:

@@ -59,10 +59,15 @@ def change_places(path: Path, own: Own) -> None:
     _clear_away(path, own)
 
 
-def mend(path: Path, own: Own) -> None:
-    """Finish what a process left that was killed while it replaced ``path``; raises `OSError`."""
+def mend(path: Path, own: Own, is_empty: Callable[[Path], bool] = lambda _: False) -> None:
+    """Finish what a process left that was killed while it replaced ``path``; raises `OSError`.
+
+    ``is_empty`` tells of a directory whether its run has saved nothing yet: killed then, it leaves nothing behind.
+    """
     new, old = growing(path), replaced(path)
     if not os.path.lexists(old):
+        if new.is_dir() and not new.is_symlink() and is_empty(new):
+            _remove_abandoned(new, own)
         return
     if os.path.lexists(path):
         if not os.path.lexists(new):  # Else somebody made a new ``path`` after the kill, and all three hold something.
@@ -82,6 +87,21 @@ def clear(directory: Path, own: Own) -> None:
             if own(entry.name):
                 with contextlib.suppress(OSError):
                     entry.unlink()
+
+
+def _remove_abandoned(new: Path, own: Own) -> None:
+    """Remove a directory in which nobody works, as far as it holds a run's own files."""
+    if time.time() - new.stat().st_mtime < PATIENCE:  # Somebody may have made it just now.
+        return
+    try:
+        handle = lock.taken(new)
+    except CharrnnError:
+        return
+    if handle is not None:
+        clear(new, own)
+        with contextlib.suppress(OSError):
+            new.rmdir()
+        os.close(handle)
 
 
 def _clear_away(path: Path, own: Own) -> None:

@@ -289,7 +289,7 @@ def mend(path: Path) -> None:
     with files.guard(path, "can't finish what a killed run left undone"):
         for directory in (_real(path), _real(path.parent)):
             if directory.name:
-                replacement.mend(directory, _is_own)
+                replacement.mend(directory, _is_own, _holds_no_checkpoint)
 
 
 def _place(event: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -200,7 +200,7 @@ class Console:
 
         width = None if self.stdout_is_terminal else 10_000
         rich = RichConsole(file=self.stdout, width=width, color_system="auto" if self.stdout_is_terminal else None)
-        with rich.capture() as capture:
+        with _writing(), rich.capture() as capture:  # It flushes what was written before.
             rich.print(table)
         text = capture.get()
         self.product(text if self.stdout_is_terminal else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))

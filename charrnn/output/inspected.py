@@ -122,7 +122,9 @@ def of_states(
     network = ensemble.calibrated(trained)
     searched = as_tables or request.as_json or request.html is not None
     progress("reading the text")
-    found = traces.inspect(trained, network, _text(text, trained, network, console), search=searched, tell=progress)
+    # How the text is read was told when the memory was measured.
+    read = _text(text, trained, network, None if request.memory else console)
+    found = traces.inspect(trained, network, read, search=searched, tell=progress)
     for kind, path in request.files.items():
         if kind != "svg" or not request.looks_back:
             progress(f"making {path}")
@@ -185,12 +187,14 @@ def of_memory(
     return Memory(curves, contributions)
 
 
-def _text(text: GivenText, trained: Checkpoint, network: ensemble.Predictor, console: Console) -> traces.Text:
+def _text(text: GivenText, trained: Checkpoint, network: ensemble.Predictor, console: Console | None) -> traces.Text:
+    """The text as the network reads it, or one that it generates; the ``console`` tells how it differs."""
     characters = text.at(trained.vocabulary.level)
     if characters is None:
         return traces.generated(trained, network)
     read = traces.given(characters, trained, network, text.name)
-    _tell(read.characters, read.mapped, trained, console)
+    if console is not None:
+        _tell(read.characters, read.mapped, trained, console)
     return read
 
 

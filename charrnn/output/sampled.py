@@ -86,7 +86,10 @@ def _corpus(shown: Shown, generation: Generation, *, interactive: bool) -> Corpu
         return None
     from charrnn.text.corpus import read_corpus
 
-    return read_corpus([shown.copied_from], generation.reader)
+    # What the network can't write otherwise, it may have copied all the same.
+    vocabulary = generation.vocabulary
+    reader = replace(generation.reader, known_form=vocabulary.normalizer)
+    return read_corpus([shown.copied_from], reader, vocabulary=vocabulary)
 
 
 def _census(shown: Shown, generation: Generation) -> Census | None:

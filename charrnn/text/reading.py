@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from charrnn import files
 from charrnn.text import sources
+from charrnn.text.canonical import Normalizer
 from charrnn.text.decoding import TOLD, Encoding, decoded
 from charrnn.text.sources import VERSION, Say
 
@@ -19,6 +20,10 @@ NEWLINE = np.array([10], dtype=np.uint8)
 
 def _unheard(_: str) -> None:
     pass
+
+
+def _as_it_is() -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class TextReader:
     encoding: Encoding = TOLD
     version: int = VERSION
     warn: Say = _unheard
+    known_form: Callable[[], Normalizer | None] = _as_it_is
+    """What makes the map to the canonically equal text that somebody knows, one for each file."""
 
     def files(self, paths: Sequence[str]) -> list[str]:
         """``paths`` with each directory replaced by the texts below it; see `sources.text_files`."""
@@ -45,6 +52,10 @@ class TextReader:
         Raises:
             CharrnnError: the file can't be read, or is not valid text.
         """
+        if (form := self.known_form()) is not None:
+            as_it_is = replace(self, known_form=_as_it_is)
+            yield from ((b"", codes) for codes in form.blocks(as_it_is.codes(path)))
+            return
         with files.guard(sources.shown(path)):
             blocks = sources.blocks(path, self.version)
             if self.level == "byte":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-import gzip
+import functools
 import importlib
 import os
 import re
@@ -12,7 +12,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from charrnn import CharrnnError, UsageError, files
 
@@ -145,20 +145,10 @@ def blocks(path: str, version: int = VERSION) -> Iterator[bytes]:
         yield from iter(stdin_block, b"")
         return
     module = _compression(path, version)
-    with files.guard(path):
-        source = _opened(path, module)
-    with source:
-        try:
-            # Whatever a pipe has comes at once, so that the lines of a growing log are scored without waiting for a full block.
-            while block := source.read1(BLOCK_BYTES):  # type: ignore[attr-defined] # all that `_opened` returns have it
-                yield block
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise CharrnnError(f"{path}: not a whole {_format(module)} file ({error})") from error
-        except Exception as error:
-            # bz2 raises an OSError without a number, lzma an error of its own.
-            if module in ("bz2", "lzma") and getattr(error, "errno", None) is None:
-                raise CharrnnError(f"{path}: not a whole {_format(module)} file ({error})") from error
-            raise
+    with files.guard(path), open(path, "rb") as source:
+        # Whatever a pipe has comes at once, so that the lines of a growing log are scored without waiting for a full block.
+        read = functools.partial(source.read1, BLOCK_BYTES)
+        yield from iter(read, b"") if module is None else _unpacked(read, path, module)
 
 
 def _compression(path: str, version: int) -> str | None:
@@ -177,14 +167,46 @@ def _format(module: str | None) -> str:
     return {"bz2": "bzip2", "lzma": "xz"}.get(module or "", "gzip")
 
 
-def _opened(path: str, module: str | None) -> IO[bytes]:
-    if module is None:
-        return open(path, "rb")
+def _unpacked(read: Callable[[], bytes], path: str, module: str) -> Iterator[bytes]:
+    """What a compressed file holds: one or several streams, zeros between and after them; nothing else may follow."""
+    kind = _format(module)
+    stream, packed, whole = _decompressor(path, module), read(), 0
+    if not packed:
+        raise CharrnnError(f"{path}: the file is empty, which no {kind} file is")
+    while packed:
+        try:
+            yield from _blocks_of(stream, packed)
+        except Exception as error:  # zlib, bz2 and lzma each have errors of their own.
+            found = f"something else follows the {kind} data" if whole else f"not a whole {kind} file ({error})"
+            raise CharrnnError(f"{path}: {found}") from error
+        packed = read()
+        if stream.eof:
+            packed = stream.unused_data + packed
+            while packed and not (packed := packed.lstrip(b"\0")):
+                packed = read()
+            if packed:
+                stream, whole = _decompressor(path, module), whole + 1
+    if not stream.eof:
+        raise CharrnnError(f"{path}: not a whole {kind} file (it ends before the data does)")
+
+
+def _blocks_of(stream: Any, packed: bytes) -> Iterator[bytes]:
+    """What ``packed`` adds to the text of a stream, in blocks: a few packed bytes may be gigabytes."""
+    while not stream.eof and (packed or not getattr(stream, "needs_input", True)):
+        if block := stream.decompress(packed, BLOCK_BYTES):
+            yield block
+        packed = getattr(stream, "unconsumed_tail", b"")  # zlib's; the others keep it themselves.
+
+
+def _decompressor(path: str, module: str) -> Any:
+    """What takes the bytes of one compressed stream."""
+    if module == "gzip":
+        return zlib.decompressobj(wbits=31)
     try:
-        opened: IO[bytes] = importlib.import_module(module).open(path)
+        found = importlib.import_module(module)
     except ImportError as error:
         raise CharrnnError(f"{path}: this Python was built without {module}; unpack the file first") from error
-    return opened
+    return found.BZ2Decompressor() if module == "bz2" else found.LZMADecompressor()
 
 
 def stdin_block() -> bytes:

@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,6 +92,18 @@ def test_the_script_of_each_shell_is_printed(tree: Path, shell: str) -> None:
     environment = {**os.environ, "_CHARRNN_COMPLETE": f"source_{shell}"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert f"complete_{shell}" in done.stdout
+
+
+@pytest.mark.parametrize("option", ["--install-completion", "--show-completion"])
+def test_a_shell_that_is_named_is_not_taken_for_the_one_that_runs(
+    option: str, invoke: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done = invoke(option, "bogus")
+    assert (done.code, done.stdout) == (2, "")
+    why = f"{option} takes no value, not bogus; it serves the shell that runs it"
+    assert done.stderr == f"charrnn: {why} (see charrnn --help)\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")

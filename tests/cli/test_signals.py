@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TALE, Stream
+from conftest import FABLES, TALE, Stream
 
 from charrnn import cli
 from charrnn.network import checkpoint
@@ -192,6 +192,15 @@ def test_a_product_whose_reader_left_before_it_was_written_ends_silently(
 ) -> None:
     process = start(*arguments, *([str(run)] if "--version" not in arguments else []))
     assert process.after_closed_stdout() == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", [("--help",), ("score", "-h"), ("info", FABLES), (), ("next", "The", "-c", FABLES, "-q")])
+def test_a_full_disk_behind_stdout_is_told_of_stdout(words: tuple[str, ...]) -> None:
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "charrnn", *map(str, words)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert (done.returncode, done.stderr.decode()) == (1, "charrnn: stdout: No space left on device\n")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

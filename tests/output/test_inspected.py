@@ -300,6 +300,14 @@ def test_every_output_is_made_holds_all_and_is_named(invoke, networks, tmp_path,
         assert ("memory" in facts, "contribution" in facts) == (remembered, contributed)
 
 
+@pytest.mark.parametrize("options", [("--memory",), ("--memory", "--html", "page.html"), ("--html", "page.html"), ()])
+def test_what_is_mapped_and_unknown_is_said_once(invoke, tmp_path, options):
+    network(tmp_path / "net", known=" acf\N{LATIN SMALL LETTER E WITH ACUTE}")
+    done = invoke("inspect", "cafe\u0301 caf# " * 45, "-c", "net", *options)
+    assert done.code == 0
+    assert (done.stderr.count("in the form that"), done.stderr.count("'#'")) == (1, 1), done.stderr
+
+
 def test_files_of_the_states_are_named_and_quiet_is_quiet(invoke, networks, tmp_path):
     words = ("inspect", "What time", "-c", networks / "gru", "--html", "page.html", "--svg", "text.svg", "--npz", "traces.npz")
     assert invoke(*words).stderr == "charrnn: wrote text.svg\ncharrnn: wrote traces.npz\ncharrnn: wrote page.html\n"

@@ -9,6 +9,7 @@ import re
 import select
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import FABLES, ROOT
+from small_networks import network
 
 from charrnn.config import ModelConfig, SampleConfig
 from charrnn.generation.request import SampleRequest
@@ -289,6 +291,17 @@ def test_what_is_copied_is_told(sample: Invoke, tmp_path: Path) -> None:
     (found,) = records(sample("-n", "300", "--copied-from", "book.txt", "--json"))
     assert found["copied"]["text"] == record["text"][100:180]
     assert found["copied"]["share"] == pytest.approx(80 / 300)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_what_is_copied_is_found_however_the_corpus_writes_its_accents(form: str, invoke: Invoke, tmp_path: Path) -> None:
+    network(tmp_path / "net", known="\nf\N{LATIN SMALL LETTER E WITH ACUTE}")
+    words = ("sample", "-c", "net", "-n", "60", "--seed", "1", "--json")
+    (record,) = records(invoke(*words))
+    (tmp_path / "book.txt").write_text(unicodedata.normalize(form, f"# {record['text'][5:50]} #"), encoding="utf-8")
+    (found,) = records(invoke(*words, "--copied-from", "book.txt"))
+    assert found["copied"]["longest"] == 45
+    assert found["copied"]["text"] == record["text"][5:50]
 
 
 def test_a_corpus_that_is_no_text_is_the_only_line_and_what_to_do_can_be_done(sample: Invoke, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from charrnn import CharrnnError, UsageError
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.decoding import Encoding
 from charrnn.text.reading import TextReader
-from charrnn.text.sources import text_files
+from charrnn.text.sources import BLOCK_BYTES, blocks, text_files
 
 Invoke = Callable[..., Any]
 
@@ -65,6 +65,25 @@ def test_every_compressed_file_of_the_standard_library_is_read(
         broken = invoke("score", put(f"broken{ending}", data), "-c", FABLES)
         assert broken.code == 1
         assert f"not a whole {called} file" in one_line(broken.stderr)
+
+
+@pytest.mark.parametrize(("ending", "module", "called"), [(".bz2", bz2, "bzip2"), (".xz", lzma, "xz"), (".gz", gzip, "gzip")])
+def test_of_a_compressed_file_everything_is_read_or_it_is_refused(
+    put: Put, ending: str, module: ModuleType, called: str, invoke: Invoke
+) -> None:
+    packed = module.compress(b"Once upon a time\n" * 9000)
+    joined = packed + bytes(8) + module.compress(b"") + module.compress(b"The end\n") + bytes(12)
+    assert b"".join(blocks(put(f"joined{ending}", joined))) == b"Once upon a time\n" * 9000 + b"The end\n"
+    assert max(map(len, blocks(put(f"joined{ending}", joined)))) <= BLOCK_BYTES
+    for data, why in (
+        (packed + b"garbage", f"something else follows the {called} data"),
+        (packed + bytes(4) + b"x" * 99, f"something else follows the {called} data"),
+        (joined[:-21], f"not a whole {called} file (it ends before the data does)"),
+        (b"", f"the file is empty, which no {called} file is"),
+    ):
+        refused = invoke("score", put(f"odd.txt{ending}", data), "-c", FABLES)
+        assert (refused.code, refused.stdout) == (1, "")
+        assert one_line(refused.stderr).endswith(f"odd.txt{ending}: {why}\n")
 
 
 TREE = {
