@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import re
 import subprocess
 import sys
 
@@ -28,3 +30,28 @@ def test_streaming_is_measured():
     assert done.returncode == 0, done.stderr
     assert all(float(seconds) > 0 for seconds in done.stderr.split())
     assert len(done.stdout.rstrip("\n")) >= 90
+
+
+@pytest.fixture
+def sentences(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "bench"))
+    return importlib.import_module("sentences")
+
+
+@pytest.mark.parametrize(("kind", "labels"), [("assistant", 7), ("enquiries", 17), ("first-word", 8)])
+def test_labelled_texts_follow_from_their_seed(kind, labels, sentences):
+    made = sentences.MAKERS[kind](1500, 3)
+    assert made == sentences.MAKERS[kind](1500, 3)
+    assert made != sentences.MAKERS[kind](1500, 4)
+    assert len({text for text, _ in made}) == len(made) == 1500
+    assert len({label for _, label in made}) == labels
+    assert not [text for text, _ in made if re.search(r"[{}|()\t]|  |^ | $", text)]
+
+
+def test_the_first_word_decides_and_stands_so_far_from_the_end(sentences):
+    distances = (5, 6, 77, 200)
+    made = sentences.first_word(400, 0, distances)
+    for (text, label), distance in zip(made, itertools.cycle(distances), strict=False):
+        assert text.startswith(label)
+        assert len(text) - len(label) == distance
+    assert not {word for text, _ in made for word in text.split()[1:]} & set(sentences.DECIDING)
