@@ -7,6 +7,7 @@ labels), and ``training`` (facts). Shapes: C labels, F numbers that the head see
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -183,6 +184,7 @@ def _described(file: TensorFile) -> Classifier:
     except CharrnnError as error:
         raise file.fault(str(error)) from error
     sound = isinstance(labels, list) and all(isinstance(label, str) and 0 < len(label) <= LONGEST_LABEL for label in labels)
+    sound = sound and not re.search("[\ud800-\udfff]", "".join(labels))  # Halves of characters can't be printed.
     if not sound or not 2 <= len(labels) <= MOST_LABELS or len(set(labels)) != len(labels):
         raise file.fault("its labels are not different texts, two or more")
     training = file.facts["training"]

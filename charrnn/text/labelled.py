@@ -27,6 +27,7 @@ JUDGED = 10_000
 """So many rows decide which of two columns without a header holds the labels."""
 _JSON, _TABS = (".jsonl", ".ndjson", ".json"), (".tsv", ".tab")
 _SEPARATORS = "\t,;"
+_HALVES = re.compile("[\ud800-\udfff]")
 
 Numbered = tuple[int, list[str]]
 """A line's number and its cells."""
@@ -132,12 +133,25 @@ class LabelledTexts:
             text, label, part = (_named(record, names) for names in (TEXT_NAMES, LABEL_NAMES, PART_NAMES))
             if not isinstance(text, str) or not isinstance(label, str | int):
                 raise CharrnnError(f"{where}: needs a string `text` and a `label`")
-            yield where, text, str(label), str(part or "")
+            label = label if isinstance(label, str) else json.dumps(label)  # true, not True.
+            yield where, self._whole(text, where), self._whole(label, where), str(part or "")
+
+    def _whole(self, value: str, where: str) -> str:
+        """A string of JSON without halves of characters, which its escapes may hold."""
+        if found := _HALVES.search(value):
+            if self._reader.encoding.errors == "strict":
+                half = f"half of a character (\\u{ord(found[0]):04x})"
+                raise CharrnnError(f"{where}: {half} in it; --errors replace goes on with U+FFFD")
+            value = _HALVES.sub("\ufffd", value)
+        return value
 
     def _columns(self, rows: Iterator[Numbered]) -> Iterator[tuple[str, str, str, str]]:
         number, cells = next(rows)
         header = [cell.strip().lower() for cell in cells]
         text, label = (next((n for n, cell in enumerate(header) if cell in names), None) for names in (TEXT_NAMES, LABEL_NAMES))
+        if len(header) == 2 and len({"text", "label"} & set(header)) == 1:  # A name of its own for the other column.
+            text = header.index("text") if "text" in header else 1 - header.index("label")
+            label = 1 - text
         if text is not None and label is not None:
             columns, part = len(header), next((n for n, cell in enumerate(header) if cell in PART_NAMES), None)
         else:

@@ -86,6 +86,7 @@ def changed(path: Path, fact: str, change: Callable[[dict[str, Any]], None]) -> 
         ("classifier", lambda value: value.update(labels=["", "b"]), "labels"),
         ("classifier", lambda value: value.update(labels="no"), "labels"),
         ("classifier", lambda value: value.update(labels=["x" * 600, "b"]), "labels"),
+        ("classifier", lambda value: value.update(labels=["a\ud83d", "b"]), "labels"),
         ("classifier", lambda value: value.pop("labels"), "damaged"),
         ("classifier", lambda value: value.update(labels=["a", "b", "c"]), "head.weight"),
         ("classifier", lambda value: value.update(feature="median"), "--feature must be last, mean, max or last+mean"),

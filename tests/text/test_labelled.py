@@ -11,8 +11,9 @@ import pytest
 
 from charrnn import CharrnnError
 from charrnn.text import sources
+from charrnn.text.decoding import Encoding
 from charrnn.text.labelled import LabelledTexts, Row
-from charrnn.text.reading import PLAIN
+from charrnn.text.reading import PLAIN, TextReader
 
 Put = Callable[[str, bytes], str]
 CATS = [Row("a cat", "pet"), Row("a wolf", "wild"), Row("a dog", "pet")]
@@ -29,6 +30,8 @@ def rows(path: str, known: tuple[str, ...] = ()) -> list[Row]:
         ("x.tsv", "label\ttext\npet\ta cat\nwild\ta wolf\npet\ta dog\n"),
         ("x.tsv", "a cat\tpet\na wolf\twild\na dog\tpet\n"),
         ("x.tsv", "pet\ta cat\nwild\ta wolf\npet\ta dog\n"),
+        ("x.tsv", "text\tkind of animal\na cat\tpet\na wolf\twild\na dog\tpet\n"),
+        ("x.csv", "Label,description\npet,a cat\nwild,a wolf\npet,a dog\n"),
         ("x.csv", "text,label\na cat,pet\na wolf,wild\na dog,pet\n"),
         ("x.csv", 'Intent,Sentence\npet,"a cat"\nwild,a wolf\npet,a dog'),
         ("x.csv", "pet;a cat\nwild;a wolf\npet;a dog\n"),
@@ -48,6 +51,15 @@ def test_json_lines_are_read_with_whatever_else_they_hold(put: Put) -> None:
     lines = [json.dumps({"text": row.text, "label": row.label, "n": 1}) for row in CATS]
     assert rows(put("x.jsonl", "\n".join(lines).encode())) == CATS
     assert rows(put("n.jsonl", b'{"text": "a", "label": 1}\n')) == [Row("a", "1")]
+    assert rows(put("b.jsonl", b'{"text": "a", "label": true}\n')) == [Row("a", "true")]
+
+
+def test_half_a_character_in_json_is_no_text(put: Put) -> None:
+    path = put("x.jsonl", b'{"text": "fine", "label": "a"}\n{"text": "cut \\ud83d", "label": "b\\udfff"}\n')
+    with pytest.raises(CharrnnError, match=r"x.jsonl: line 2: half of a character \(\\ud83d\) in it; --errors replace goes on"):
+        rows(path)
+    reader = TextReader(encoding=Encoding(errors="replace"))
+    assert list(LabelledTexts(path, reader))[1] == Row("cut \ufffd", "b\ufffd")
 
 
 def test_a_directory_has_a_file_of_lines_for_each_label(tmp_path: Path) -> None:
