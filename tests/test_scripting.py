@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
-from small_networks import TEXT, network
+from small_networks import TEXT, classifier, network
 
 from charrnn import cli
 
@@ -106,7 +106,15 @@ COMMANDS = {
     "next": ["next", "The"],
     "inspect": ["inspect", "--contribution", "The fox"],
     "info": ["info"],
+    "classify": ["classify", "predict", "the fox", "--trace", "-c", "labels"],
 }
+
+
+@pytest.fixture
+def here(here: Path) -> Path:
+    """With a classifier, too."""
+    classifier(here / "labels")
+    return here
 
 
 TRIED_ELSEWHERE = {"bench"}
