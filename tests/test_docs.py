@@ -29,7 +29,7 @@ TESTS = "pip install -e '.[dev]' && pytest"
 @cache
 def commands() -> dict[str, Any]:
     """Every command by name, and the program itself as ''."""
-    group: Any = typer.main.get_command(cli.app)
+    group: Any = typer.main.get_command(cli.application())
     found = {"": group, **group.commands}
     for name, command in group.commands.items():
         found |= {f"{name} {verb}": one for verb, one in getattr(command, "commands", {}).items()}

@@ -124,7 +124,7 @@ TRIED_ELSEWHERE = {"bench"}
 def test_every_command_is_tried_here() -> None:
     import typer
 
-    group: Any = typer.main.get_command(cli.app)
+    group: Any = typer.main.get_command(cli.application())
     assert COMMANDS.keys() | TRIED_ELSEWHERE == set(group.commands)
 
 

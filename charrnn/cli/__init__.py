@@ -2,41 +2,52 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Annotated, NoReturn
 
 import typer
 
 from charrnn import CharrnnError, UsageError, __version__
-from charrnn.cli import bench, classify, encode, exit_codes, info, inspect, options, sample, score, train
-from charrnn.cli import next as next_
+from charrnn.cli import exit_codes, options
 from charrnn.cli.exit_codes import ExitCode
 
-VERBS: dict[str, Callable[..., None]] = {
-    "train": train.train,
-    "sample": sample.sample,
-    "score": score.score,
-    "encode": encode.encode,
-    "next": next_.next_character,
-    "info": info.info,
-    "inspect": inspect.inspect,
-    "bench": bench.bench,
+VERBS = {
+    "train": "train:train",
+    "sample": "sample:sample",
+    "score": "score:score",
+    "encode": "encode:encode",
+    "next": "next:next_character",
+    "classify": "classify:app",
+    "info": "info:info",
+    "inspect": "inspect:inspect",
+    "bench": "bench:bench",
 }
+"""The verbs in the order of ``--help``: the module of each in this package, and its function or its own verbs there."""
 
-app = typer.Typer(
-    name="charrnn",
-    help="Train a character-level recurrent network on any text, and generate text from it.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for _name, _verb in VERBS.items():
-    app.command(_name, cls=options.Verb)(options.command(_verb))
-app.add_typer(classify.app)
+
+def application(verbs: Iterable[str] = VERBS) -> typer.Typer:
+    """The command line with these ``verbs``: only what is called need be imported, and its options made."""
+    app = typer.Typer(
+        name="charrnn",
+        help="Train a character-level recurrent network on any text, and generate text from it.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_common)
+    for name in verbs:
+        module, _, function = VERBS[name].partition(":")
+        verb = getattr(importlib.import_module(f"charrnn.cli.{module}"), function)
+        if isinstance(verb, typer.Typer):
+            app.add_typer(verb, name=name)
+        else:
+            app.command(name, cls=options.Verb)(options.command(verb))
+    return app
 
 
 def _show_version(wanted: bool) -> None:
@@ -59,7 +70,6 @@ def _torch_version() -> str:
         return "without torch"
 
 
-@app.callback()
 def _common(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
@@ -79,8 +89,10 @@ _SMALLER = {
 def _command(arguments: list[str]) -> str:
     """The command that ``arguments`` call, whose --help tells its options."""
     # (The builtin `next` is hidden here by the module of that name.)
-    found = [word for word in arguments if word in VERBS or word == "classify"][:1]
+    found = [word for word in arguments if word in VERBS][:1]
     if found == ["classify"]:
+        from charrnn.cli import classify
+
         found += [word for word in arguments if word in classify.VERBS][:1]
     return " ".join(["charrnn", *found])
 
@@ -93,6 +105,9 @@ def _usage(error: UsageError | typer.TyperException, arguments: list[str]) -> st
     if isinstance(error, UsageError):
         said = misspelled.refused(str(error), arguments)
     else:
+        if (context := getattr(error, "ctx", None)) is not None:
+            # The program that was called knows one verb only, and an option may be another's.
+            context.find_root().command = typer.main.get_command(application())
         said, command = misspelled.told(error, arguments, command)
     return f"{said} (see {command} --help)"
 
@@ -122,6 +137,7 @@ def run(arguments: list[str] | None = None) -> int:
     typed = sys.argv[1:] if arguments is None else arguments
     try:
         _check_completion(typed)
+        app = application(typed[:1] if typed and typed[0] in VERBS else VERBS)
         code = app(args=arguments, prog_name="charrnn", standalone_mode=False)
         return code if isinstance(code, int) else ExitCode.DONE
     except StdoutClosedError as error:
