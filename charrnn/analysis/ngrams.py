@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.analysis.calibration import softmax
 from charrnn.analysis.minimize import Vector, minimized
 
 LONGEST = 5
@@ -85,10 +86,17 @@ class NgramClassifier:
 
     def predict(self, texts: Sequence[str]) -> NDArray[np.intp]:
         """The likeliest label of each text, (N,)."""
+        return np.asarray(self._logits(texts).argmax(axis=1))
+
+    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """How likely each label is for each text, (N, C)."""
+        return softmax(self._logits(texts))
+
+    def _logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
         found = ngrams(texts)
         places = np.minimum(np.searchsorted(self._known, found.features), len(self._known) - 1)
         values = np.where(self._known[places] == found.features, found.values, np.float32(0))
-        return np.asarray(np.argmax(_product(Sparse(found.starts, places, values), self._weights) + self._bias, axis=1))
+        return np.asarray(_product(Sparse(found.starts, places, values), self._weights) + self._bias)
 
 
 def _product(sparse: Sparse, dense: NDArray[np.float32]) -> NDArray[np.float32]:

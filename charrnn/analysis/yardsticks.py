@@ -27,6 +27,7 @@ class Yardsticks:
     majority: Figures
     ngrams: Figures
     best_possible: float
+    learned: NgramClassifier
 
     @classmethod
     def of(
@@ -54,6 +55,7 @@ class Yardsticks:
             figures(np.full(len(labels), commonest)),
             figures(ngrams.predict(judged)),
             best_possible(judged, labels),
+            ngrams,
         )
 
     def to_json(self) -> dict[str, object]:

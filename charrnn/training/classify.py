@@ -87,9 +87,15 @@ class Fit:
         features: Sequence[str] = FEATURES,
         initial: Mapping[str, NDArray[np.float32]] | None = None,
         unknown: int | None = None,
+        blank: int | None = None,
+        teacher: Callable[[Sequence[Ids]], NDArray[np.floating]] | None = None,
     ) -> None:
-        """``initial`` are weights to start from, ``unknown`` is the id of the unknown character."""
-        self.plan, self._train, self._val, self._unknown = plan, train, val, unknown
+        """``initial`` are weights to start from; ``unknown`` and ``blank`` the ids of the unknown character and of a space.
+
+        A ``teacher`` says how likely the labels of texts are, (N, C), also of texts put together from others.
+        """
+        self.plan, self._train, self._val, self._unknown, self._blank = plan, train, val, unknown, blank
+        self._teacher = teacher
         self._network = TextClassifier(model, config, features, labels, torch.Generator().manual_seed(plan.seed))
         if initial is not None:
             named = self._network.named(features[0])
@@ -99,6 +105,7 @@ class Fit:
         self._weights = _label_weights(train.labels, labels, plan.balance)
         self._prior = torch.log(self._weights)  # Labels that counted more are made as rare again as they are.
         self._lengths = np.array([len(ids) for ids in train.ids])
+        self._longest = int(self._lengths.max()) + 8  # A text may become longer by typos.
         self._live = list(features)
         self.best, self.step = Best(feature=features[0]), 0
         self._precision = device.choose_precision("auto", torch.device("cpu"))
@@ -109,9 +116,9 @@ class Fit:
         """Learn until the plan is done, nothing gets better, or ``stop`` gives a reason; ``elapsed`` are a run's seconds."""
         plan, optimizer = self.plan, self._optimizer()
         per_epoch = self.steps_per_epoch
-        last_evaluated, longest = 0.0, int(self._lengths.max()) + 8
+        last_evaluated = 0.0
         began = elapsed()
-        with self._working(longest) as processes:
+        with _Working(self, self._longest) as processes:
             while stop() is None:
                 share = self.step / (plan.epochs * per_epoch)
                 if plan.seconds is not None:
@@ -152,11 +159,16 @@ class Fit:
         plan, step = self.plan, self.step
         batch = self._batches(step // per_epoch)[step % per_epoch]
         rng = np.random.default_rng((plan.seed, 1, step))
-        ids = [with_typos(self._train.ids[i], plan.typos, self._unknown, self._known, rng) for i in batch]
+        alike = [self._varied(i, rng) for i in batch]
+        varied = [with_typos(one, plan.typos, self._unknown, self._known, rng) for one, _ in alike]
+        ids = [one if len(one) <= self._longest else np.append(one[: self._longest - 1], one[-1]) for one in varied]
         inputs, lengths = padded(ids)
         targets = torch.zeros(inputs.shape, dtype=torch.int64)
         targets[:, 0], targets[:, 1] = torch.from_numpy(self._train.labels[batch]), lengths
         masks = self._masks(len(batch), share, torch.Generator().manual_seed(plan.seed + step))
+        if self._teacher is not None:
+            masks[-1][:, 0, :-1] = torch.from_numpy(self._teacher(ids).astype(np.float32))
+            masks[-1][:, 0, -1] = torch.tensor([1.0 if mixed else plan.teaching for _, mixed in alike])
         arguments = inputs, targets, torch.zeros(1, 1, len(batch), 1), masks, len(batch)
         parts = [self._part(*arguments)] if processes is None else processes.of_chunk(*arguments)
         gradients = [sum(same[1:], start=same[0]) for same in zip(*(each[2] for each in parts), strict=True)]
@@ -171,6 +183,14 @@ class Fit:
         stays = min(AVERAGED, (1 + step) / (10 + step))
         torch._foreach_lerp_(self._average, [value.detach() for value in self._parameters], 1 - stays)
 
+    def _varied(self, number: int, rng: np.random.Generator) -> tuple[Ids, bool]:
+        """A text, perhaps with the end of another one, and without some words; whether the teacher must say what it is."""
+        ids: Ids = self._train.ids[number]
+        plan, mixed = self.plan, False
+        if self._teacher is not None and rng.random() < plan.splices:
+            ids, mixed = spliced(ids, self._train.ids[int(rng.integers(len(self._train)))], self._blank, rng), True
+        return (ids if self._blank is None else without_words(ids, plan.lost_words, self._blank, rng)), mixed
+
     @functools.cached_property
     def _part(self) -> Callable[..., tuple[Tensor, Tensor, Sequence[Tensor]]]:
         return functools.partial(part, self._network, self._weights, self._parameters, precision=self._precision)
@@ -180,9 +200,6 @@ class Fit:
         """How many characters there are beside the unknown one."""
         return self._network.forwards.config.vocab_size - (self._unknown is not None)
 
-    def _working(self, longest: int) -> _Working:
-        return _Working(self, longest)
-
     def _masks(self, rows: int, share: float, generator: torch.Generator) -> list[Tensor]:
         model, plan = self._network.forwards.config, self.plan
         units = 2 * model.hidden_size * (2 if self._network.config.bidirectional else 1)
@@ -190,7 +207,8 @@ class Fit:
         dropped = [(torch.rand(rows, 1, size, generator=generator) >= lost).float().div_(1 - lost) for size, lost in shapes]
         foretelling = self.plan.pretrain and share < self._pretraining
         heads = [0.0 if foretelling or name not in self._live else 1 / len(self._live) for name in self._network.features]
-        return [*dropped, torch.tensor([*heads, float(foretelling)]).expand(rows, 1, -1).contiguous()]
+        shares = torch.tensor([*heads, float(foretelling)]).expand(rows, 1, -1).contiguous()
+        return [*dropped, shares, torch.zeros(rows, 1, len(self._weights) + 1)]
 
     def _batches(self, epoch: int) -> list[NDArray[np.intp]]:
         """The texts of each batch of an epoch: some of like length, in an order of chance."""
@@ -322,6 +340,30 @@ def padded(ids: Sequence[NDArray[np.integer]]) -> tuple[Tensor, Tensor]:
     together = np.zeros((len(ids), int(lengths.max())), dtype=np.int64)
     together[np.arange(together.shape[1]) < lengths[:, None]] = np.concatenate(ids)
     return torch.from_numpy(together), torch.from_numpy(lengths)
+
+
+def spliced(first: Ids, second: Ids, blank: int | None, rng: np.random.Generator) -> Ids:
+    """The beginning of one text and the end of another, each cut between words if both have several, else anywhere."""
+    cuts = [np.flatnonzero(ids == blank) for ids in (first, second)]
+    if not all(map(len, cuts)):
+        cuts = [np.arange(1, len(ids) - 1) for ids in (first, second)]
+        if not all(map(len, cuts)):
+            return first
+    before, behind = (int(places[rng.integers(len(places))]) for places in cuts)
+    return np.concatenate([first[:before], second[behind:]])
+
+
+def without_words(ids: Ids, share: float, blank: int, rng: np.random.Generator) -> Ids:
+    """A text that lacks a ``share`` of its words, at least one of which stays."""
+    ends = np.flatnonzero(ids[1:-1] == blank) + 1
+    lost = rng.random(len(ends) + 1) < share
+    if not len(ends) or not lost.any() or lost.all():
+        return ids
+    # A word goes with the blank behind it; of the last one the blank before it stays.
+    word = np.concatenate([[0], np.searchsorted(ends, np.arange(1, len(ids) - 1), side="left"), [0]])
+    kept = ~lost[word]
+    kept[0] = kept[-1] = True
+    return np.asarray(ids[kept])
 
 
 def with_typos(

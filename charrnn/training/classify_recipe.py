@@ -34,6 +34,9 @@ class Plan:
     dropout_input: float = 0.1
     dropout: float = 0.4
     typos: float = 0.05
+    splices: float = 0.0
+    lost_words: float = 0.0
+    teaching: float = 0.0
     balance: float = 0.0
     pretrain: bool = False
     seed: int = 0
@@ -69,6 +72,9 @@ def plan(
         seconds=seconds,
         lr=2e-3 if trained is None else 1e-3,
         dropout=0.5 if texts < FEW else 0.4 if texts < MANY else 0.2,
+        splices=0.5 if texts < FEW else 0.2 if texts < MANY else 0.0,
+        teaching=0.5 if texts < FEW else 0.3 if texts < MANY else 0.0,
+        lost_words=0.1 if texts < FEW else 0.05 if texts < MANY else 0.0,
         balance=0.25 if max(counts) >= SKEWED * max(1, min(counts)) else 0.0,
         pretrain=pretrain,
     )

@@ -249,7 +249,7 @@ def fit(
         assert trained is not None
         found = _frozen(request, trained, split)
     else:
-        found = _learned(request, trained, split, seconds, elapsed, stop, told)
+        found = _learned(request, trained, split, yardsticks, seconds, elapsed, stop, told)
     facts = {
         "corpus": sources.shown(request.path) if request.path == "-" else Path(request.path).name,
         "texts": len(split.train) + len(split.val),
@@ -270,6 +270,7 @@ def _learned(
     request: FitRequest,
     trained: Checkpoint | None,
     split: Split,
+    yardsticks: Yardsticks,
     seconds: float | None,
     elapsed: Callable[[], float],
     stop: Callable[[], str | None],
@@ -300,6 +301,8 @@ def _learned(
         (request.head["feature"],) if "feature" in request.head else FEATURES,
         None if trained is None else _carried(trained, vocabulary, model),
         vocabulary.unknown,
+        int(vocabulary.encode(" ")[0]) if vocabulary.level == "byte" or " " in vocabulary.characters else None,
+        lambda ids: yardsticks.learned.probabilities([vocabulary.decode(one[1:-1].tolist()) for one in ids]),
     )
     # The last figures and the file have their time too.
     limit = None if plan.seconds is None else plan.seconds * (1 - AFTERWARDS) - 0.5

@@ -138,7 +138,7 @@ def part(
         targets: of each text its label and its length, then anything, (n, T).
         state: comes back as it is.
         masks: of the characters' vectors (n, 1, E) and of the features (n, 1, 2 F); how much each head's loss counts, and that
-            of the next characters, (n, 1, R + 1).
+            of the next characters, (n, 1, R + 1); what a teacher says and how much it counts, (n, 1, C + 1).
         total: the texts in all shares.
         precision: of the matrix products.
     """
@@ -147,11 +147,13 @@ def part(
     with autocast(inputs.device, precision):
         states = network.states(inputs, lengths, masks[0])
         logits = network.logits(states, lengths, masks[1][:, 0]) if shares[:-1].any() else []
+    taught, counts = masks[3][:, 0, :-1], masks[3][:, 0, -1:]
+    wanted = counts * taught + (1 - counts) * functional.one_hot(labels, len(weights))  # (n, C)
     loss = torch.zeros(())
     for one, share in zip(logits, shares, strict=False):
         if share:
-            each = functional.cross_entropy(one.float(), labels, reduction="none")
-            loss = loss + share * (each * weights[labels]).sum() / total
+            losses = -one.float().log_softmax(1) * weights  # (n, C)
+            loss = loss + share * (losses * wanted).sum() / total
     if shares[-1]:
         loss = loss + shares[-1] * _foretelling(network, inputs, lengths, states, precision) / total
     gradients = torch.autograd.grad(loss, parameters, materialize_grads=True, allow_unused=True)

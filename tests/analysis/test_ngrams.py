@@ -46,3 +46,6 @@ def test_it_learns_endings_and_takes_unknown_texts() -> None:
     model = NgramClassifier(texts[:200], labels[:200], 2)
     assert (model.predict(texts[200:]) == labels[200:]).all()
     assert len(model.predict(["日本", "\ud800"])) == 2
+    shares = model.probabilities(texts[200:])
+    assert shares.sum(axis=1) == pytest.approx(1)
+    assert (shares.argmax(axis=1) == labels[200:]).all()

@@ -76,6 +76,23 @@ def test_it_ends_in_its_time_with_the_rate_at_its_floor() -> None:
     assert course[-1].share == 1
 
 
+def test_a_teacher_says_what_spliced_texts_are() -> None:
+    """It learns what the teacher says, though no text has that label by itself."""
+    heard = list[int]()
+
+    def teacher(ids: list[np.ndarray]) -> np.ndarray:
+        heard.append(len(ids))
+        said = [0 if one[-2] == int(VOCABULARY.encode("a")[0]) else 1 for one in ids]
+        return np.eye(2)[said]
+
+    train = replace(endings(120, 0), labels=np.zeros(120, dtype=np.intp))
+    made = fit(replace(PLAN, splices=1.0, teaching=0.5), train, teacher=teacher)
+    course = list(made.run(lambda: 0.0, lambda: None))
+    assert heard[0] == 16
+    assert course[-1].accuracy is not None
+    assert course[-1].accuracy > 0.9
+
+
 def test_a_reason_to_stop_ends_it_with_something_to_keep() -> None:
     calls = iter(range(100))
     made = fit()
@@ -153,6 +170,40 @@ def test_typos_leave_the_marks_and_most_characters() -> None:
     assert any(len(one) == 8 and sorted(one) == sorted(ids) and (one != ids).any() for one in seen)
     assert with_typos(ids, 0.0, 7, 7, rng) is ids
     assert max(int(one.max()) for one in (with_typos(ids, 0.5, None, 7, rng) for _ in range(200))) < 7
+
+
+def letters(ids: np.ndarray) -> str:
+    return VOCABULARY.decode(ids.tolist()).replace("f", " ")
+
+
+def test_a_splice_has_the_beginning_of_one_text_and_the_end_of_another() -> None:
+    first, second, blank = VOCABULARY.encode("\naafbbfcc\n"), VOCABULARY.encode("\ndfe\n"), int(VOCABULARY.encode("f")[0])
+    rng = np.random.default_rng(0)
+    seen = {letters(classify.spliced(first, second, blank, rng)) for _ in range(50)}
+    assert seen == {"\naa e\n", "\naa bb e\n"}
+    assert classify.spliced(first, VOCABULARY.encode("\n\n"), blank, rng) is first
+    one, other = VOCABULARY.encode("\nab\n"), VOCABULARY.encode("\ncd\n")
+    assert {letters(classify.spliced(one, other, None, rng)).strip() for _ in range(50)} == {"cd", "d", "acd", "ad"}
+
+
+def test_lost_words_go_with_a_blank_and_one_stays() -> None:
+    ids, blank, rng = VOCABULARY.encode("\naafbbfcc\n"), int(VOCABULARY.encode("f")[0]), np.random.default_rng(0)
+    seen = {letters(classify.without_words(ids, 0.5, blank, rng)).strip() for _ in range(200)}
+    assert seen == {"aa bb cc", "aa bb", "aa cc", "bb cc", "aa", "bb", "cc"}
+    assert classify.without_words(ids, 0.0, blank, rng) is ids
+
+
+def test_a_varied_text_fits_what_the_processes_share() -> None:
+    rows = [VOCABULARY.encode("\n" + "abf" * 30 + "\n").astype(np.uint32) for _ in range(40)]
+    train = Examples(rows, np.arange(40) % 2)
+    plan = replace(PLAN, epochs=1, typos=0.9, splices=1.0)
+    made = fit(plan, train, blank=int(VOCABULARY.encode("f")[0]), teacher=lambda ids: np.eye(2)[[0] * len(ids)])
+    widths = list[int]()
+    part = made._part
+    made.__dict__["_part"] = lambda inputs, *others: widths.append(inputs.shape[1]) or part(inputs, *others)
+    for _ in made.run(lambda: 0.0, lambda: None):
+        pass
+    assert max(widths) == 92 + 8
 
 
 def test_the_rate_rises_and_falls() -> None:

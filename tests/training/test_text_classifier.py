@@ -40,7 +40,12 @@ def test_no_logit_and_no_gradient_depends_on_padding(cell: str, bidirectional: b
         ids, lengths = batch(texts, more)
         targets = torch.zeros_like(ids)
         targets[:, 0], targets[:, 1] = torch.tensor(labels), lengths
-        masks = [torch.ones(len(texts), 1, 3), torch.ones(len(texts), 1, 24), torch.ones(len(texts), 1, 5)]
+        masks = [
+            torch.ones(len(texts), 1, 3),
+            torch.ones(len(texts), 1, 24),
+            torch.ones(len(texts), 1, 5),
+            torch.zeros(len(texts), 1, 4),
+        ]
         state = torch.zeros(1, 1, len(texts), 1)
         found = part(made, torch.ones(3), parameters, ids, targets, state, masks, len(TEXTS), precision="fp32")
         return found[0], list(found[2])
