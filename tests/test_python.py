@@ -462,10 +462,10 @@ def test_a_run_is_never_replaced_without_leave(tale: str) -> None:
 
 
 def test_a_training_that_fails_says_so(tale: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from charrnn.training import report
+    from charrnn.training import standing
 
-    ended = report.ended
-    monkeypatch.setattr(report, "ended", lambda *given, **how: ended(*given, **how) | {"reason": "diverged"})
+    ended = standing.ended
+    monkeypatch.setattr(standing, "ended", lambda *given, **how: ended(*given, **how) | {"reason": "diverged"})
     with pytest.raises(CharrnnError, match="checkpoints/tale: training diverged twice; what was good before, at step 2"):
         charrnn.train(tale, steps=2, **TINY)
 

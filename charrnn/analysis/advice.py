@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,25 @@ SHORT = 10
 """A tanh network whose gradients vanish within so many characters is advised against."""
 
 
-def measure(network: Network, ids: NDArray[Any]) -> dict[str, Any]:
+class Measured(TypedDict):
+    """What a network's memory does on a piece of text."""
+
+    hidden: list[hidden.Summary]
+    """Statistics of every layer."""
+    gradient_reach: int | None
+    """What `vanishes_after` tells."""
+
+
+class Symptoms(Measured):
+    """By what advice is given."""
+
+    grad_norm: float | None
+    """The mean norm of the gradient over many steps; None if there were too few."""
+    clipped: float | None
+    """The share of them that were clipped."""
+
+
+def measure(network: Network, ids: NDArray[Any]) -> Measured:
     """The statistics of every layer over ids (T,), and ``gradient_reach``: see `vanishes_after`."""
     _, traces = network.trace(ids[:, None])
     return {"hidden": hidden.summarize(traces), "gradient_reach": vanishes_after(network, ids, traces)}
@@ -66,24 +84,24 @@ def overfitting(step: int, best_step: int, steps: int, bits: float, best: float)
     )
 
 
-def advise(event: dict[str, Any], cell: str, step: int) -> str | None:
-    """One line about what is wrong in an ``eval`` event after ``step`` steps, with the number that shows it; None if nothing
-    is, or if there were too few steps to tell.
+def advise(seen: Symptoms, cell: str, step: int) -> str | None:
+    """One line about what is wrong after ``step`` steps, with the number that shows it; None if nothing is, or if there were
+    too few steps to tell.
     """
     if step < ENOUGH_STEPS:
         return None
-    for number, layer in enumerate(event["hidden"]):
+    for number, layer in enumerate(seen["hidden"]):
         if layer["saturated"] > (MOSTLY if cell == "rnn" else TOO_MUCH):
             return f"layer {number}: {layer['saturated']:.0%} of units saturated: lower --lr"
-    if event["clipped"] is not None and event["clipped"] > MOSTLY:
+    if seen["clipped"] is not None and seen["clipped"] > MOSTLY:
         return (
-            f"{event['clipped']:.0%} of the steps clipped, the gradient's norm is {event['grad_norm']:.2g} on average:"
+            f"{seen['clipped']:.0%} of the steps clipped, the gradient's norm is {seen['grad_norm']:.2g} on average:"
             " lower --lr, or raise --grad-clip"
         )
-    for number, layer in enumerate(event["hidden"]):
+    for number, layer in enumerate(seen["hidden"]):
         if layer["still"] > TOO_MUCH:
             return f"layer {number}: {layer['still']:.0%} of units never move: train longer, or lower --hidden-size"
-    reach = event["gradient_reach"]
+    reach = seen["gradient_reach"]
     if cell == "rnn" and reach is not None and reach <= SHORT:
         return f"gradients vanish within {reach} characters: try --cell lstm"
     return None

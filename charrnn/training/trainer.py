@@ -17,7 +17,7 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.corpus import Corpus
 from charrnn.text.streams import Columns
-from charrnn.training import events, report, schedule, snapshot
+from charrnn.training import events, schedule, snapshot, standing
 from charrnn.training.events import Event
 from charrnn.training.learner import Learner
 from charrnn.training.losses import Recent, Soundness, StepSums
@@ -141,7 +141,7 @@ class Trainer:
             if reason == "finished":
                 yield from self._learner.budget.warnings(self.progress.step)
                 yield from self._whole_validation(saves)
-        yield report.ended(
+        yield standing.ended(
             self._learner,
             self.seconds,
             reason=reason if saves.complete or reason == "diverged" else "failed",
@@ -233,7 +233,7 @@ class Trainer:
             p.eval_characters = p.eval_characters or self._learner.affordable_characters(fraction)
             bits = self._learner.validate(p.eval_characters)
         improved = bits is not None and (p.best_val_bits_per_char is None or bits < p.best_val_bits_per_char)
-        found, text, self._advised = report.evaluated(self._learner, bits, self.seconds, improved=improved)
+        found, text, self._advised = standing.evaluated(self._learner, bits, self.seconds, improved=improved)
         self._learner.evaluation_seconds = self.seconds - begun
         yield found
         yield text
