@@ -67,13 +67,13 @@ class Drawing:
             chosen.append(partial(filters.keep_min_p, p=self.min_p))
         return chosen
 
-    def temperature_at(self, position: int) -> float:
-        """What the logits of draw ``position``, counted from 0, are divided by."""
-        temperature = self.temperature
+    def temperature_at(self, position: Any) -> Any:
+        """What the logits of draw ``position``, counted from 0, are divided by; of many positions, of each."""
+        temperature: Any = self.temperature
         if self.temperature_end is not None:
-            share = min(position / max(self.length - 1, 1), 1.0)
+            share = np.minimum(position / max(self.length - 1, 1), 1.0)
             temperature = (1 - share) * self.temperature + share * self.temperature_end
-        return min(max(temperature * self.calibration, LOWEST_TEMPERATURE), HIGHEST_TEMPERATURE)
+        return np.clip(temperature * self.calibration, LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE)
 
 
 class _Shaping:
@@ -98,7 +98,8 @@ class _Shaping:
         self._recent = np.full((window, *streams), -1, dtype=np.intp)
         self._rows = tuple(np.arange(size) for size in streams)
         self._read = 0
-        self.drawn = 0
+        self.drawn: Any = np.zeros(streams, dtype=np.intp) if streams else 0
+        """How many symbols were drawn, of each stream where there are many."""
         self.bits: deque[Any] | None = deque() if measured else None
 
     def read(self, ids: NDArray[Any]) -> None:
@@ -148,7 +149,7 @@ class _Shaping:
     def _tempered(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """``scores`` after temperature and filters. Their maximum must be 0, so that a tiny temperature gives no inf."""
         if self._scheduled:
-            self._temperature = self._drawing.temperature_at(self.drawn)
+            self._temperature = self._drawing.temperature_at(self.drawn)[..., None]
         scores = filters.apply_temperature(scores, self._temperature)
         for keep in self._filters:
             scores = keep(scores)
@@ -156,7 +157,7 @@ class _Shaping:
 
     def _took(self, logits: Logits, ids: Any) -> None:
         """Record that ``ids`` were drawn from ``logits``."""
-        self.drawn += 1
+        self.drawn = self.drawn + 1
         if self.bits is not None:
             calibration = self._drawing.calibration
             self.bits.append(information(logits if calibration == 1 else logits / calibration, ids))
@@ -210,12 +211,11 @@ class BatchSampler(_Shaping):
             sums = self._summed(scores - scores.max(axis=-1, keepdims=True))
             absurd = ~(sums[:, -1] > 0)
             if absurd.any():
-                sums[absurd] = self._summed(self._settled(scores[absurd]))
+                sums = np.where(absurd[:, None], self._summed(self._settled(scores)), sums)
             column = self.drawn % UNIFORMS
-            if column == 0:
-                for row, rng in zip(self._uniforms, self._rngs, strict=True):
-                    rng.random(out=row)
-            targets = self._uniforms[:, column, None] * sums[:, -1:]  # (N, 1)
+            for row in np.flatnonzero(column == 0):
+                self._rngs[row].random(out=self._uniforms[row])
+            targets = self._uniforms[(*self._rows, column)][:, None] * sums[:, -1:]  # (N, 1)
             drawn = (sums <= targets).sum(axis=-1)
         ids: NDArray[Any] = drawn
         self._took(logits, ids)
@@ -224,8 +224,17 @@ class BatchSampler(_Shaping):
     def keep(self, rows: NDArray[np.intp]) -> None:
         """Drop all streams but those of ``rows``, which become streams 0, 1, ..."""
         self._rngs = [self._rngs[row] for row in rows]
-        self._uniforms, self._recent = self._uniforms[rows], self._recent[:, rows]
+        self._uniforms, self._recent, self.drawn = self._uniforms[rows], self._recent[:, rows], self.drawn[rows]
         self._rows = (np.arange(len(rows)),)
+
+    def begin(self, row: int, rng: np.random.Generator, before: NDArray[Any]) -> None:
+        """Let stream ``row`` be another one, which draws from ``rng`` after a text of ids ``before`` (T,)."""
+        self._rngs[row], self.drawn[row] = rng, 0
+        if window := len(self._recent):
+            last = before[-window:]
+            self._recent[:, row] = -1
+            # The ring's next place is overwritten first, so the latest ids stand before it.
+            self._recent[(self._read - len(last) + np.arange(len(last))) % window, row] = last
 
 
 def information(logits: Logits, ids: Any) -> Any:

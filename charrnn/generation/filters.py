@@ -36,11 +36,14 @@ def add_bias(logits: Logits, bias: NDArray[Any]) -> Logits:
     return biased
 
 
-def apply_temperature(logits: Logits, temperature: float) -> Logits:
-    """Divide by ``temperature`` > 0: below 1 it sharpens the distribution, above 1 it flattens it."""
-    if not (temperature > 0 and math.isfinite(temperature)):
+def apply_temperature(logits: Logits, temperature: float | NDArray[Any]) -> Logits:
+    """Divide by ``temperature`` > 0, one for all or one for each stream (N, 1): below 1 it sharpens the distribution, above 1
+    it flattens it.
+    """
+    if not (np.all(temperature > 0) and np.all(temperature < math.inf)):
         raise UsageError(f"temperature must be a number above 0, not {temperature}")
-    return logits / temperature
+    divided: Logits = logits / temperature
+    return divided
 
 
 def keep_top_k(logits: Logits, k: int) -> Logits:

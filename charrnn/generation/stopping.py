@@ -152,15 +152,15 @@ class Watch:
         self._ending = ending
         self._places = np.zeros(streams, dtype=np.intp)
         self._lines = np.zeros(streams, dtype=np.intp)
-        self._read = 0
+        self._read = np.zeros(streams, dtype=np.intp)
 
     def ended(self, ids: NDArray[Any]) -> dict[int, tuple[str, int | None]]:
         """The streams that end with ``ids`` (N,), each with its reason and the number of its stop text."""
         ending, stops = self._ending, self._ending.stops
         self._read += 1
         over: dict[int, tuple[str, int | None]] = {}
-        if self._read == ending.length:
-            over = dict.fromkeys(range(len(ids)), ("length", None))
+        if ending.length is not None:
+            over = dict.fromkeys(np.flatnonzero(self._read == ending.length).tolist(), ("length", None))
         if ending.lines is not None:
             self._lines += ids == ending.newline
             over |= dict.fromkeys(np.flatnonzero(self._lines == ending.lines).tolist(), ("lines", None))
@@ -172,4 +172,8 @@ class Watch:
 
     def keep(self, rows: NDArray[np.intp]) -> None:
         """Drop all texts but those of ``rows``, which become texts 0, 1, ..."""
-        self._places, self._lines = self._places[rows], self._lines[rows]
+        self._places, self._lines, self._read = self._places[rows], self._lines[rows], self._read[rows]
+
+    def begin(self, row: int) -> None:
+        """Let text ``row`` be another one, of which nothing has been written yet."""
+        self._places[row] = self._lines[row] = self._read[row] = 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import UsageError
-from charrnn.generation.drawing import BatchSampler, Sampler, generator
-from charrnn.generation.generate import Completion, Steps, complete, generate, opening, read
+from charrnn.generation.drawing import Sampler, generator
+from charrnn.generation.generate import generate, opening, read
 from charrnn.generation.listing import Listing, Picker
 from charrnn.generation.request import SampleRequest, Say, drawing, ending, possible_stops, within
 from charrnn.generation.stopping import Text
+from charrnn.generation.together import Beginning, Completion, Steps, complete
+from charrnn.generation.turns import Dealer, in_turns
 from charrnn.network import checkpoint, ensemble, rundir
 from charrnn.network.cells import Array, Network
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.ensemble import Predictor
-from charrnn.network.pace import Pace, threads_of_numpy
+from charrnn.network.pace import Pace, Threads, threads_of_numpy
 from charrnn.network.stepper import Clamp, multiplies_in_threads
 from charrnn.text import given
 from charrnn.text.reading import TextReader
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
     from charrnn.generation.bookmark import Bookmark
 
 BATCH = 256
-"""How many texts are drawn together; larger batches no longer fit the caches."""
+"""How many texts a thread draws together; larger batches no longer fit the caches."""
+FEWEST = 16
+"""With fewer texts than this, a thread's products are too thin to be worth it."""
 DEVICE_BATCH = 8192
 """The same on a device."""
 
@@ -120,7 +124,10 @@ class Generation:
         """The number of texts from every prompt."""
         self.vocabulary = vocabulary = self.trained.vocabulary
         calibration = ensemble.common_temperature(self.networks)
-        self.network = _packed(self.networks, calibration, threads) if loaded is None else loaded[1]
+        self._most, self._threads = threads, None
+        if loaded is None and any(multiplies_in_threads(trained.model) for trained in self.networks):
+            self._threads = threads_of_numpy(threads)
+        self.network = _packed(self.networks, calibration, self._threads) if loaded is None else loaded[1]
         self.generating = self._clamped(clamps)
         """The network that writes: `network`, with the clamped units held."""
         self._warn = warn
@@ -190,7 +197,7 @@ class Generation:
             yield stream.sample(text)
             return
         if self.request.picks:
-            together = BATCH if device is None else DEVICE_BATCH
+            together = 16 * BATCH if device is None else DEVICE_BATCH
             drawn = self.picker.pick(lambda some: self._best(some, device), len(self.prompts), self.from_each, together)
             yield from (replace(sample, index=index) for index, sample in enumerate(drawn))
         else:
@@ -208,19 +215,42 @@ class Generation:
 
     def _candidates(self, wanted: Iterable[tuple[int, int]], device: Steps | None) -> Iterator[Sample]:
         best_of = self.config.best_of
-        network, size = (self.generating, BATCH) if device is None else (device, DEVICE_BATCH)
-        measured = self.request.measured or best_of > 1
         candidates = ((number, prompt, number * best_of + one) for number, prompt in wanted for one in range(best_of))
-        while batch := list(islice(candidates, size)):
-            starts = [self.start(prompt) for _, prompt, _ in batch]
-            rngs = [self.generator(candidate, start.drawn) for (_, _, candidate), start in zip(batch, starts, strict=True)]
-            sampler = BatchSampler(rngs, self.drawing, measured=measured)
-            sampler.read(_columns([start.recent for start in starts]))
-            logits = np.stack([start.logits for start in starts])  # (N, V)
-            state = np.concatenate([start.state for start in starts], axis=2)  # (L, P, N, H)
-            completions = complete(network, logits, state, sampler, self.ending, shrink=device is None)
-            for (number, prompt, _), start, completion in zip(batch, starts, completions, strict=True):
-                yield self._sample(number, prompt, start, completion)
+        drawn: deque[tuple[int, int, Start]] = deque()  # Begun, but not given yet; the latest on the left.
+
+        def beginnings() -> Iterator[Beginning]:
+            for number, prompt, candidate in candidates:
+                start = self.start(prompt)
+                drawn.appendleft((number, prompt, start))
+                yield Beginning(start.logits, start.state, start.recent, self.generator(candidate, start.drawn))
+
+        for completion in self._completions(beginnings(), device):
+            yield self._sample(*drawn.pop(), completion)
+
+    def _completions(self, beginnings: Iterator[Beginning], device: Steps | None) -> Iterator[Completion]:
+        """The texts of ``beginnings`` in their order: in batches on the ``device``, or in threads that take turns."""
+        measured = self.request.measured or self.config.best_of > 1
+        settings = self.drawing, self.ending
+        if device is not None:
+            yield from complete(device, beginnings, *settings, rows=DEVICE_BATCH, measured=measured, refill=False)
+            return
+        first = list(islice(beginnings, self._most * BATCH))
+        texts, shared = chain(first, beginnings), self._threads
+        if shared is None and len(first) >= 2 * FEWEST:
+            shared = threads_of_numpy(self._most)
+        threads = 1 if shared is None else max(1, min(shared.most, len(first) // FEWEST))
+        rows = min(-(-len(first) // threads), BATCH)
+        if shared is None or threads == 1:
+            yield from complete(self.generating, texts, *settings, rows=rows, measured=measured)
+            return
+        dealer = Dealer(texts, threads)
+
+        def work(thread: int, stopped: Callable[[], bool]) -> Iterator[Completion]:
+            hand = dealer.hand(thread)
+            return complete(self.generating, hand, *settings, rows=rows, measured=measured, stopped=stopped)
+
+        with shared.apart():
+            yield from in_turns(threads, work)
 
     def _sample(self, index: int, prompt: int, start: Start, completion: Completion) -> Sample:
         decoder = self.vocabulary.decoder(start.pending)
@@ -277,10 +307,8 @@ class Generation:
         bookmark.write(path, mark, *self.networks)
 
 
-def _packed(networks: Sequence[Checkpoint], calibration: float, threads: int) -> Predictor:
+def _packed(networks: Sequence[Checkpoint], calibration: float, shared: Threads | None) -> Predictor:
     """What reads and writes; all its logits are still to be divided by ``calibration``."""
-    large = any(multiplies_in_threads(trained.model) for trained in networks)
-    shared = threads_of_numpy(threads) if large else None
 
     def build(trained: Checkpoint) -> Network:
         pace = None if shared is None else Pace(shared)
@@ -366,11 +394,3 @@ def _mean(bits: float | None, characters: int) -> float | None:
 def _rank(sample: Sample) -> float:
     """By what the likeliest candidate is chosen; a text without a figure is the last choice."""
     return math.inf if sample.bits_per_char is None else sample.bits_per_char
-
-
-def _columns(texts: Sequence[NDArray[Any]]) -> NDArray[np.intp]:
-    """Texts of ids as the columns (T, N) of one array, aligned at their ends; -1 where a text hasn't begun."""
-    columns = np.full((max(map(len, texts)), len(texts)), -1, dtype=np.intp)
-    for column, text in zip(columns.T, texts, strict=True):
-        column[len(column) - len(text) :] = text
-    return columns

@@ -8,9 +8,10 @@ given up as soon as they take longer.
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -38,13 +39,23 @@ class Threads:
 
     def __init__(self, most: int, change: Callable[[int], object], now: int = 0) -> None:
         """``change`` sets their number, which is ``now`` (0: not known)."""
-        self.most, self._change, self._now = most, change, now
+        self.most, self._change, self._now, self._apart = most, change, now, False
 
     def take(self, number: int) -> None:
         """Let products take so many threads from now on."""
-        if number != self._now:
+        if number != self._now and not self._apart:
             self._change(number)
             self._now = number
+
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[None]:
+        """Inside, products that are made at the same time take one thread each."""
+        self.take(1)
+        self._apart = True
+        try:
+            yield
+        finally:
+            self._apart = False
 
 
 def threads_of_numpy(most: int) -> Threads | None:

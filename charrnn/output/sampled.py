@@ -24,7 +24,7 @@ from charrnn.output.progress import Progress
 from charrnn.text import sources
 
 if TYPE_CHECKING:
-    from charrnn.generation.generate import Steps
+    from charrnn.generation.together import Steps
     from charrnn.text.corpus import Corpus
 
 CHUNK = 256

@@ -1,17 +1,15 @@
-"""Laws of generation: what is drawn is what was read, and a text of a batch is the text drawn alone."""
+"""Laws of generation: what is drawn is what was read."""
 
 from __future__ import annotations
 
 import itertools
-import math
 
 import numpy as np
 import pytest
 
 from charrnn.config import ModelConfig
-from charrnn.generation.drawing import BatchSampler, Drawing, Sampler, generator
-from charrnn.generation.generate import complete, generate, opening, prime
-from charrnn.generation.stopping import Ending, Stops, Text
+from charrnn.generation.drawing import Drawing, Sampler
+from charrnn.generation.generate import generate, opening, prime
 from charrnn.network.cells import Network
 from charrnn.text.vocabulary import Vocabulary
 
@@ -90,70 +88,3 @@ def test_the_state_advances_with_each_generated_symbol():
 )
 def test_a_text_opens_as_a_line_does_with_newline_else_space_else_the_first_symbol(vocabulary, expected):
     assert opening(vocabulary).tolist() == [expected]
-
-
-# -- many streams ----------------------------------------------------------------------------------------------------
-
-SETTINGS = [
-    {"temperature": 1.0},
-    {"temperature": 0},
-    {"temperature": 0.3, "temperature_end": 2.0, "length": 40},
-    {"temperature": 0.9, "top_k": 3, "banned": 2},
-    {"temperature": 1.2, "typical": 0.8, "top_p": 0.9, "min_p": 0.05},
-    {"temperature": 1.0, "repetition_penalty": 1.3, "repetition_window": 5},
-    {"temperature": 1.0, "bias": np.array([0, -math.inf, 1.5, 0, 0, 0, 0])},
-]
-
-
-@pytest.mark.parametrize("options", SETTINGS)
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-def test_a_text_of_a_batch_is_the_text_drawn_alone(cell, options):
-    network = random_network(cell, 2)
-    prompts = [np.array([3, 1, 4]), np.array([1]), np.array([5, 5, 0, 2, 6, 1, 3])]
-    rows = [prompts[index % 3] for index in range(12)]
-    primed = [prime(network, prompt) for prompt in rows]
-    sampler = BatchSampler([generator(7, index) for index in range(12)], Drawing(**options), measured=True)
-    sampler.read(np.stack([np.pad(prompt, (9 - len(prompt), 0), constant_values=-1) for prompt in rows], axis=1))
-    stops = Stops([np.array([1, 3]), np.array([6, 6])], 7)
-    ending = Ending(40, stops, 3, 0)
-    state = np.concatenate([state for _, state in primed], axis=2)
-    together = complete(network, np.stack([logits for logits, _ in primed]), state, sampler, ending)
-    assert len(together) == 12
-    for index, (prompt, found) in enumerate(zip(rows, together, strict=True)):
-        alone = Sampler(generator(7, index), Drawing(**options), measured=True)
-        alone.read(prompt)
-        text = Text(generate(network, *prime(network, prompt), alone), ending)
-        ids = list(text)
-        assert (found.ids.tolist(), found.reason, found.stop) == (ids, text.reason, text.stop)
-        assert found.bits == pytest.approx(sum(list(alone.bits)[: len(ids)]), abs=1e-3)
-
-
-def test_texts_of_a_batch_end_differently_in_that_test():
-    network = random_network("lstm", 2)
-    primed = prime(network, np.array([3]))
-    sampler = BatchSampler([generator(7, index) for index in range(60)], Drawing(temperature=1.0))
-    ending = Ending(30, Stops([np.array([1, 3])], 7), 5, 0)
-    state = np.repeat(primed[1], 60, axis=2)
-    found = complete(network, np.repeat(primed[0][None], 60, axis=0), state, sampler, ending)
-    assert {completion.reason for completion in found} == {"stop", "lines", "length"}
-    assert len({len(completion.ids) for completion in found}) > 10
-
-
-def test_no_shrinking_and_shrinking_give_the_same_texts():
-    network, texts = random_network("gru"), []
-    for shrink in (True, False):
-        logits, state = prime(network, np.array([3]))
-        sampler = BatchSampler([generator(1, index) for index in range(30)], Drawing(temperature=1.0))
-        ending = Ending(200, Stops([np.array([2])], 7))
-        found = complete(
-            network, np.repeat(logits[None], 30, axis=0), np.repeat(state, 30, axis=2), sampler, ending, shrink=shrink
-        )
-        texts.append([completion.ids.tolist() for completion in found])
-    assert texts[0] == texts[1]
-
-
-def test_texts_of_no_characters_need_no_draw():
-    network = random_network()
-    logits, state = prime(network, np.array([3]))
-    (found,) = complete(network, logits[None], state, BatchSampler([generator(1)], Drawing()), Ending(0))
-    assert (found.ids.tolist(), found.reason) == ([], "length")

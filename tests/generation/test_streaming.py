@@ -56,6 +56,21 @@ def test_sample_i_is_the_same_alone_in_a_small_batch_and_in_a_large_one(net: Pat
     assert texts(generation(net, stop=["ab"])) == large[:1]
 
 
+@pytest.mark.parametrize("settings", [{}, {"best_of": 3}])
+def test_threads_write_what_one_writes(net: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "BATCH", 20)
+    asked = {"num_samples": 90, **settings}
+    found = generation(net, asked, stop=["ab"])
+    several = Generation(found.request, lambda text: None, threads=2)
+    seen: list[int] = []
+    original = streaming.in_turns
+    monkeypatch.setattr(streaming, "in_turns", lambda threads, work: seen.append(threads) or original(threads, work))
+    if streaming.threads_of_numpy(2) is None:
+        pytest.skip("the number of NumPy's threads can't be changed here")
+    assert texts(several) == texts(found)
+    assert seen == [2]
+
+
 def test_a_prompt_is_read_once_however_many_samples_start_from_it(net: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     original = streaming.read

@@ -136,3 +136,17 @@ def test_a_steady_pace_changes_no_threads_and_no_step() -> None:
 
     assert steady.one(step) is steady.many(step) is step
     assert changed == []
+
+
+def test_steps_apart_have_one_thread_each() -> None:
+    numbers: list[int] = []
+    threads = Threads(2, numbers.append)
+    pace = Pace(threads)
+    one, many = pace.one(lambda ids: ids), pace.many(lambda ids: ids)
+    many("ids")
+    with threads.apart():
+        for _ in range(100):
+            many("ids")
+            one("ids")
+    many("ids")
+    assert numbers == [2, 1, 2]

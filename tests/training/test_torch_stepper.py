@@ -10,9 +10,9 @@ import torch
 
 from charrnn import CharrnnError
 from charrnn.config import ModelConfig
-from charrnn.generation.drawing import BatchSampler, Drawing, generator
-from charrnn.generation.generate import complete
+from charrnn.generation.drawing import Drawing, generator
 from charrnn.generation.stopping import Ending, Stops
+from charrnn.generation.together import Beginning, complete
 from charrnn.network.cells import Network
 from charrnn.training.torch_stepper import TorchNetwork
 
@@ -50,9 +50,10 @@ def test_logits_along_a_text_are_those_of_numpy(cell, layers, hidden, device):
 def test_texts_through_torch_are_those_through_numpy(device):
     texts = []
     for network in networks("lstm", 1, 64, device):
-        sampler = BatchSampler([generator(2, index) for index in range(20)], Drawing(temperature=0.8, top_p=0.9))
-        state, logits = np.zeros((1, 2, 20, 64), dtype=np.float32), np.zeros((20, 40), dtype=np.float32)
-        found = complete(network, logits, state, sampler, Ending(80, Stops([np.array([3, 3])], 40)), shrink=False)
+        state, logits = np.zeros((1, 2, 1, 64), dtype=np.float32), np.zeros(40, dtype=np.float32)
+        begun = [Beginning(logits, state, np.zeros(0, dtype=np.intp), generator(2, index)) for index in range(20)]
+        ending = Ending(80, Stops([np.array([3, 3])], 40))
+        found = complete(network, begun, Drawing(temperature=0.8, top_p=0.9), ending, rows=8, refill=False)
         texts.append([completion.ids.tolist() for completion in found])
     assert texts[0] == texts[1]
     assert len(set(map(tuple, itertools.chain(texts[0])))) == 20
