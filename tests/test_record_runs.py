@@ -214,10 +214,22 @@ def test_records_are_not_told_to_be_a_list(put: Put) -> None:
     assert list(heldout.advise(read_corpus([put("list.txt", text)], val_seed=0))) == []
 
 
-def test_the_sample_of_an_evaluation_is_records(listed: Corpus) -> None:
+def test_the_sample_of_an_evaluation_is_records_each_known_or_new(listed: Corpus) -> None:
+    """The network has 60 records to learn, many of one letter or two; the list holds those held out, too."""
     events, _ = run(trainer(listed, steps=120, lr=0.03))
-    text = [event["text"] for event in events if event["event"] == "sample"][-1]
-    assert text.count("\n") >= 4
+    samples = [event for event in events if event["event"] == "sample"]
+    records = samples[-1]["records"]
+    assert len(records) >= 5
+    assert samples[-1]["text"] == "\n".join(record["text"] for record in records)
+    found = [(record["text"], record["known"]) for event in samples for record in event["records"]]
+    assert all(known == (text in lines()) for text, known in found if known is not None)
+    assert {known for _, known in found} >= {True, False}
+    assert not any("\n" in text for text, _ in found)
+
+
+def test_a_text_has_no_records_in_its_samples(put: Put) -> None:
+    events, _ = run(trainer_of(read_corpus([put("text.txt", b"to be or not to be. " * 30)]), steps=2))
+    assert {event["records"] is None for event in events if event["event"] == "sample"} == {True}
 
 
 def test_a_hostile_header_holds_no_records() -> None:

@@ -11,13 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.analysis.hidden import Summary
-from charrnn.output.notation import BLOCKS, bar, clock, gradient_line, sparkline, total, visible
-from charrnn.training.events import End, Eval, Event, Step
+from charrnn.output.notation import BLOCKS, bar, clock, gradient_line, on_one_line, sparkline, total, visible
+from charrnn.training.events import End, Eval, Event, Record, Step
 
 LOSSES, GAP, BORDER = len("validation 0.000 bits/char"), 4, 4
 """The widths of a loss, of the space beside it, and of the frame."""
 SIDE_BY_SIDE = 70
 """From so much room on losses and facts stand side by side."""
+RECORD_LINES = 3
+"""In so many lines records are shown, as many as have room."""
 WIDE = 110
 """From so many columns on there is room for long bars, and for how much a number has changed."""
 
@@ -34,6 +36,8 @@ class Seen:
         self.best: float | None = None
         """The lowest validation loss, in bits per character."""
         self.sample = ""
+        self.records: Sequence[Record] | None = None
+        """Of a list, the records that `sample` is made of."""
         self.end: End | None = None
 
     def add(self, event: Event) -> None:
@@ -49,7 +53,7 @@ class Seen:
                 if event["best"]:
                     self.best = event["val_bits_per_char"]
             case "sample":
-                self.sample = event["text"]
+                self.sample, self.records = event["text"], event.get("records")
             case "end":
                 self.end = event
                 self.best = event["best_val_bits_per_char"]
@@ -75,10 +79,29 @@ def picture(seen: Seen, columns: int) -> RenderableType:
         parts.append(Text(gradient_line(seen.evaluation), "dim"))
         if advice := seen.evaluation.get("advice"):
             parts.append(Text(advice, "yellow"))
-    if seen.sample:
+    if seen.records:
+        parts += _records(seen.records, width - BORDER)
+    elif seen.sample:
         one_line = visible(seen.sample).replace("\n", "\u21b5")
         parts.append(Text.assemble(("sample ", "dim"), (one_line, "italic"), overflow="ellipsis", no_wrap=True))
     return Panel(Group(*parts), border_style="dim", padding=(0, 1), width=width)
+
+
+def _records(records: Sequence[Record], room: int) -> list[Text]:
+    """Records side by side in a few lines of so much ``room``, each marked as new, or as known from the list."""
+    lines = [Text.assemble(("records ", "dim"), ("+ new", "green"), ("  = known", "dim"), overflow="crop", no_wrap=True)]
+    for record in records:
+        known = record["known"]
+        cut = "\u2026" if known is None else ""
+        marked = Text.assemble(*[("= ", "dim")] if known else [("+ ", "green")], f"{on_one_line(record['text'])}{cut}")
+        marked.truncate(room, overflow="ellipsis")
+        if len(lines) > 1 and lines[-1].cell_len + 2 + marked.cell_len <= room:
+            lines[-1].append("  ").append_text(marked)
+        elif len(lines) <= RECORD_LINES:
+            lines.append(Text.assemble(marked, overflow="crop", no_wrap=True))
+        else:
+            break
+    return lines
 
 
 def _progress(seen: Seen, step: Step) -> Table:

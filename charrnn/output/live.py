@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from charrnn.output.console import Console
-from charrnn.output.notation import clock, json_line, list_in_words, total, visible
-from charrnn.training.events import End, Eval, Event, Start, Step
+from charrnn.output.notation import clock, json_line, list_in_words, on_one_line, total, visible
+from charrnn.training.events import End, Eval, Event, Sample, Start, Step
 
 
 def training_view(console: Console, *, as_json: bool, plain: bool = False) -> TrainingView:
@@ -71,6 +71,8 @@ class PlainView(TrainingView):
                     self._console.say(describe_validation(event))
                 if event.get("advice"):
                     self._console.say(f"charrnn: advice: {event['advice']}")
+            case "sample" if event.get("records"):
+                self._console.say(describe_records(event))
             case "warning":
                 self._console.warn(event["text"])
             case "end":
@@ -152,6 +154,13 @@ def describe_validation(event: Eval) -> str:
     """An ``eval`` event with a validation loss as one line."""
     best = "  best so far" if event["best"] else ""
     return f"{clock(event['seconds'])}  step {event['step']:,}  validation {event['val_bits_per_char']:.3f} bits/char{best}"
+
+
+def describe_records(event: Sample) -> str:
+    """A ``sample`` event of records as one line."""
+    marks = {True: " (known)", False: " (new)", None: " ..."}
+    drawn = (f"{on_one_line(record['text'])}{marks[record['known']]}" for record in event["records"] or ())
+    return f"records: {', '.join(drawn)}"
 
 
 def describe_end(event: End) -> str:

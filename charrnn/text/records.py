@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -41,7 +43,7 @@ class Records:
         """What `to_json` wrote; None for anything else."""
         if not isinstance(data, Mapping):
             return None
-        found: dict[str, Any] = {field.name: data.get(field.name) for field in fields(cls)}
+        found: dict[str, Any] = {one.name: data.get(one.name) for one in fields(cls)}
         for name, value in found.items():
             kinds = (int, float) if name == "mean_length" else (int,)
             if type(value) not in kinds or not 0 <= value <= MANY:
@@ -54,17 +56,24 @@ class RecordList:
     """Where the records of a text lie: those to learn from first, then those held out, each group in the order of the file.
 
     Record i is ``ids[starts[i] + 1 : starts[i + 1]]``; the newline at ``starts[i]`` opens it and the one at ``starts[i + 1]``
-    ends it, (count + 1,). The first ``train`` are to learn from.
+    ends it, (count + 1,). The first ``train`` are to learn from. ``hashes`` are those of all records, ascending.
     """
 
     starts: NDArray[np.int64]
     train: int
     facts: Records
+    hashes: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
 
     @property
     def spans(self) -> NDArray[np.int64]:
         """How many characters each record predicts, its newline included, (count,)."""
         return np.diff(self.starts)
+
+    def holds(self, line: NDArray[Any], vocabulary: Vocabulary) -> bool:
+        """Whether a record of these ids, its newline included, is in the list."""
+        (wanted,) = _read(line, np.array([0, len(line)]), vocabulary)[1]
+        place = int(np.searchsorted(self.hashes, wanted))
+        return place < len(self.hashes) and bool(self.hashes[place] == wanted)
 
 
 def is_held_out(record: str, fraction: float, val_seed: int = 0, level: str = "char") -> bool:
@@ -105,15 +114,17 @@ def split(
         held_out[:] = False
     sides = [np.flatnonzero(~blank & ~held_out), np.flatnonzero(held_out)]
     spans = np.diff(starts)[np.concatenate(sides)]
+    distinct = np.sort(kept)
+    distinct = distinct[np.concatenate([[True], distinct[1:] != distinct[:-1]])]
     facts = Records(
         count=len(kept),
         held_out=len(sides[1]),
-        duplicates=len(kept) - len(np.unique(kept)),
+        duplicates=len(kept) - len(distinct),
         blank=int(blank.sum()),
         longest=int(spans.max()) - 1,
         mean_length=float(spans.mean()) - 1,
     )
-    arranged = RecordList(np.concatenate([[0], np.cumsum(spans)]), len(sides[0]), facts)
+    arranged = RecordList(np.concatenate([[0], np.cumsum(spans)]), len(sides[0]), facts, distinct)
     return arranged, _arranged(ids, starts, [~blank & ~held_out, held_out], newline)
 
 
@@ -124,8 +135,12 @@ def _arranged(
     yield np.array([newline], dtype=ids.dtype)
     for side in sides:
         for first, last in _blocks(starts):
-            lines = np.repeat(side[first:last], np.diff(starts[first : last + 1]))
-            yield ids[starts[first] : starts[last]][lines]
+            chosen = side[first:last]
+            if 4 * np.count_nonzero(chosen) > len(chosen):
+                yield ids[starts[first] : starts[last]][np.repeat(chosen, np.diff(starts[first : last + 1]))]
+            else:
+                lines = first + np.flatnonzero(chosen)
+                yield from (ids[starts[line] : starts[line + 1]] for line in lines)
 
 
 def _blocks(starts: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
@@ -147,21 +162,36 @@ def _read(ids: NDArray[Any], starts: NDArray[np.int64], vocabulary: Vocabulary) 
         space = np.array([character.isspace() for character in characters])
     mixed = _mixed(codes + np.uint64(1))
     mixed[codes == 10] = 0
-    blank, hashes = np.empty(len(starts) - 1, dtype=bool), np.empty(len(starts) - 1, dtype=np.uint64)
+    blank, hashes = np.zeros(len(starts) - 1, dtype=bool), np.empty(len(starts) - 1, dtype=np.uint64)
     for first, last in _blocks(starts):
         block, bounds = ids[starts[first] : starts[last]], starts[first : last + 1] - starts[first]
-        blank[first:last] = np.logical_and.reduceat(space[block], bounds[:-1])
+        for line in np.flatnonzero(space[block[bounds[:-1]]]):  # Few lines begin with a space or are empty.
+            blank[first + line] = space[block[bounds[line] : bounds[line + 1]]].all()
         hashes[first:last] = _hashes(mixed[block], bounds)
     return blank, hashes
 
 
 def _hashes(values: NDArray[np.uint64], bounds: NDArray[np.int64]) -> NDArray[np.uint64]:
     """For each piece of ``values`` the sum of its i-th value times the i-th power of an odd number, modulo 2^64."""
-    spans = np.diff(bounds)
-    powers = np.multiply.accumulate(np.full(max(int(spans.max()), 1), _MULTIPLIER))
-    within = np.arange(bounds[-1]) - np.repeat(bounds[:-1], spans)
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values * powers[within])])
-    return np.asarray(sums[bounds[1:]] - sums[bounds[:-1]])
+    count = len(values)
+    powers, back = _few_powers(1 << (count - 1).bit_length()) if count <= BLOCK else _powers(count)
+    sums = np.empty(count + 1, dtype=np.uint64)
+    sums[0] = 0
+    np.multiply(values, powers[:count], out=sums[1:])
+    np.cumsum(sums, out=sums)
+    # The powers go on through all pieces; an odd number has an inverse, which brings each piece back to the first power.
+    return np.asarray((sums[bounds[1:]] - sums[bounds[:-1]]) * back[bounds[:-1]])
+
+
+def _powers(count: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """The powers of the odd number from the first on, and those of its inverse modulo 2^64 from the zeroth on."""
+    inverse = np.full(count, pow(int(_MULTIPLIER), -1, 1 << 64), dtype=np.uint64)
+    inverse[0] = 1
+    return np.multiply.accumulate(np.full(count, _MULTIPLIER)), np.multiply.accumulate(inverse)
+
+
+_few_powers = functools.lru_cache(maxsize=2)(_powers)
+"""`_powers`, kept from block to block."""
 
 
 def _shares(hashes: NDArray[np.uint64], val_seed: int) -> NDArray[np.float64]:
@@ -199,15 +229,15 @@ class RecordRows:
 
     def __init__(self, spans: NDArray[np.int64], characters: int, chunk: int, rows: int) -> None:
         """``spans`` (records,); ``chunk`` characters at most are read at once, of ``rows`` records at most."""
-        falling = -np.sort(-spans)
+        rising = np.sort(-spans)  # of their negatives, so that the longest come first
         first, rank = [0], 0
         self.chunks: list[int] = []
-        while rank < len(falling):
-            longest = int(falling[rank])
+        while rank < len(rising):
+            longest = -int(rising[rank])
             fitting = max(1, min(characters // min(longest, chunk), rows))
-            alike = int(np.searchsorted(-falling, -SHORTEST * longest, side="right")) - rank
+            alike = int(np.searchsorted(rising, math.floor(-SHORTEST * longest), side="right")) - rank
             self.chunks.append(-(-longest // chunk))
-            rank = min(rank + min(fitting, alike), len(falling))
+            rank = min(rank + min(fitting, alike), len(rising))
             first.append(rank)
         self.first = np.array(first)
 

@@ -18,6 +18,7 @@ from charrnn.network.cells import Network
 from charrnn.text.corpus import Corpus
 from charrnn.text.records import RecordList, RecordRows, rectangle
 from charrnn.text.vocabulary import Vocabulary
+from charrnn.training import events
 from charrnn.training.device import autocast
 from charrnn.training.model import CharRNN
 from charrnn.training.workers import Workers
@@ -34,6 +35,8 @@ MAX_LOGITS = 1 << 25
 """How many logits are held at once; large vocabularies are read in shorter chunks."""
 PASSAGE_CHARACTERS = 256
 SAMPLE_CHARACTERS = 80
+SAMPLES, SAMPLES_CHARACTERS = 12, 320
+"""Of a list so many records are drawn, of so many characters together."""
 
 
 def evaluate(
@@ -163,20 +166,33 @@ def passage(corpus: Corpus) -> NDArray[Any]:
     return np.asarray(corpus.ids[begin : min(begin + PASSAGE_CHARACTERS, end)])
 
 
-def sample(network: Network, vocabulary: Vocabulary, seed: int, step: int, *, records: bool = False) -> str:
-    """A short text from the network as it is after ``step`` steps, or a few ``records``, a line each."""
-    sampler = Sampler(np.random.default_rng((seed, step)), Drawing(temperature=0.8, banned=vocabulary.unknown))
+def sample(network: Network, vocabulary: Vocabulary, seed: int, step: int) -> str:
+    """A short text from the network as it is after ``step`` steps."""
+    return vocabulary.decode(itertools.islice(_drawn(network, vocabulary, _sampler(vocabulary, seed, step)), SAMPLE_CHARACTERS))
 
-    def drawn(most: int) -> Iterator[int]:
-        logits, state = prime(network, opening(vocabulary))
-        return itertools.islice(generate(network, logits, state, sampler), most)
 
-    if not records:
-        return vocabulary.decode(drawn(SAMPLE_CHARACTERS))
-    newline, ids = int(opening(vocabulary)[0]), list[int]()
-    while len(ids) < SAMPLE_CHARACTERS:
-        for index in drawn(SAMPLE_CHARACTERS - len(ids)):
+def sample_records(network: Network, vocabulary: Vocabulary, listed: RecordList, seed: int, step: int) -> list[events.Record]:
+    """A few records from the network as it is after ``step`` steps, and whether each is in the list."""
+    sampler, newline = _sampler(vocabulary, seed, step), int(vocabulary.encode("\n")[0])
+    found, left = list[events.Record](), SAMPLES_CHARACTERS
+    while len(found) < SAMPLES and left > 0:
+        ids = list[int]()
+        for index in itertools.islice(_drawn(network, vocabulary, sampler), min(SAMPLE_CHARACTERS, left)):
             ids.append(index)
             if index == newline:
                 break
-    return vocabulary.decode(ids)
+        left -= len(ids)
+        whole = ids[-1] == newline
+        text = vocabulary.decode(ids[:-1] if whole else ids)
+        found.append({"text": text, "known": listed.holds(np.array(ids), vocabulary) if whole else None})
+    return found
+
+
+def _sampler(vocabulary: Vocabulary, seed: int, step: int) -> Sampler:
+    return Sampler(np.random.default_rng((seed, step)), Drawing(temperature=0.8, banned=vocabulary.unknown))
+
+
+def _drawn(network: Network, vocabulary: Vocabulary, sampler: Sampler) -> Iterator[int]:
+    """A text without end that opens as a line does."""
+    logits, state = prime(network, opening(vocabulary))
+    return generate(network, logits, state, sampler)

@@ -117,12 +117,23 @@ class Part(TypedDict):
     bits_per_char: float
 
 
+class Record(TypedDict):
+    """A record that was drawn."""
+
+    text: str
+    known: bool | None
+    """Whether it is in the list, held out or not; None for the beginning of a long one."""
+
+
 class Sample(TypedDict):
     """A text drawn after each evaluation."""
 
     event: Literal["sample"]
     step: int
     text: str
+    """Of a list the records, a line each."""
+    records: list[Record] | None
+    """The records; None for a text that is no list."""
     attempt: int
 
 

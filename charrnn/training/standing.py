@@ -25,8 +25,7 @@ def evaluated(
     with np.errstate(over="ignore", invalid="ignore"):  # Losses, not this, tell what to do about huge weights.
         network = Network(config, learner.model.export())
         seen = advice.measure(network, evaluation.passage(learner.corpus))
-        records = learner.corpus.records is not None
-        text = evaluation.sample(network, learner.vocabulary, learner.config.seed, p.step, records=records)
+        sample = _sample(learner, network)
     grad_norm, clipped = learner.state.take_watched()
     norm_of_many, clipped_of_many = learner.state.take_many_watched(advice.ENOUGH_STEPS)
     told = advice.advise({**seen, "grad_norm": norm_of_many, "clipped": clipped_of_many}, config.cell, p.step)
@@ -46,7 +45,19 @@ def evaluated(
         "clipped": clipped,
         "advice": rising or told,
     }
-    return found, {"event": "sample", "step": p.step, "text": text, "attempt": p.attempt}, rising
+    return found, sample, rising
+
+
+def _sample(learner: Learner, network: Network) -> events.Sample:
+    """A text, or some records."""
+    p, listed, records = learner.progress, learner.corpus.records, None
+    drawn = network, learner.vocabulary
+    if listed is None:
+        text = evaluation.sample(*drawn, learner.config.seed, p.step)
+    else:
+        records = evaluation.sample_records(*drawn, listed, learner.config.seed, p.step)
+        text = "\n".join(record["text"] for record in records)
+    return {"event": "sample", "step": p.step, "text": text, "records": records, "attempt": p.attempt}
 
 
 def ended(

@@ -66,3 +66,33 @@ def test_what_was_seen_of_a_run_is_its_latest_state_and_all_of_its_losses() -> N
 
 def test_before_the_first_step_the_picture_says_so() -> None:
     assert rendered(display.picture(display.Seen(), 90)) == "starting ...\n"
+
+
+def shown_records(records: list[tuple[str, bool | None]], columns: int) -> list[str]:
+    seen = display.Seen()
+    told = [{"text": text, "known": known} for text, known in records]
+    for event in (step(1), {"event": "sample", "text": "", "records": told}):
+        seen.add(event)
+    lines = [line.strip(" \u2502") for line in rendered(display.picture(seen, columns)).splitlines()]
+    first = next(number for number, line in enumerate(lines) if line.startswith("records"))
+    return lines[first:-1]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_fresh_records_stand_side_by_side_each_marked_as_new_or_known(columns: int) -> None:
+    names = [("maya", True), ("corian", False), ("kashvi", False), ("don", True), ("[b]amilia", False), ("a\tb\x1b[2J", False)]
+    legend, *lines = shown_records(names, columns)
+    assert legend == "records + new  = known"
+    assert len(lines) <= 3
+    told = "  ".join(lines)
+    for mark in ("= maya", "+ corian", "+ kashvi", "= don"):
+        assert mark in told
+    assert "\x1b[2J" not in told
+    if columns == 200:
+        assert lines == ["= maya  + corian  + kashvi  = don  + [b]amilia  + a\\tb\u241b[2J"]
+
+
+def test_long_records_have_a_line_each_and_no_more_than_three_are_shown() -> None:
+    _, *lines = shown_records([("C" * 50, False), ("N" * 200, None), ("O" * 50, True), ("S" * 50, False)], 80)
+    assert [line[:4] for line in lines] == ["+ CC", "+ NN", "= OO"]
+    assert lines[1].endswith("\u2026")

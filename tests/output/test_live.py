@@ -297,3 +297,10 @@ def test_training_on_a_terminal_shows_a_live_picture_and_no_control_character_of
 def test_quiet_training_prints_the_path_alone(invoke: Callable[..., Any], tale: Path) -> None:
     result = invoke("train", tale, *TINY, "-q", terminal=True)
     assert (result.stdout, result.stderr) == ("checkpoints/tale/best.safetensors\n", "")
+
+
+def test_plain_lines_tell_fresh_records_as_new_or_known() -> None:
+    records = [{"text": "maya", "known": True}, {"text": "a\x1b[2J", "known": False}, {"text": "cor", "known": None}]
+    said = stderr_of([start(), {**sample("maya\na\ncor"), "records": records}])
+    assert "records: maya (known), a\u241b[2J (new), cor ...\n" in said
+    assert "crow" not in stderr_of([start(), sample("the crow")])

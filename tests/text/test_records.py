@@ -56,6 +56,19 @@ def test_every_record_is_on_the_side_that_its_characters_say_in_the_order_of_the
     assert Records.from_json(facts.to_json()) == facts
 
 
+@pytest.mark.parametrize("level", ["char", "byte"])
+def test_the_list_knows_its_records_of_both_sides_and_no_others(level: str) -> None:
+    lines = [f"{number**2}" for number in range(200)] + ["", "\N{GREEK SMALL LETTER ALPHA}"]
+    text = "".join(f"{line}\n" for line in lines)
+    vocabulary = Vocabulary(level, "".join(sorted({*text, "x"})) if level == "char" else "")
+    found, _ = split(vocabulary.encode(text), vocabulary, 0.1, 0)
+    for line in lines[:200]:
+        assert found.holds(vocabulary.encode(f"{line}\n"), vocabulary)
+        assert not found.holds(vocabulary.encode(f"{line}x\n"), vocabulary)
+    assert found.holds(vocabulary.encode(f"{lines[-1]}\n"), vocabulary)
+    assert not found.holds(vocabulary.encode("\n"), vocabulary)
+
+
 def test_a_block_border_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [f"{number**3}" for number in range(300)] + ["x" * 500, ""]
     whole = read(lines)
