@@ -125,6 +125,8 @@ def read_corpus(
         if vocabulary.size == 1:
             raise CharrnnError(f"{', '.join(names)[:200]}: no character occurs {min_count} times; lower --min-count")
         ids, listed = store.encoded(vocabulary), None
+        folded = val_seed is not None and vocabulary.unknown is not None
+        codes = store.codes() if folded else None
     held_out = int(characters * val_fraction)
     train_characters = characters - (held_out if held_out >= 2 and characters - held_out >= 2 else 0)
     pieces = scatter(characters, val_fraction) if val == "scattered" else None
@@ -132,7 +134,7 @@ def read_corpus(
         train_characters = pieces.trained if pieces is not None else characters
     if val_seed is not None:
         try:
-            listed, blocks = split(ids, vocabulary, val_fraction, val_seed)
+            listed, blocks = split(ids, vocabulary, val_fraction, val_seed, codes)
         except CharrnnError as error:
             raise CharrnnError(f"{', '.join(names)[:200]}: {error}") from error
         ids = _joined(blocks, int(listed.starts[-1]) + 1, ids.dtype)
@@ -226,6 +228,10 @@ class _BlockStore:
             for dtype, length in self._spilled:
                 yield np.frombuffer(self._file.read(length * dtype.itemsize), dtype=dtype)
         yield from self._blocks
+
+    def codes(self) -> NDArray[Any]:
+        """The code points of all blocks as one array, memory-mapped where it is large."""
+        return _joined((block.astype(np.uint32) for block in self._all()), self.characters, np.dtype(np.uint32))
 
     def encoded(self, vocabulary: Vocabulary) -> NDArray[Any]:
         """The ids of all blocks as one array, memory-mapped where it is large.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -93,18 +93,20 @@ def are_held_out(records: Sequence[str], fraction: float, val_seed: int = 0, lev
 
 
 def split(
-    ids: NDArray[Any], vocabulary: Vocabulary, fraction: float, val_seed: int
+    ids: NDArray[Any], vocabulary: Vocabulary, fraction: float, val_seed: int, codes: NDArray[Any] | None = None
 ) -> tuple[RecordList, Iterator[NDArray[Any]]]:
     """The records of ``ids``, lines that each end with a newline; and, in blocks, the ids that `RecordList` speaks of.
 
-    A line of nothing but white space is blank and left out. If every record would be held out, none is.
+    A line of nothing but white space is blank and left out. If every record would be held out, none is. ``codes`` are the code
+    points of ``ids``, needed where some characters of the list are the unknown one: which side a record is on must not depend
+    on how often its characters occur.
 
     Raises:
         CharrnnError: there is no record.
     """
     newline = int(vocabulary.encode("\n")[0])
     starts = np.concatenate([[0], np.flatnonzero(ids == newline) + 1])  # of the lines, and the end
-    blank, hashes = _read(ids, starts, vocabulary)
+    blank, hashes = _read(ids, starts, vocabulary) if codes is None else _read_codes(codes, starts)
     kept = hashes[~blank]
     if not len(kept):
         raise CharrnnError("every line is blank; --records needs one record a line")
@@ -152,22 +154,46 @@ def _blocks(starts: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         first = last
 
 
-def _read(ids: NDArray[Any], starts: NDArray[np.int64], vocabulary: Vocabulary) -> tuple[NDArray[np.bool_], NDArray[np.uint64]]:
-    """Of each line whether it is blank, and a hash of its characters; the unknown one counts as U+FFFD."""
+_Read = tuple[NDArray[np.bool_], NDArray[np.uint64]]
+"""Of each line whether it is blank, and a hash of its characters."""
+
+
+def _read(ids: NDArray[Any], starts: NDArray[np.int64], vocabulary: Vocabulary) -> _Read:
+    """What the lines of ``ids`` are; the unknown character counts as U+FFFD."""
     if vocabulary.level == "byte":
         codes, space = np.arange(256, dtype=np.uint64), np.array([bytes([code]).isspace() for code in range(256)])
     else:
         characters = vocabulary.characters + REPLACEMENT
         codes = np.array([ord(character) for character in characters], dtype=np.uint64)
         space = np.array([character.isspace() for character in characters])
-    mixed = _mixed(codes + np.uint64(1))
+    mixed = _of_codes(codes)
+    return _by_blocks(ids, starts, lambda block: mixed[block], lambda block: space[block])
+
+
+def _read_codes(codes: NDArray[Any], starts: NDArray[np.int64]) -> _Read:
+    """What the lines of code points are."""
+    return _by_blocks(codes, starts, _of_codes, lambda block: np.array([chr(code).isspace() for code in block.tolist()]))
+
+
+def _of_codes(codes: NDArray[Any]) -> NDArray[np.uint64]:
+    """Code points as what is hashed of them: a newline is nothing."""
+    mixed = _mixed(codes.astype(np.uint64) + np.uint64(1))
     mixed[codes == 10] = 0
+    return mixed
+
+
+def _by_blocks(
+    text: NDArray[Any],
+    starts: NDArray[np.int64],
+    values: Callable[[NDArray[Any]], NDArray[np.uint64]],
+    is_space: Callable[[NDArray[Any]], NDArray[np.bool_]],
+) -> _Read:
     blank, hashes = np.zeros(len(starts) - 1, dtype=bool), np.empty(len(starts) - 1, dtype=np.uint64)
     for first, last in _blocks(starts):
-        block, bounds = ids[starts[first] : starts[last]], starts[first : last + 1] - starts[first]
-        for line in np.flatnonzero(space[block[bounds[:-1]]]):  # Few lines begin with a space or are empty.
-            blank[first + line] = space[block[bounds[line] : bounds[line + 1]]].all()
-        hashes[first:last] = _hashes(mixed[block], bounds)
+        block, bounds = text[starts[first] : starts[last]], starts[first : last + 1] - starts[first]
+        for line in np.flatnonzero(is_space(block[bounds[:-1]])):  # Few lines begin with a space or are empty.
+            blank[first + line] = is_space(block[bounds[line] : bounds[line + 1]]).all()
+        hashes[first:last] = _hashes(values(block), bounds)
     return blank, hashes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from charrnn import CharrnnError
 from charrnn.text import records
+from charrnn.text.corpus import read_corpus
 from charrnn.text.records import RecordRows, Records, is_held_out, rectangle, split
 from charrnn.text.vocabulary import Vocabulary
 
@@ -54,6 +56,22 @@ def test_every_record_is_on_the_side_that_its_characters_say_in_the_order_of_the
         mean_length=pytest.approx(sum(map(len, kept)) / len(kept)),
     )
     assert Records.from_json(facts.to_json()) == facts
+
+
+def test_rare_characters_that_are_folded_change_no_side(tmp_path: Path) -> None:
+    """Whether a character is rare changes when a list grows; where its records are doesn't."""
+    lines = [f"{number}{chr(0x4E00 + number)}" for number in range(300)] + ["\N{IDEOGRAPHIC SPACE}", "\N{EM SPACE}7"]
+    (tmp_path / "list.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    whole, folded = (
+        read_corpus([str(tmp_path / "list.txt")], min_count=count, val_seed=0, val_fraction=0.3) for count in (1, 5)
+    )
+    assert folded.vocabulary.unknown is not None
+    assert whole.records is not None
+    assert folded.records is not None
+    assert folded.records.facts == whole.records.facts
+    assert folded.records.facts.blank == 1
+    assert folded.records.starts.tolist() == whole.records.starts.tolist()
+    assert folded.records.facts.held_out == sum(is_held_out(line, 0.3) for line in lines if line.strip())
 
 
 @pytest.mark.parametrize("level", ["char", "byte"])
