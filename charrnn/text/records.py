@@ -200,7 +200,7 @@ def _by_blocks(
 def _hashes(values: NDArray[np.uint64], bounds: NDArray[np.int64]) -> NDArray[np.uint64]:
     """For each piece of ``values`` the sum of its i-th value times the i-th power of an odd number, modulo 2^64."""
     count = len(values)
-    powers, back = _few_powers(1 << (count - 1).bit_length()) if count <= BLOCK else _powers(count)
+    powers, back = _few_powers(1 << count.bit_length()) if count <= BLOCK else _powers(count + 1)
     sums = np.empty(count + 1, dtype=np.uint64)
     sums[0] = 0
     np.multiply(values, powers[:count], out=sums[1:])

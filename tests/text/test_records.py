@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from charrnn import CharrnnError
 from charrnn.text import records
 from charrnn.text.corpus import read_corpus
-from charrnn.text.records import RecordRows, Records, is_held_out, rectangle, split
+from charrnn.text.records import RecordRows, Records, are_held_out, is_held_out, rectangle, split
 from charrnn.text.vocabulary import Vocabulary
 
 LINES = st.lists(st.text("ab\x00\r \N{GREEK SMALL LETTER ALPHA}", max_size=6), min_size=1, max_size=40)
@@ -56,6 +56,11 @@ def test_every_record_is_on_the_side_that_its_characters_say_in_the_order_of_the
         mean_length=pytest.approx(sum(map(len, kept)) / len(kept)),
     )
     assert Records.from_json(facts.to_json()) == facts
+
+
+@pytest.mark.parametrize("lines", [["abcd", ""], ["", ""], ["", "abcd", ""], ["ab", "abcdefg", "", ""]])
+def test_records_that_are_empty_have_a_side_too(lines: list[str]) -> None:
+    assert are_held_out(lines, 0.5).tolist() == [is_held_out(line, 0.5) for line in lines]
 
 
 def test_rare_characters_that_are_folded_change_no_side(tmp_path: Path) -> None:
