@@ -50,8 +50,8 @@ def nats(network: Path, lines: Path) -> float:
     """Nats per character of ``lines``, each read by itself, its newline included."""
     command = [*CHARRNN, "score", str(lines), "--lines", "--json", "--quiet", "--checkpoint", str(network)]
     rows = [json.loads(row) for row in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()]
-    bits: float = sum(row["bits"] for row in rows)
-    return math.log(2) * bits / sum(row["characters"] for row in rows)
+    bits, characters = (float(sum(row[key] for row in rows)) for key in ("bits", "characters"))
+    return math.log(2) * bits / characters
 
 
 def written(path: Path, lines: list[str]) -> Path:
