@@ -162,6 +162,12 @@ def test_every_module_has_its_file_of_tests(module: str) -> None:
     assert any(isinstance(node, ast.FunctionDef) and node.name.startswith("test_") for node in tree.body)
 
 
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """pytest, which imports each by its name alone, would collect one of them and refuse the other."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_the_design_tells_of_every_module_of_a_folder_and_of_no_other() -> None:
     text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
     for folder in LIBRARIES:
