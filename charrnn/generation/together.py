@@ -94,6 +94,8 @@ def complete(
                 yield finished.pop(told)
                 told += 1
             batch.read(shrink=refill)
+        if stopped():
+            return
 
 
 class _Batch:

@@ -116,10 +116,16 @@ def test_texts_come_in_order_and_a_long_one_holds_back_only_so_many(monkeypatch:
 
 
 def test_whoever_wants_no_more_gets_no_more() -> None:
-    network, over = random_network(), list[bool]()
-    endless = Beginning(*prime(network, PROMPTS[0]), PROMPTS[0], generator(1))
-    found = complete(network, [endless], Drawing(), Ending(None), rows=1, stopped=lambda: over.append(True) or len(over) > 20)
+    network, over, begun = random_network(), list[bool](), list[Beginning]()
+
+    def endless() -> Iterator[Beginning]:
+        while True:
+            begun.append(Beginning(*prime(network, PROMPTS[0]), PROMPTS[0], generator(1)))
+            yield begun[-1]
+
+    found = complete(network, endless(), Drawing(), Ending(None), rows=2, stopped=lambda: over.append(True) or len(over) > 20)
     assert list(found) == []
+    assert len(begun) == 2
 
 
 def test_texts_of_no_characters_need_no_draw() -> None:
