@@ -12,7 +12,7 @@ SPEED = 60_000
 """About how many characters a second two cores learn from with 256 units."""
 FEW, MANY = 3_000, 30_000
 """Fewer texts than this are easily learned by heart; more than that hardly."""
-MOST_PASSES = 60
+MOST_PASSES, MOST_OF_FEW = 60, 120
 SMALLEST, USUAL = 96, 256
 ENOUGH_PASSES = 10
 """A network so large that the time is enough for fewer passes than this learns less than a smaller one."""
@@ -68,11 +68,11 @@ def plan(
         hidden_size=size,
         embedding_size=64 if trained is None else trained.embedding_size,
         batch_size=16 if texts < FEW else 32 if texts < MANY else 64,
-        epochs=MOST_PASSES,
+        epochs=MOST_OF_FEW if texts < FEW else MOST_PASSES,
         seconds=seconds,
         lr=2e-3 if trained is None else 1e-3,
-        dropout=0.5 if texts < FEW else 0.4 if texts < MANY else 0.2,
-        splices=0.5 if texts < FEW else 0.2 if texts < MANY else 0.0,
+        dropout=0.4 if texts < FEW else 0.3 if texts < MANY else 0.2,
+        splices=0.6 if texts < FEW else 0.2 if texts < MANY else 0.0,
         teaching=0.5 if texts < FEW else 0.3 if texts < MANY else 0.0,
         lost_words=0.1 if texts < FEW else 0.05 if texts < MANY else 0.0,
         balance=0.25 if max(counts) >= SKEWED * max(1, min(counts)) else 0.0,
