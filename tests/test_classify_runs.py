@@ -97,6 +97,20 @@ def test_a_trace_is_shown_and_drawn(invoke: Invoke, tmp_path: Path) -> None:
     assert invoke("classify", "predict", "a", "b", "--trace", "-c", "c").code == 2
 
 
+def test_the_page_of_inspect_shows_a_classifier_making_up_its_mind(invoke: Invoke, tmp_path: Path) -> None:
+    small_networks.network(tmp_path / "novel")
+    small_networks.classifier(tmp_path / "c", ("a<b>", "other"))
+    done = invoke("inspect", "The fox said go.", "-c", "novel", "--html", "page.html", "--classifier", "c")
+    assert done.code == 0, done
+    page = (tmp_path / "page.html").read_text()
+    assert "A classifier makes up its mind" in page
+    assert "a&lt;b&gt;" in page
+    assert "a<b>" not in page
+    alone = invoke("inspect", "The fox", "-c", "novel", "--classifier", "c")
+    assert (alone.code, "--classifier shows on the page of --html FILE" in alone.stderr) == (2, True)
+    assert invoke("inspect", "The fox", "-c", "novel", "--html", "p.html", "--classifier", "novel").code == 1
+
+
 @pytest.mark.parametrize("verb", [("sample",), ("score", "x.txt"), ("next", "a"), ("inspect", "abc")])
 def test_no_other_command_takes_a_classifier(verb: tuple[str, ...], invoke: Invoke, tmp_path: Path) -> None:
     small_networks.classifier(tmp_path / "checkpoints/c")

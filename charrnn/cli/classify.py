@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,10 +16,6 @@ from charrnn.cli.signals import Stop, stop_on_signals
 from charrnn.config import ClassifierConfig, FitConfig, ModelConfig, ReadConfig
 from charrnn.declaration import Panel
 from charrnn.limits import Interval
-
-if TYPE_CHECKING:
-    from charrnn.network.classifier import Classifier
-    from charrnn.output.console import Console
 
 LABELLED = "Texts with labels: TSV, CSV, JSON lines, a directory with a file of lines for each label, or - for stdin."
 _PLACE = Panel.BOOKKEEPING.value
@@ -149,7 +145,7 @@ def predict(
 
     console = Console(quiet=quiet)
     limit_threads()
-    from charrnn.analysis.judge import Judge
+    from charrnn.cli import network
     from charrnn.output import classified, traced
     from charrnn.text.decoding import Encoding
     from charrnn.text.reading import TextReader
@@ -160,9 +156,9 @@ def predict(
     if trace or svg is not None:
         if len(given) != 1 or paths:
             raise UsageError("--trace and --svg show one TEXT; give one")
-        traced.run(Judge(_read(checkpoint, console)), given[0], console, as_json=as_json, svg=svg, show=trace)
+        traced.run(network.judge(checkpoint, console), given[0], console, as_json=as_json, svg=svg, show=trace)
     else:
-        judge = Judge(_read(checkpoint, console))
+        judge = network.judge(checkpoint, console)
         classified.predict(judge, asked, classified.texts(given, paths, reader), console)
     console.finish()
 
@@ -186,29 +182,19 @@ def evaluate(
 
     console = Console(quiet=quiet)
     limit_threads()
-    from charrnn.analysis.judge import Judge
+    from charrnn.cli import network
     from charrnn.output import classified
     from charrnn.output.notation import json_line
     from charrnn.text.decoding import Encoding
     from charrnn.text.reading import TextReader
 
     reader = TextReader(encoding=Encoding(config.encoding, config.errors), warn=console.warn)
-    report = classified.evaluate(Judge(_read(checkpoint, console)), labelled, train, reader, console)
+    report = classified.evaluate(network.judge(checkpoint, console), labelled, train, reader, console)
     if as_json:
         console.product(json_line(report.to_json()))
     else:
         classified.show_report(report, console)
     console.finish()
-
-
-def _read(path: Path | None, console: Console) -> Classifier:
-    """The classifier of a file or directory, None for the most recent one, which stderr then names."""
-    from charrnn.cli import network
-    from charrnn.network import classifier
-
-    found = classifier.read(classifier.resolve(path))
-    network.tell([path], [found], console)
-    return found
 
 
 VERBS: dict[str, Callable[..., None]] = {"fit": fit, "predict": predict, "evaluate": evaluate}

@@ -48,6 +48,10 @@ def inspect(
         Path | None, typer.Option("--svg", metavar="FILE", help="The coloured text, or the curves of the memory, as a picture.")
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Everything as one page to explore.")] = None,
+    classifier: Annotated[
+        Path | None,
+        typer.Option("--classifier", metavar="PATH", help="With --html: what a classifier would say behind each character."),
+    ] = None,
     npz: Annotated[Path | None, typer.Option("--npz", metavar="FILE", help="The raw traces for NumPy.")] = None,
     uncalibrated: Uncalibrated = False,
     as_json: Json = False,
@@ -61,6 +65,8 @@ def inspect(
     from charrnn.cli import network
     from charrnn.output import inspected
 
+    if classifier is not None and html is None:
+        raise UsageError("--classifier shows on the page of --html FILE; alone it is charrnn classify predict TEXT --trace")
     request = inspected.InspectRequest(
         text=text,
         file=file,
@@ -74,6 +80,7 @@ def inspect(
         html=html,
         npz=npz,
         as_json=as_json,
+        judge=None if classifier is None else network.judge(classifier, console),
     )
     if len(checkpoint or ()) > 1 and not (request.compares or request.mixes):
         compared = "they are compared by --memory and --contribution without --html and --npz"

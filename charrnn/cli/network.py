@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from charrnn.analysis.judge import Judge
     from charrnn.network.checkpoint import Checkpoint, Saved
     from charrnn.output.console import Console
 
@@ -31,6 +32,16 @@ def read_several(paths: Sequence[Path] | None, console: Console, *, uncalibrated
     trained = ensemble.read(rundir.resolve_each(paths), uncalibrated=uncalibrated)
     tell(paths, trained, console)
     return trained
+
+
+def judge(path: Path | None, console: Console) -> Judge:
+    """The classifier of a file or a directory, None or ``latest`` for the most recent one."""
+    from charrnn.analysis.judge import Judge
+    from charrnn.network import classifier
+
+    found = classifier.read(classifier.resolve(path))
+    tell([path], [found], console)
+    return Judge(found)
 
 
 def tell(paths: Sequence[Path | None] | None, trained: Sequence[Saved], console: Console, *others: str) -> None:

@@ -13,12 +13,13 @@ import numpy as np
 
 from charrnn import UsageError, files
 from charrnn.analysis import traces
+from charrnn.analysis.judge import Judge
 from charrnn.analysis.traces import Inspection
 from charrnn.config import InspectConfig
 from charrnn.network import ensemble
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.rundir import labels
-from charrnn.output import charts, colored, notation, tables
+from charrnn.output import charts, colored, notation, tables, traced
 from charrnn.output.console import Console
 from charrnn.output.notation import json_line
 from charrnn.output.progress import Progress
@@ -44,6 +45,8 @@ class InspectRequest:
     html: Path | None = None
     npz: Path | None = None
     as_json: bool = False
+    judge: Judge | None = None
+    """A classifier whose word on the text stands on the page."""
 
     def __post_init__(self) -> None:
         if self.text is not None and self.file is not None:
@@ -128,7 +131,7 @@ def of_states(
     for kind, path in request.files.items():
         if kind != "svg" or not request.looks_back:
             progress(f"making {path}")
-            _write(path, _rendered(kind, found, request.colored_by or "surprise", memory), console)
+            _write(path, _rendered(kind, found, request, memory), console)
     progress.pause()
     if request.as_json:
         console.product(json_line(found.to_json()))
@@ -221,7 +224,7 @@ def _write(path: Path, data: bytes, console: Console) -> None:
         console.say(f"charrnn: wrote {path}")
 
 
-def _rendered(kind: str, found: Inspection, colored_by: str, memory: Memory) -> bytes:
+def _rendered(kind: str, found: Inspection, request: InspectRequest, memory: Memory) -> bytes:
     if kind == "npz":
         asked = {"memory": [*memory.curves], "contribution": [*memory.contributions]}
         return found.npz(**{name: values for name, values in asked.items() if values})
@@ -229,8 +232,9 @@ def _rendered(kind: str, found: Inspection, colored_by: str, memory: Memory) -> 
         from charrnn.output import page
 
         history = traces.history(found.trained.path)
-        return page.render(found, history, memory.curves, memory.contributions).encode("utf-8", "replace")
-    return colored.text_svg(found.shown, *found.values(colored_by)).encode()
+        mind = None if request.judge is None else traced.beginning(request.judge, found.shown)
+        return page.render(found, history, memory.curves, memory.contributions, mind).encode("utf-8", "replace")
+    return colored.text_svg(found.shown, *found.values(request.colored_by or "surprise")).encode()
 
 
 def _show_tables(console: Console, found: Inspection, *, findings_only: bool) -> None:

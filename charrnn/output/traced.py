@@ -22,6 +22,8 @@ from charrnn.output.tables import one_cell
 CURVES = 4
 """So many labels have a curve: those that were likeliest somewhere, the final one first."""
 WIDTH, HEIGHT, LEFT = 880, 300, 62
+LEGIBLE = 120
+"""So many characters can be read side by side in a picture."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,13 @@ class Trace:
     characters: str
     probabilities: NDArray[np.float64]
     labels: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What the picture shows, in words."""
+        final = int(self.probabilities[-1].argmax())
+        share = f"{self.probabilities[-1, final]:.0%}".replace("%", " %")
+        return f"behind each character, what it would say if the text ended there; at the end {self.labels[final]}, {share}"
 
     @property
     def leading(self) -> list[int]:
@@ -51,6 +60,11 @@ class Trace:
             "labels": list(self.labels),
             "probabilities": self.probabilities.tolist(),
         }
+
+
+def beginning(judge: Judge, text: str) -> Trace | None:
+    """The trace of as much of ``text`` as a picture has room for; None where it is blank."""
+    return Trace(*judge.trace(text.strip()[:LEGIBLE]), judge.classifier.labels) if text.strip() else None
 
 
 def run(judge: Judge, text: str, console: Console, *, as_json: bool, svg: Path | None, show: bool) -> None:
@@ -128,8 +142,8 @@ def _turns(trace: Trace) -> Text:
     return shown
 
 
-def picture(trace: Trace) -> str:
-    """The probabilities as curves over the characters; legible on white and on black."""
+def drawn(trace: Trace) -> str:
+    """The elements of a picture, `WIDTH` x `HEIGHT`: the probabilities as curves over the characters."""
     characters, leading = trace.characters, trace.leading
     step = (WIDTH - LEFT - 18) / len(characters)
     across = Axis("", Scale(0, len(characters)), lambda value: "")
@@ -159,11 +173,15 @@ def picture(trace: Trace) -> str:
         title = f"{one_cell(character)} {trace.labels[said]} {row[said]:.0%}".replace("%", " %")
         parts.append(rect(f"{left + 0.1 * step:.1f}", f"{base + 6}", f"{0.8 * step:.1f}", "5", colour, title))
         parts.append(text(left + step / 2, base, one_cell(character), f'{style} fill="{colour}"'))
+    return "\n".join([*parts, str(panel)])
+
+
+def picture(trace: Trace) -> str:
+    """The same as a file; legible on white and on black."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img"'
         f' font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif" font-size="13" fill="{GREY}">\n'
         "<!-- charrnn classify -->\n"
-        f"<title>What a network would say of {content(on_one_line(characters))} behind each character</title>\n"
-        + "\n".join([*parts, str(panel)])
-        + "\n</svg>\n"
+        f"<title>What a network would say of {content(on_one_line(trace.characters))} behind each character</title>\n"
+        f"{drawn(trace)}\n</svg>\n"
     )

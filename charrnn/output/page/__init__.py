@@ -16,11 +16,12 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from charrnn.analysis.traces import Inspection, sentence
-from charrnn.output import charts
+from charrnn.output import charts, traced
 from charrnn.output.notation import visible
 from charrnn.output.page import document
 from charrnn.output.palette import GREY, SERIES
 from charrnn.output.plot import Axis, Curves, Panel, Point, Scale, line, stroke, thousands
+from charrnn.output.traced import Trace
 
 STATES = 1_000_000
 """The most states that a page holds, a byte each: 2,604 characters of 384 units, or 500 characters of 2,000."""
@@ -36,6 +37,7 @@ def render(
     history: Sequence[Mapping[str, Any]] = (),
     memory: Sequence[Mapping[str, Any]] = (),
     contributions: Sequence[Mapping[str, Any]] = (),
+    mind: Trace | None = None,
 ) -> str:
     """The page.
 
@@ -44,6 +46,7 @@ def render(
         history: ``step`` and ``eval`` events of the network's training, for the loss curve.
         memory: networks as `charrnn.analysis.reach.Reach.to_json` writes them, for the memory curves.
         contributions: texts as `charrnn.analysis.reach.contributed` gives them, for their shares in the final state.
+        mind: what a classifier would say behind each character.
     """
     layers, data = [layer.summary() for layer in found.layers], _data(found)
     return document.render(
@@ -62,6 +65,7 @@ def render(
         memory=[*memory],
         memory_figures=memory_figures(memory),
         contribution=contribution_figure(contributions) if contributions else None,
+        mind=None if mind is None else Figure(mind.title, "classifier", traced.drawn(mind), (traced.WIDTH, traced.HEIGHT)),
         dot=_dot,
         key=_key,
     )
