@@ -127,7 +127,7 @@ class Chromium:
         }
         text = {"Enter": "\r", " ": " "}.get(key)
         for kind in ("keyDown", "keyUp"):
-            held = {"text": text} if text and kind == "keyDown" else {}
+            held: dict[str, Any] = {"text": text} if text and kind == "keyDown" else {}
             self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key], **held)
 
     def screenshot(self, path: Path, *, whole: bool = False) -> None:

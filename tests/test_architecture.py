@@ -47,7 +47,9 @@ SOURCES = {module_of(path): ast.parse(path.read_text(encoding="utf-8")) for path
 MODULES = sorted(SOURCES)
 every_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: f"module {module}")
 """One law, which pytest counts once for each module: such tests grow with the modules, not with what they promise."""
-VERBS = {f"cli.{verb}" for verb in ("train", "sample", "score", "encode", "next", "info", "inspect", "bench", "classify")}
+VERBS = {
+    f"cli.{verb}" for verb in ("train", "sample", "score", "encode", "next", "info", "inspect", "export", "bench", "classify")
+}
 """A verb is tested with what it shows, and with the command line as a whole (`test_cli`)."""
 
 
@@ -295,7 +297,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "arguments",
     [
         ["--help"],
-        *([verb, "--help"] for verb in ("train", "sample", "score", "encode", "next", "inspect", "info", "bench")),
+        *([verb, "--help"] for verb in ("train", "sample", "score", "encode", "next", "inspect", "export", "info", "bench")),
         *(["classify", verb, "--help"] for verb in ("fit", "predict", "evaluate")),
         ["classify", "--help"],
         ["--version"],
@@ -334,6 +336,13 @@ def test_inspecting_loads_no_torch(trained: Path, options: list[str], tmp_path: 
     options = [str(tmp_path / option) if option.endswith(".html") else option for option in options]
     _, loaded = loaded_by("inspect", "ab ab " * 70, "-c", trained, *options)
     assert loaded & {"numpy", "torch", "charrnn.training.trainer", "charrnn.cli.train"} == {"numpy"}
+
+
+def test_exporting_loads_no_torch(trained: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("ab ab " * 70)
+    _, loaded = loaded_by("export", tmp_path / "page.html", "-c", trained, "--file", text)
+    assert loaded & {"numpy", "torch", "charrnn.training.trainer"} == {"numpy"}
 
 
 @pytest.mark.parametrize("above", [0, 1, 2])

@@ -335,23 +335,24 @@ def check_place(path: Path) -> None:
         path.parent.stat()
 
 
-def write(path: Path, data: bytes) -> None:
-    """Write a picture, a page or an archive of an inspection: a file whole or not at all, to a pipe or a device as it is.
+def write(path: Path, data: bytes, by: str = "inspect") -> None:
+    """Write a picture, a page or an archive that a verb made: a file whole or not at all, to a pipe or a device as it is.
 
     Raises:
-        CharrnnError: it can't be written, or something that `charrnn inspect` did not write is there.
+        CharrnnError: it can't be written, or something is there that ``charrnn`` and the verb ``by`` did not write.
     """
     with files.guard(path, "can't write"):
         if files.is_stream(path):
             files.write_stream(path, data)
             return
-        files.check_replaceable(path, "is there already, and not by charrnn inspect; name another file", ours=_is_inspection)
+        refusal = f"is there already, and not by charrnn {by}; name another file"
+        files.check_replaceable(path, refusal, ours=lambda path: _is_made(path, by))
         files.write_whole(path, data)
 
 
-def _is_inspection(path: Path) -> bool:
+def _is_made(path: Path, by: str) -> bool:
     with files.opened(path, "rb") as file:
-        return re.search(rb"charrnn.inspect", file.read(4096)) is not None
+        return re.search(rb"charrnn.%b" % by.encode(), file.read(4096)) is not None
 
 
 def history(path: Path) -> list[dict[str, Any]]:

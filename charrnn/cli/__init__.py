@@ -25,6 +25,7 @@ VERBS = {
     "classify": "classify:app",
     "info": "info:info",
     "inspect": "inspect:inspect",
+    "export": "export:export",
     "bench": "bench:bench",
 }
 """The verbs in the order of ``--help``: the module of each in this package, and its function or its own verbs there."""

@@ -67,7 +67,7 @@ def render(
         contribution=contribution_figure(contributions) if contributions else None,
         mind=None if mind is None else Figure(mind.title, "classifier", traced.drawn(mind), (traced.WIDTH, traced.HEIGHT)),
         dot=_dot,
-        key=_key,
+        key=curve_key,
     )
 
 
@@ -144,7 +144,7 @@ def _dot(number: int) -> Markup:
     return Markup('<i class="key" style="background: {}"></i>').format(SERIES[number % len(SERIES)].ink)
 
 
-def _key(number: int) -> Markup:
+def curve_key(number: int) -> Markup:
     """A piece of a curve, for the words beside a chart."""
     path = Markup(line("M1 5h30", stroke(number)))  # noqa: S704 - made of numbers alone
     return Markup('<svg class="key" viewBox="0 0 32 10" aria-hidden="true">{}</svg>').format(path)

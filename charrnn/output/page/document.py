@@ -17,24 +17,32 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 
-def render(template: str, scripts: Sequence[str], styles: Sequence[str], data: Any, **values: Any) -> str:
+def render(
+    template: str, scripts: Sequence[str], styles: Sequence[str], data: Any, *, style_attributes: bool = True, **values: Any
+) -> str:
     """The document of a ``template``, which finds ``script``, ``style``, ``policy`` and ``data`` beside its own ``values``.
 
-    ``scripts`` and ``styles`` are names of files beside this module, in the order in which they stand in the document.
+    ``scripts`` and ``styles`` are names of files beside this module, in the order in which they stand in the document. Where
+    its elements need no ``style_attributes``, its policy allows the one style sheet alone.
     """
     script, style = ("".join(map(resource, names)) for names in (scripts, styles))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    allowed = "'unsafe-inline'" if style_attributes else _hash(style)
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(resource)
     )
     return environment.get_template(template).render(
         script=Markup(script),  # noqa: S704 - our own file
         style=Markup(style),  # noqa: S704 - our own file
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:;"
-        " base-uri 'none'; form-action 'none'",
+        policy=f"default-src 'none'; style-src {allowed};"
+        f" script-src {_hash(script)}; img-src data:; base-uri 'none'; form-action 'none'",
         data=inert(data),
         **values,
     )
+
+
+def _hash(text: str) -> str:
+    """How a policy names the one inline script or style that it allows."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def resource(name: str) -> str:

@@ -1,0 +1,54 @@
+"""``charrnn export``: networks as one page that writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from charrnn.cli.options import Quiet, Uncalibrated, complete_checkpoint
+from charrnn.cli.process import limit_threads
+from charrnn.config import ReadConfig
+
+
+def export(
+    *,
+    page: Annotated[Path, typer.Argument(metavar="PAGE.html", help="The file to write.")],
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "-c",
+            "--checkpoint",
+            metavar="PATH",
+            help="A checkpoint or a run (default: latest, the most recent best.safetensors under checkpoints/);"
+            " two or three stand side by side.",
+            envvar="CHARRNN_CHECKPOINT",
+            autocompletion=complete_checkpoint,
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file",
+            metavar="FILE",
+            help="A text that the network hasn't learned: what the page tells of its memory, its units and its rounding is"
+            " measured on the last 20,000 characters (default: 10,000 characters of its own).",
+        ),
+    ] = None,
+    config: ReadConfig,
+    uncalibrated: Uncalibrated = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make one HTML file that writes with the network, shows its memory and explains it, in any browser, offline."""
+    from charrnn.output.console import Console
+
+    console = Console(quiet=quiet)
+    limit_threads()
+    from charrnn.cli import network
+    from charrnn.output import exported
+
+    request = exported.ExportRequest(page, file, config)
+    networks = [network.read(path, console, uncalibrated=uncalibrated) for path in checkpoint or (None,)]
+    exported.show(request, networks, console)
+    console.finish()

@@ -1,0 +1,136 @@
+"""Networks as one self-contained page that writes text and shows their memory while it does."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.analysis.features import Finding
+from charrnn.analysis.rounding import FORMS, RoundedTensor, Rounding
+from charrnn.config import GATES
+from charrnn.generation.generate import opening
+from charrnn.network.checkpoint import Checkpoint, records_of
+from charrnn.output import page
+from charrnn.output.page import document
+from charrnn.text.vocabulary import Vocabulary
+
+MOST = 3
+"""Networks that stand side by side, at most."""
+SCRIPTS = ("network.js", "player.js", "lessons.js", "export.js")
+TYPED = "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u2010\u2011\u2012\u2013\u2014\u2026\u00ab\u00bb\u00a0"
+"""What keyboards and other programs write for quotes, dashes and spaces, and a network may know only in its plain form."""
+_FORMS = {"int8": "8-bit numbers with one scale for each row", "float16": "16-bit floating-point numbers"}
+_CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "vanilla RNN"}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A network on the page.
+
+    ``memory`` is how far back it remembers, as `charrnn.analysis.reach.Reach.to_json` writes it; None of a network of records.
+    ``read`` says in words on which text that, ``rounding`` and ``findings`` were measured.
+    """
+
+    trained: Checkpoint
+    label: str
+    rounding: Rounding
+    memory: Mapping[str, Any] | None
+    findings: Sequence[Finding]
+    read: str
+
+
+def render(networks: Sequence[Shown]) -> str:
+    """The page of one to three networks."""
+    memories = [shown.memory for shown in networks if shown.memory is not None]
+    cells = [shown.trained.model.cell for shown in networks]
+    return document.render(
+        "export.html",
+        scripts=SCRIPTS,
+        styles=["shared.css", "export.css"],
+        style_attributes=False,
+        data={"networks": [network_data(shown) for shown in networks]},
+        networks=[_facts(shown) for shown in networks],
+        cells=cells,
+        gated=[cell for cell in cells if GATES[cell]],
+        units=networks[0].trained.model.hidden_size,
+        memory=memories,
+        curves=page.memory_figures(memories)[1:],
+        key=page.curve_key,
+    )
+
+
+def _facts(shown: Shown) -> dict[str, Any]:
+    """What the page says of a network in words."""
+    model, rounding = shown.trained.model, shown.rounding
+    others = [form for form in FORMS if form != rounding.form]
+    return {
+        "label": shown.label,
+        "cell": _CELLS[model.cell],
+        "layers": model.num_layers,
+        "units": model.hidden_size,
+        "parameters": model.parameters,
+        "corpus": str(shown.trained.training.get("corpus") or shown.label),
+        "symbol": "byte" if shown.trained.vocabulary.level == "byte" else "character",
+        "records": records_of(shown.trained.training) is not None,
+        "form": _FORMS[rounding.form],
+        "cost": _bits(rounding.costs[rounding.form]),
+        "other": _FORMS[others[0]],
+        "other_cost": _bits(rounding.costs[others[0]]),
+        "characters": rounding.characters,
+        "read": shown.read,
+        "remembers": None if shown.memory is None else shown.memory["smallest_within_1_percent"],
+        "furthest": None if shown.memory is None else shown.memory["withheld_lags"][-1],
+    }
+
+
+def _bits(cost: float) -> str:
+    """What a form costs, in words; below what a text can tell, it is nothing."""
+    return "less than 0.0001 bits" if cost < 0.0001 else f"{cost:.4f} bits"
+
+
+def network_data(shown: Shown) -> dict[str, Any]:
+    """What the scripts need of a network."""
+    model = shown.trained.model
+    found = [finding for finding in shown.findings if finding.real]
+    # A unit may follow several features; the one that it follows best names it.
+    best = {(one.layer, one.unit): one for one in sorted(found, key=lambda one: abs(one.second) - one.needed)}
+    return {
+        "label": shown.label,
+        "model": model.to_json(),
+        "vocabulary": _vocabulary(shown.trained.vocabulary),
+        "records": records_of(shown.trained.training) is not None,
+        "tensors": {name: _tensor(tensor) for name, tensor in shown.rounding.tensors.items()},
+        "units": [
+            {"layer": one.layer, "unit": one.unit, "follows": one.feature} for one in found if best[one.layer, one.unit] is one
+        ],
+        "remembers": None if shown.memory is None else shown.memory["smallest_within_1_percent"],
+    }
+
+
+def _vocabulary(vocabulary: Vocabulary) -> dict[str, Any]:
+    plain = {character: vocabulary.plain(character)[0] for character in TYPED}
+    known = set(vocabulary.characters)
+    return {
+        **vocabulary.to_json(),
+        "plain": {character: form for character, form in plain.items() if form != character and known.issuperset(form)},
+        "opening": opening(vocabulary).tolist(),
+    }
+
+
+def _tensor(tensor: RoundedTensor) -> dict[str, Any]:
+    return {
+        "form": tensor.form,
+        "data": _base64(tensor.values),
+        **({} if tensor.scales is None else {"scales": _base64(tensor.scales)}),
+    }
+
+
+def _base64(values: NDArray[Any]) -> str:
+    """The numbers in the order of their bytes that every browser's machine has."""
+    little = values.astype(np.dtype(values.dtype).newbyteorder("<"), copy=False)
+    return base64.b64encode(np.ascontiguousarray(little).tobytes()).decode()
