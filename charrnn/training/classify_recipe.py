@@ -13,7 +13,7 @@ SPEED = 60_000
 FEW, MANY = 3_000, 30_000
 """Fewer texts than this are easily learned by heart; more than that hardly."""
 MOST_PASSES, MOST_OF_FEW = 60, 120
-SMALLEST, USUAL = 96, 256
+SMALLEST, OF_FEW, USUAL = 96, 192, 256
 ENOUGH_PASSES = 10
 """A network so large that the time is enough for fewer passes than this learns less than a smaller one."""
 SKEWED = 10
@@ -59,7 +59,7 @@ def plan(
     start from.
     """
     texts, characters = len(lengths), sum(lengths) * (2 if bidirectional else 1)
-    size = USUAL if trained is None else trained.hidden_size
+    size = trained.hidden_size if trained is not None else OF_FEW if texts < FEW else USUAL
     if trained is None and seconds is not None:
         # What a character costs grows by the square of the units.
         while size > SMALLEST and SPEED * seconds * (USUAL / size) ** 2 / characters < ENOUGH_PASSES:

@@ -5,7 +5,7 @@ from charrnn.training.classify_recipe import FEW, MOST_PASSES, SMALLEST, USUAL, 
 
 
 def test_more_characters_than_the_time_is_enough_for_get_a_smaller_network() -> None:
-    sizes = [plan({}, {}, [50] * texts, [texts // 2] * 2, 180.0).hidden_size for texts in (1_000, 40_000, 10_000_000)]
+    sizes = [plan({}, {}, [50] * texts, [texts // 2] * 2, 180.0).hidden_size for texts in (4_000, 40_000, 10_000_000)]
     assert sizes[0] == USUAL > sizes[1] > sizes[2] == SMALLEST
     assert plan({}, {}, [50] * 10_000_000, [5, 5], None).hidden_size == USUAL
     both = plan({}, {}, [50] * 20_000, [5, 5], 180.0, bidirectional=True).hidden_size
@@ -16,6 +16,7 @@ def test_few_texts_get_more_dropout_and_smaller_batches() -> None:
     few, many = (plan({}, {}, [30] * texts, [texts // 2] * 2, 180.0) for texts in (FEW - 1, 50_000))
     assert few.dropout > many.dropout
     assert few.batch_size < many.batch_size
+    assert few.hidden_size < USUAL
     assert few.epochs > many.epochs == MOST_PASSES
 
 
