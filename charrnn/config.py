@@ -147,6 +147,11 @@ class TrainConfig(ReadConfig):
     eval_every: int | None = count(
         None, 1, MANY, Option("Steps between evaluations.", Panel.BOOKKEEPING, shown="at 8 % of the run, then every tenth")
     )
+    val_whole: bool = setting(
+        False,
+        Flag(),
+        Option("At the end score all of the validation text, however long it takes.", Panel.BOOKKEEPING),
+    )
     save_every: float = setting(60.0, _POSITIVE, Option("Seconds between saves.", Panel.BOOKKEEPING))
     log_every: int | None = count(
         None, 1, MANY, Option("Steps between step events.", Panel.BOOKKEEPING, shown="about one a second")

@@ -82,7 +82,7 @@ def arm(point: str, nth: int) -> None:
         hook = before(lambda step: None, "step")
         trainer.Trainer = functools.partial(trainer.Trainer, before_step=hook)  # type: ignore[misc, assignment]
     elif point == "evaluation":
-        evaluation.evaluate = before(evaluation.evaluate, "evaluation")
+        evaluation.validate = before(evaluation.validate, "evaluation")
     elif point in ("rename", "unlink", "rmdir"):
         setattr(Path, point, before(getattr(Path, point), point))
     else:

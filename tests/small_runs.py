@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.corpus import Corpus
 from charrnn.text.vocabulary import Vocabulary
+from charrnn.training.evaluation import Validation
 from charrnn.training.events import Event
 from charrnn.training.model import CharRNN
 from charrnn.training.trainer import Trainer
@@ -86,6 +88,11 @@ def trainer_of(
 def run(trainer: Trainer) -> tuple[list[Event], Store]:
     store = Store()
     return list(trainer.run(store)), store
+
+
+def validation(nats: float) -> Validation:
+    """What an evaluation finds that scores the whole text, and no temperature that is better than 1."""
+    return Validation(nats / math.log(2), 0.0, nats / math.log(2), 1.0)
 
 
 def only(events: list[Event], name: str) -> list[Event]:

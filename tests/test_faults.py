@@ -30,7 +30,7 @@ if sys.platform == "win32":
 
 import crash
 import torch
-from small_runs import Store, trainer_of
+from small_runs import Store, trainer_of, validation
 
 from charrnn import CharrnnError
 from charrnn.config import ModelConfig
@@ -188,7 +188,7 @@ def test_a_checkpoint_lost_while_running_is_saved_again(
 ) -> None:
     """Also the best one, when nothing better comes after it."""
     nats = iter([1.0, *[2.0] * 100])
-    monkeypatch.setattr(evaluation, "evaluate", lambda *_: next(nats))
+    monkeypatch.setattr(evaluation, "validate", lambda *_: validation(next(nats)))
     out = Path("checkpoints/tale")
 
     def harm() -> None:
@@ -217,8 +217,8 @@ def test_a_best_replaced_by_another_network_while_running_is_no_crash(
     foreign = checkpoint.Checkpoint(model, vocabulary, {}, weights)
     before_step(8, lambda: checkpoint.write(Path("checkpoints/tale/best.safetensors"), foreign))
     nats = iter([1.0, *[2.0] * 100])
-    monkeypatch.setattr(evaluation, "evaluate", lambda *_: next(nats))
-    result = invoke("train", "tale.txt", *TINY, "--steps", "9", "--eval-every", "3")
+    monkeypatch.setattr(evaluation, "validate", lambda *_: validation(next(nats)))
+    result = invoke("train", "tale.txt", *TINY, "--steps", "9", "--eval-every", "3", "--val-whole")
     assert result.code == 0, result.stderr
     assert {found.model.hidden_size for found in crash.sound_files(Path("checkpoints/tale")).values()} == {8}
 

@@ -18,6 +18,7 @@ from charrnn.analysis import heldout
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint, records_of
 from charrnn.text.corpus import Corpus, read_corpus
+from charrnn.text.excerpts import spread
 from charrnn.text.records import Records, is_held_out
 from charrnn.training import evaluation, gradients
 from charrnn.training.trainer import Trainer
@@ -85,7 +86,7 @@ def test_validation_reads_each_record_from_the_zero_state_its_newline_included(l
     for chunk in (3, 128):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(evaluation, "MAX_CHUNK", chunk)
-            bits = evaluation.validation_bits(model, listed, characters)
+            bits = evaluation.validate(model, listed, spread(listed, characters)).bits
         assert bits == pytest.approx(nats / characters / np.log(2), rel=1e-5)
 
 
@@ -111,7 +112,7 @@ def test_a_record_without_end_takes_no_evaluation_with_it(put: Put) -> None:
     model, read = trainer(corpus).model, []
     forward = model.forward
     model.forward = lambda ids, *more: (read.append(ids.numel()), forward(ids, *more))[1]
-    evaluation.validation_bits(model, corpus, 300)
+    evaluation.validate(model, corpus, spread(corpus, 300))
     assert sum(read) <= 600
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_runs import DROPOUT, Clock, corpus_of, random_text, trainer_of
+from small_runs import DROPOUT, Clock, corpus_of, random_text, trainer_of, validation
 
 from charrnn import CharrnnError, UsageError
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.network import checkpoint, rundir
+from charrnn.text.excerpts import spread
 from charrnn.training import evaluation, runs, schedule
 from charrnn.training.model import CharRNN
 from charrnn.training.trainer import Trainer
@@ -228,7 +229,7 @@ def test_a_resumed_run_replaces_best_only_by_something_better(tmp_path, monkeypa
     _, half = run(tmp_path / "half", stop_after=N, eval_every=4)
     snapshot = half.latest("last")
     assert snapshot.training["val_bits_per_char"] is not None
-    monkeypatch.setattr(evaluation, "evaluate", lambda *_: 100.0)
+    monkeypatch.setattr(evaluation, "validate", lambda *_: validation(100.0))
     events, rest = run(tmp_path / "rest", resume=snapshot, eval_every=4)
     assert not any(event["best"] for event in events if event["event"] == "eval")
     assert [kind for kind, _ in rest.saved if kind == "best"] == []
@@ -243,7 +244,7 @@ def test_a_resumed_run_directory_keeps_its_best_file_and_names_it(tmp_path, monk
     trainer = Trainer(model, config, corpus, clock=Clock(), stop=lambda: "interrupted" if trainer.progress.step == N else None)
     assert list(trainer.run(directory))[-1]["best_path"] == str(directory.best)
     before = directory.best.read_bytes()
-    monkeypatch.setattr(evaluation, "evaluate", lambda *_: 100.0)
+    monkeypatch.setattr(evaluation, "validate", lambda *_: validation(100.0))
     resumed = Trainer(model, config, corpus, clock=Clock(), resume=checkpoint.read(directory.last))
     end = list(resumed.run(directory))[-1]
     assert directory.best.read_bytes() == before
@@ -258,7 +259,7 @@ def test_a_resumed_run_that_finds_nothing_better_still_ends_with_the_whole_valid
     model = ModelConfig(corpus.vocabulary.size, "gru", embedding_size=5, hidden_size=8)
 
     def ending(stop_after, resume=None):
-        config = TrainConfig(batch_size=4, bptt=8, device="cpu", precision="fp32", steps=2 * N, eval_every=4)
+        config = TrainConfig(batch_size=4, bptt=8, device="cpu", precision="fp32", steps=2 * N, eval_every=4, val_whole=True)
         trainer = Trainer(
             model,
             config,
@@ -272,10 +273,10 @@ def test_a_resumed_run_that_finds_nothing_better_still_ends_with_the_whole_valid
     ending(N)
     best = CharRNN(model)
     best.load(checkpoint.read(directory.best).weights)
-    whole = evaluation.evaluate(best, corpus.ids, corpus.train_characters, 300) / np.log(2)
-    real = evaluation.evaluate
+    real = evaluation.validate
+    whole = real(best, corpus, spread(corpus, 300)).bits
     # Nothing that follows on the part is better; on the whole text it is what it is.
-    monkeypatch.setattr(evaluation, "evaluate", lambda *a, **k: 100.0 if a[3] == 60 else real(*a, **k))
+    monkeypatch.setattr(evaluation, "validate", lambda *a: validation(100.0) if a[2].characters == 60 else real(*a))
     end = ending(None, checkpoint.read(directory.last))
     assert end["best_val_bits_per_char"] == pytest.approx(whole, rel=1e-6)
 

@@ -30,7 +30,8 @@ FORMAT = tensorfile.Format("checkpoint", "charrnn", "1", ("model", "vocabulary",
 TEMPERATURES = Interval(0.01, 100)
 """What a calibration's temperature may be; those that are of any use are near 1."""
 
-_NUMBERS = ("characters", "corpus_bytes", "val_bits_per_char", "step", "epochs", "seconds", "seed")
+_VALIDATION = ("val_bits_per_char", "val_standard_error", "val_scored_characters", "val_bits_per_char_calibrated")
+_NUMBERS = ("characters", "corpus_bytes", *_VALIDATION, "step", "epochs", "seconds", "seed")
 """The facts of training that are numbers or null."""
 
 TRAINING_FACTS = (

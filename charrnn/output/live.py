@@ -153,7 +153,14 @@ def describe_step(event: Step) -> str:
 def describe_validation(event: Eval) -> str:
     """An ``eval`` event with a validation loss as one line."""
     best = "  best so far" if event["best"] else ""
-    return f"{clock(event['seconds'])}  step {event['step']:,}  validation {event['val_bits_per_char']:.3f} bits/char{best}"
+    error = _error(event.get("val_standard_error"))
+    loss = f"validation {event['val_bits_per_char']:.3f}{error} bits/char"
+    return f"{clock(event['seconds'])}  step {event['step']:,}  {loss}{best}"
+
+
+def _error(standard_error: float | None) -> str:
+    """A standard error behind its figure; nothing where there is none."""
+    return f" +- {standard_error:.3f}" if standard_error else ""
 
 
 def describe_records(event: Sample) -> str:
@@ -166,7 +173,8 @@ def describe_records(event: Sample) -> str:
 def describe_end(event: End) -> str:
     """The ``end`` event as one sentence."""
     best = event["best_val_bits_per_char"]
-    score = "" if best is None else f", best validation {best:.3f} bits/char{_where(event)}"
+    error = _error(event.get("val_standard_error"))
+    score = "" if best is None else f", best validation {best:.3f}{error} bits/char{_where(event)}"
     reason = event["reason"].replace("_", " ")
     advised = f"; {event['advice']}" if event.get("advice") else ""
     return (
@@ -179,7 +187,8 @@ def _where(event: End) -> str:
     """At which step the best network was found, and on how much text, where that isn't plain."""
     step, part = event.get("best_step"), event.get("best_val_part")
     at = f" at step {step:,}" if step is not None and step != event["step"] else ""
-    if not part:
-        return at
-    whole, read = event["val_characters"], f"the first {part['characters']:,}"
-    return f"{at} on all {whole:,} characters ({part['bits_per_char']:.3f} on {read}, which evaluations read)"
+    whole = event.get("val_characters", 0)
+    scored = event.get("val_scored_characters") or whole
+    on = "" if scored == whole and not part else f" on {'all ' if scored == whole else f'{scored:,} of '}{whole:,} characters"
+    less = f" ({part['bits_per_char']:.3f} on {part['characters']:,}, which evaluations read)" if part else ""
+    return f"{at}{on}{less}"

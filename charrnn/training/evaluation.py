@@ -1,24 +1,27 @@
-"""What an evaluation measures: the validation loss in columns side by side, and a sample to look at."""
+"""What an evaluation measures: the validation loss in columns side by side, with a temperature that lowers it, and a sample."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
+from torch import Tensor
 
 from charrnn.generation.drawing import Drawing, Sampler
 from charrnn.generation.generate import generate, opening, prime
 from charrnn.network.cells import Network
 from charrnn.text.corpus import Corpus
+from charrnn.text.excerpts import Excerpt
 from charrnn.text.records import RecordList, RecordRows, rectangle
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import events
+from charrnn.training.calibration import FACTORS, PLAIN, calibrate
 from charrnn.training.device import autocast
 from charrnn.training.model import CharRNN
 from charrnn.training.workers import Workers
@@ -30,7 +33,6 @@ MIN_COLUMN = 1024
 MAX_COLUMNS, MAX_COLUMNS_ON_GPU = 128, 1024
 MAX_CHUNK = 128
 """Characters of each column that are read at once."""
-MAX_RECORD = 1 << 16
 MAX_LOGITS = 1 << 25
 """How many logits are held at once; large vocabularies are read in shorter chunks."""
 PASSAGE_CHARACTERS = 256
@@ -39,121 +41,143 @@ SAMPLES, SAMPLES_CHARACTERS = 12, 320
 """Of a list so many records are drawn, of so many characters together."""
 
 
-def evaluate(
-    model: CharRNN, ids: NDArray[Any], start: int, characters: int, precision: str = "fp32", workers: Workers | None = None
-) -> float:
-    """Mean loss of ``ids[start : start + characters]`` in nats per character.
+@dataclass(frozen=True)
+class Validation:
+    """What an evaluation found, in bits per character.
 
-    The text is cut into N columns that are read side by side, each after an overlap of the `OVERLAP` characters before it (or
-    all there are), read from the zero state.
-
-    Args:
-        model: the network.
-        ids: the whole text, (characters,).
-        start: at least 1, because the first character is predicted from the one before it.
-        characters: how many are scored.
-        precision: of the matrix products.
-        workers: who share the columns.
+    ``standard_error`` says how far ``bits`` may be from the loss on all that is held out: 0 where all of it was scored, None
+    where that isn't known. With logits divided by ``temperature`` the loss is ``calibrated``.
     """
-    most = MAX_COLUMNS if model.head.weight.device.type == "cpu" else MAX_COLUMNS_ON_GPU
-    columns = max(1, min(most, characters // MIN_COLUMN))
-    length = -(-characters // columns)
-    starts = start + length * np.arange(columns)
-    ends = np.minimum(starts + length, start + characters)
-    return _summed(model, ids, starts, ends, min(OVERLAP, start - 1), precision, workers) / characters
+
+    bits: float
+    standard_error: float | None
+    calibrated: float
+    temperature: float
 
 
-def _summed(
+def reading(characters: int) -> int:
+    """About how many characters are read to score so many: the overlaps too."""
+    return characters + OVERLAP * max(1, min(MAX_COLUMNS, characters // MIN_COLUMN))
+
+
+def validate(
+    model: CharRNN, corpus: Corpus, excerpt: Excerpt, precision: str = "fp32", workers: Workers | None = None
+) -> Validation | None:
+    """Score an ``excerpt`` of what is held out; None if the loss is not finite."""
+    found = losses(model, corpus, excerpt, precision, workers) / math.log(2)  # (P, 2, G)
+    plain = found[:, :, PLAIN].sum(axis=1)  # (P,)
+    if not np.isfinite(plain).all():
+        return None
+    fitted, characters = calibrate(found.sum(axis=0)), excerpt.characters
+    error = excerpt.standard_error(plain)
+    return Validation(float(plain.sum()) / characters, error, fitted.loss / characters, fitted.temperature)
+
+
+def losses(
+    model: CharRNN, corpus: Corpus, excerpt: Excerpt, precision: str = "fp32", workers: Workers | None = None
+) -> NDArray[np.float64]:
+    """The loss of each piece of an ``excerpt`` in nats, with logits times each of `FACTORS`; (P, 2, G).
+
+    The middle axis is the two halves of the text, by which a temperature is fitted and judged: of each piece the first and the
+    second half, of a list every other record.
+
+    A piece is read after an overlap of the `OVERLAP` characters before it (or all there are), read from the zero state; a
+    single piece is cut into columns that are read side by side, each after an overlap. Records are read from the zero state.
+    """
+    workers = workers or Workers(1)
+    if corpus.records is not None:
+        return _of_records(model, corpus.ids, excerpt, precision, workers)
+    begins, ends, overlap = excerpt.begins, excerpt.ends, OVERLAP
+    if corpus.pieces is not None:
+        overlap = corpus.pieces.warm_up - 1  # The first character is only read: what stands before it was trained on.
+    elif len(begins) == 1:
+        most = MAX_COLUMNS if model.head.weight.device.type == "cpu" else MAX_COLUMNS_ON_GPU
+        columns = max(1, min(most, excerpt.characters // MIN_COLUMN))
+        length = -(-excerpt.characters // columns)
+        begins = excerpt.begins[0] + length * np.arange(columns)
+        ends = np.minimum(begins + length, excerpt.ends[0])
+    found = _side_by_side(model, corpus.ids, begins, ends, min(overlap, int(begins[0]) - 1), precision, workers)
+    return found if len(found) == len(excerpt.begins) else found.sum(axis=0, keepdims=True)
+
+
+def _side_by_side(
     model: CharRNN,
     ids: NDArray[Any],
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],
     overlap: int,
     precision: str,
-    workers: Workers | None,
-) -> float:
-    """The loss in nats of all columns (N,) together, each from its start to its end, after an overlap from the zero state."""
-    workers = workers or Workers(1)
+    workers: Workers,
+) -> NDArray[np.float64]:
+    """The losses (N, 2, G) of N columns, each from its start to its end, after an overlap from the zero state."""
     device = model.head.weight.device
     columns, length = len(starts), int((ends - starts).max())
     chunk = max(1, min(MAX_CHUNK, MAX_LOGITS // (columns * model.config.vocab_size)))
 
     @torch.inference_mode()
-    def total(share: slice) -> float:
+    def total(share: slice) -> NDArray[np.float64]:
         begins, stops = starts[share, None], ends[share, None]  # (n, 1): one worker's columns
-        state, loss = model.initial_state(len(begins)), 0.0
+        middles = (begins + stops) // 2
+        state, found = model.initial_state(len(begins)), np.zeros((len(begins), 2, len(FACTORS)))
         with autocast(device, precision):
             for offset in range(-overlap, length, chunk):
                 # Positions of the targets, (n, T); the inputs stand one before.
                 positions = begins + np.arange(offset, min(offset + chunk, length))
-                counted = (positions >= begins) & (positions < stops)
                 clipped = np.minimum(positions, len(ids) - 1)
                 inputs, targets = (torch.from_numpy(ids[where].astype(np.int64)).to(device) for where in (clipped - 1, clipped))
                 logits, state = model(inputs, state)  # (n, T, V)
-                losses = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")  # (n * T,)
-                loss += float((losses * torch.from_numpy(counted.ravel()).to(device)).sum())
-        return loss
+                if offset + chunk > 0:
+                    costs = _costs(logits, targets)  # (n, T, G)
+                    halves = (positions >= begins) & (positions < middles), (positions >= middles) & (positions < stops)
+                    for half, counted in enumerate(halves):
+                        found[:, half] += _summed(costs, counted)
+        return found
 
-    return sum(workers.map(total, workers.shares(columns)))
+    return np.concatenate(workers.map(total, workers.shares(columns)))
 
 
-def evaluate_records(
-    model: CharRNN,
-    ids: NDArray[Any],
-    records: RecordList,
-    characters: int,
-    precision: str = "fp32",
-    workers: Workers | None = None,
-) -> float:
-    """Mean loss of held-out records in nats per character, each read from the zero state, its newline included.
-
-    All of them are read, or evenly spread ones that have about so many ``characters`` together; of a long one its first
-    `MAX_RECORD` characters.
-    """
-    workers = workers or Workers(1)
+def _of_records(model: CharRNN, ids: NDArray[Any], excerpt: Excerpt, precision: str, workers: Workers) -> NDArray[np.float64]:
+    """The losses (P, 2, G) of the records of an ``excerpt``, each read from the zero state, its newline included."""
     device, vocab_size = model.head.weight.device, model.config.vocab_size
-    first, count = records.train, len(records.spans) - records.train
-    every = max(1.0, int(records.spans[first:].sum()) / max(characters, 1))
-    chosen = first + np.arange(0, count, every).astype(np.int64)
-    chosen = chosen[np.argsort(-records.spans[chosen], kind="stable")]
-    # One record is read alone, so a very long one would take all the time.
-    starts, spans = records.starts[chosen], np.minimum(records.spans[chosen], min(max(characters, 1), MAX_RECORD))
+    spans = excerpt.ends - excerpt.begins
+    order = np.argsort(-spans, kind="stable")
+    starts, spans = excerpt.begins[order] - 1, spans[order]
     most = MAX_COLUMNS if device.type == "cpu" else MAX_COLUMNS_ON_GPU
     chunk = max(1, min(MAX_CHUNK, MAX_LOGITS // (most * vocab_size)))
     rows = RecordRows(spans, most * chunk, chunk, most)
+    found = np.zeros((len(spans), 2, len(FACTORS)))
 
     @torch.inference_mode()
-    def total(share: slice) -> float:
-        loss = 0.0
+    def total(share: slice) -> None:
         with autocast(device, precision):
             for begin, end in itertools.pairwise(rows.first[share.start : share.stop + 1]):
                 state = model.initial_state(int(end - begin))
                 for offset in range(0, int(spans[begin]), chunk):
-                    found = rectangle(ids, starts[begin:end], spans[begin:end], offset, chunk)
-                    inputs, targets = (torch.from_numpy(part.astype(np.int64)).to(device) for part in found[:2])  # (n, T)
+                    read, ahead, _ = rectangle(ids, starts[begin:end], spans[begin:end], offset, chunk)
+                    inputs, targets = (torch.from_numpy(part.astype(np.int64)).to(device) for part in (read, ahead))  # (n, T)
                     logits, state = model(inputs, state[:, :, : len(inputs)])  # (n, T, V)
-                    loss += float(functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum"))
-        return loss
+                    costs = _summed(_costs(logits, targets.clamp(min=0)), ahead >= 0)  # (n, G)
+                    numbers = order[begin : begin + len(costs)]
+                    found[numbers, numbers % 2] += costs
 
-    return sum(workers.map(total, workers.shares(len(rows)))) / int(spans.sum())
+    workers.map(total, workers.shares(len(rows)))
+    return found
 
 
-def validation_bits(
-    model: CharRNN, corpus: Corpus, characters: int, precision: str = "fp32", workers: Workers | None = None
-) -> float | None:
-    """Bits per character of the first ``characters`` of the validation text; None if that is not finite.
+def _costs(logits: Tensor, targets: Tensor) -> Tensor:
+    """What targets (n, T) cost in nats under logits (n, T, V) times each of `FACTORS`, (n, T, G)."""
+    logits = logits.float()
+    chosen, costs = logits.gather(2, targets[:, :, None])[:, :, 0], []
+    for number, factor in enumerate(FACTORS):
+        scaled = logits if number == PLAIN else logits * factor
+        costs.append(scaled.logsumexp(2) - factor * chosen)
+    return torch.stack(costs, dim=2)
 
-    Pieces spread over the text are a column each; where ``characters`` are but a part, that too is from all over it.
-    Of a list, held-out records are read.
-    """
-    if (pieces := corpus.pieces) is not None:
-        # The first character of a piece is only read: what stands before it was trained on.
-        nats = _summed(model, corpus.ids, *pieces.first(characters), pieces.warm_up - 1, precision, workers) / characters
-    elif corpus.records is not None:
-        nats = evaluate_records(model, corpus.ids, corpus.records, characters, precision, workers)
-    else:
-        nats = evaluate(model, corpus.ids, corpus.train_characters, characters, precision, workers)
-    return nats / math.log(2) if math.isfinite(nats) else None
+
+def _summed(costs: Tensor, counted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Costs (n, T, G) summed over those characters (n, T) that are counted, (n, G)."""
+    mask = torch.from_numpy(counted).to(costs.device)
+    return np.asarray(costs.masked_fill(~mask[:, :, None], 0.0).sum(dim=1).cpu().numpy(), dtype=np.float64)
 
 
 def passage(corpus: Corpus) -> NDArray[Any]:

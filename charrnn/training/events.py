@@ -95,6 +95,12 @@ class Eval(TypedDict):
     seconds: float
     val_bits_per_char: float | None
     """None without validation text, or if the loss is not finite."""
+    val_scored_characters: int
+    """How much of the validation text was scored: the same at every evaluation."""
+    val_standard_error: float | None
+    """How far `val_bits_per_char` may be from that on all of the text; 0 where all of it was scored, None if not known."""
+    val_bits_per_char_calibrated: float | None
+    """The loss with logits divided by one temperature, each half of the text by that fitted to the other half."""
     best: bool
     """Whether this is the lowest validation loss so far."""
     attempt: int
@@ -111,7 +117,7 @@ class Eval(TypedDict):
 
 
 class Part(TypedDict):
-    """A loss on the beginning of the validation text."""
+    """A loss on a part of the validation text."""
 
     characters: int
     bits_per_char: float
@@ -161,13 +167,19 @@ class End(TypedDict):
     """Passes over the training text."""
     seconds: float
     best_val_bits_per_char: float | None
-    """Of the best network; at the end of a finished run, on the whole validation text."""
+    """Of the best network; at the end of a finished run, on as much of the validation text as there was time for."""
     best_step: int | None
     """The step of the best network; None without an evaluation."""
     best_val_part: Part | None
-    """What the evaluations found it to be on a part; None where they read the whole, or the run isn't over."""
+    """What the evaluations found it to be on less; None where the end scored no more, or the run isn't over."""
     val_characters: int
     """How long the whole validation text is."""
+    val_scored_characters: int
+    """How much of it `best_val_bits_per_char` is of."""
+    val_standard_error: float | None
+    """How far it may be from the loss on all of it; 0 where all of it was scored, None if not known."""
+    val_bits_per_char_calibrated: float | None
+    """The best network's loss with its calibration, cross-fitted."""
     advice: str | None
     """What the last evaluation says of the whole run: that validation has risen for a third of it."""
     chars_per_second: float

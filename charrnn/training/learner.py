@@ -16,16 +16,19 @@ from charrnn import UsageError
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.corpus import Corpus
+from charrnn.text.excerpts import Excerpt
 from charrnn.text.scattered import StretchStreams
 from charrnn.text.streams import Columns, RecordStreams, Streams
 from charrnn.training import evaluation, events, gradients, recipe, schedule
 from charrnn.training.device import choose_device, choose_precision, prepare
+from charrnn.training.evaluation import Validation
 from charrnn.training.events import Event
 from charrnn.training.model import CharRNN
 from charrnn.training.optimizer import Optimizer
 from charrnn.training.processes import Processes
 from charrnn.training.schedule import Budget
 from charrnn.training.snapshot import Progress, TrainingState
+from charrnn.training.validation import ValidationPlan
 from charrnn.training.workers import Workers, choose_workers
 
 RESET_SHARE = 0.01
@@ -65,8 +68,8 @@ class Learner:
             # Whoever goes on with the run adds up in the same order, however many cores there are then.
             self.config = replace(config, workers=count)
         self.budget = Budget.of(config, self.streams.chunks_per_epoch, recipe.most_passes(corpus.train_characters))
-        self.evaluation_seconds = 0.0
-        """What the latest evaluation took."""
+        self.validation = ValidationPlan(self.config, corpus, self.budget, self.streams.characters_per_step)
+        """What is scored when."""
 
     @property
     def model(self) -> CharRNN:
@@ -178,8 +181,7 @@ class Learner:
 
     def _closing(self) -> float:
         """Seconds that the last evaluation and save will take."""
-        evaluated, whole = self.progress.eval_characters, self.corpus.val_characters
-        return schedule.closing_seconds(self.budget, self.evaluation_seconds, evaluated, whole)
+        return self.validation.closing_seconds(self.progress)
 
     def fraction(self, seconds: float) -> float:
         """The share of the run that is over after so many ``seconds`` of it."""
@@ -208,15 +210,9 @@ class Learner:
             return math.inf
         return 3 * math.log(max(self.vocabulary.size, FEW_SYMBOLS))
 
-    def affordable_characters(self, fraction: float) -> int:
-        """How much of the validation text the evaluations read, planned at ``fraction`` of the run."""
-        total = self.budget.steps if self.budget.steps is not None else self.progress.step / max(fraction, 1e-3)
-        affordable = schedule.affordable_characters(total, self.config.eval_every, self.streams.characters_per_step)
-        return min(self.corpus.val_characters, affordable)
-
-    def validate(self, characters: int) -> float | None:
-        """Bits per character of the first ``characters`` of the validation text; None if that is not finite."""
-        return evaluation.validation_bits(self.model, self.corpus, characters, self.precision, self.workers)
+    def validate(self, excerpt: Excerpt) -> Validation | None:
+        """Score an ``excerpt`` of the validation text; None if the loss is not finite."""
+        return evaluation.validate(self.model, self.corpus, excerpt, self.precision, self.workers)
 
     # -- checkpoints ----------------------------------------------------------------------------------------------
 
@@ -233,9 +229,11 @@ class Learner:
             "epochs": self.epochs,
             "seconds": seconds,
             "val_bits_per_char": p.best_val_bits_per_char,
-            "val_scored_characters": p.eval_characters,
+            **self.validation.facts(),
         }
-        return Checkpoint(self.model.config, self.vocabulary, facts, self.model.export())
+        return Checkpoint(
+            self.model.config, self.vocabulary, facts, self.model.export(), temperature=self.validation.temperature
+        )
 
     def snapshot(self, seconds: float) -> Checkpoint:
         """Everything needed to go on: a ``last`` checkpoint."""
@@ -249,8 +247,10 @@ class Learner:
         Returns:
             The progress that was given up.
         """
-        before = self.progress
+        before, excerpt, best = self.progress, self.validation.excerpt, self.validation.best
+        temperature = self.validation.temperature
         self.restore(good, elapsed)
+        self.validation.excerpt, self.validation.best, self.validation.temperature = excerpt, best, temperature
         p = self.progress
         p.attempt, p.rewinds, p.rate_scale = before.attempt + 1, before.rewinds + 1, before.rate_scale / 2
         p.best_val_bits_per_char, p.eval_characters = before.best_val_bits_per_char, before.eval_characters
@@ -271,9 +271,10 @@ class Learner:
             CharrnnError: it doesn't fit the network and the text.
             UsageError: the length is used up already.
         """
-        stored = self.state.restore(saved, other_text=not self.corpus.is_text_of(saved.training))
+        same_text = self.corpus.is_text_of(saved.training)
+        stored = self.state.restore(saved, other_text=not same_text)
         p, config, budget = self.progress, self.config, self.budget
-        p.eval_characters = min(p.eval_characters, self.corpus.val_characters)
+        self.validation.resume(saved, p, same_text=same_text)
         if config.lr != stored.lr:
             p.rate_scale, p.rewinds, p.attempt = 1.0, 0, p.attempt + 1
         if (config.steps, config.epochs, config.minutes) == (stored.steps, stored.epochs, stored.minutes):

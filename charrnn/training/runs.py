@@ -30,7 +30,8 @@ from charrnn.training.events import Event, Start
 if TYPE_CHECKING:
     from charrnn.training.trainer import Trainer
 
-MAY_CHANGE = {"steps", "epochs", "minutes", "lr", "eval_every", "save_every", "log_every", "device", "precision", "workers"}
+MAY_CHANGE = {"steps", "epochs", "minutes", "lr", "eval_every", "val_whole", "save_every", "log_every"}
+MAY_CHANGE |= {"device", "precision", "workers"}
 """The settings that may change when a run is resumed."""
 SPEED_SHARE, SPEED_SECONDS = 0.01, 0.8
 """The share of a budget in minutes, and the most seconds, for which the machine's speed is measured."""

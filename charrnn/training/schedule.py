@@ -24,6 +24,7 @@ EARLY_SECONDS = 60.0
 EVALUATION_SHARE = 0.03
 """Share of the run that its evaluations may take."""
 MAX_EVALUATION_CHARACTERS = 200_000
+"""No evaluation but the last reads more, and that one reads as much in any case, if there is as much."""
 ENOUGH_STEPS = 50
 """How long a run of minutes will be is an estimate once so many steps were timed."""
 LOG_SECONDS = 1.0
@@ -104,21 +105,19 @@ class Budget:
         return self.steps is not None or step >= ENOUGH_STEPS
 
 
-def closing_seconds(budget: Budget, evaluation_seconds: float, evaluated: int, val_characters: int) -> float:
+def closing_seconds(budget: Budget, evaluation_seconds: float, more_seconds: float, save_seconds: float) -> float:
     """What the last evaluation and save of a run in seconds will take.
 
     Args:
         budget: the run's length.
         evaluation_seconds: what the latest evaluation took. Its own repetition is held to the share of all evaluations, in
             case the machine stalled during it.
-        evaluated: how many characters it read; 0 if there was none.
-        val_characters: how many there are; if more, the best network will be scored on all of them.
+        more_seconds: what scoring the best network on more of the text will take.
+        save_seconds: what saving will take.
     """
     if budget.seconds is None:
         return 0.0
-    whole = val_characters if val_characters > evaluated else 0
-    per_character = evaluation_seconds / evaluated if evaluated else 0.0
-    return min(per_character * evaluated, EVALUATION_SHARE * budget.seconds) + per_character * whole + 0.2
+    return min(evaluation_seconds, EVALUATION_SHARE * budget.seconds) + more_seconds + save_seconds
 
 
 def learning_rate(peak: float, fraction: float, budget: Budget) -> float:
@@ -145,12 +144,17 @@ def is_marked(budget: Budget, mark: int, fraction: float, seconds: float) -> boo
 
 
 def affordable_characters(total_steps: float, eval_every: int | None, characters_per_step: int) -> int:
-    """How much validation text keeps all evaluations within 3 % of a run of ``total_steps``.
+    """How much validation text keeps all evaluations within 3 % of a run of ``total_steps``."""
+    between = eval_every or total_steps / (len(EVALUATION_MARKS) + 2)
+    return min(max(evaluated_in(between * characters_per_step), 2000), MAX_EVALUATION_CHARACTERS)
+
+
+def evaluated_in(characters: float) -> int:
+    """How much text is evaluated in 3 % of the time in which so many ``characters`` are trained on.
 
     Evaluating a character costs about a quarter of training on one.
     """
-    between = eval_every or total_steps / (len(EVALUATION_MARKS) + 2)
-    return min(max(int(EVALUATION_SHARE * 4 * between * characters_per_step), 2000), MAX_EVALUATION_CHARACTERS)
+    return int(EVALUATION_SHARE * 4 * characters)
 
 
 @dataclass(frozen=True)

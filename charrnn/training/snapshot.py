@@ -233,13 +233,6 @@ class Saves:
         if not same_text:
             return
         self.best, self.best_path = best, best.path
-        made = best.training.get("step")
-        p.best_step = made if isinstance(made, int) else None
-        # A process that was killed may have found it after its last save.
-        bits, scored = best.training.get("val_bits_per_char"), best.training.get("val_scored_characters")
-        if isinstance(bits, float) and isinstance(scored, int) and scored == (p.eval_characters or scored):
-            p.best_val_bits_per_char = min(bits, p.best_val_bits_per_char or math.inf)
-            p.eval_characters = scored
 
     def _without(self, stranger: Checkpoint) -> Event:
         try:

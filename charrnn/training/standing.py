@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from charrnn.analysis import advice
 from charrnn.network.cells import Network
+from charrnn.network.checkpoint import Checkpoint
 from charrnn.training import evaluation, events
+from charrnn.training.evaluation import Validation
 from charrnn.training.learner import Learner
+from charrnn.training.schedule import EVALUATION_SHARE
 
 
 def evaluated(
-    learner: Learner, bits: float | None, seconds: float, *, improved: bool
+    learner: Learner, validation: Validation | None, seconds: float, *, improved: bool
 ) -> tuple[events.Eval, events.Sample, str | None]:
-    """The events of an evaluation that found ``bits`` per character, and its advice where validation has risen for long.
+    """The events of an evaluation, and its advice where validation has risen for long.
 
     Args:
         learner: the run as it stands.
-        bits: the validation loss; None without validation text.
+        validation: what it found; None without validation text, or if the loss is not finite.
         seconds: of the run so far.
         improved: whether it is the lowest so far.
     """
@@ -29,7 +34,8 @@ def evaluated(
     grad_norm, clipped = learner.state.take_watched()
     norm_of_many, clipped_of_many = learner.state.take_many_watched(advice.ENOUGH_STEPS)
     told = advice.advise({**seen, "grad_norm": norm_of_many, "clipped": clipped_of_many}, config.cell, p.step)
-    rising = None
+    rising, excerpt = None, learner.validation.excerpt
+    bits = None if validation is None else validation.bits
     if bits is not None and p.best_val_bits_per_char is not None and p.best_step is not None:
         rising = advice.overfitting(p.step, p.best_step, learner.expected_steps(seconds), bits, p.best_val_bits_per_char)
     found: events.Eval = {
@@ -37,6 +43,9 @@ def evaluated(
         "step": p.step,
         "seconds": seconds,
         "val_bits_per_char": bits,
+        "val_scored_characters": 0 if excerpt is None else excerpt.characters,
+        "val_standard_error": None if validation is None else validation.standard_error,
+        "val_bits_per_char_calibrated": None if validation is None else validation.calibrated,
         "best": improved,
         "attempt": p.attempt,
         "hidden": seen["hidden"],
@@ -60,13 +69,44 @@ def _sample(learner: Learner, network: Network) -> events.Sample:
     return {"event": "sample", "step": p.step, "text": text, "records": records, "attempt": p.attempt}
 
 
+def scored_at_the_end(learner: Learner, best: Checkpoint) -> tuple[Checkpoint, events.Part | None] | None:
+    """Score the best network on as much of the validation text as there is time for.
+
+    Returns:
+        The network with what is told of it then, and what the evaluations found; None if they have scored as much, or if the
+        loss is not finite.
+    """
+    p, plan, part = learner.progress, learner.validation, None
+    if (excerpt := plan.final_excerpt(p)) is None:
+        return None
+    learner.model.load(best.weights)
+    if (found := learner.validate(excerpt)) is None:
+        return None
+    if p.best_val_bits_per_char is not None and plan.excerpt is not None:
+        part = events.Part(characters=plan.excerpt.characters, bits_per_char=p.best_val_bits_per_char)
+    p.best_val_bits_per_char, plan.excerpt = found.bits, excerpt
+    plan.improved(found)
+    facts = {**best.training, "val_bits_per_char": found.bits, **plan.facts()}
+    return replace(best, training=facts, temperature=found.temperature), part
+
+
+def took_long(learner: Learner, seconds: float, of: float) -> events.Warned | None:
+    """A warning that scoring all of the validation text took ``seconds`` ``of`` the run's; None if that isn't much."""
+    if not learner.config.val_whole or seconds <= 2 * EVALUATION_SHARE * of:
+        return None
+    return events.warning(
+        f"scoring all {learner.corpus.val_characters:,} validation characters took {seconds:.0f} of {of:.0f} seconds;"
+        " without --val-whole more of them are for training"
+    )
+
+
 def ended(
     learner: Learner, seconds: float, *, reason: str, best_path: str | None, part: events.Part | None, advised: str | None
 ) -> events.End:
-    """The last event. ``part`` is what the best network made on the part of the validation text that evaluations read, where
-    its final loss is on the whole; ``advised`` is what the last evaluation said of the whole run.
+    """The last event. ``part`` is what the best network made of the part of the validation text that evaluations read, where
+    its final loss is on more; ``advised`` is what the last evaluation said of the whole run.
     """
-    p = learner.progress
+    p, told = learner.progress, learner.validation.facts()
     return {
         "event": "end",
         "step": p.step,
@@ -76,6 +116,9 @@ def ended(
         "best_step": p.best_step,
         "best_val_part": part,
         "val_characters": learner.corpus.val_characters,
+        "val_scored_characters": told["val_scored_characters"],
+        "val_standard_error": told.get("val_standard_error"),
+        "val_bits_per_char_calibrated": told.get("val_bits_per_char_calibrated"),
         "advice": advised,
         "chars_per_second": p.step * learner.streams.characters_per_step / max(p.train_seconds, 1e-9),
         "best_path": best_path,

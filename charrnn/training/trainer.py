@@ -7,7 +7,6 @@ cut from the graph in between (Williams and Peng 1990).
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.corpus import Corpus
 from charrnn.text.streams import Columns
 from charrnn.training import events, schedule, snapshot, standing
+from charrnn.training.evaluation import Validation
 from charrnn.training.events import Event
 from charrnn.training.learner import Learner
 from charrnn.training.losses import Recent, Soundness, StepSums
@@ -136,11 +136,15 @@ class Trainer:
             self.progress.schedule_from = self._learner.budget.position(0, self.seconds)
         else:
             yield from saves.adopt_best(self.progress, self.model.config, self.corpus, text_changed=self._text_changed)
+            if saves.best is None:
+                self._learner.validation.forget()
+            else:
+                self._learner.validation.adopt(saves.best, self.progress)
         with self._learner.working():
             reason = yield from self._steps(saves)
             if reason == "finished":
                 yield from self._learner.budget.warnings(self.progress.step)
-                yield from self._whole_validation(saves)
+                yield from self._final_validation(saves)
         yield standing.ended(
             self._learner,
             self.seconds,
@@ -224,50 +228,44 @@ class Trainer:
 
     def _evaluation(self, saves: Saves) -> Iterator[Event]:
         """Evaluate, draw a sample, and keep the network if it is the best so far."""
-        p, corpus = self.progress, self.corpus
+        p, plan = self.progress, self._learner.validation
         begun = self.seconds
         fraction = self._learner.fraction(begun)
         p.next_mark = schedule.next_mark(fraction)
-        bits: float | None = None
-        if corpus.val_characters:
-            p.eval_characters = p.eval_characters or self._learner.affordable_characters(fraction)
-            bits = self._learner.validate(p.eval_characters)
-        improved = bits is not None and (p.best_val_bits_per_char is None or bits < p.best_val_bits_per_char)
-        found, text, self._advised = standing.evaluated(self._learner, bits, self.seconds, improved=improved)
-        self._learner.evaluation_seconds = self.seconds - begun
-        yield found
+        found: Validation | None = None
+        if self.corpus.val_characters:
+            excerpt = plan.begin(p, fraction)
+            scoring = self.seconds
+            found = self._learner.validate(excerpt)
+            plan.timed(excerpt, self.seconds - scoring)
+        improved = found is not None and (p.best_val_bits_per_char is None or found.bits < p.best_val_bits_per_char)
+        told, text, self._advised = standing.evaluated(self._learner, found, self.seconds, improved=improved)
+        plan.evaluation_seconds = self.seconds - begun
+        yield told
         yield text
+        bits = None if found is None else found.bits
         if self._distance and (far := self._distance.found(self._recent.bits, bits, self._learner.epochs)):
             yield events.warning(far)
-        if improved:
+        if found is not None and improved:
             p.best_val_bits_per_char, p.best_step = bits, p.step
+            plan.improved(found)
             yield from saves.keep("best", self._learner.network(self.seconds))
 
-    def _whole_validation(self, saves: Saves) -> Iterator[Event]:
-        """Score the best weights on the whole validation text, if the evaluations so far saw only a part of it."""
-        p, best, whole = self.progress, saves.best, self.corpus.val_characters
-        if best is None or not 0 < p.eval_characters < whole:
-            return
+    def _final_validation(self, saves: Saves) -> Iterator[Event]:
+        """Score the best weights on as much of the validation text as there is time for, if that is more than so far."""
         begun = self.seconds
-        self.model.load(best.weights)
-        bits = self._learner.validate(whole)
-        if bits is None:
+        if saves.best is None or (scored := standing.scored_at_the_end(self._learner, saves.best)) is None:
             return
-        if p.best_val_bits_per_char is not None:
-            self._part = {"characters": p.eval_characters, "bits_per_char": p.best_val_bits_per_char}
-        p.best_val_bits_per_char = bits
-        scored = {"val_bits_per_char": bits, "val_scored_characters": whole}
-        yield from saves.keep("best", replace(best, training={**best.training, **scored}))
-        took = self.seconds - begun
-        if took > 2 * schedule.EVALUATION_SHARE * self.seconds:
-            yield events.warning(
-                f"the final validation of {whole:,} characters took {took:.0f} of {self.seconds:.0f} seconds;"
-                " a smaller --val-fraction leaves more of them for training"
-            )
+        best, self._part = scored
+        yield from saves.keep("best", best)
+        if warned := standing.took_long(self._learner, self.seconds - begun, self.seconds):
+            yield warned
 
     def _save(self, saves: Saves) -> Iterator[Event]:
+        begun = self.seconds
         if saves.best is None or not self.corpus.val_characters:
             yield from saves.keep("best", self._learner.network(self.seconds))
         else:
             yield from saves.keep_best_again()
         yield from saves.keep("last", self.snapshot())
+        self._learner.validation.saved(self.seconds - begun)

@@ -20,8 +20,11 @@ import torch
 from charrnn.analysis import advice
 from charrnn.config import ModelConfig
 from charrnn.network.cells import Network
+from charrnn.text.corpus import Corpus
+from charrnn.text.excerpts import spread
+from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.device import choose_precision
-from charrnn.training.evaluation import PASSAGE_CHARACTERS, evaluate
+from charrnn.training.evaluation import PASSAGE_CHARACTERS, losses
 from charrnn.training.model import CharRNN
 from charrnn.training.schedule import EVALUATION_MARKS
 from charrnn.training.workers import Workers, choose_workers
@@ -46,6 +49,8 @@ def main() -> None:
     cpu = torch.device("cpu")
     precision = choose_precision("auto", cpu)
     ids = np.random.default_rng(0).integers(0, 64, 200_000)
+    text = Corpus("noise", (), len(ids), "", Vocabulary("char", "".join(map(chr, range(64)))), ids, len(ids) // 2)
+    excerpt = spread(text, len(ids) // 2)
     print("network        panel, ms   validation, ms   panel's share of a minute")
     for cell in ("lstm", "gru", "rnn"):
         for layers in (1, 2):
@@ -57,8 +62,7 @@ def main() -> None:
                 for _ in range(asked.rounds + 1):
                     network = Network(config, model.export())
                     panel.append(seconds(functools.partial(advice.measure, network, ids[:PASSAGE_CHARACTERS])))
-                    half = len(ids) // 2
-                    validation.append(seconds(functools.partial(evaluate, model, ids, half, half, precision, workers)))
+                    validation.append(seconds(functools.partial(losses, model, text, excerpt, precision, workers)))
             # The first round chooses kernels and takes memory.
             spent, beside = statistics.median(panel[1:]), statistics.median(validation[1:])
             name = f"{cell} {layers} x {asked.hidden_size}"

@@ -12,8 +12,10 @@ import torch
 from small_runs import KERNELS, corpus_of, naive_nats, random_model, random_text, same_weights
 
 from charrnn.network.cells import Network
+from charrnn.text.excerpts import Excerpt, first, spread
 from charrnn.text.scattered import scatter
-from charrnn.training.evaluation import evaluate, passage, sample, validation_bits
+from charrnn.training.calibration import FACTORS, PLAIN
+from charrnn.training.evaluation import losses, passage, sample, validate
 from charrnn.training.workers import Workers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -23,6 +25,26 @@ def scattered(text, fraction):
     """``text`` as a corpus with pieces all over it held out."""
     pieces = scatter(len(text), fraction)
     return replace(corpus_of(text), pieces=pieces, train_characters=pieces.trained)
+
+
+def evaluate(model, ids, start, characters, workers=None):
+    """Nats per character of a single piece of a text of ids."""
+    text = replace(corpus_of("ab"), ids=ids, train_characters=start)
+    piece = Excerpt(np.array([start]), np.array([start + characters]), len(ids) - start)
+    found = losses(model, text, piece, workers=workers)
+    assert found.shape == (1, 2, len(FACTORS))
+    return found[0, :, PLAIN].sum() / characters
+
+
+def sample_of(model, characters):
+    """Ids drawn from a network at temperature 1."""
+    network, rng = Network(model.config, model.export()), np.random.default_rng(0)
+    step, ids = network.stepper(network.initial_state(1)), [0]
+    for _ in range(characters - 1):
+        logits = step(np.array(ids[-1:]))[0].astype(np.float64)
+        chances = np.exp(logits - logits.max())
+        ids.append(int(rng.choice(len(chances), p=chances / chances.sum())))
+    return np.array(ids, dtype=np.uint8)
 
 
 every_cell = pytest.mark.parametrize("cell", list(KERNELS))
@@ -85,10 +107,13 @@ def test_an_evaluation_is_the_same_however_its_columns_are_shared_out(count):
 def test_the_validation_figure_is_in_bits_and_none_if_not_finite():
     model, corpus = random_model(vocab_size=8), corpus_of(random_text(600), 100)
     nats = evaluate(model, corpus.ids, 500, 60)
-    assert validation_bits(model, corpus, 60) == pytest.approx(nats / math.log(2))
+    found = validate(model, corpus, first(corpus, 60))
+    assert found.bits == pytest.approx(nats / math.log(2))
+    assert found.standard_error is None  # of a single piece
+    assert validate(model, corpus, first(corpus, 100)).standard_error == 0.0
     with torch.no_grad():
         model.head.bias[0] = math.nan
-    assert validation_bits(model, corpus, 60) is None
+    assert validate(model, corpus, first(corpus, 60)) is None
 
 
 @pytest.mark.parametrize("characters", [600, 1500, 3000])
@@ -99,7 +124,45 @@ def test_pieces_over_the_text_are_each_scored_after_their_own_warm_up(characters
     begins, ends = corpus.pieces.first(characters)
     for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
         total += naive_nats(network, corpus.ids, begin, end, 255)
-    assert validation_bits(model, corpus, characters) == pytest.approx(total / characters / math.log(2), rel=1e-5)
+    found = validate(model, corpus, spread(corpus, characters))
+    assert found.bits == pytest.approx(total / characters / math.log(2), rel=1e-5)
+
+
+@every_cell
+def test_pieces_spread_over_a_tail_are_each_scored_after_the_256_characters_before(cell):
+    corpus, model = corpus_of(random_text(9000), 6000), random_model(cell, vocab_size=8)
+    excerpt, network = spread(corpus, 2000), Network(model.config, model.export())
+    found = losses(model, corpus, excerpt)[:, :, PLAIN].sum(axis=1)
+    assert len(found) == len(excerpt.begins) > 1
+    for loss, begin, end in zip(found, excerpt.begins.tolist(), excerpt.ends.tolist(), strict=True):
+        assert loss == pytest.approx(naive_nats(network, corpus.ids, begin, end, 256), rel=1e-5)
+
+
+def test_each_factor_scores_what_a_network_with_such_logits_scores():
+    corpus, model = corpus_of(random_text(900), 300), random_model(vocab_size=8)
+    found = losses(model, corpus, spread(corpus, 300)).sum(axis=(0, 1))
+    for number, factor in enumerate(FACTORS):
+        other = random_model(vocab_size=8)
+        with torch.no_grad():
+            other.head.weight *= factor
+            other.head.bias *= factor
+        expected = losses(other, corpus, spread(corpus, 300)).sum(axis=(0, 1))[PLAIN]
+        assert found[number] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_temperature_of_a_network_whose_logits_are_too_large_brings_back_the_loss():
+    """The text is drawn from the network itself, so that 1 is the temperature that suits it."""
+    model = random_model(vocab_size=8)
+    text = sample_of(model, 6000)
+    corpus = replace(corpus_of(random_text(100)), ids=text, train_characters=1000)
+    before = validate(model, corpus, spread(corpus, 5000))
+    with torch.no_grad():
+        model.head.weight *= 1.5
+        model.head.bias *= 1.5
+    found = validate(model, corpus, spread(corpus, 5000))
+    assert found.temperature == pytest.approx(1.5, abs=0.1)
+    assert found.bits > before.bits + 0.01
+    assert found.calibrated == pytest.approx(before.bits, abs=0.002)
 
 
 def test_what_is_trained_on_does_not_change_what_pieces_score():
@@ -107,7 +170,8 @@ def test_what_is_trained_on_does_not_change_what_pieces_score():
     outside = np.concatenate([np.arange(*stretch) for stretch in zip(*corpus.pieces.stretches(), strict=True)])
     ids = corpus.ids.copy()
     ids[outside] = 0
-    assert validation_bits(model, corpus, 3000) == validation_bits(model, replace(corpus, ids=ids), 3000)
+    excerpt = spread(corpus, 3000)
+    assert validate(model, corpus, excerpt) == validate(model, replace(corpus, ids=ids), excerpt)
 
 
 def test_the_passage_of_pieces_is_where_the_first_is_scored():

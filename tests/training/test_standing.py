@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from small_runs import validation
 
-from charrnn.training import evaluation
+from charrnn.text.excerpts import Excerpt
+from charrnn.training import evaluation, schedule
+from charrnn.training.evaluation import Validation
 from charrnn.training.learner import Learner
 
 Invoke = Callable[..., Any]
@@ -38,8 +42,8 @@ def events_of(result: Any, name: str) -> list[dict[str, Any]]:
 def rising(monkeypatch: pytest.MonkeyPatch) -> None:
     """Validation falls up to step 20, then rises."""
 
-    def validate(self: Learner, characters: int) -> float:
-        return 3.0 + abs(self.progress.step - 20) / 100
+    def validate(self: Learner, excerpt: Excerpt) -> Validation:
+        return validation((3.0 + abs(self.progress.step - 20) / 100) * math.log(2))
 
     monkeypatch.setattr(Learner, "validate", validate)
 
@@ -66,13 +70,15 @@ def test_a_resumed_run_knows_where_its_best_was(tale: str, invoke: Invoke) -> No
 def test_a_best_loss_on_a_part_is_told_beside_that_on_the_whole(
     tale: str, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Learner, "affordable_characters", lambda *_: 50)
-    monkeypatch.setattr(
-        evaluation, "validation_bits", lambda model, corpus, characters, *_: 2.4 if characters == 50 else 2.6125
-    )
+    monkeypatch.setattr(schedule, "affordable_characters", lambda *_: 50)
+
+    def validate(model: object, corpus: object, excerpt: Excerpt, *_: object) -> Validation:
+        return validation((2.4 if excerpt.characters == 50 else 2.6125) * math.log(2))
+
+    monkeypatch.setattr(evaluation, "validate", validate)
     result = invoke("train", tale, *TINY, "--steps", "10", "--eval-every", "5")
     last = result.stderr.splitlines()[-1]
-    assert re.search(r"best validation 2\.61\d bits/char at step 5 on all 228 characters \(2\.400 on the first 50\b", last)
+    assert re.search(r"best validation 2\.61\d bits/char at step 5 on all 228 characters \(2\.400 on 50, which", last)
     (end,) = events_of(invoke("train", tale, *TINY, "--steps", "10", "--eval-every", "5", "--json"), "end")
     assert (end["best_val_part"], end["val_characters"]) == ({"characters": 50, "bits_per_char": 2.4}, 228)
 

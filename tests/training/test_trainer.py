@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,11 +25,13 @@ from small_runs import (
     run,
     same_weights,
     trainer_of,
+    validation,
 )
 
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.network import checkpoint
 from charrnn.network.cells import Network
+from charrnn.text.excerpts import spread
 from charrnn.text.streams import Streams
 from charrnn.training import device, evaluation, learner, recipe, schedule
 from charrnn.training.events import keys
@@ -73,21 +76,22 @@ def test_the_validation_figure_is_the_validation_text_s():
 def test_a_longer_validation_text_is_scored_in_part_during_and_in_whole_after_the_run(monkeypatch):
     monkeypatch.setattr(schedule, "MAX_EVALUATION_CHARACTERS", 300)
     corpus = corpus_of(random_text(1600), 1000)
-    trainer = trainer_of(corpus, steps=12, eval_every=4)
+    trainer = trainer_of(corpus, steps=12, eval_every=4, val_whole=True)
     worse = itertools.count()  # each part scores worse than the one before, so that the best weights are not the last
 
-    real = evaluation.evaluate
+    real = evaluation.validate
 
-    def rising(model, ids, start, characters, precision="fp32", workers=None):
-        return real(model, ids, start, characters, precision) + (next(worse) if characters == 300 else 0)
+    def rising(model, corpus, excerpt, *more):
+        found = real(model, corpus, excerpt, *more)
+        return replace(found, bits=found.bits + next(worse)) if excerpt.characters == 300 else found
 
-    monkeypatch.setattr(evaluation, "evaluate", rising)
+    monkeypatch.setattr(evaluation, "validate", rising)
     events, store = run(trainer)
     best = store.latest("best")
     assert best.training["step"] == 4
     model = CharRNN(best.model)
     model.load(best.weights)
-    part, whole = (real(model, corpus.ids, corpus.train_characters, n) / math.log(2) for n in (300, 1000))
+    part, whole = (real(model, corpus, spread(corpus, n)).bits for n in (300, 1000))
     assert part != pytest.approx(whole, rel=1e-5)
     assert min(event["val_bits_per_char"] for event in only(events, "eval")) == pytest.approx(part, rel=1e-6)
     assert events[-1]["best_val_bits_per_char"] == pytest.approx(whole, rel=1e-6)
@@ -323,15 +327,15 @@ def test_the_minutes_include_imports_validation_and_saves(monkeypatch, val_chara
     clock.now = 2.0
     per_character = nanoseconds * 1e-9
 
-    def costly(model, ids, start, characters, precision="fp32", workers=None):
-        clock.now += characters * per_character
-        spent.append(characters * per_character)
-        return 1.0 / (1 + len(spent))
+    def costly(model, corpus, excerpt, *more):
+        spent.append(evaluation.reading(excerpt.characters) * per_character)
+        clock.now += spent[-1]
+        return validation(1.0 / (1 + len(spent)))
 
     def train(step):
         clock.now += 4 * per_character * 16 * 64
 
-    monkeypatch.setattr(evaluation, "evaluate", costly)
+    monkeypatch.setattr(evaluation, "validate", costly)
     corpus = corpus_of(random_text(5000 + val_characters), val_characters)
     config = TrainConfig(**{**PLAIN, "batch_size": 16, "bptt": 64, "minutes": 0.25})
     trainer = Trainer(ModelConfig(corpus.vocabulary.size, "rnn", 4, 8), config, corpus, clock=clock, before_step=train)
@@ -425,7 +429,7 @@ def test_eval_every_counts_steps_and_the_last_step_is_evaluated_once():
 
 def test_best_is_saved_exactly_where_an_evaluation_is_the_lowest_so_far(monkeypatch):
     nats = iter([3.0, 2.0, 2.5, 1.0, 1.0, 4.0])
-    monkeypatch.setattr(evaluation, "evaluate", lambda *_: next(nats))
+    monkeypatch.setattr(evaluation, "validate", lambda *_: validation(next(nats)))
     trainer = trainer_of(steps=6, eval_every=1)
     events, store = run(trainer)
     assert [event["best"] for event in only(events, "eval")] == [True, True, False, True, False, False]
