@@ -65,6 +65,7 @@ class TrainSettings(TypedDict, total=False):
     dropout_output: float
     seed: int
     eval_every: int
+    val_whole: bool
     save_every: float
     log_every: int
     device: str

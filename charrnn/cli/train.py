@@ -132,7 +132,8 @@ def _raise_unless_finished(reason: str, go_on: str, stop: Stop, console: Console
 
 def _show_plan(request: RunRequest, console: Console, *, as_json: bool) -> None:
     from charrnn.output import tables
-    from charrnn.output.notation import json_line, list_in_words
+    from charrnn.output.notation import json_line, list_in_words, yardsticks_clause
+    from charrnn.text import yardsticks
     from charrnn.training import runs
 
     if request.resume is not None:
@@ -140,13 +141,15 @@ def _show_plan(request: RunRequest, console: Console, *, as_json: bool) -> None:
     prepared = runs.prepare(request, console.warn)
     repeat = runs.command(request, prepared)
     listed = None if prepared.text.records is None else prepared.text.records.facts.to_json()
+    beside = yardsticks.facts(yardsticks.unigram_bits(prepared.text), yardsticks.xz_bits(prepared.text))
     if as_json:
         settings = {**prepared.plan.model, **prepared.config.to_json()}
         told = {} if listed is None else {"records": listed}
-        console.product(json_line({"settings": settings, "plan": prepared.plan.to_json(), **told, "command": repeat}))
+        console.product(json_line({"settings": settings, "plan": prepared.plan.to_json(), **told, **beside, "command": repeat}))
     else:
         if listed is not None:
             console.say(f"charrnn: {list_in_words(listed)}")
         console.table(tables.plan_table(prepared.plan.model | prepared.plan.training, prepared.plan.reasons))
+        console.say(f"charrnn: without a network this text takes, in bits/char: {yardsticks_clause(beside)}")
         console.product(f"{repeat}\n")
     console.finish()

@@ -31,7 +31,8 @@ TEMPERATURES = Interval(0.01, 100)
 """What a calibration's temperature may be; those that are of any use are near 1."""
 
 _VALIDATION = ("val_bits_per_char", "val_standard_error", "val_scored_characters", "val_bits_per_char_calibrated")
-_NUMBERS = ("characters", "corpus_bytes", *_VALIDATION, "step", "epochs", "seconds", "seed")
+_YARDSTICKS = ("unigram_bits_per_char", "xz_bits_per_char")
+_NUMBERS = ("characters", "corpus_bytes", *_VALIDATION, *_YARDSTICKS, "step", "epochs", "seconds", "seed")
 """The facts of training that are numbers or null."""
 
 TRAINING_FACTS = (
@@ -39,7 +40,8 @@ TRAINING_FACTS = (
     "characters",
     "corpus_bytes",
     "corpus_sha256",
-    "val_bits_per_char",
+    *_VALIDATION,
+    *_YARDSTICKS,
     "step",
     "epochs",
     "seconds",

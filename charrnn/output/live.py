@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from charrnn.output.console import Console
-from charrnn.output.notation import clock, json_line, list_in_words, on_one_line, total, visible
+from charrnn.output.notation import clock, json_line, list_in_words, on_one_line, total, visible, yardsticks_clause
 from charrnn.training.events import End, Eval, Event, Sample, Start, Step
 
 
@@ -174,7 +174,8 @@ def describe_end(event: End) -> str:
     """The ``end`` event as one sentence."""
     best = event["best_val_bits_per_char"]
     error = _error(event.get("val_standard_error"))
-    score = "" if best is None else f", best validation {best:.3f}{error} bits/char{_where(event)}"
+    beside = f" ({clause})" if (clause := yardsticks_clause(event)) else ""
+    score = "" if best is None else f", best validation {best:.3f}{error} bits/char{beside}{_where(event)}"
     reason = event["reason"].replace("_", " ")
     advised = f"; {event['advice']}" if event.get("advice") else ""
     return (

@@ -168,6 +168,12 @@ def total(step: Mapping[str, Any], before: str) -> str:
     return f"{before}{step['steps']:,}" if step.get("steps_settled", True) else ""
 
 
+def yardsticks_clause(facts: Mapping[str, Any]) -> str:
+    """What a text takes without a network, as in ``xz 2.61, letters alone 4.78``; empty where neither is told."""
+    told = (("xz", facts.get("xz_bits_per_char")), ("letters alone", facts.get("unigram_bits_per_char")))
+    return ", ".join(f"{name} {bits:.2f}" for name, bits in told if bits is not None)
+
+
 def list_in_words(facts: Mapping[str, Any]) -> str:
     """The list of `charrnn.text.records.Records.to_json` in words."""
     more = [f"{facts['held_out']:,} held out"]

@@ -10,7 +10,17 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.output.notation import bar, calibration_in_words, clock, escaped, list_in_words, on_one_line, three_digits, visible
+from charrnn.output.notation import (
+    bar,
+    calibration_in_words,
+    clock,
+    escaped,
+    list_in_words,
+    on_one_line,
+    three_digits,
+    visible,
+    yardsticks_clause,
+)
 from charrnn.output.palette import SERIES
 
 Record = Mapping[str, Any]
@@ -80,7 +90,10 @@ def fact_table(facts: Record) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
+    beside = yardsticks_clause(facts)
     for name, value in facts.items():
+        if name in ("unigram_bits_per_char", "xz_bits_per_char"):
+            continue  # They stand beside the loss.
         if value is None:
             shown = "-"
         elif isinstance(value, Mapping):
@@ -95,6 +108,8 @@ def fact_table(facts: Record) -> Table:
             shown = f"{value:,}"
         else:
             shown = on_one_line(str(value))
+        if name == "val_bits_per_char" and beside:
+            shown = f"{shown} ({beside})"
         table.add_row(name.replace("_", " "), Text(shown))
     return table
 

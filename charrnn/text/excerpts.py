@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from charrnn.text.corpus import Corpus
 from charrnn.text.records import RecordList
 
-SHORTEST, LONGER = 256, 1024
-"""Pieces are at least so long, unless there are fewer characters; once there are `FEW` of them, at least `LONGER`, because
-before each of them a warm-up is read."""
-FEW, MOST = 8, 128
+PIECES = ((256, 32), (512, 128), (4096, 512))
+"""Lengths of pieces, and up to how many there are of at least such a length: the more there are, the less a loss on them errs,
+but before each of them a warm-up is read."""
 LONGEST_RECORD = 1 << 16
 """Of a longer record the first characters are scored: it is read alone, so it would take all the time."""
 
@@ -110,7 +109,7 @@ def stored(data: object, corpus: Corpus) -> Excerpt | None:
             return None
         return _of_records(corpus.records, corpus.val_characters, every, longest)
     pieces = data.get("pieces")
-    if not isinstance(pieces, list) or not 1 <= len(pieces) <= MOST:
+    if not isinstance(pieces, list) or not 1 <= len(pieces) <= PIECES[-1][1]:
         return None
     if not all(isinstance(piece, list) and len(piece) == 2 and all(type(end) is int for end in piece) for piece in pieces):
         return None
@@ -124,7 +123,7 @@ def stored(data: object, corpus: Corpus) -> Excerpt | None:
 
 def pieces_of(characters: int) -> int:
     """In how many pieces so many characters of a longer text are scored."""
-    return min(max(characters // LONGER, min(characters // SHORTEST, FEW), 1), MOST)
+    return max(1, *(min(characters // length, most) for length, most in PIECES))
 
 
 def _held_out(corpus: Corpus, begin: int, end: int) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 
-LOGS = np.linspace(-0.6, 0.6, 5)
+LOGS = np.linspace(-0.6, 0.6, 7)
 """Logarithms of the factors by which logits are multiplied while a text is scored; the losses between them are interpolated."""
 FACTORS: tuple[float, ...] = tuple(np.exp(LOGS).tolist())
 PLAIN = len(FACTORS) // 2

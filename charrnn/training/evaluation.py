@@ -17,7 +17,7 @@ from charrnn.generation.drawing import Drawing, Sampler
 from charrnn.generation.generate import generate, opening, prime
 from charrnn.network.cells import Network
 from charrnn.text.corpus import Corpus
-from charrnn.text.excerpts import Excerpt
+from charrnn.text.excerpts import Excerpt, pieces_of
 from charrnn.text.records import RecordList, RecordRows, rectangle
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import events
@@ -57,7 +57,7 @@ class Validation:
 
 def reading(characters: int) -> int:
     """About how many characters are read to score so many: the overlaps too."""
-    return characters + OVERLAP * max(1, min(MAX_COLUMNS, characters // MIN_COLUMN))
+    return characters + OVERLAP * pieces_of(characters)
 
 
 def validate(
@@ -166,11 +166,12 @@ def _of_records(model: CharRNN, ids: NDArray[Any], excerpt: Excerpt, precision: 
 
 def _costs(logits: Tensor, targets: Tensor) -> Tensor:
     """What targets (n, T) cost in nats under logits (n, T, V) times each of `FACTORS`, (n, T, G)."""
-    logits = logits.float()
-    chosen, costs = logits.gather(2, targets[:, :, None])[:, :, 0], []
-    for number, factor in enumerate(FACTORS):
-        scaled = logits if number == PLAIN else logits * factor
-        costs.append(scaled.logsumexp(2) - factor * chosen)
+    below = logits.float()
+    below = below - below.amax(dim=2, keepdim=True)  # (n, T, V), at most 0
+    chosen, room, costs = below.gather(2, targets[:, :, None])[:, :, 0], torch.empty_like(below), []
+    for factor in FACTORS:
+        torch.mul(below, factor, out=room)
+        costs.append(room.exp_().sum(dim=2).log() - factor * chosen)
     return torch.stack(costs, dim=2)
 
 

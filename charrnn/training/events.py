@@ -180,6 +180,10 @@ class End(TypedDict):
     """How far it may be from the loss on all of it; 0 where all of it was scored, None if not known."""
     val_bits_per_char_calibrated: float | None
     """The best network's loss with its calibration, cross-fitted."""
+    unigram_bits_per_char: float | None
+    """What the text takes without a network: the entropy of its characters' frequencies."""
+    xz_bits_per_char: float | None
+    """What ``xz -9`` makes of the text, of eight pieces of it if it is longer than 2 MB; None if that isn't known yet."""
     advice: str | None
     """What the last evaluation says of the whole run: that validation has risen for a third of it."""
     chars_per_second: float

@@ -20,6 +20,7 @@ from charrnn.text.excerpts import Excerpt
 from charrnn.text.scattered import StretchStreams
 from charrnn.text.streams import Columns, RecordStreams, Streams
 from charrnn.training import evaluation, events, gradients, recipe, schedule
+from charrnn.training.compressor import Compressor
 from charrnn.training.device import choose_device, choose_precision, prepare
 from charrnn.training.evaluation import Validation
 from charrnn.training.events import Event
@@ -70,6 +71,8 @@ class Learner:
         self.budget = Budget.of(config, self.streams.chunks_per_epoch, recipe.most_passes(corpus.train_characters))
         self.validation = ValidationPlan(self.config, corpus, self.budget, self.streams.characters_per_step)
         """What is scored when."""
+        self.compressor = Compressor(corpus)
+        """What the text takes without a network."""
 
     @property
     def model(self) -> CharRNN:
@@ -120,6 +123,7 @@ class Learner:
         """Start the workers on entering and end them on leaving; processes first, because they are forked."""
         chunk = self.streams.batch_size, self.streams.bptt
         with (
+            self.compressor.working(),
             gradients.forked(self.model, self.workers, *chunk, self.config.dropouts, self.precision) as self._processes,
             self.workers.working(),
         ):
@@ -230,6 +234,7 @@ class Learner:
             "seconds": seconds,
             "val_bits_per_char": p.best_val_bits_per_char,
             **self.validation.facts(),
+            **self.compressor.facts,
         }
         return Checkpoint(
             self.model.config, self.vocabulary, facts, self.model.export(), temperature=self.validation.temperature
@@ -275,6 +280,8 @@ class Learner:
         stored = self.state.restore(saved, other_text=not same_text)
         p, config, budget = self.progress, self.config, self.budget
         self.validation.resume(saved, p, same_text=same_text)
+        if same_text:
+            self.compressor.remember(saved.training)
         if config.lr != stored.lr:
             p.rate_scale, p.rewinds, p.attempt = 1.0, 0, p.attempt + 1
         if (config.steps, config.epochs, config.minutes) == (stored.steps, stored.epochs, stored.minutes):

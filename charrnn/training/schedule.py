@@ -25,6 +25,8 @@ EVALUATION_SHARE = 0.03
 """Share of the run that its evaluations may take."""
 MAX_EVALUATION_CHARACTERS = 200_000
 """No evaluation but the last reads more, and that one reads as much in any case, if there is as much."""
+PATIENCE, PATIENT_SHARE = 5.0, 0.01
+"""Seconds that a run waits at its end at most, and the share of its minutes by which it may be late for that."""
 ENOUGH_STEPS = 50
 """How long a run of minutes will be is an estimate once so many steps were timed."""
 LOG_SECONDS = 1.0
@@ -118,6 +120,13 @@ def closing_seconds(budget: Budget, evaluation_seconds: float, more_seconds: flo
     if budget.seconds is None:
         return 0.0
     return min(evaluation_seconds, EVALUATION_SHARE * budget.seconds) + more_seconds + save_seconds
+
+
+def patience(budget: Budget, seconds: float) -> float:
+    """How long a run that is over after so many ``seconds`` waits for what is still to be told of it."""
+    if budget.seconds is None:
+        return PATIENCE
+    return min(max(budget.seconds - seconds, PATIENT_SHARE * budget.seconds), PATIENCE)
 
 
 def learning_rate(peak: float, fraction: float, budget: Budget) -> float:

@@ -69,25 +69,24 @@ def _sample(learner: Learner, network: Network) -> events.Sample:
     return {"event": "sample", "step": p.step, "text": text, "records": records, "attempt": p.attempt}
 
 
-def scored_at_the_end(learner: Learner, best: Checkpoint) -> tuple[Checkpoint, events.Part | None] | None:
-    """Score the best network on as much of the validation text as there is time for.
+def scored_at_the_end(learner: Learner, best: Checkpoint) -> tuple[Checkpoint, events.Part | None]:
+    """Score the best network on as much of the validation text as there is time for, unless the evaluations have.
 
     Returns:
-        The network with what is told of it then, and what the evaluations found; None if they have scored as much, or if the
-        loss is not finite.
+        The network with all that is told of it at the end, itself if that is nothing new; and what the evaluations found, where
+        the end scored more.
     """
-    p, plan, part = learner.progress, learner.validation, None
-    if (excerpt := plan.final_excerpt(p)) is None:
-        return None
-    learner.model.load(best.weights)
-    if (found := learner.validate(excerpt)) is None:
-        return None
-    if p.best_val_bits_per_char is not None and plan.excerpt is not None:
-        part = events.Part(characters=plan.excerpt.characters, bits_per_char=p.best_val_bits_per_char)
-    p.best_val_bits_per_char, plan.excerpt = found.bits, excerpt
-    plan.improved(found)
-    facts = {**best.training, "val_bits_per_char": found.bits, **plan.facts()}
-    return replace(best, training=facts, temperature=found.temperature), part
+    p, plan, part, temperature = learner.progress, learner.validation, None, best.temperature
+    facts = {**best.training, **learner.compressor.facts}
+    if (excerpt := plan.final_excerpt(p)) is not None:
+        learner.model.load(best.weights)
+        if (found := learner.validate(excerpt)) is not None:
+            if p.best_val_bits_per_char is not None and plan.excerpt is not None:
+                part = events.Part(characters=plan.excerpt.characters, bits_per_char=p.best_val_bits_per_char)
+            p.best_val_bits_per_char, plan.excerpt, temperature = found.bits, excerpt, found.temperature
+            plan.improved(found)
+            facts |= {"val_bits_per_char": found.bits, **plan.facts()}
+    return (best if facts == best.training else replace(best, training=facts, temperature=temperature)), part
 
 
 def took_long(learner: Learner, seconds: float, of: float) -> events.Warned | None:
@@ -106,7 +105,7 @@ def ended(
     """The last event. ``part`` is what the best network made of the part of the validation text that evaluations read, where
     its final loss is on more; ``advised`` is what the last evaluation said of the whole run.
     """
-    p, told = learner.progress, learner.validation.facts()
+    p, told, yardsticks = learner.progress, learner.validation.facts(), learner.compressor.facts
     return {
         "event": "end",
         "step": p.step,
@@ -119,6 +118,8 @@ def ended(
         "val_scored_characters": told["val_scored_characters"],
         "val_standard_error": told.get("val_standard_error"),
         "val_bits_per_char_calibrated": told.get("val_bits_per_char_calibrated"),
+        "unigram_bits_per_char": yardsticks["unigram_bits_per_char"],
+        "xz_bits_per_char": yardsticks["xz_bits_per_char"],
         "advice": advised,
         "chars_per_second": p.step * learner.streams.characters_per_step / max(p.train_seconds, 1e-9),
         "best_path": best_path,

@@ -254,10 +254,12 @@ class Trainer:
     def _final_validation(self, saves: Saves) -> Iterator[Event]:
         """Score the best weights on as much of the validation text as there is time for, if that is more than so far."""
         begun = self.seconds
-        if saves.best is None or (scored := standing.scored_at_the_end(self._learner, saves.best)) is None:
+        self._learner.compressor.wait(schedule.patience(self._learner.budget, begun))
+        if saves.best is None:
             return
-        best, self._part = scored
-        yield from saves.keep("best", best)
+        best, self._part = standing.scored_at_the_end(self._learner, saves.best)
+        if best is not saves.best:
+            yield from saves.keep("best", best)
         if warned := standing.took_long(self._learner, self.seconds - begun, self.seconds):
             yield warned
 

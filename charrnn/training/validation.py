@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from typing import Any
 
@@ -37,6 +38,7 @@ class ValidationPlan:
         self.save_seconds = SAVE_SECONDS
         """What the latest save took."""
         self._pace = 0.0  # characters a second, warm-ups included
+        self._affordable = 0  # characters for the end of a run of minutes
 
     def begin(self, p: Progress, fraction: float) -> Excerpt:
         """What an evaluation at ``fraction`` of the run scores; the first one settles it."""
@@ -50,6 +52,10 @@ class ValidationPlan:
     def timed(self, excerpt: Excerpt, seconds: float) -> None:
         """Remember that an ``excerpt`` was scored in so many ``seconds``."""
         self._pace = evaluation.reading(excerpt.characters) / max(seconds, 1e-9)
+        if self._budget.seconds is not None:
+            read = int(schedule.EVALUATION_SHARE * self._budget.seconds * self._pace)
+            most = range(min(read, self._corpus.val_characters) + 1)
+            self._affordable = max(bisect.bisect_right(most, read, key=evaluation.reading) - 1, 0)
 
     def saved(self, seconds: float) -> None:
         """Remember that saving took so many ``seconds``."""
@@ -65,9 +71,7 @@ class ValidationPlan:
         if self._budget.steps is not None:
             affordable = schedule.evaluated_in(self._budget.steps * self._per_step)
         else:
-            assert self._budget.seconds is not None
-            most = int(schedule.EVALUATION_SHARE * self._budget.seconds * self._pace)
-            affordable = most - (evaluation.reading(most) - most)
+            affordable = self._affordable
         return min(held_out, max(affordable, p.eval_characters))
 
     def final_excerpt(self, p: Progress) -> Excerpt | None:

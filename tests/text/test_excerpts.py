@@ -11,9 +11,11 @@ import pytest
 from small_runs import corpus_of
 
 from charrnn.text.corpus import Corpus
-from charrnn.text.excerpts import MOST, Excerpt, first, spread, stored
+from charrnn.text.excerpts import PIECES, Excerpt, first, spread, stored
 from charrnn.text.records import split
 from charrnn.text.scattered import scatter
+
+MOST = PIECES[-1][1]
 
 
 def tail(characters: int, held_out: int) -> Corpus:
@@ -40,6 +42,7 @@ def test_so_many_characters_are_scored_in_pieces_from_all_over_the_tail(characte
     assert (excerpt.characters, excerpt.whole, excerpt.held_out) == (characters, False, 1_000_000)
     count = len(excerpt.begins)
     assert count <= MOST
+    assert (excerpt.ends - excerpt.begins).max() <= max(513, -(-characters // MOST), 8192)
     assert count == 1 or (excerpt.ends - excerpt.begins).min() >= 249
     # A piece in each of so many equal parts, in its middle.
     borders = corpus.train_characters + 1_000_000 * np.arange(count + 1) / count

@@ -55,7 +55,7 @@ def test_validation_that_has_risen_for_a_third_of_the_run_is_told_with_where_the
     assert [step for step, advice in told.items() if advice and "risen" in advice] == [60, 70, 80, 90, 100]
     assert all(part in told[100] for part in ("since step 20 ", "3.000", "shorter", "--hidden-size", "--dropout"))
     last = invoke("train", tale, *options).stderr.splitlines()[-1]
-    assert "best validation 3.000 bits/char at step 20" in last
+    assert re.search(r"best validation 3\.000 bits/char \(xz \S+, letters alone \S+\) at step 20\b", last)
     assert told[100] in last
 
 
@@ -78,7 +78,8 @@ def test_a_best_loss_on_a_part_is_told_beside_that_on_the_whole(
     monkeypatch.setattr(evaluation, "validate", validate)
     result = invoke("train", tale, *TINY, "--steps", "10", "--eval-every", "5")
     last = result.stderr.splitlines()[-1]
-    assert re.search(r"best validation 2\.61\d bits/char at step 5 on all 228 characters \(2\.400 on 50, which", last)
+    where = r"at step 5 on all 228 characters \(2\.400 on 50, which evaluations read"
+    assert re.search(rf"best validation 2\.61\d bits/char \(xz \S+, letters alone \S+\) {where}", last)
     (end,) = events_of(invoke("train", tale, *TINY, "--steps", "10", "--eval-every", "5", "--json"), "end")
     assert (end["best_val_part"], end["val_characters"]) == ({"characters": 50, "bits_per_char": 2.4}, 228)
 

@@ -208,7 +208,7 @@ def test_the_minutes_are_used_to_within_2_percent_however_long_the_text(monkeypa
     end = list(trainer.run(Store()))[-1]
     assert end["val_scored_characters"] < 6_000
     assert 0.98 * 30 <= end["seconds"] <= 1.02 * 30
-    assert end["val_scored_characters"] * per_character >= 0.6 * 0.03 * 30
+    assert evaluation.reading(end["val_scored_characters"]) * per_character >= 0.95 * 0.03 * 30
     assert math.isfinite(end["best_val_bits_per_char"])
 
 

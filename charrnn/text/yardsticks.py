@@ -1,0 +1,74 @@
+"""What a text takes without a network: the entropy of its characters' frequencies, and what a compressor makes of it.
+
+A loss means little by itself: a list of random numbers and a fable are not equally hard. These two say what is easy here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.text import xz
+from charrnn.text.corpus import Corpus
+
+MOST_BYTES = 2_000_000
+"""A longer text is compressed in part:"""
+PIECES = 8
+"""so many pieces from all over it, one after another."""
+BLOCK = 1 << 20
+"""Characters that are counted at a time."""
+
+
+def unigram_bits(corpus: Corpus) -> float:
+    """The entropy of the frequencies of a text's characters, in bits per character: what knowing no order at all comes to."""
+    counts = np.zeros(corpus.vocabulary.size, dtype=np.int64)
+    for start in range(0, len(corpus.ids), BLOCK):
+        counts += np.bincount(corpus.ids[start : start + BLOCK], minlength=len(counts))
+    shares = counts[counts > 0] / len(corpus.ids)
+    return 0.0 - float((shares * np.log2(shares)).sum())
+
+
+def excerpt(corpus: Corpus, most: int = MOST_BYTES) -> tuple[bytes, int]:
+    """A text of at most ``most`` bytes from all over the corpus, in UTF-8 unless it is of bytes; and how long it is."""
+    encoded = _encoded(corpus, corpus.ids[:most])
+    if len(corpus.ids) <= most and len(encoded) <= most:
+        return encoded, len(corpus.ids)
+    length = min(most, len(corpus.ids)) // PIECES
+    while True:
+        last = len(corpus.ids) - length
+        starts = [last * piece // (PIECES - 1) for piece in range(PIECES)]
+        encoded = _encoded(corpus, np.concatenate([corpus.ids[start : start + length] for start in starts]))
+        if len(encoded) <= most:
+            return encoded, PIECES * length
+        length = min(length - 1, int(length * most / len(encoded)))
+
+
+def xz_bits(corpus: Corpus) -> float:
+    """What ``xz -9`` makes of the text, in bits per character; it takes about a second for two megabytes."""
+    data, characters = excerpt(corpus)
+    return bits(xz.compressed_size(data), characters)
+
+
+def bits(size: int, characters: int) -> float:
+    """So many bytes in bits per character."""
+    return 8 * size / characters
+
+
+def facts(unigram: float | None, compressed: float | None) -> dict[str, Any]:
+    """Both figures by the names that events and checkpoints give them."""
+    return {"unigram_bits_per_char": unigram, "xz_bits_per_char": compressed}
+
+
+def known(data: object) -> float | None:
+    """A figure that a checkpoint holds; None for anything else."""
+    return float(data) if type(data) is float and math.isfinite(data) and data >= 0 else None
+
+
+def _encoded(corpus: Corpus, ids: NDArray[Any]) -> bytes:
+    if corpus.vocabulary.level == "byte":
+        return bytes(ids.astype(np.uint8))
+    codes = np.array([*map(ord, corpus.vocabulary.characters), 0xFFFD], dtype="<u4")
+    return str(codes[ids].tobytes(), "utf-32-le", "surrogatepass").encode("utf-8", "surrogatepass")
