@@ -105,8 +105,9 @@ class Network {
     }
     this.head = new Matrix(tensor("head.weight"), V, H);
     this.headBias = tensor("head.bias");
-    this.table = new Float32Array(V * G * H); // What each symbol adds in the first layer, computed when it is first read.
-    this.tabled = new Uint8Array(V);
+    // What each symbol adds in the first layer, computed when it is first read; of a vast vocabulary anew at each step.
+    this.tabled = V * G * H <= Network.mostTabled ? new Uint8Array(V) : null;
+    this.table = new Float32Array((this.tabled ? V : 1) * G * H);
     this.state = new Float32Array(L * this.P * H); // (L, P, H)
     this.gates = new Float32Array(L * this.letters.length * H); // Those of the last step, (L, gates, H).
     this.logits = new Float64Array(V);
@@ -134,8 +135,8 @@ class Network {
       let from, offset = 0;
       if (l === 0) {
         from = this.table;
-        offset = id * G * H;
-        if (!this.tabled[id]) this.fillTable(id);
+        offset = this.tabled ? id * G * H : 0;
+        if (!this.tabled?.[id]) this.fillTable(id, offset);
       } else {
         from = input.times(state, this.hAt(l - 1));
         for (let row = 0; row < G * H; row++) from[row] += bias[row];
@@ -149,11 +150,11 @@ class Network {
     }
   }
 
-  fillTable(id) {
+  fillTable(id, offset) {
     const { input, bias } = this.layers[0], rows = this.G * this.H;
     const sum = input.times(this.embedding, id * this.E);
-    for (let row = 0; row < rows; row++) this.table[id * rows + row] = sum[row] + bias[row];
-    this.tabled[id] = 1;
+    for (let row = 0; row < rows; row++) this.table[offset + row] = sum[row] + bias[row];
+    if (this.tabled) this.tabled[id] = 1;
   }
 
   lstm(l, at, z, from, offset) {
@@ -276,6 +277,8 @@ class Network {
     }
   }
 }
+
+Network.mostTabled = 1.6e7; // numbers, 64 MB
 
 function norm(values) {
   let sum = 0;

@@ -92,6 +92,13 @@ def test_held_units_keep_their_values_as_in_numpy(cell: str) -> None:
 
 
 @needs_node
+def test_a_vast_vocabulary_has_no_table_and_the_same_logits() -> None:
+    data = {"network": packed(small("lstm")), "ids": [1, 2, 3, 1, 6, 1], "clamps": []}
+    tabled, untabled = (evaluate(["network.js"], before + LOGITS, data) for before in ("", "Network.mostTabled = 0;"))
+    assert tabled == untabled
+
+
+@needs_node
 def test_the_shipped_network_gives_numpys_logits_along_2000_characters() -> None:
     trained, held = shipped()
     ids = trained.vocabulary.encode((ROOT / "corpora/fables.txt").read_text(encoding="utf-8"))[-2000:]
