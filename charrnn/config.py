@@ -18,6 +18,9 @@ from charrnn.limits import Flag, Interval, Name, either
 GATES = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n"), "rnn": ()}
 """The gates of each cell in ``torch.nn``'s letters and order; a vanilla RNN has none."""
 
+GATE_NAMES = {"i": "input", "f": "forget", "g": "candidate", "o": "output", "r": "reset", "z": "update", "n": "candidate"}
+"""What people call them."""
+
 MANY = 10**15
 """The largest count: beyond any run, within a float's exact integers."""
 

@@ -17,7 +17,7 @@ from charrnn.output import display
 ROOT = Path(__file__).parent.parent
 SHARE = 0.6
 """How much of the run the picture shows."""
-COLUMNS = 96
+COLUMNS, ROWS = 96, 32
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
             break
         seen.add(event)
     picture = RichConsole(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
-    picture.print(display.picture(seen, COLUMNS))
+    picture.print(display.picture(seen, COLUMNS, ROWS))
     picture.save_svg(str(svg), title="charrnn train corpora/fables.txt")
 
 

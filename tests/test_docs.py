@@ -153,7 +153,7 @@ def test_the_picture_of_the_live_display_can_be_drawn_from_the_shipped_log(tmp_p
     command = [sys.executable, ROOT / "docs/make_display.py", "--svg", svg]
     subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60, check=True)
     texts = re.sub("<[^>]*>", "", svg.read_text(encoding="utf-8")).replace("&#160;", " ")
-    assert "train loss" in texts
+    assert "1 train, 2 validation" in texts
     assert "hidden state" in texts
 
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from charrnn import CharrnnError, UsageError
 from charrnn.analysis.scoring import Scorer, Tally
+from charrnn.analysis.traces import Inspection
 from charrnn.generation.drawing import Drawing, Sampler
 from charrnn.generation.filters import nats_of, softmax
 from charrnn.generation.generate import generate, opening, prime
@@ -247,6 +248,23 @@ def remembered(trained: Checkpoint, text: str) -> Reach:
     for piece in scorer.carried([vocabulary.units(text)[-CHARACTERS:]]):
         tally.add(piece)
     return replace(found, score=tally)
+
+
+def of_inspection(found: Inspection, label: str) -> tuple[list[dict[str, Any]], str]:
+    """How far back the network of an inspection remembers: on the inspected text, or on one that the network generates where
+    that is too short; and on which of them.
+
+    The list has one curve, or none where the network's numbers are not finite.
+    """
+    trained, text = found.trained, found.text
+    own = not text.generated and len(text.ids) >= 2 * LAGS + 2
+    byte = trained.vocabulary.level == "byte"
+    read = bytes(text.ids.tolist()).decode("utf-8", "surrogateescape") if byte else text.characters
+    try:
+        curve = remembered(trained, read if own else generated(trained))
+    except CharrnnError:
+        return [], ""
+    return [curve.to_json(label)], "this text" if own else f"{GENERATED:,} characters that the network generated"
 
 
 def contributed(trained: Checkpoint, text: str, label: str) -> dict[str, Any]:

@@ -73,9 +73,11 @@ def gradient_curves(memories: Sequence[Memory]) -> Curves:
 
 def withheld_curves(memories: Sequence[Memory]) -> Curves:
     """By how much the loss rises when only the last k characters are known."""
-    curves = [list(zip(memory["withheld_lags"], memory["withheld"], strict=True)) for memory in memories]
+    rises = (zip(memory["withheld_lags"], memory["withheld"], strict=True) for memory in memories)
+    # What comes after the first rise that is no larger than noise is noise, too.
+    curves = [list(itertools.takewhile(lambda point: point[1] >= _NOISE, rise)) for rise in rises]
     highest = max((y for curve in curves for _, y in curve), default=1.0)
-    x = Scale(1, max(max(memory["withheld_lags"][-1] for memory in memories), 2), log=True)
+    x = Scale(1, max([2, *(k for curve in curves for k, _ in curve)]), log=True)
     y = Scale(_NOISE, max(highest, 2 * _NOISE) * _ROOM, log=True)
     return Curves(Axis("characters known, k", x), Axis("bits/char lost with the last k characters only", y), curves)
 
@@ -195,7 +197,7 @@ def memory_svg(memories: Sequence[Memory], contributions: Sequence[Contribution]
     It has no background, and only colours that can be read on white and on black, so that it suits a page of either theme.
     """
     labels = [str(one["label"]) for one in memories or contributions]
-    parts, height = _legend(labels), 44
+    parts, height = _legend([_remembering(*one) for one in zip(labels, memories, strict=True)] if memories else labels), 44
     if memories:
         for column, curves in enumerate((gradient_curves(memories), withheld_curves(memories))):
             left, top = 62 + 436 * column, height + 26
@@ -212,6 +214,12 @@ def memory_svg(memories: Sequence[Memory], contributions: Sequence[Contribution]
         "<!-- charrnn inspect -->\n"
         f"<title>How far back {content(on_one_line(', '.join(labels)))} remember</title>\n" + "\n".join(parts) + "\n</svg>\n"
     )
+
+
+def _remembering(label: str, memory: Memory) -> str:
+    """What stands for a network whose memory was measured."""
+    fewest = memory["smallest_within_1_percent"]
+    return f"{label}: {'over ' if fewest is None else ''}{fewest or memory['withheld_lags'][-1]} characters"
 
 
 def _legend(labels: Sequence[str]) -> list[str]:

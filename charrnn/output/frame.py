@@ -17,9 +17,9 @@ UP, ERASE_LINE, ERASE_BELOW = "\x1b[A", "\x1b[K", "\x1b[J"
 
 
 class Frame:
-    """What ``picture`` gives for the terminal's width, drawn at each `draw` and when the terminal changes its size."""
+    """What ``picture`` gives for a terminal's columns and rows, drawn at each `draw` and when the terminal changes its size."""
 
-    def __init__(self, console: Console, picture: Callable[[int], RenderableType]) -> None:
+    def __init__(self, console: Console, picture: Callable[[int, int], RenderableType]) -> None:
         self._console, self._picture = console, picture
         self._drawn: list[int] = []
         """The width of each line that stands on the terminal."""
@@ -56,7 +56,7 @@ class Frame:
         self._drawing = True
         try:
             width, height = self._console.size
-            lines = self._console.render_lines(self._picture(width), pad=False)[: max(1, height)]
+            lines = self._console.render_lines(self._picture(width, height), pad=False)[: max(1, height)]
             with self._console.capture() as capture:
                 if above:
                     self._console.print(Text(above, style))

@@ -99,6 +99,8 @@ class Memory:
     """How far back networks remember and what their final states hold of a text, as plain JSON values."""
 
     curves: Sequence[dict[str, Any]] = ()
+    measured_on: str = ""
+    """On which text the curves were measured, if that isn't plain."""
     contributions: Sequence[dict[str, Any]] = ()
 
 
@@ -128,10 +130,17 @@ def of_states(
     # How the text is read was told when the memory was measured.
     read = _text(text, trained, network, None if request.memory else console)
     found = traces.inspect(trained, network, read, search=searched, tell=progress)
+    on_page = memory
+    if request.html is not None and not memory.curves:
+        from charrnn.analysis import reach
+
+        (label,) = labels([trained.path])
+        progress(f"measuring how far back {label} remembers")
+        on_page = Memory(*reach.of_inspection(found, label), memory.contributions)
     for kind, path in request.files.items():
         if kind != "svg" or not request.looks_back:
             progress(f"making {path}")
-            _write(path, _rendered(kind, found, request, memory), console)
+            _write(path, _rendered(kind, found, request, on_page if kind == "html" else memory), console)
     progress.pause()
     if request.as_json:
         console.product(json_line(found.to_json()))
@@ -187,7 +196,7 @@ def of_memory(
     elif not any(map(files.is_stdout, request.files.values())):
         for picture in (charts.drawn if console.stdout_is_terminal else charts.listed)(curves, contributions):
             console.table(picture)
-    return Memory(curves, contributions)
+    return Memory(curves, "", contributions)
 
 
 def _text(text: GivenText, trained: Checkpoint, network: ensemble.Predictor, console: Console | None) -> traces.Text:
@@ -233,7 +242,9 @@ def _rendered(kind: str, found: Inspection, request: InspectRequest, memory: Mem
 
         history = traces.history(found.trained.path)
         mind = None if request.judge is None else traced.beginning(request.judge, found.shown)
-        return page.render(found, history, memory.curves, memory.contributions, mind).encode("utf-8", "replace")
+        return page.render(found, history, memory.curves, memory.contributions, mind, memory.measured_on).encode(
+            "utf-8", "replace"
+        )
     return colored.text_svg(found.shown, *found.values(request.colored_by or "surprise")).encode()
 
 

@@ -103,8 +103,13 @@ class LiveView(TrainingView):
 
     def recall(self, steps: Sequence[Mapping[str, Any]]) -> None:
         """Begin the curve of losses with those of the past."""
-        bits = (event.get("bits_per_char") for event in steps)
-        self._seen.losses += [float(value) for value in bits if isinstance(value, (int, float))]
+        from charrnn.output.display import put
+
+        for event in steps:
+            bits = event.get("bits_per_char")
+            if isinstance(bits, (int, float)):
+                self._seen.losses.append(float(bits))
+                put(self._seen.training, event["step"], float(bits))
 
     def _render(self, event: Event) -> None:
         self._seen.add(event)

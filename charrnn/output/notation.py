@@ -96,7 +96,7 @@ def gradient_line(event: Mapping[str, Any]) -> str:
     if event.get("grad_norm") is None:
         return ""
     reach = event.get("gradient_reach")
-    far = "not vanishing in the text watched" if reach is None else f"vanishing within {reach} characters"
+    far = "gradient not below 1 % in the text watched" if reach is None else f"gradient below 1 % after {reach} characters"
     return f"gradient norm {event['grad_norm']:.2f} before clipping, {event['clipped']:.0%} of steps clipped, {far}"
 
 

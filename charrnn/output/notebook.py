@@ -6,9 +6,10 @@ import html
 from pathlib import Path
 from typing import Any
 
-from charrnn.analysis import traces
+from charrnn.analysis import reach, traces
 from charrnn.analysis.hidden import Summary
 from charrnn.analysis.traces import Inspection
+from charrnn.network.rundir import labels
 
 HEIGHT = 760
 """Pixels of a notebook that the page takes."""
@@ -48,7 +49,9 @@ class Inspected:
         """The page: one file that needs nothing else."""
         from charrnn.output import page
 
-        return page.render(self._found, traces.history(self._found.trained.path))
+        path = self._found.trained.path
+        curves, measured_on = reach.of_inspection(self._found, *labels([path]))
+        return page.render(self._found, traces.history(path), curves, memory_text=measured_on)
 
     def save(self, path: str | Path) -> None:
         """Write the page to ``path``; `CharrnnError` if it can't be written, or something else is there."""

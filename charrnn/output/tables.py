@@ -190,7 +190,7 @@ def next_table(likeliest: Sequence[tuple[str, float]], others: int, width: int) 
 
 # -- what `inspect` finds ----------------------------------------------------------------------------------------------
 
-LAYER_COLUMNS = ("layer", "mean |h|", "std", "saturated", "still", "dims", "c", "memory (quartiles)", "longest")
+LAYER_COLUMNS = ("layer", "mean |h|", "std", "saturated", "still", "dims", "c", "time constant", "longest")
 
 
 def layer_table(layers: Sequence[Record], *, framed: bool) -> Table:
@@ -247,19 +247,22 @@ def finding_table(findings: Sequence[Record], *, framed: bool) -> Table:
 
 # -- memory ------------------------------------------------------------------------------------------------------------
 
-MEMORY_COLUMNS = ("", "network", "bits/char", "half-life", "below 1 %", "within 1 % with")
+MEMORY_COLUMNS = ("", "network", "bits/char", "remembers", "gradient halved after", "gradient below 1 % after")
 
 
 def memory_table(memories: Sequence[Memory], *, framed: bool) -> Table:
-    """How far back each network remembers, in characters; ``framed`` it is the legend of the charts above it."""
+    """How far back each network remembers, in characters; ``framed`` it is the legend of the charts above it.
+
+    What it remembers is the number of characters with which the loss is within 1 %.
+    """
     rows = [
         (
             Text(f"{number + 1}", f"bold {SERIES[number % len(SERIES)].terminal}"),
             on_one_line(memory["label"]),
             _decimals(memory["bits_per_char"], 3),
+            _within(memory["smallest_within_1_percent"], memory["withheld_lags"], "d"),
             _within(memory["half_life"], memory["lags"], ".1f"),
             _within(memory["below_1_percent"], memory["lags"], "d"),
-            _within(memory["smallest_within_1_percent"], memory["withheld_lags"], "d"),
         )
         for number, memory in enumerate(memories)
     ]

@@ -191,7 +191,7 @@ def run(tmp_path: Path) -> Path:
 def test_tables_are_the_product_and_the_rest_is_conversation(invoke: Invoke, run: Path) -> None:
     result = invoke("inspect", TEXT)
     assert result.code == 0
-    for heading in ("saturated", "below 0.1", "memory"):
+    for heading in ("saturated", "below 0.1", "time constant"):
         assert heading in result.stdout
     assert "bits/char" in result.stderr
     assert "\x1b" not in result.stdout + result.stderr

@@ -97,7 +97,7 @@ def test_a_pipe_gets_tables_of_the_same_numbers():
     text = rendered(*charts.listed(TWO, HELD))
     assert not re.search("[\u2800-\u28ff▁-█]", text)
     rows = [line.split() for line in text.splitlines()]
-    assert ["1", "rnn", "2.000", "1.0", "7", "10"] in rows
+    assert ["1", "rnn", "2.000", "10", "1.0", "7"] in rows
     assert ["10", "9.77e-04", "0.0200", "9.04e-01", "0.0200"] in rows
     assert ["?", "0.6000", "0.2500"] in rows
 
@@ -157,7 +157,7 @@ def test_the_svg_is_whole_escaped_and_tells_curves_apart_without_colour():
     svg = ElementTree.fromstring(text)
     assert not list(svg.iter(f"{SVG}script"))
     shown = [node.text for node in svg.iter(f"{SVG}text")]
-    assert labels == shown[:2]
+    assert [f"{label}: 10 characters" for label in labels] == shown[:2]
     assert len({line.get("stroke-dasharray") for line in list(svg.iter(f"{SVG}polyline"))[:2]}) == 2
     assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
 
@@ -172,3 +172,11 @@ def test_every_colour_of_the_svg_is_one_of_the_palettes():
     """`test_palette` shows that these contrast with light and dark pages."""
     text = charts.memory_svg([memory(str(decay), decay / 10) for decay in range(3, 9)], HELD)
     assert set(re.findall("#[0-9a-f]{6}", text)) == {palette.GREY, *(series.ink for series in palette.SERIES)}
+
+
+def test_what_comes_after_the_first_noise_is_not_drawn():
+    one = memory("rnn", 0.9) | {"withheld_lags": [1, 2, 3, 4, 5], "withheld": [1.0, 0.1, 0.005, 0.03, 0.02]}
+    curves = charts.withheld_curves([one])
+    assert curves.curves == [[(1, 1.0), (2, 0.1)]]
+    assert curves.x.scale.log
+    assert curves.x.scale.high == 2

@@ -7,12 +7,21 @@ import re
 import pytest
 from layers import LSTM_LAYER, columns, layer, rendered
 
+from charrnn.config import GATE_NAMES
 from charrnn.output import display
 
 
 @pytest.mark.parametrize("gates", ["ifgo", "rzn", ""])
 def test_a_hidden_table_has_a_column_per_gate_and_one_for_the_memory_that_gates_have(gates: str) -> None:
-    expected = ["layer", "mean |h|", "saturated", "still", *gates, *["memory"] * bool(gates), "dims"]
+    expected = [
+        "layer",
+        "mean |h|",
+        "saturated",
+        "still",
+        *map(GATE_NAMES.__getitem__, gates),
+        *["time constant"] * bool(gates),
+        "dimensions",
+    ]
     assert columns(display.hidden_table([layer(gates)])) == expected
 
 
@@ -59,13 +68,13 @@ def test_what_was_seen_of_a_run_is_its_latest_state_and_all_of_its_losses() -> N
         seen.add(event)
     assert seen.losses == [3.0, 2.0]
     assert (seen.evaluation_before, seen.evaluation, seen.best, seen.sample) == (first, second, 2.5, "crow")
-    text = rendered(display.picture(seen, 90))
+    text = rendered(display.picture(seen, 90, 24))
     assert re.search(r"validation +2\.750.*\n.*best +2\.500", text)
     assert max(map(len, text.splitlines())) == 88
 
 
 def test_before_the_first_step_the_picture_says_so() -> None:
-    assert rendered(display.picture(display.Seen(), 90)) == "starting ...\n"
+    assert rendered(display.picture(display.Seen(), 90, 24)) == "starting ...\n"
 
 
 def shown_records(records: list[tuple[str, bool | None]], columns: int) -> list[str]:
@@ -73,7 +82,7 @@ def shown_records(records: list[tuple[str, bool | None]], columns: int) -> list[
     told = [{"text": text, "known": known} for text, known in records]
     for event in (step(1), {"event": "sample", "text": "", "records": told}):
         seen.add(event)
-    lines = [line.strip(" \u2502") for line in rendered(display.picture(seen, columns)).splitlines()]
+    lines = [line.strip(" \u2502") for line in rendered(display.picture(seen, columns, 24)).splitlines()]
     first = next(number for number, line in enumerate(lines) if line.startswith("records"))
     return lines[first:-1]
 
@@ -96,3 +105,56 @@ def test_long_records_have_a_line_each_and_no_more_than_three_are_shown() -> Non
     _, *lines = shown_records([("C" * 50, False), ("N" * 200, None), ("O" * 50, True), ("S" * 50, False)], 80)
     assert [line[:4] for line in lines] == ["+ CC", "+ NN", "= OO"]
     assert lines[1].endswith("\u2026")
+
+
+def watched(steps: int = 60, sample: str = "the crow and the fox " * 40) -> display.Seen:
+    """A run in which the loss has fallen from 4 to 2 bits, with validation on the way."""
+    seen = display.Seen()
+    for number in range(1, steps + 1):
+        seen.add(step(number, 2 + 2 / number))
+        if number % 20 == 0:
+            seen.add({"event": "eval", "step": number, "val_bits_per_char": 2.2, "best": True, "hidden": [LSTM_LAYER]})
+    seen.add({"event": "sample", "text": sample})
+    return seen
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (60, 24), (120, 40), (200, 70), (80, 14), (40, 30)])
+def test_the_picture_uses_the_height_that_there_is_and_no_more(columns: int, rows: int) -> None:
+    lines = rendered(display.picture(watched(), columns, rows)).splitlines()
+    assert max(map(len, lines)) == columns - 2
+    assert len(lines) <= rows - 1
+    assert lines[-1].startswith("\u2570")
+    assert len(lines) >= (min(rows - 3, 25) if columns >= 60 else 15)
+    assert any("1 train, 2 validation" in line for line in lines) == (rows > 20 and columns >= 60)
+
+
+def test_the_chart_shows_both_losses_with_an_axis() -> None:
+    text = rendered(display.picture(watched(), 100, 40))
+    chart = text.split("1 train, 2 validation")[1].split("train  ")[0]
+    assert "1" in re.sub(r"[\d.]+ \u2524", "", chart)
+    assert "2" in re.sub(r"[\d.]+ \u2524", "", chart)
+    assert re.search(r"2\.2 \u2524", chart)
+    assert "\u2514" in chart
+
+
+def test_a_sample_has_four_lines_where_they_are_there_and_one_where_not() -> None:
+    def lines(rows: int) -> int:
+        text = rendered(display.picture(watched(), 80, rows))
+        return len(text[text.index("sample ") :].splitlines()) - 1
+
+    assert [lines(rows) for rows in (40, 24, 12)] == [4, 4, 1]
+    assert "\u2026" in rendered(display.picture(watched(), 80, 40))
+
+
+def test_losses_that_were_taken_back_are_not_drawn() -> None:
+    points = [(1.0, 4.0), (2.0, 9.0), (3.0, 9.0)]
+    display.put(points, 2, 3.0)
+    assert points == [(1.0, 4.0), (2.0, 3.0)]
+
+
+def test_gates_are_words_where_there_is_room() -> None:
+    headings = {width: columns(display.hidden_table([LSTM_LAYER], width=width)) for width in (120, 80, 60)}
+    assert {"forget", "time constant", "dimensions"} <= {*headings[120]}
+    assert "forget" in headings[80]
+    assert "f" not in headings[80]
+    assert not {"forget", "f"} & {*headings[60]}

@@ -82,7 +82,7 @@ class Terminal:
         return "\n".join(text.rstrip() for text, _ in self.rows)
 
 
-def drawn(width: int) -> Text:
+def drawn(width: int, _: int = 0) -> Text:
     """A picture as wide as the terminal, less two columns."""
     return Text("\n".join(letter * max(1, width - 2) for letter in "abc"))
 
@@ -181,7 +181,7 @@ def test_a_terminal_that_becomes_narrower_shows_one_picture_with_the_losses(tale
                 child.send_signal(signal.SIGWINCH)
                 child.send_signal(signal.SIGCONT)
                 _watch(leader, terminal, "╭" + "─" * (width - 4) + "╮")
-                _watch(leader, terminal, "bits/char" if width > 30 else "train")
+                _watch(leader, terminal, "╰" + "─" * (width - 4) + "╯")  # Its last line: all of it has arrived.
             child.send_signal(signal.SIGINT)
             with contextlib.suppress(OSError):
                 while part := os.read(leader, 65536):

@@ -131,7 +131,7 @@ def test_nothing_of_a_hostile_text_name_or_label_is_markup() -> None:
 
 def test_a_chart_is_left_out_where_there_is_nothing_to_draw() -> None:
     bare = page.render(inspected("abc", "rnn"))
-    for heading in ("How it learned", "How far back it remembers", "Gates and memory"):
+    for heading in ("How it learned", "How far back it remembers", "Gates, unit by unit"):
         assert heading not in bare
     gru = page.render(inspected("abc", "gru"))
     assert [f'aria-label="saturation of gate {letter}"' in gru for letter in "rzif"] == [True, True, False, False]
@@ -140,7 +140,7 @@ def test_a_chart_is_left_out_where_there_is_nothing_to_draw() -> None:
         "loss curve",
         "gradient",
         "withheld",
-        "memory of the units",
+        "time constants of the units",
         *(f"saturation of gate {gate}" for gate in "ifo"),
     ):
         assert f'aria-label="{label}"' in whole
@@ -161,8 +161,10 @@ def test_the_loss_curve_is_drawn_to_scale_and_goes_on_from_where_a_run_went_back
     (points,) = lines_of(page.loss_figure([*events, {"event": "step", "step": 110, "bits_per_char": None}]))
     assert len(points) == 4  # of 80 training went back
     (x0, y0), (x1, y1), _, (x3, y3) = points
-    assert (x1 - x0) / (x3 - x0) == pytest.approx(0.5, abs=1e-2)
+    # From step 1 (which 0 is drawn as) to 100 the axis is logarithmic.
+    assert (x1 - x0) / (x3 - x0) == pytest.approx(np.log10(50) / 2, abs=1e-2)
     assert (y1 - y0) / (y3 - y0) == pytest.approx(0.5, abs=1e-2)
+    assert (x0, y0) == (page._PANEL[0], page._PANEL[1])  # The first loss is not cut off.
     assert page.loss_figure([]) is None
     assert page.loss_figure(events[:1]) is None
 
@@ -193,6 +195,38 @@ def test_the_pages_memory_curves_are_those_of_the_picture() -> None:
             expected = [(left + x * width, top + (1 - y) * height) for piece in curves.placed(curve) for x, y in piece]
             np.testing.assert_allclose(line, expected, atol=0.051)
     assert page.memory_figures([]) == []
+
+
+def test_the_page_explains_its_words_and_gives_one_answer() -> None:
+    html = page.render(inspected("abc\n" * 40), (), MEMORY[:1], memory_text="this text")
+    for word in ("hidden state", "unit", "gate", "0:0c"):
+        assert f"<dt>{word}</dt>" in html
+    assert "<strong>21 characters</strong>" in html
+    assert "gradient below 1&nbsp;% after 44 characters" in html
+    assert html.index("How far back it remembers") < html.index("States and gates")
+    assert "Measured on this text." in html
+    assert "random networks do this too" in html
+    assert "no better than chance" not in html
+    assert "0:0c" not in page.render(inspected("abc\n" * 40, "gru"))
+    assert "<dt>gate</dt>" not in page.render(inspected("abc\n" * 40, "rnn"))
+
+
+def test_the_gates_of_single_units_are_those_of_the_inspection() -> None:
+    found = inspected('He said: "a b"\n' * 20, "gru", layers=2)
+    data = data_of(page.render(found))
+    assert len(data["unitGates"]) == 24
+    for name, gates in data["unitGates"].items():
+        layer, unit = map(int, name.split(":"))
+        for letter, packed in gates.items():
+            values = np.frombuffer(base64.b64decode(packed), dtype=np.int8) / 127
+            np.testing.assert_allclose(values, found.traces[layer].gates[letter][:, 0, unit], atol=0.5 / 127 + 1e-6)
+    assert data["gateNames"]["z"] == "update"
+
+
+def test_gates_of_units_keep_to_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = inspected('He said: "a b"\n' * 20)
+    monkeypatch.setattr(page, "GATES", 4 * len(found.bits) * 3 + 1)
+    assert len(data_of(page.render(found))["unitGates"]) == 3
 
 
 # -- in a browser -----------------------------------------------------------------------------------------------------
@@ -276,8 +310,15 @@ def test_pointing_at_a_character_shows_its_numbers(clean: chromium.Chromium, rep
     assert f"{shipped.entropy[137]:.2f} bits" in shown
     assert f"{100 * shipped.probabilities[137, 0]:.1f} %" in shown
     assert clean.evaluate("document.querySelectorAll('#character tr').length") == 5
-    for letter in "ifo":
-        assert f"{letter}\n{shipped.traces[0].gates[letter][137].mean():.2f}" in re.sub(r"\s*\n\s*", "\n", shown)
+    name = clean.evaluate("document.querySelector('#character b:nth-child(2)').textContent")
+    unit = int(name.partition(":")[2])
+    for letter, called in (("i", "input"), ("f", "forget"), ("g", "candidate"), ("o", "output")):
+        values = shipped.traces[0].gates[letter][137, 0]
+        mean = (np.abs(values) if letter == "g" else values).mean()
+        row = re.search(rf"{called}\n(-?[\d.]+)\n([\d.]+)", re.sub(r"\s*\n\s*", "\n", shown))
+        assert row
+        assert float(row[1]) == pytest.approx(values[unit], abs=0.01)
+        assert row[2] == f"{mean:.2f}"
 
 
 @needs_chromium
@@ -315,6 +356,74 @@ def test_the_page_works_by_keyboard(clean: chromium.Chromium, report: Path) -> N
     clean.press("ArrowRight")
     assert focused() == "0:1"
     assert "0:1" in clean.evaluate("document.getElementById('by').textContent")
+
+
+@needs_chromium
+def test_a_character_is_chosen_from_the_start_and_its_facts_follow_the_unit(
+    clean: chromium.Chromium, report: Path, shipped: Inspection
+) -> None:
+    clean.open(report)
+    at = int(clean.evaluate("document.querySelector('#text .at').dataset.at"))
+    clean.evaluate("document.getElementById('all-units').open = true")
+    clean.click('#units button[data-by="0:7"]')
+    shown = re.sub(r"\s*\n\s*", "\n", clean.evaluate("document.getElementById('character').innerText"))
+    assert int(clean.evaluate("document.querySelector('#text .at').dataset.at")) == at
+    (value,) = re.findall(r"unit 0:7\n(-?[\d.]+)", shown)
+    assert float(value) == pytest.approx(shipped.traces[0].h[at, 0, 7], abs=0.01)
+
+
+@needs_chromium
+def test_the_course_of_the_chosen_unit_is_drawn_and_can_be_walked(
+    clean: chromium.Chromium, report: Path, shipped: Inspection
+) -> None:
+    clean.open(report)
+    clean.evaluate("document.getElementById('all-units').open = true")
+    clean.click('#units button[data-by="0:7"]')
+    clean.press("Tab")
+    clean.evaluate("document.getElementById('text').focus()")
+    clean.press("Home")
+    drawn = clean.evaluate("document.querySelector('#course .course').getAttribute('d')")
+    heights = [float(y) for _, y in re.findall(r"([\d.]+) ([\d.]+)", drawn)]
+    expected = 114 - 108 * (shipped.traces[0].h[:160, 0, 7] + 1) / 2
+    np.testing.assert_allclose(heights, expected, atol=0.5)
+    assert "characters 1 to 160" in clean.evaluate("document.querySelector('#course figcaption').textContent")
+    clean.click("#course svg")
+    assert clean.evaluate("document.querySelector('#text .at').dataset.at") in ("79", "80")
+    assert (
+        clean.evaluate("document.getElementById('low').textContent + document.getElementById('high').textContent")
+        == "\u22121" + "1"
+    )
+    clean.click('button[data-by="surprise"]')
+    assert clean.evaluate("document.getElementById('high').textContent").endswith("and more")
+
+
+@needs_chromium
+def test_a_dot_tells_its_unit_and_chooses_it(clean: chromium.Chromium, report: Path, shipped: Inspection) -> None:
+    clean.open(report)
+    shares = shipped.layers[0].units()
+    unit = int(np.argmax(shares["left_f"]))
+    x, y = 58 + 400 * shares["left_f"][unit], 10 + 170 * (1 - shares["right_f"][unit])
+    spot = clean.evaluate(
+        "(() => { const e = document.querySelector('svg.dots[data-letter=f]'); e.scrollIntoView({block: 'center'});"
+        f" const b = e.getBoundingClientRect(), k = b.width / 480; return [b.x + {x} * k, b.y + {y} * k]; }})()"
+    )
+    clean.send("Input.dispatchMouseEvent", type="mouseMoved", x=spot[0], y=spot[1])
+    caption = clean.evaluate(
+        "document.querySelector('svg.dots[data-letter=f]').parentNode.querySelector('figcaption').textContent"
+    )
+    assert caption.startswith(f"unit 0:{unit}: below 0.1 in {100 * shares['left_f'][unit]:.0f} %")
+    for kind in ("mousePressed", "mouseReleased"):
+        clean.send("Input.dispatchMouseEvent", type=kind, x=spot[0], y=spot[1], button="left", clickCount=1)
+    assert f"unit 0:{unit}:" in clean.evaluate("document.getElementById('by').textContent")
+
+
+@needs_chromium
+def test_on_a_phone_the_facts_stand_beside_the_tap(clean: chromium.Chromium, report: Path) -> None:
+    clean.open(report, width=390, height=844, mobile=True)
+    clean.click('#text span[data-at="60"]')
+    box = clean.evaluate("(b => [b.top, b.bottom])(document.getElementById('character').getBoundingClientRect())")
+    tapped = clean.evaluate("document.querySelector('#text .at').getBoundingClientRect().bottom")
+    assert tapped <= box[0] < box[1] <= 844.5
 
 
 @needs_chromium

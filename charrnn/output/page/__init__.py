@@ -16,6 +16,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from charrnn.analysis.traces import Inspection, sentence
+from charrnn.config import GATE_NAMES
 from charrnn.output import charts, traced
 from charrnn.output.notation import visible
 from charrnn.output.page import document
@@ -28,6 +29,8 @@ STATES = 1_000_000
 UNITS = 2000
 """The most units that a page shows; of a larger network it shows the liveliest."""
 CHARACTERS = 2000
+GATES = 240_000
+"""The most activations of single units' gates that a page holds, a byte each: of 30 units of an LSTM over 2,000 characters."""
 POINTS = 400
 """The most points of a curve; a screen shows no more."""
 
@@ -38,6 +41,7 @@ def render(
     memory: Sequence[Mapping[str, Any]] = (),
     contributions: Sequence[Mapping[str, Any]] = (),
     mind: Trace | None = None,
+    memory_text: str = "",
 ) -> str:
     """The page.
 
@@ -45,6 +49,7 @@ def render(
         found: what it shows.
         history: ``step`` and ``eval`` events of the network's training, for the loss curve.
         memory: networks as `charrnn.analysis.reach.Reach.to_json` writes them, for the memory curves.
+        memory_text: which text they were measured on, if that isn't plain.
         contributions: texts as `charrnn.analysis.reach.contributed` gives them, for their shares in the final state.
         mind: what a classifier would say behind each character.
     """
@@ -63,11 +68,14 @@ def render(
         gates=[gate_figure(found, letter) for letter in layers[0]["left"]],
         tau=tau_figure(found) if layers[0]["tau"] else None,
         memory=[*memory],
+        memory_text=memory_text,
         memory_figures=memory_figures(memory),
         contribution=contribution_figure(contributions) if contributions else None,
         mind=None if mind is None else Figure(mind.title, "classifier", traced.drawn(mind), (traced.WIDTH, traced.HEIGHT)),
         dot=_dot,
         key=curve_key,
+        gate_names=GATE_NAMES,
+        example=_example(found),
     )
 
 
@@ -80,6 +88,7 @@ def _data(found: Inspection) -> dict[str, Any]:
     S = min(len(found.bits), CHARACTERS, STATES // len(units))
     h = np.concatenate([trace.h[:S, 0] for trace in found.traces], axis=1)[:, units].T  # (units, S)
     cells = {finding.name: found.values(finding.name)[0][:S] for finding in found.findings if finding.part == "c"}
+    shares = {letter: _saturation(found, letter, units) for letter in found.layers[0].summary()["left"]}
     byte = vocabulary.level == "byte"
     symbols = [f"{index:02x}" if byte else visible(vocabulary.decode([index])) for index in range(model.vocab_size)]
     return {
@@ -99,7 +108,39 @@ def _data(found: Inspection) -> dict[str, Any]:
         "gates": [
             {letter: _short(_size(letter, gate[:S, 0]), 2) for letter, gate in trace.gates.items()} for trace in found.traces
         ],
+        "gateNames": GATE_NAMES,
+        "unitGates": _unit_gates(found, units[np.argsort(-std[units], kind="stable")].tolist(), S),
+        "saturation": shares,
+        "panel": _PANEL,
     }
+
+
+def _unit_gates(found: Inspection, liveliest: Sequence[int], S: int) -> dict[str, dict[str, str]]:
+    """The gates of single units at each of S characters, by the unit's name and the gate's letter: first of units that follow a
+    feature, then of the ``liveliest``, as many as `GATES` allows.
+    """
+    H, letters = found.trained.model.hidden_size, [*found.traces[0].gates]
+    if not letters:
+        return {}
+    following = [finding.layer * H + finding.unit for finding in found.findings if finding.real]
+    chosen = [*dict.fromkeys([*following, *liveliest])][: GATES // (S * len(letters))]
+    return {
+        f"{unit // H}:{unit % H}": {
+            letter: _bytes(found.traces[unit // H].gates[letter][:S, 0, unit % H]) for letter in letters
+        }
+        for unit in chosen
+    }
+
+
+def _saturation(found: Inspection, letter: str, units: NDArray[np.intp]) -> list[list[float]]:
+    """The shares of steps in which a gate of each unit is shut and open, two lists (units,)."""
+    told = [layer.units() for layer in found.layers]
+    return [_short(np.concatenate([one[f"{side}_{letter}"] for one in told])[units]) for side in ("left", "right")]
+
+
+def _example(found: Inspection) -> str:
+    """A unit that follows a feature of the text, or else the first one."""
+    return next((finding.name.removesuffix("c") for finding in found.findings if finding.real), "0:0")
 
 
 def _size(letter: str, gate: NDArray[Any]) -> NDArray[Any]:
@@ -133,9 +174,14 @@ class Figure:
     name: str
     drawn: str
     size: tuple[float, float] = _SIZE
+    letter: str = ""
+    """The gate whose units' dots it shows, if it does."""
 
     def __html__(self) -> str:
-        head = Markup('<svg viewBox="0 0 {} {}" fill="{}" role="img" aria-label="{}">').format(*self.size, GREY, self.name)
+        dots = Markup(' class="dots" data-letter="{}"').format(self.letter) if self.letter else ""
+        head = Markup('<svg viewBox="0 0 {} {}" fill="{}" role="img" aria-label="{}"{}>').format(
+            *self.size, GREY, self.name, dots
+        )
         return f"{head}\n{self.drawn}\n</svg>"
 
 
@@ -177,15 +223,25 @@ def loss_figure(history: Sequence[Mapping[str, Any]]) -> Figure | None:
     both = [*training, *validation]
     if len(training) < 2:
         return None
-    # Drawn whole, the first losses would flatten the rest of the curve, so it enters the picture from above.
-    top = max(bits for _, bits in both[len(training) // 20 :])
-    low = min(bits for _, bits in both)
-    x = Axis("step", Scale(0, max(max(step for step, _ in both), 1)), thousands)
+    # On a logarithmic axis the first steps, in which the loss falls most, have the room that they need.
+    training, validation = ([(max(step, 1.0), bits) for step, bits in points] for points in (training, validation))
+    top, low = max(bits for _, bits in both), min(bits for _, bits in both)
+    x = Axis(
+        "step (logarithmic)", Scale(training[0][0], max(*(step for step, _ in both), 2 * training[0][0]), log=True), thousands
+    )
     y = Axis("loss, bits per character", Scale(max(low - 0.05, 0.0), max(top, low + 0.1)), thousands)
     panel = Panel(x, y, *_PANEL)
-    panel.draw(Curves(x, y, [training[:: -(-len(training) // POINTS)], validation]))
+    panel.draw(Curves(x, y, [_thinned(training), validation]))
     panel.dots(validation, 1)
     return Figure(y.title, "loss curve", str(panel))
+
+
+def _thinned(points: Sequence[Point]) -> list[Point]:
+    """At most `POINTS` of ``points``, as many of the early steps as of the late ones on a logarithmic axis."""
+    if len(points) <= POINTS:
+        return [*points]
+    places = np.unique(np.geomspace(1, len(points), POINTS).astype(int)) - 1
+    return [points[place] for place in places.tolist()]
 
 
 def _points(history: Sequence[Mapping[str, Any]], event: str, key: str) -> list[Point]:
@@ -207,7 +263,7 @@ def gate_figure(found: Inspection, letter: str) -> Figure:
     for number, layer in enumerate(found.layers):
         units = layer.units()
         panel.dots(list(zip(units[f"left_{letter}"].tolist(), units[f"right_{letter}"].tolist(), strict=True)), number)
-    return Figure(f"gate {letter}, {opened.title}", f"saturation of gate {letter}", str(panel))
+    return Figure(f"{GATE_NAMES[letter]} gate, {opened.title}", f"saturation of gate {letter}", str(panel), letter=letter)
 
 
 def tau_figure(found: Inspection) -> Figure:
@@ -216,9 +272,9 @@ def tau_figure(found: Inspection) -> Figure:
     top = min(max(2.0, math.ceil(2 * max(float(tau.max()) for tau in taus)) / 2), 14.0)
     edges = np.arange(0, top + 0.5, 0.5)
     counts = [np.histogram(np.minimum(tau, edges[-1] - 1e-6), edges)[0].tolist() for tau in taus]
-    x = Axis("memory in characters", Scale(0, float(edges[-1])), lambda octaves: f"{2**octaves:,.3g}")
+    x = Axis("a unit's time constant, characters", Scale(0, float(edges[-1])), lambda octaves: f"{2**octaves:,.3g}")
     y = Axis("units", Scale(0, max(map(max, counts)) * 1.05), thousands)
     panel = Panel(x, y, *_PANEL)
     for number, heights in enumerate(counts):
         panel.bars(edges.tolist(), heights, number, len(counts))
-    return Figure("how many units remember for how long", "memory of the units", str(panel))
+    return Figure("how many units have which time constant", "time constants of the units", str(panel))

@@ -57,10 +57,12 @@
     change: "how far all units together moved at each character",
   };
   let current = "";
+  let at = -1;
   function colour(by) {
     const found = valuesOf(by);
     if (!found) return false;
     current = by;
+    legend(found);
     for (let at = 0; at < S; at++) {
       const share = Math.max(-1, Math.min(1, found.values[at] / found.top));
       const hue = found.signed ? (share > 0 ? "--up" : "--down") : "--heat";
@@ -72,7 +74,88 @@
     const feature = document.querySelector(`.row button[data-by="${CSS.escape(by)}"]`);
     document.getElementById("by").textContent = names[by] ||
       `unit ${by}${feature ? ", " + feature.firstChild.textContent.trim() : ""}: red above zero, blue below`;
+    ring();
+    // The character that shows the most of it, near the beginning, where none is chosen yet.
+    if (at < 0) {
+      const first = [...found.values.slice(0, 400)].map(Math.abs);
+      look(first.indexOf(Math.max(...first)), false);
+    } else look(at, false, true);
     return true;
+  }
+
+  // -- a scale of the colours, and the course of the chosen numbers around the chosen character ---------------------
+  const number = (found, value) => found.signed ? (value / 127).toFixed(2) : value.toFixed(2);
+  function legend(found) {
+    document.getElementById("low").textContent = found.signed ? "\u22121" : "0";
+    document.getElementById("high").textContent = found.signed ? "1" : `${found.top.toFixed(1)} and more`;
+    const strong = (hue) => `rgba(var(${hue}), var(--strongest))`;
+    document.querySelector("#scale i").style.background = found.signed
+      ? `linear-gradient(90deg, ${strong("--down")}, transparent, ${strong("--up")})`
+      : `linear-gradient(90deg, transparent, ${strong("--heat")})`;
+  }
+  const course = document.querySelector("#course svg"), SPAN = 160;
+  const begin = () => Math.max(0, Math.min(S - SPAN, at - SPAN / 2));
+  function draw() {
+    const found = valuesOf(current), from = begin(), count = Math.min(SPAN, S);
+    const low = found.signed ? -127 : 0, high = found.signed ? 127 : found.top;
+    const x = (place) => (1000 * (place - from + 0.5) / count).toFixed(1);
+    const y = (value) => (114 - 108 * (Math.max(low, Math.min(high, value)) - low) / (high - low)).toFixed(1);
+    const points = [];
+    for (let place = from; place < from + count; place++) points.push(`${x(place)} ${y(found.values[place])}`);
+    course.querySelector(".course").setAttribute("d", `M${points.join("L")}`);
+    course.querySelector(".zero").setAttribute("d", `M0 ${y(0)}H1000`);
+    course.querySelector(".marker").setAttribute("d", `M${x(at)} 0V120`);
+    document.querySelector("#course figcaption").textContent =
+      `characters ${from + 1} to ${from + count}, from ${found.signed ? "\u22121" : "0"} to ${number(found, high)}; at the mark ${number(found, found.values[at])}`;
+  }
+  course.addEventListener("click", (event) => {
+    const box = course.getBoundingClientRect();
+    look(Math.min(S - 1, begin() + Math.floor(Math.min(SPAN, S) * (event.clientX - box.left) / box.width)), true);
+  });
+
+  // -- the dots of the gates, each a unit ------------------------------------------------------------------------------
+  const [left, top, width, height] = data.panel;
+  const dots = [...document.querySelectorAll("svg.dots")].map((svg) => {
+    const [shut, open] = data.saturation[svg.dataset.letter];
+    const places = shut.map((share, row) => [left + width * share, top + height * (1 - open[row])]);
+    const rings = ["ring", "ring near"].map((name) => {
+      const circle = document.createElementNS(svg.namespaceURI, "circle");
+      for (const [key, value] of Object.entries({ class: name, r: 6, visibility: "hidden" })) circle.setAttribute(key, value);
+      svg.append(circle);
+      return circle;
+    });
+    svg.parentNode.classList.add("traced");
+    const caption = svg.parentNode.querySelector("figcaption"), title = caption.textContent;
+    const surround = (circle, row) => {
+      circle.setAttribute("visibility", row === undefined ? "hidden" : "visible");
+      if (row !== undefined) { circle.setAttribute("cx", places[row][0]); circle.setAttribute("cy", places[row][1]); }
+    };
+    const near = (event) => {
+      const box = svg.getBoundingClientRect(), scale = svg.viewBox.baseVal.width / box.width;
+      const x = (event.clientX - box.left) * scale, y = (event.clientY - box.top) * scale;
+      let best, least = 20 ** 2;
+      places.forEach(([a, b], row) => {
+        const distance = (a - x) ** 2 + (b - y) ** 2;
+        if (distance < least) [best, least] = [row, distance];
+      });
+      return best;
+    };
+    svg.addEventListener("pointermove", (event) => {
+      const row = near(event);
+      surround(rings[1], row);
+      caption.textContent = row === undefined ? title
+        : `unit ${data.units[row]}: below 0.1 in ${(100 * shut[row]).toFixed(0)} %, above 0.9 in ${(100 * open[row]).toFixed(0)} %`;
+    });
+    svg.addEventListener("pointerleave", () => { surround(rings[1], undefined); caption.textContent = title; });
+    svg.addEventListener("click", (event) => {
+      const row = near(event);
+      if (row !== undefined) colour(data.units[row]);
+    });
+    return (row) => surround(rings[0], row);
+  });
+  function ring() {
+    const row = rows.get(current.replace(/c$/, ""));
+    for (const surround of dots) surround(row);
   }
 
   // -- every unit as a small button ---------------------------------------------------------------------------------
@@ -109,14 +192,21 @@
     entry.setAttribute("aria-invalid", String(by !== "" && !colour(by)));
   });
 
+  const unpacked = new Map();
+  function unitGate(name, letter) {
+    const key = `${name} ${letter}`;
+    if (!unpacked.has(key)) unpacked.set(key, bytes(data.unitGates[name][letter]));
+    return unpacked.get(key);
+  }
+
   // -- one character ------------------------------------------------------------------------------------------------
-  let at = -1;
-  function look(next, scroll) {
-    if (next < 0 || next >= S || next === at) return;
+  function look(next, scroll, again) {
+    if (next < 0 || next >= S || (next === at && !again)) return;
     if (at >= 0) spans[at].classList.remove("at");
     at = next;
     spans[at].classList.add("at");
     if (scroll) spans[at].scrollIntoView({ block: "nearest" });
+    draw();
     const facts = make("dl", {},
       make("dt", {}, "surprise"), make("dd", {}, `${data.bits[at].toFixed(2)} bits`),
       make("dt", {}, "entropy"), make("dd", {}, `${data.entropy[at].toFixed(2)} bits`));
@@ -133,13 +223,19 @@
     });
     const parts = [make("p", {}, make("strong", {}, shown(data.text[at])), ` character ${at + 1} of ${S}`), facts,
       make("p", { class: "hint" }, "the likeliest characters here"), make("table", {}, five)];
+    const name = current.replace(/c$/, ""), own = data.unitGates[name];
     data.gates.forEach((gates, layer) => {
       const letters = Object.keys(gates);
-      if (!letters.length) return;
-      const means = make("dl", {});
-      for (const letter of letters) means.append(make("dt", {}, "gn".includes(letter) ? `|${letter}|` : letter),
-        make("dd", {}, gates[letter][at].toFixed(2)));
-      parts.push(make("p", { class: "hint" }, `mean gates, layer ${layer}`), means);
+      const mine = own && name.startsWith(`${layer}:`) ? own : null;
+      if (!letters.length || (name.includes(":") && !name.startsWith(`${layer}:`))) return;
+      const list = make("dl", { class: mine ? "gates" : "" });
+      if (mine) list.append(make("b", {}, ""), make("b", {}, name), make("b", {}, "mean"));
+      for (const letter of letters) {
+        list.append(make("dt", {}, data.gateNames[letter] + (mine || !"gn".includes(letter) ? "" : ", size")));
+        if (mine) list.append(make("dd", {}, (unitGate(name, letter)[at] / 127).toFixed(2)));
+        list.append(make("dd", { class: "whole" }, gates[letter][at].toFixed(2)));
+      }
+      parts.push(make("p", { class: "hint" }, mine ? `gates of unit ${name}, and the mean size in layer ${layer}` : `gates, mean of layer ${layer}`), list);
     });
     panel.replaceChildren(...parts);
   }
