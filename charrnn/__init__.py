@@ -5,7 +5,7 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from charrnn.python import TrainedNetwork, load, train, train_events
+    from charrnn.python import TrainedNetwork, load, load_classifier, train, train_events
 
 __version__ = "0.1.0"
 __all__ = [
@@ -15,11 +15,12 @@ __all__ = [
     "UsageError",
     "__version__",
     "load",
+    "load_classifier",
     "train",
     "train_events",
 ]
 
-_LAZY = ("TrainedNetwork", "load", "train", "train_events")
+_LAZY = ("TrainedNetwork", "load", "load_classifier", "train", "train_events")
 
 
 class CharrnnError(Exception):

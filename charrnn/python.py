@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from charrnn.analysis.classes import TextClassifier
     from charrnn.analysis.results import NextCharacter, Score, States
     from charrnn.analysis.traces import Inspection
     from charrnn.generation.request import SampleRequest
@@ -54,6 +55,20 @@ def load(path: str | Path | None = None, *, uncalibrated: bool = False) -> Train
 
     trained = checkpoint.read(rundir.resolve(None if path is None else Path(path)))
     return TrainedNetwork(replace(trained, temperature=1.0) if uncalibrated else trained)
+
+
+def load_classifier(path: str | Path | None = None) -> TextClassifier:
+    """The classifier of a file or a directory that ``charrnn classify fit`` wrote; None or ``latest``: the most recent one.
+
+    Raises:
+        CharrnnError: there is none, or the file isn't sound.
+    """
+    from charrnn.analysis.classes import TextClassifier
+    from charrnn.network import classifier
+    from charrnn.output import classified
+
+    found = classifier.read(classifier.resolve(None if path is None else Path(path)))
+    return TextClassifier(found, lambda judge: classified.tell(judge, _warn))
 
 
 class TrainedNetwork:

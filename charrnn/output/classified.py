@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,7 +166,7 @@ def predict(judge: Judge, asked: Asked, texts: Iterable[Sequence[str]], console:
             found = judge.probabilities(part)
             console.product("".join(_row(judge, asked, text, row) for text, row in zip(part, found, strict=True)))
         console.product("", flush=True)
-    tell(judge, console)
+    tell(judge, console.warn)
 
 
 def _row(judge: Judge, asked: Asked, text: str, row: np.ndarray[Any, Any]) -> str:
@@ -191,16 +191,16 @@ def lines(paths: Sequence[str], reader: TextReader) -> Iterable[list[str]]:
             yield [text_of(line).rstrip("\n") for line in some]
 
 
-def tell(judge: Judge, console: Console) -> None:
+def tell(judge: Judge, warn: Callable[[str], None]) -> None:
     """Say what the classifier couldn't read as it stood there."""
     heard, longest = judge.heard, judge.classifier.config.longest
     if heard.changed:
         from charrnn.text import given
 
-        given.tell(heard.changed, console.warn, "the texts")
+        given.tell(heard.changed, warn, "the texts")
     if heard.cut:
         count = "1 text is" if heard.cut == 1 else f"{heard.cut:,} texts are"
-        console.warn(f"{count} longer than the {longest:,} characters that the classifier reads; the rest doesn't count")
+        warn(f"{count} longer than the {longest:,} characters that the classifier reads; the rest doesn't count")
 
 
 def given(texts: Sequence[str], files: Sequence[str], console: Console) -> tuple[list[str], list[str]]:
@@ -231,7 +231,7 @@ def evaluate(judge: Judge, path: str, train: str | None, reader: TextReader, con
     source = LabelledTexts(path, reader, set(labels))
     report, said, right = judged(judge, rows_of(source), source.name, keep=train is not None)
     source.tell(console.warn)
-    tell(judge, console)
+    tell(judge, console.warn)
     if train is None:
         return report
     numbers, known = {label: number for number, label in enumerate(labels)}, LabelledTexts(train, reader, set(labels))
