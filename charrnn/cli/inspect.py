@@ -82,12 +82,10 @@ def inspect(
         as_json=as_json,
         judge=None if classifier is None else network.judge(classifier, console),
     )
-    if len(checkpoint or ()) > 1 and not (request.compares or request.mixes):
+    read = network.read_apart if request.compares else network.read_several
+    networks = read(checkpoint, console, uncalibrated=uncalibrated)
+    if len(networks) > 1 and not (request.compares or request.mixes):
         compared = "they are compared by --memory and --contribution without --html and --npz"
         raise UsageError(f"several --checkpoint: {compared}, and --color takes their mean, without --json, --html and --npz")
-    if request.compares:
-        networks = [network.read(path, console, uncalibrated=uncalibrated) for path in checkpoint or (None,)]
-    else:
-        networks = network.read_several(checkpoint, console, uncalibrated=uncalibrated)
     inspected.show(request, networks, console)
     console.finish()

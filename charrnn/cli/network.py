@@ -44,26 +44,44 @@ def judge(path: Path | None, console: Console) -> Judge:
     return Judge(found)
 
 
+def read_apart(paths: Sequence[Path] | None, console: Console, *, uncalibrated: bool = False) -> list[Checkpoint]:
+    """The networks of ``paths``, which are compared; those of a run of several, too."""
+    from charrnn.network import rundir
+
+    named: list[Path | None] = [file for path in paths for file in rundir.resolve_each(path)] if paths else [None]
+    return [read(path, console, uncalibrated=uncalibrated) for path in named]
+
+
 def tell(paths: Sequence[Path | None] | None, trained: Sequence[Saved], console: Console, *others: str) -> None:
     """Announce ``others``, of how many networks the mean is taken, and which network it is that no path names.
 
     As in ``charrnn: seed 7, checkpoints/novel (2 minutes old)``.
     """
-    from charrnn.network import rundir
-
     said = [*others]
     if len(trained) > 1:
         said.append(f"the mean of {len(trained)} networks")
-    said += [_description(one) for path, one in zip(paths or [None], trained, strict=False) if rundir.means_latest(path)]
+    said += _latest(paths or [None], trained)
     if said:
         console.announce(f"charrnn: {', '.join(said)}")
 
 
-def _description(trained: Saved) -> str:
+def _latest(paths: Sequence[Path | None], trained: Sequence[Saved]) -> list[str]:
+    """Which network, or which run of several, is the most recent one, if that is meant."""
+    from charrnn.network import rundir
+
+    counts = [0 if rundir.means_latest(path) else len(rundir.resolve_each(path)) for path in paths]
+    if counts.count(0) != 1:
+        return [_description(trained[0])] if 0 in counts and len(trained) == 1 else []
+    at = sum(counts[: counts.index(0)])
+    return [_description(trained[at], of_run=len(trained) - sum(counts) > 1)]
+
+
+def _description(trained: Saved, *, of_run: bool = False) -> str:
     from charrnn.network import rundir
     from charrnn.output.notation import age
 
     name = trained.path.parent if trained.path.name in (rundir.BEST, rundir.CLASSIFIER) else trained.path
+    name = rundir.run_of(trained.path.parent) if of_run else name
     seconds = time.time() - trained.saved_at
     # A header may not say when, and the clock of another machine may be ahead.
     return f"{name} ({age(seconds)} old)" if trained.saved_at and seconds >= 0 else str(name)

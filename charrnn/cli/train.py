@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from charrnn.output.console import Console
     from charrnn.training.runs import RunRequest
 
-_BOOKKEEPING = Panel.BOOKKEEPING.value
+_BOOKKEEPING, _MACHINE = Panel.BOOKKEEPING.value, Panel.MACHINE.value
 _DROPOUT = Option(
     "Short for all three: P between layers and at the output, P / 4 at the input.",
     Panel.OPTIMIZATION,
@@ -43,6 +44,16 @@ def train(
             help="Directory of the run (default: checkpoints/<corpus>, then <corpus>-2, ...).",
             metavar="DIR",
             rich_help_panel=_BOOKKEEPING,
+        ),
+    ] = None,
+    members: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            metavar="K",
+            help="Train K networks of different seeds, a core for each; their mean predicts better than one (default: 1).",
+            rich_help_panel=_MACHINE,
         ),
     ] = None,
     overwrite: Annotated[
@@ -87,6 +98,7 @@ def train(
     """
     from charrnn.output import live
     from charrnn.output.console import Console
+    from charrnn.training import members as several
     from charrnn.training import runs
 
     settings = {**model.values, **training.values}
@@ -95,9 +107,12 @@ def train(
     if resume is None and settings.get("workers", 0) is None:
         del settings["workers"]  # A new run chooses anyway; a resumed one keeps its number unless it is told to choose anew.
     console, stop = Console(quiet=quiet), Stop()
-    request = runs.RunRequest(corpus or [], settings, out, resume, allow_changed_corpus, init_from, overwrite)
+    request = runs.RunRequest(corpus or [], settings, out, resume, allow_changed_corpus, init_from, overwrite, members or 1)
     if dry_run:
         _show_plan(request, console, as_json=as_json)
+        return
+    if several.is_asked_for(request):
+        _train_members(request, console, stop, as_json=as_json, plain=plain)
         return
     run, trainer, start = runs.begin(
         request, seconds_since_start, stop, lambda text: console.say(f"charrnn: {text}"), console.warn
@@ -118,6 +133,29 @@ def train(
     console.finish()
 
 
+def _train_members(request: RunRequest, console: Console, stop: Stop, *, as_json: bool, plain: bool) -> None:
+    """Train several networks and print the path of their run."""
+    from charrnn.output.side_by_side import MembersView
+    from charrnn.training import members
+
+    run = members.begin(request, seconds_since_start, stop, lambda text: console.say(f"charrnn: {text}"), console.warn)
+    ends = []
+    with MembersView(console, run.count, as_json=as_json, plain=plain) as view, stop_on_signals(stop):
+        for event in run.events():
+            if event["event"] in members.ENDS:
+                ends.append(event)
+            if stop.unheard is None:
+                with stop_on_failing_stdout(stop):
+                    view.show(event)
+    if trouble := members.trouble(ends, run):
+        raise CharrnnError(trouble)
+    _raise_unless_finished(stop.reason or "finished", run.go_on, stop, console)
+    console.say(f"charrnn: {run.count} networks; their mean: charrnn sample -c {shlex.quote(str(run.directory.path))}")
+    if not as_json:
+        console.product(f"{run.directory.path}\n")
+    console.finish()
+
+
 def _raise_unless_finished(reason: str, go_on: str, stop: Stop, console: Console) -> None:
     """Say how a run ended that was stopped, or that nobody heard; ``go_on`` is the command that resumes it."""
     if reason != "finished":
@@ -134,11 +172,11 @@ def _show_plan(request: RunRequest, console: Console, *, as_json: bool) -> None:
     from charrnn.output import tables
     from charrnn.output.notation import json_line, list_in_words, yardsticks_clause
     from charrnn.text import yardsticks
-    from charrnn.training import runs
+    from charrnn.training import members, runs
 
     if request.resume is not None:
         raise UsageError("--dry-run plans a new run; a resumed one keeps its plan")
-    prepared = runs.prepare(request, console.warn)
+    prepared = (members.prepare if request.members > 1 else runs.prepare)(request, console.warn)
     repeat = runs.command(request, prepared)
     listed = None if prepared.text.records is None else prepared.text.records.facts.to_json()
     beside = yardsticks.facts(yardsticks.unigram_bits(prepared.text), yardsticks.xz_bits(prepared.text))

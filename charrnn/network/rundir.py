@@ -22,6 +22,8 @@ CLASSIFIER = "classifier.safetensors"
 LATEST = "latest"
 """The word for the most recent run or network."""
 DEFAULT_ROOT = Path("checkpoints")
+MEMBER = "member-"
+"""What the directories of a run of several networks are called, before their numbers."""
 
 
 class RunDirectory:
@@ -250,7 +252,7 @@ class RunDirectory:
 
 def _holds_no_checkpoint(directory: Path) -> bool:
     # A log alone is left by a run that was killed before its first save: there is nothing to go on from.
-    return not any((directory / name).exists() for name in (BEST, LAST))
+    return not any((directory / name).exists() for name in (BEST, LAST)) and not is_of_members(directory)
 
 
 def _is_own(name: str) -> bool:
@@ -328,6 +330,37 @@ def latest(root: Path = DEFAULT_ROOT, name: str = BEST) -> Path:
     return newest.path
 
 
+def member(run: Path, number: int) -> Path:
+    """The directory of one network of a run of several."""
+    return run / f"{MEMBER}{number}"
+
+
+def members(run: Path) -> list[Path]:
+    """The directories of the networks of a run of several, in order; none of one network."""
+    found: list[Path] = []
+    while (path := member(run, len(found))).is_dir() and any((path / name).exists() for name in (BEST, LAST)):
+        found.append(path)
+    return found
+
+
+def is_of_members(path: Path) -> bool:
+    """Whether ``path`` is the directory of a run of several networks."""
+    return bool(members(path))
+
+
+def run_of(path: Path) -> Path:
+    """The run that a run's directory belongs to: one of several networks, if it is a member of it, else itself."""
+    number = path.name.removeprefix(MEMBER)
+    return path.parent if path.name == f"{MEMBER}{number}" and path in members(path.parent) else path
+
+
+def of_one_network(path: Path) -> Path:
+    """``path``; `CharrnnError` if it is the directory of a run of several networks."""
+    if found := members(path):
+        raise CharrnnError(f"{path}: a run of {len(found)} networks; name one of them, as {found[0]}")
+    return path
+
+
 def means_latest(path: Path | None) -> bool:
     """Whether ``path`` stands for the most recent network: it is None, or the word for it and no file's name."""
     return path is None or (str(path) == LATEST and not path.exists())
@@ -340,6 +373,7 @@ def resolve(path: Path | None) -> Path:
     mend(path)
     if path.is_dir():
         if not (path / BEST).exists():
+            of_one_network(path)
             if (path / CLASSIFIER).exists():
                 raise CharrnnError(f"{path}: the directory holds a classifier of texts, which charrnn classify predict reads")
             raise CharrnnError(f"{path}: the directory holds no {BEST}; name a run directory or a checkpoint file")
@@ -348,9 +382,14 @@ def resolve(path: Path | None) -> Path:
 
 
 def resolve_each(path: Path | Sequence[Path] | None) -> list[Path]:
-    """The checkpoint files that one path or several mean, each as `resolve` reads it."""
+    """The checkpoint files that one path or several mean: each as `resolve` reads it, a run of several networks as theirs."""
     each: Sequence[Path | None] = [path] if path is None or isinstance(path, Path) else path or [None]
-    return [resolve(one) for one in each]
+    return [file for one in each for file in _files(one)]
+
+
+def _files(path: Path | None) -> list[Path]:
+    run = run_of(latest().parent) if path is None or means_latest(path) else path
+    return [one / BEST for one in members(run) if (one / BEST).exists()] or [resolve(path)]
 
 
 def labels(paths: Sequence[Path]) -> list[str]:

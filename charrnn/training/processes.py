@@ -194,7 +194,7 @@ class Processes:
             for ignored in IGNORED:
                 signal.signal(ignored, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
-            _close_all_but(connection.fileno())
+            close_all_but(connection.fileno())
             torch.set_num_threads(1)
             torch.set_flush_denormal(True)
             while connection.recv(1):
@@ -228,7 +228,7 @@ def _like(parameters: Sequence[Tensor]) -> list[Tensor]:
     return [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)]
 
 
-def _close_all_but(kept: int) -> None:
+def close_all_but(kept: int) -> None:
     """Close what was inherited: the run's lock and a pipe's end are to be gone as soon as the process that trains is."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):

@@ -177,6 +177,28 @@ def plan(
     )
 
 
+@dataclass(frozen=True)
+class Split:
+    """How ``members`` networks share the cores and the time: so many ``together``, a core for each, in so many ``turns``."""
+
+    members: int
+    together: int
+    turns: int
+
+    def reason(self, minutes: float | None) -> str:
+        """The same in words; ``minutes`` are those of each network."""
+        each = "" if minutes is None else f", {minutes:.3g} minute{'s' * (minutes != 1)} each"
+        if self.turns == 1:
+            return f"a core for each network{each}"
+        return f"{self.together} at a time, a core for each, in {self.turns} turns{each}"
+
+
+def split(members: int, cores: int) -> Split:
+    """How networks share ``cores``: no more turns than there must be, and as many in each as in the others, or one less."""
+    turns = -(-members // max(cores, 1))
+    return Split(members, -(-members // turns), turns)
+
+
 def most_passes(characters: int) -> float:
     """How often a run of minutes reads its text at most: one of a few lines is known by heart within seconds."""
     return 1000 * max(characters / 1000, 1.0) ** 2

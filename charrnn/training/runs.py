@@ -52,6 +52,8 @@ class RunRequest:
     allow_changed_corpus: bool = False
     init_from: Path | None = None
     overwrite: bool = False
+    members: int = 1
+    """How many networks of different seeds."""
 
     @property
     def training(self) -> dict[str, Any]:
@@ -129,11 +131,13 @@ def command(request: RunRequest, prepared: Prepared) -> str:
     """The command that repeats the plan, with everything given that the recipe chose."""
     words = ["charrnn", "train", *prepared.plan.options()]
     if not request.settings.keys() & {"steps", "epochs", "minutes"}:
-        words += ["--minutes", recipe.as_option(prepared.config.minutes)]
+        words += ["--minutes", recipe.as_option(TrainConfig().minutes)]
     chosen = recipe.CHOSEN | {"dropout"}
     for name, value in request.settings.items():
         if name not in chosen:
             words += [option_name(name)] if value is True else [option_name(name), recipe.as_option(value)]
+    if request.members > 1:
+        words += ["--members", str(request.members)]
     if request.init_from is not None:
         words += ["--init-from", str(request.init_from)]
     if request.out is not None:
@@ -159,7 +163,19 @@ def begin(
     if request.resume is not None:
         return _resumed(request, clock, stop, say, warn)
     prepared = prepare(request, warn)
+    name, out = prepared.text.name, request.out
+    return begun(request, prepared, lambda: RunDirectory.create(name, out, overwrite=request.overwrite), clock, stop, say)
 
+
+def begun(
+    request: RunRequest,
+    prepared: Prepared,
+    directory: Callable[[], RunDirectory],
+    clock: Callable[[], float],
+    stop: Callable[[], str | None],
+    say: Say,
+) -> tuple[RunDirectory, Trainer, Start]:
+    """What `begin` gives, of a run that is ``prepared``; its ``directory`` is made once all else is sound."""
     from charrnn.training.snapshot import symbols
     from charrnn.training.trainer import Trainer
 
@@ -171,7 +187,7 @@ def begin(
         old, new = ({*symbols(vocabulary)} - {None} for vocabulary in (initial.vocabulary, text.vocabulary))
         counts = f"{len(old & new)} characters carried over, {len(new - old)} new, {len(old - new)} dropped"
         say(f"from {initial.path}: {counts}")
-    run = RunDirectory.create(text.name, request.out, overwrite=request.overwrite)
+    run = directory()
     run.text_facts = _text_facts(request.corpus, text, run.path)
     return run, trainer, _start_event(run, trainer)
 
@@ -219,7 +235,7 @@ def _resumed(
         raise UsageError("--resume: the name is empty; is a variable not set?")
     assert request.resume is not None
     with contextlib.ExitStack() as stack:
-        run = RunDirectory(_run_to_resume(request.resume))
+        run = RunDirectory(rundir.of_one_network(run_to_resume(request.resume)))
         stack.callback(run.close)
         previous = checkpoint.read(run.last)
         config = _resumed_config(previous, request.training, request.model)
@@ -311,7 +327,7 @@ def _start_event(run: RunDirectory, trainer: Trainer) -> Start:
     }
 
 
-def _run_to_resume(name: str) -> Path:
+def run_to_resume(name: str) -> Path:
     """The directory of the run that ``--resume`` names."""
     if name == rundir.LATEST:
         return rundir.latest(name=rundir.LAST).parent
@@ -321,7 +337,7 @@ def _run_to_resume(name: str) -> Path:
         path = path.parent
     if not path.is_dir():
         raise CharrnnError(f"{path}: not a run's directory; charrnn info lists the runs")
-    if not (path / rundir.LAST).exists():
+    if not (path / rundir.LAST).exists() and not rundir.is_of_members(path):
         raise CharrnnError(f"{path}: holds no {rundir.LAST} to go on from; --init-from starts a new run from its weights")
     return path
 

@@ -285,3 +285,61 @@ def test_where_networks_are_compared_they_stay_apart(invoke: Invoke, two: Path) 
     done = invoke("inspect", "--file", "text", "--memory", "--json", "-c", "one", "-c", "other")
     assert [record["label"] for record in records(done)] == ["one", "other"]
     assert "mean" not in done.stderr
+
+
+# -- a run of several -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of two networks, the older network of another run, and a text."""
+    monkeypatch.setattr("time.time", lambda: NOW - 500)
+    network(tmp_path / "checkpoints/older")
+    for number in range(2):
+        monkeypatch.setattr("time.time", lambda: NOW - 130)
+        network(tmp_path / f"checkpoints/novel/member-{number}", seed=number)
+    monkeypatch.setattr("time.time", lambda: NOW)
+    (tmp_path / "text").write_text(TEXT)
+    return tmp_path
+
+
+@pytest.mark.parametrize("words", [["score", "text"], ["next", "Th"], ["sample", "-n", "9", "--seed", "1"]])
+def test_a_run_of_several_networks_stands_for_their_mean(invoke: Invoke, members: Path, words: list[str]) -> None:
+    each = [option for number in range(2) for option in ("-c", f"checkpoints/novel/member-{number}")]
+    wanted = invoke(*words, *each).stdout
+    assert wanted
+    assert invoke(*words, "-c", "checkpoints/novel").stdout == wanted
+    done = invoke(*words)
+    assert done.stdout == wanted
+    assert done.stderr == "charrnn: the mean of 2 networks, checkpoints/novel (2 minutes old)\n"
+    alone = invoke(*words, "-c", "checkpoints/novel/member-1")
+    assert (alone.code, alone.stderr) == (0, "")
+    assert alone.stdout != wanted
+    three = invoke(*words, "-c", "checkpoints/older", "-c", "checkpoints/novel")
+    assert three.stderr == "charrnn: the mean of 3 networks\n"
+    latest = invoke(*words, "-c", "checkpoints/older", "-c", "latest")
+    assert latest.stderr == "charrnn: the mean of 3 networks, checkpoints/novel (2 minutes old)\n"
+    assert latest.stdout == three.stdout
+
+
+def test_a_run_of_several_is_compared_and_listed_by_its_members(invoke: Invoke, members: Path) -> None:
+    done = invoke("inspect", "--memory", "--file", "text", "--json", "-c", "checkpoints/novel")
+    assert [record["label"] for record in records(done)] == ["member-0", "member-1"]
+    listed = records(invoke("info", "checkpoints/novel", "--json"))
+    assert [record["path"] for record in listed] == [f"checkpoints/novel/member-{n}/best.safetensors" for n in range(2)]
+
+
+@pytest.mark.parametrize("words", [["encode", "text", "--npz", "a.npz"], ["train", "text", "--init-from", "checkpoints/novel"]])
+def test_what_takes_one_network_names_the_members_of_a_run_of_several(invoke: Invoke, members: Path, words: list[str]) -> None:
+    done = invoke(*words, *([] if "train" in words else ["-c", "checkpoints/novel"]))
+    assert (done.code, done.stdout) == (1, "")
+    said = "charrnn: checkpoints/novel: a run of 2 networks; name one of them, as checkpoints/novel/member-0\n"
+    assert done.stderr == said
+
+
+def test_a_run_of_several_is_never_taken_for_an_empty_directory(invoke: Invoke, members: Path) -> None:
+    done = invoke("train", "text", "--steps", "1", "--out", "checkpoints/novel")
+    assert done.code == 1
+    assert "already holds a run" in done.stderr
+    done = invoke("train", "text", "--steps", "1", "--out", "checkpoints/novel", "--overwrite")
+    assert "holds member-0, which is no file of a run" in done.stderr

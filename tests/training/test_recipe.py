@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.declaration import limits_of, option_name
-from charrnn.training.recipe import CHOSEN, FIXED, PLANNED, SOAP_CHARACTERS, most_passes, plan, rounded_speed
+from charrnn.training.recipe import CHOSEN, FIXED, PLANNED, SOAP_CHARACTERS, most_passes, plan, rounded_speed, split
 
 SIZES = [10_000, 30_000, 100_000, 220_000, 1_000_000, 3_000_000, 10_000_000, 100_000_000]
 MINUTES = [0.5, 1, 3, 10, 30, 100, 600]
@@ -334,3 +334,14 @@ def test_a_trained_network_goes_on_at_half_the_rate_of_a_fresh_one():
         assert trained.training["lr"] == pytest.approx(fresh.training["lr"] / 2, rel=0.05)
         assert "half of a fresh network's" in trained.reasons["lr"]
     assert plan(50_000, 64, {}, {"steps": 500, "lr": 0.01}, adapts=True).reasons["lr"] == "given"
+
+
+@pytest.mark.parametrize(
+    ("members", "cores", "together", "turns"),
+    [(1, 1, 1, 1), (2, 2, 2, 1), (2, 8, 2, 1), (3, 2, 2, 2), (4, 2, 2, 2), (5, 4, 3, 2), (3, 1, 1, 3), (64, 8, 8, 8)],
+)
+def test_networks_share_the_cores_in_as_few_turns_as_there_must_be(members: int, cores: int, together: int, turns: int) -> None:
+    found = split(members, cores)
+    assert (found.together, found.turns) == (together, turns)
+    assert found.together * found.turns >= members
+    assert found.together <= cores

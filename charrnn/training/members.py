@@ -1,0 +1,333 @@
+"""Several networks of different seeds in one run: a forked process with one thread for each, as many at once as cores.
+
+The processes share nothing but the text, which they have inherited. Each has a run of its own, ``member-<number>`` in the run's
+directory, and a socket: events come from it as lines of JSON, and a byte to it asks the member to end after its step. A member
+whose socket closes does the same, so that none outlives the process that began them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from charrnn import CharrnnError, UsageError
+from charrnn.config import TrainConfig
+from charrnn.cores import usable_cores
+from charrnn.network import rundir
+from charrnn.network.rundir import RunDirectory
+from charrnn.training import recipe, runs
+from charrnn.training.runs import Prepared, RunRequest, Say
+
+INTERRUPTED, TERMINATED = b"i", b"t"
+"""What asks a member to end, by the reason that its run then gives."""
+REASONS = {INTERRUPTED: "interrupted", TERMINATED: "terminated", b"": "terminated"}
+ENDS = ("end", "lost", "failed")
+"""The events that are a member's last."""
+PATIENCE = 0.2
+"""Seconds after which signals are looked at again while no event comes."""
+
+MemberEvent = dict[str, Any]
+"""An event with the number of its ``member``; ``failed`` and ``lost`` tell what kept one from its end."""
+Begin = Callable[[int, Callable[[], float], Callable[[], "str | None"]], Any]
+"""From a member's number, a clock and what may stop it to what `charrnn.training.runs.begin` gives."""
+
+
+def check(request: RunRequest) -> None:
+    """Raise the `UsageError` for what several networks can't have."""
+    settings = request.settings
+    if settings.get("workers") not in (None, 1):
+        raise UsageError("--workers shares one network's columns; with --members each network has one core")
+    if settings.get("device") not in (None, "auto", "cpu"):
+        raise UsageError(f"--members trains on the CPU, a core for each network; leave out --device {settings['device']}")
+    if request.overwrite:
+        raise UsageError("--overwrite replaces the run of one network; with --members choose another --out")
+    if sys.platform != "linux":
+        raise UsageError("--members forks a process for each network, which this system can't; train them one by one")
+
+
+@dataclass
+class Members:
+    """A run of several networks: ``directory``, how each of them begins, and how many there are, ``together`` at a time."""
+
+    directory: RunDirectory
+    count: int
+    together: int
+    begin: Begin
+    clock: Callable[[], float]
+    stop: Callable[[], str | None]
+    fresh: bool
+    go_on: str
+    """The command that resumes the run."""
+    _active: dict[int, _Process] = field(default_factory=dict)
+
+    def events(self) -> Iterator[MemberEvent]:
+        """The events of all members, as they come; the directory is closed behind the last one."""
+        with contextlib.closing(self.directory), selectors.DefaultSelector() as selector:
+            try:
+                yield from self._events(selector)
+            except KeyboardInterrupt:
+                for process in self._active.values():
+                    os.kill(process.pid, signal.SIGKILL)
+                raise
+            finally:
+                for process in self._active.values():
+                    process.connection.close()
+                    process.wait()
+
+    def _events(self, selector: selectors.BaseSelector) -> Iterator[MemberEvent]:
+        from charrnn.training import trainer  # noqa: F401 - once for all: importing torch takes a second of a core
+
+        turns, stopping = deque(range(self.count)), ""
+        if self.fresh and self.count > self.together:
+            # Those whose turn comes later can be gone on with even if it never comes.
+            for number in range(self.together, self.count):
+                self._start(number, selector, only_save=True)
+        while turns or self._active:
+            at_work = sum(not process.only_saves for process in self._active.values())
+            while turns and at_work < self.together and turns[0] not in self._active:
+                self._start(turns.popleft(), selector)
+                at_work += 1
+            if not stopping and (stopping := self.stop() or ""):
+                turns.clear()
+                for process in self._active.values():
+                    process.ask(INTERRUPTED if stopping == "interrupted" else TERMINATED)
+            for key, _ in selector.select(PATIENCE):
+                yield from self._heard(key.data, selector)
+
+    def _start(self, number: int, selector: selectors.BaseSelector, *, only_save: bool = False) -> None:
+        # A budget in minutes begins with the member's turn; that of the first also pays for the start.
+        offset = 0.0 if number < self.together else self.clock()
+        ours, theirs = socket.socketpair()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of locks, which no other thread holds here
+                pid = os.fork()
+            if pid == 0:
+                _work(theirs, lambda stop: self.begin(number, lambda: self.clock() - offset, stop), only_save=only_save)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            theirs.close()
+        self._active[number] = _Process(number, pid, ours, only_save)
+        selector.register(ours, selectors.EVENT_READ, self._active[number])
+
+    def _heard(self, process: _Process, selector: selectors.BaseSelector) -> Iterator[MemberEvent]:
+        """The events that have come from a member; at its end, what kept it from it."""
+        lines = process.read()
+        for event in lines or ():
+            if event["event"] in ("end", "failed"):
+                process.ended = True
+            if not process.only_saves or event["event"] == "failed":
+                yield {**event, "member": process.number}
+        if lines is None:
+            selector.unregister(process.connection)
+            process.connection.close()
+            del self._active[process.number]
+            how = process.wait()
+            if not process.ended and not (process.only_saves and how == "has ended with code 0"):
+                yield {"event": "lost", "text": f"its process {process.pid} {how}", "member": process.number}
+
+
+@dataclass
+class _Process:
+    """A member at work, as the process sees it that began it."""
+
+    number: int
+    pid: int
+    connection: socket.socket
+    only_saves: bool
+    ended: bool = False
+    _held: bytes = b""
+
+    def read(self) -> list[MemberEvent] | None:
+        """The events that have come whole; None at the end."""
+        try:
+            data = self.connection.recv(1 << 16)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            return None
+        *lines, self._held = (self._held + data).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def ask(self, reason: bytes) -> None:
+        """Ask the member to end."""
+        with contextlib.suppress(OSError):  # It has ended by itself.
+            self.connection.sendall(reason)
+
+    def wait(self) -> str:
+        """Wait for its end; how that was."""
+        try:
+            _, status = os.waitpid(self.pid, 0)
+        except OSError:
+            return "has ended"
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            return f"was killed by signal {number}{', perhaps because memory was short' * (number == signal.SIGKILL)}"
+        return f"has ended with code {os.waitstatus_to_exitcode(status)}"
+
+
+IGNORED = (signal.SIGINT, signal.SIGTERM, *filter(None, (getattr(signal, "SIGHUP", None),)))
+"""A terminal and `timeout` send these to all processes of a group; the one that began the members decides what follows."""
+
+
+# -- in the member's process ------------------------------------------------------------------------------------------
+
+
+def _work(connection: socket.socket, begin: Callable[[Callable[[], str | None]], Any], *, only_save: bool) -> NoReturn:
+    """Be a member: train to the end, or until asked to end, and tell every event."""
+    code, told = 1, _Told(connection)
+    try:
+        for ignored in IGNORED:
+            signal.signal(ignored, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
+        import torch
+
+        from charrnn.training.processes import close_all_but
+
+        close_all_but(connection.fileno())
+        torch.set_num_threads(1)
+        run, trainer, start = begin(told.stop)
+        if trainer.progress.step == 0:
+            run.save("last", trainer.snapshot())
+        if only_save:
+            run.close()
+        else:
+            for event in runs.logged(run, trainer, start):
+                told.tell(dict(event))
+        code = 0
+    except CharrnnError as error:
+        told.tell({"event": "failed", "text": str(error)})
+    except BaseException as error:
+        told.tell({"event": "failed", "text": f"{type(error).__name__}: {error}"})
+    finally:
+        os._exit(code)
+
+
+class _Told:
+    """Where a member's events go, and from where it hears that it should end."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection, self._reason, self._alone = connection, None, False
+
+    _reason: str | None
+
+    def tell(self, event: MemberEvent) -> None:
+        """Send an event; where nobody hears it any more, end after this step."""
+        if not self._alone:
+            try:
+                self._connection.sendall(json.dumps(event).encode() + b"\n")
+            except OSError:
+                self._alone, self._reason = True, "terminated"
+
+    def stop(self) -> str | None:
+        """Why the run should end, if it should."""
+        if self._reason is None:
+            with contextlib.suppress(BlockingIOError):
+                self._reason = REASONS.get(self._connection.recv(1, socket.MSG_DONTWAIT), "terminated")
+        return self._reason
+
+
+# -- new and resumed runs ---------------------------------------------------------------------------------------------
+
+
+def prepare(request: RunRequest, warn: Say) -> Prepared:
+    """The plan that all members share; the settings of the first, whose budget is its turn's."""
+    check(request)
+    split = recipe.split(request.members, usable_cores())
+    settings: dict[str, Any] = {**request.settings, "workers": 1, "device": "cpu"}
+    if not request.settings.keys() & {"steps", "epochs"}:
+        settings["minutes"] = request.settings.get("minutes", TrainConfig().minutes) / split.turns
+    prepared = runs.prepare(replace(request, settings=settings), warn)
+    plan, told = prepared.plan, {"members": split.reason(prepared.config.minutes)}
+    training = {**plan.training, "members": request.members}
+    return replace(prepared, plan=replace(plan, training=training, reasons=told | plan.reasons))
+
+
+def begin(request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None], say: Say, warn: Say) -> Members:
+    """The run that was asked for, new or resumed."""
+    if request.resume is not None:
+        return _resumed(request, clock, stop)
+    prepared = prepare(request, warn)
+    directory = RunDirectory.create(prepared.text.name, request.out)
+
+    def begin_member(number: int, own_clock: Callable[[], float], own_stop: Callable[[], str | None]) -> Any:
+        seed = (prepared.config.seed + number) % 2**63
+        mine = replace(prepared, config=replace(prepared.config, seed=seed))
+        return runs.begun(request, mine, lambda: _member(directory.path, number), own_clock, own_stop, lambda _: None)
+
+    together = recipe.split(request.members, usable_cores()).together
+    return Members(directory, request.members, together, begin_member, clock, stop, True, _command(directory.path))
+
+
+def _member(run: Path, number: int) -> RunDirectory:
+    path = rundir.member(run, number)
+    path.mkdir(exist_ok=True)
+    return RunDirectory(path)
+
+
+def _resumed(request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None]) -> Members:
+    check(request)
+    assert request.resume is not None
+    path = _run(request.resume)
+    if request.out is not None or request.init_from is not None:
+        raise UsageError("--resume goes on with a run in its own directory; leave out --out and --init-from")
+    if "-" in request.corpus:
+        raise UsageError("each member of a run reads its text again; name a file, not -")
+    members = rundir.members(path)
+    if (given := request.members) > 1 and given != len(members):
+        raise UsageError(f"--members {given} differs from the run's own, {len(members)}, and can't change on resume")
+    split, settings = recipe.split(len(members), usable_cores()), dict(request.settings)
+    if "minutes" in settings:
+        settings["minutes"] /= split.turns
+
+    def begin_member(number: int, own_clock: Callable[[], float], own_stop: Callable[[], str | None]) -> Any:
+        mine = replace(request, resume=str(members[number]), settings=settings, members=1)
+        return runs.begin(mine, own_clock, own_stop, lambda _: None, lambda _: None)
+
+    directory = RunDirectory(path)
+    return Members(directory, len(members), split.together, begin_member, clock, stop, False, _command(path, request.corpus))
+
+
+def _command(run: Path, corpus: Sequence[str] = ()) -> str:
+    import shlex
+
+    return shlex.join(["charrnn", "train", *corpus, "--resume", str(run)])
+
+
+def is_asked_for(request: RunRequest) -> bool:
+    """Whether a request is for several networks, or to go on with a run of several."""
+    if request.members > 1:
+        return True
+    return bool(request.resume) and rundir.is_of_members(_run(request.resume or ""))
+
+
+def _run(name: str) -> Path:
+    """The directory of the run that ``--resume`` names; the most recent one is that of several networks, and no member."""
+    path = runs.run_to_resume(name)
+    return rundir.run_of(path) if name == rundir.LATEST else path
+
+
+def trouble(ends: Sequence[MemberEvent], run: Members) -> str | None:
+    """What kept members from their end, in a sentence; None where nothing did, or somebody stopped them."""
+    said = []
+    for event in ends:
+        if event["event"] in ("lost", "failed"):
+            said.append(f"member-{event['member']}: {event['text']}")
+        elif event["reason"] not in ("finished", "interrupted", "terminated"):
+            said.append(f"member-{event['member']}: {event['reason'].replace('_', ' ')}")
+    texts = [text.partition(": ")[2] for text in said]
+    if len(said) == run.count and len({*texts}) == 1:
+        said = texts[:1]
+    return f"{run.directory.path}: {'; '.join(said)}; go on by: {run.go_on}" if said else None
