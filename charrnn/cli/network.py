@@ -37,10 +37,11 @@ def read_several(paths: Sequence[Path] | None, console: Console, *, uncalibrated
 def judge(path: Path | None, console: Console) -> Judge:
     """The classifier of a file or a directory, None or ``latest`` for the most recent one."""
     from charrnn.analysis.judge import Judge
-    from charrnn.network import classifier
+    from charrnn.network import classifier, rundir
 
     found = classifier.read(classifier.resolve(path))
-    tell([path], [found], console)
+    if rundir.means_latest(path):
+        console.announce(f"charrnn: {_description(found)}")
     return Judge(found)
 
 
