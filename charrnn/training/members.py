@@ -107,7 +107,8 @@ class Members:
 
     def _start(self, number: int, selector: selectors.BaseSelector, *, only_save: bool = False) -> None:
         # A budget in minutes begins with the member's turn; that of the first also pays for the start.
-        offset = 0.0 if number < self.together else self.clock()
+        now = self.clock()  # Read here in any case: it counts from the beginning of the process that reads it first.
+        offset = 0.0 if number < self.together else now
         ours, theirs = socket.socketpair()
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
         try:

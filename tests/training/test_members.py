@@ -208,6 +208,21 @@ def test_a_run_of_several_is_resumed_as_it_is(whole: tuple[Path, list[dict[str, 
         runs.begin(RunRequest([], {}, resume=run), lambda: 0.0, lambda: None, print, print)
 
 
+def test_the_first_turn_pays_for_the_start_and_a_later_one_begins_with_itself(text: str) -> None:
+    """A clock counts from the beginning of the process that reads it first, which mustn't be the member's."""
+    read: list[float] = []
+
+    def clock() -> float:
+        read.append(100.0 + len(read))
+        return read[-1]
+
+    run = members.begin(asked(text, 3), clock, lambda: None, print, print)
+    seconds = {event["member"]: event["seconds"] for event in run.events() if event["event"] == "eval"}
+    assert len(read) >= 3  # in this process
+    assert min(seconds[0], seconds[1]) > 100
+    assert seconds[2] < 100
+
+
 def test_a_budget_in_minutes_is_split_by_turns(text: str) -> None:
     settings = {name: value for name, value in SETTINGS.items() if name != "steps"}
     prepared = members.prepare(RunRequest([text], {**settings, "minutes": 3.0}, members=3), print)
