@@ -68,7 +68,9 @@ class RunDirectory:
                 out.mkdir(parents=True, exist_ok=True)
             run = cls(out)
             try:
-                others = "replace it by --overwrite, or choose another --out"
+                others = (
+                    "or choose another --out" if is_of_members(out) else "replace it by --overwrite, or choose another --out"
+                )
                 taken = f"already holds a run; go on with it by charrnn train --resume {out}, {others}"
                 files.check_replaceable(out, taken, ours=_holds_no_checkpoint)
             except CharrnnError:

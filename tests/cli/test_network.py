@@ -340,6 +340,6 @@ def test_what_takes_one_network_names_the_members_of_a_run_of_several(invoke: In
 def test_a_run_of_several_is_never_taken_for_an_empty_directory(invoke: Invoke, members: Path) -> None:
     done = invoke("train", "text", "--steps", "1", "--out", "checkpoints/novel")
     assert done.code == 1
-    assert "already holds a run" in done.stderr
+    assert "already holds a run; go on with it by charrnn train --resume checkpoints/novel, or choose another" in done.stderr
     done = invoke("train", "text", "--steps", "1", "--out", "checkpoints/novel", "--overwrite")
     assert "holds member-0, which is no file of a run" in done.stderr
