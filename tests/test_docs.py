@@ -183,6 +183,18 @@ def test_the_examples_in_python_do_what_they_say(name: str, tmp_path: Path, monk
     assert (failed, tried > 10) == (0, True), "".join(told)
 
 
+def test_the_picture_of_a_classifier_reading_can_be_drawn_from_the_one_that_ships(tmp_path: Path) -> None:
+    svg = tmp_path / "classify.svg"
+    command = [sys.executable, ROOT / "docs/make_classify.py", "--svg", svg]
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60, check=True)
+    text = svg.read_text(encoding="utf-8")
+    assert {"greeting", "set_alarm"} <= set(re.findall(r"<text[^>]*>(\w+)</text>", text))
+    (drawn, *_), (committed, *_) = (
+        re.findall("<title>(.*?)</title>", found) for found in (text, (ROOT / "docs/classify.svg").read_text(encoding="utf-8"))
+    )
+    assert drawn == committed
+
+
 def long_lines(text: str) -> list[str]:
     """The lines of prose that are longer than `MOST_COLUMNS` and could be broken: outside code, tables and headings."""
     prose = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.DOTALL | re.MULTILINE).splitlines()

@@ -85,6 +85,32 @@ def test_what_examples_print_is_what_their_comments_say(place: Path) -> None:
     assert len(shell(place, by_first_line["# A pipe that is closed ends the program silently."]).stdout.splitlines()) == 3
 
 
+@pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
+def test_the_examples_of_classifying_do_what_they_say(place: Path) -> None:
+    for name in ("intents.tsv", "intents-test.tsv"):
+        shutil.copy(ROOT / "corpora" / name, place / "corpora")
+    (example,) = examples("Classify")
+    short = example.replace("--minutes 0.5", "--epochs 1 --hidden-size 8 --typos 0")
+    assert short != example
+    done = shell(place, short)
+    assert done.returncode == 0, done.stderr
+    assert (place / "checkpoints/intents/classifier.safetensors").is_file()
+    answers = re.findall(r"^\w+\t0\.\d{4}\t(.*)$", done.stdout, re.MULTILINE)
+    assert answers == ["what time is it to start?", "wake me up at six"]
+    assert done.stdout.count("this classifier") == 2  # The figures of the fit, and those of the test.
+
+
+def test_the_classifier_that_ships_answers_in_a_fresh_checkout(invoke: Invoke, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "checkpoints/intents", tmp_path / "checkpoints/intents")
+    assert (tmp_path / "checkpoints/intents/classifier.safetensors").stat().st_size <= 3_000_000
+    label, probability, text = invoke("classify", "predict", "what time is it to start?").stdout.rstrip("\n").split("\t")
+    assert (label, text) == ("ask_time", "what time is it to start?")
+    assert float(probability) > 0.8
+    report = json.loads(invoke("classify", "evaluate", str(ROOT / "corpora/intents-test.tsv"), "--json").stdout)
+    assert report["accuracy"] > 0.6
+    assert report["calibration_error"] < 0.15
+
+
 # -- stdin ------------------------------------------------------------------------------------------------------------
 
 
