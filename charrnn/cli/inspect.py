@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from charrnn import UsageError
 from charrnn.cli.options import Json, Quiet, Uncalibrated, complete_checkpoint
 from charrnn.cli.process import limit_threads
 from charrnn.config import InspectConfig
+
+if TYPE_CHECKING:
+    from charrnn.output.inspected import InspectRequest
 
 
 def inspect(
@@ -82,10 +85,16 @@ def inspect(
         as_json=as_json,
         judge=None if classifier is None else network.judge(classifier, console),
     )
+    _check(len(checkpoint or ()), request)
     read = network.read_apart if request.compares else network.read_several
     networks = read(checkpoint, console, uncalibrated=uncalibrated)
-    if len(networks) > 1 and not (request.compares or request.mixes):
-        compared = "they are compared by --memory and --contribution without --html and --npz"
-        raise UsageError(f"several --checkpoint: {compared}, and --color takes their mean, without --json, --html and --npz")
+    _check(len(networks), request)  # A run may be of several.
     inspected.show(request, networks, console)
     console.finish()
+
+
+def _check(count: int, request: InspectRequest) -> None:
+    """Raise the `UsageError` for several networks of which one alone can be shown."""
+    if count > 1 and not (request.compares or request.mixes):
+        compared = "they are compared by --memory and --contribution without --html and --npz"
+        raise UsageError(f"several --checkpoint: {compared}, and --color takes their mean, without --json, --html and --npz")
