@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from charrnn.text import xz
 from charrnn.text.corpus import Corpus
+from charrnn.text.records import RecordList
 
 MOST_BYTES = 2_000_000
 """A longer text is compressed in part:"""
@@ -32,18 +33,31 @@ def unigram_bits(corpus: Corpus) -> float:
 
 
 def excerpt(corpus: Corpus, most: int = MOST_BYTES) -> tuple[bytes, int]:
-    """A text of at most ``most`` bytes from all over the corpus, in UTF-8 unless it is of bytes; and how long it is."""
-    encoded = _encoded(corpus, corpus.ids[:most])
-    if len(corpus.ids) <= most and len(encoded) <= most:
-        return encoded, len(corpus.ids)
-    length = min(most, len(corpus.ids)) // PIECES
+    """A text of at most ``most`` bytes from all over the corpus, in UTF-8 unless it is of bytes; and how long it is.
+
+    Records come in an order drawn by chance, as they do in training: to a compressor, a sorted list would tell by its order how
+    most records begin.
+    """
+    pieces, length = (PIECES, most // PIECES) if corpus.records is None else (1, most)
+    ids = corpus.ids if corpus.records is None else _drawn(corpus.ids, corpus.records, most)
+    encoded = _encoded(corpus, ids[:most])
+    if len(ids) <= most and len(encoded) <= most:
+        return encoded, len(ids)
+    length = min(length, len(ids) // pieces)
     while True:
-        last = len(corpus.ids) - length
-        starts = [last * piece // (PIECES - 1) for piece in range(PIECES)]
-        encoded = _encoded(corpus, np.concatenate([corpus.ids[start : start + length] for start in starts]))
+        last = len(ids) - length
+        starts = [last * piece // max(pieces - 1, 1) for piece in range(pieces)]
+        encoded = _encoded(corpus, np.concatenate([ids[start : start + length] for start in starts]))
         if len(encoded) <= most:
-            return encoded, PIECES * length
+            return encoded, pieces * length
         length = min(length - 1, int(length * most / len(encoded)))
+
+
+def _drawn(ids: NDArray[Any], records: RecordList, most: int) -> NDArray[Any]:
+    """Records in an order drawn by chance, as many as reach ``most`` characters."""
+    order = np.random.default_rng(0).permutation(len(records.spans))
+    reaching = int(np.searchsorted(np.cumsum(records.spans[order]), most)) + 1
+    return np.concatenate([ids[records.starts[i] + 1 : records.starts[i + 1] + 1] for i in order[:reaching]])
 
 
 def xz_bits(corpus: Corpus) -> float:

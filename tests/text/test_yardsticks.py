@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import math
+import random
 from collections import Counter
 from dataclasses import replace
 
@@ -62,3 +63,23 @@ def test_a_rare_character_that_is_folded_counts_as_the_unknown_one(put: Put) -> 
 def test_what_a_checkpoint_tells_is_a_sound_number_or_nothing() -> None:
     assert yardsticks.known(2.5) == 2.5
     assert [yardsticks.known(value) for value in (None, "2", -1.0, math.nan, math.inf, [2.0], True)] == [None] * 7
+
+
+def test_the_order_of_a_list_tells_a_compressor_nothing(put: Put) -> None:
+    drawn = ["".join(random.Random(number).choices("abcdefgh", k=7)) for number in range(2_000)]
+    corpora = []
+    for name, lines in ("drawn.txt", drawn), ("sorted.txt", sorted(drawn)):
+        path = put(name, "".join(f"{line}\n" for line in lines).encode())
+        corpora.append(read_corpus([path], val_seed=0))
+        assert sorted(yardsticks.excerpt(corpora[-1])[0].decode().splitlines()) == sorted(drawn)
+    assert yardsticks.xz_bits(corpora[1]) == pytest.approx(yardsticks.xz_bits(corpora[0]), rel=0.02)
+    plain = yardsticks.xz_bits(read_corpus([path]))
+    assert plain < 0.9 * yardsticks.xz_bits(corpora[1])
+
+
+def test_of_a_long_list_some_records_are_compressed(put: Put) -> None:
+    path = put("list.txt", ("ab\n" * 400 + "鳥鳥\n" * 400).encode())
+    found, characters = yardsticks.excerpt(read_corpus([path], val_seed=0), 900)
+    assert 600 < len(found) <= 900
+    assert len(found.decode()) == characters
+    assert {"ab", "鳥鳥"} <= {*found.decode().splitlines()[:-1]}
