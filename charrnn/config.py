@@ -45,7 +45,7 @@ class ModelConfig(Config):
     hidden_size: int = count(384, 1, 65536, Option("Units per layer.", Panel.NETWORK, shown=FITTED))
     num_layers: int = count(1, 1, 64, Option("Recurrent layers.", Panel.NETWORK, spelling="--layers"))
     embedding_size: int = count(
-        64, 1, 65536, Option("Size of a character's vector.", Panel.NETWORK, shown="64, or 128 above 256 symbols")
+        64, 1, 65536, Option("Size of a character's vector.", Panel.RARE, shown="64, or 128 above 256 symbols")
     )
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -76,10 +76,10 @@ class ReadConfig(Config):
     """How files and stdin become text."""
 
     encoding: str | None = setting(
-        None, Name(), Option("Encoding of files and stdin (default: UTF-8, or UTF-16 or 32 where they are in it).", Panel.TEXT)
+        None, Name(), Option("Encoding of files and stdin (default: UTF-8, or UTF-16 or 32 where they are in it).", Panel.RARE)
     )
     errors: str = choice(
-        "strict", "strict", "replace", option=Option("replace: go on with U+FFFD for what is not valid text.", Panel.TEXT)
+        "strict", "strict", "replace", option=Option("replace: go on with U+FFFD for what is not valid text.", Panel.RARE)
     )
 
 
@@ -88,13 +88,13 @@ class TrainConfig(ReadConfig):
     """How a network is trained. At most one of ``steps``, ``epochs`` and ``minutes`` is set; without any it is 3 minutes."""
 
     level: str = choice("char", "char", "byte", option=Option("Characters or raw bytes.", Panel.TEXT))
-    min_count: int = count(1, 1, MANY, Option("Rarer characters become the unknown one.", Panel.TEXT))
+    min_count: int = count(1, 1, MANY, Option("Rarer characters become the unknown one.", Panel.RARE))
     val_fraction: float = setting(0.1, _SHARE, Option("Share kept for validation, at least 0 and below 1.", Panel.TEXT))
     val: str = choice(
         "tail", "tail", "scattered", option=Option("Which part that is: the end, or pieces spread over the text.", Panel.TEXT)
     )
     records: bool = setting(False, Flag(), Option("Each line is a record of its own: a name, a molecule.", Panel.TEXT))
-    val_seed: int = setting(0, _SEED, Option("Another number holds out other records.", Panel.TEXT))
+    val_seed: int = setting(0, _SEED, Option("Another number holds out other records.", Panel.RARE))
 
     batch_size: int = count(32, 1, 1 << 20, Option("Columns of text read in parallel.", Panel.OPTIMIZATION, shown=FITTED))
     bptt: int = count(64, 1, 1 << 20, Option("Characters that gradients flow back through.", Panel.OPTIMIZATION))
@@ -104,7 +104,7 @@ class TrainConfig(ReadConfig):
         1 << 20,
         Option(
             "Groups of columns that take turns, a step each.",
-            Panel.OPTIMIZATION,
+            Panel.RARE,
             shown="up to 16 for one pass over the text, 1 from 2.4 on",
         ),
     )
@@ -122,9 +122,9 @@ class TrainConfig(ReadConfig):
 
     lr: float = setting(1e-2, _POSITIVE, Option("Peak learning rate.", Panel.OPTIMIZATION, shown=FITTED))
     weight_decay: float = setting(
-        0.1, Interval(0), Option("Decay of the weight matrices.", Panel.OPTIMIZATION, shown="0.1, less in long runs")
+        0.1, Interval(0), Option("Decay of the weight matrices.", Panel.RARE, shown="0.1, less in long runs")
     )
-    grad_clip: float = setting(1.0, _POSITIVE, Option("Largest global norm of the gradient.", Panel.OPTIMIZATION))
+    grad_clip: float = setting(1.0, _POSITIVE, Option("Largest global norm of the gradient.", Panel.RARE))
     optimizer: str = choice(
         "soap",
         "soap",
@@ -139,26 +139,22 @@ class TrainConfig(ReadConfig):
     dropout_input: float = setting(
         0.0,
         _SHARE,
-        Option("Locked dropout on the characters' vectors, at least 0 and below 1.", Panel.OPTIMIZATION, shown=FITTED),
+        Option("Locked dropout on the characters' vectors, at least 0 and below 1.", Panel.RARE, shown=FITTED),
     )
-    dropout_between: float = setting(0.0, _SHARE, Option("The same between layers.", Panel.OPTIMIZATION, shown=FITTED))
-    dropout_output: float = setting(
-        0.0, _SHARE, Option("The same on the last layer's output.", Panel.OPTIMIZATION, shown=FITTED)
-    )
+    dropout_between: float = setting(0.0, _SHARE, Option("The same between layers.", Panel.RARE, shown=FITTED))
+    dropout_output: float = setting(0.0, _SHARE, Option("The same on the last layer's output.", Panel.RARE, shown=FITTED))
     seed: int = setting(0, _SEED, Option("Seed of every random choice.", Panel.OPTIMIZATION))
 
     eval_every: int | None = count(
-        None, 1, MANY, Option("Steps between evaluations.", Panel.BOOKKEEPING, shown="at 8 % of the run, then every tenth")
+        None, 1, MANY, Option("Steps between evaluations.", Panel.RARE, shown="at 8 % of the run, then every tenth")
     )
     val_whole: bool = setting(
         False,
         Flag(),
         Option("At the end score all of the validation text, however long it takes.", Panel.BOOKKEEPING),
     )
-    save_every: float = setting(60.0, _POSITIVE, Option("Seconds between saves.", Panel.BOOKKEEPING))
-    log_every: int | None = count(
-        None, 1, MANY, Option("Steps between step events.", Panel.BOOKKEEPING, shown="about one a second")
-    )
+    save_every: float = setting(60.0, _POSITIVE, Option("Seconds between saves.", Panel.RARE))
+    log_every: int | None = count(None, 1, MANY, Option("Steps between step events.", Panel.RARE, shown="about one a second"))
     device: str = choice(
         "auto", "auto", "cpu", "cuda", "mps", option=Option("Where to train.", Panel.MACHINE, envvar="CHARRNN_DEVICE")
     )
@@ -168,7 +164,7 @@ class TrainConfig(ReadConfig):
         "fp32",
         "bf16",
         "fp16",
-        option=Option("Precision of the matrix products; weights stay fp32.", Panel.MACHINE),
+        option=Option("Precision of the matrix products; weights stay fp32.", Panel.RARE),
     )
     workers: int | None = count(
         None,
@@ -176,7 +172,7 @@ class TrainConfig(ReadConfig):
         1024,
         Option(
             "Processes that share the columns on a CPU, a core each; threads where none can be forked.",
-            Panel.MACHINE,
+            Panel.RARE,
             shown="auto: one per core with at least 8 columns each",
             auto=True,
         ),
@@ -284,7 +280,9 @@ class SampleConfig(ReadConfig):
     device: str = choice(
         "cpu", "cpu", "cuda", "mps", "auto", option=Option("Where many texts are drawn; cuda for thousands.", Panel.MANY_TEXTS)
     )
-    color: str = choice("never", "never", "surprise", option=Option("On a terminal, colour each character by its bits."))
+    color: str = choice(
+        "never", "never", "surprise", option=Option("On a terminal, colour each character by its bits.", Panel.OUTPUT)
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -325,9 +323,9 @@ class ClassifierConfig(Config):
     )
     bidirectional: bool = setting(False, Flag(), Option("A second network reads backwards.", Panel.NETWORK))
     head_size: int | None = count(
-        None, 1, 65536, Option("Units of a hidden layer in the head.", Panel.NETWORK, shown="none: the head is linear")
+        None, 1, 65536, Option("Units of a hidden layer in the head.", Panel.RARE, shown="none: the head is linear")
     )
-    longest: int = count(1024, 1, 1 << 20, Option("Read so many characters of a text at most.", Panel.TEXT))
+    longest: int = count(1024, 1, 1 << 20, Option("Read so many characters of a text at most.", Panel.RARE))
     temperature: float = setting(1.0, Interval(1e-3, 1e3))
 
 
@@ -336,7 +334,7 @@ class FitConfig(ReadConfig):
     """How a classifier is trained; at most one of ``epochs`` and ``minutes`` is set, without any it is 3 minutes."""
 
     val_fraction: float = setting(0.1, _SHARE, Option("Share kept for validation, by a hash of the text.", Panel.TEXT))
-    val_seed: int = setting(0, _SEED, Option("Another number holds out other texts.", Panel.TEXT))
+    val_seed: int = setting(0, _SEED, Option("Another number holds out other texts.", Panel.RARE))
     epochs: float | None = setting(
         None, Interval(0, 1e9, low_open=True), Option("Passes over the texts; may be a fraction.", Panel.LENGTH)
     )
@@ -353,12 +351,12 @@ class FitConfig(ReadConfig):
     typos: float = setting(
         0.05,
         _SHARE,
-        Option("Share of characters lost, doubled, swapped or unknown while it learns.", Panel.OPTIMIZATION, shown=FITTED),
+        Option("Share of characters lost, doubled, swapped or unknown while it learns.", Panel.RARE, shown=FITTED),
     )
     balance: float = setting(
         0.0,
         Interval(0, 1),
-        Option("0: texts count alike; 1: labels do, however rare.", Panel.OPTIMIZATION, shown=FITTED),
+        Option("0: texts count alike; 1: labels do, however rare.", Panel.RARE, shown=FITTED),
     )
     seed: int = setting(0, _SEED, Option("Seed of every random choice.", Panel.OPTIMIZATION))
 

@@ -19,15 +19,17 @@ from charrnn.limits import Choices, Interval, Limits
 class Panel(Enum):
     """The groups of options in ``--help``, in the order in which it shows them."""
 
-    NETWORK = "The network"
     LENGTH = "Length of the run (one of)"
-    OPTIMIZATION = "Optimization"
-    TEXT = "The text"
     BOOKKEEPING = "Evaluation and saving"
+    TEXT = "The text"
+    NETWORK = "The network"
+    OPTIMIZATION = "Optimization"
     MACHINE = "The machine"
     PROMPT = "What to go on from"
     DRAWING = "How characters are drawn, in this order"
     MANY_TEXTS = "Many texts"
+    OUTPUT = "What is printed"
+    RARE = "Rarely needed"
 
 
 @dataclass(frozen=True)

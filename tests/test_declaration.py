@@ -25,7 +25,7 @@ class Supper(Config):
     """Settings that no command has."""
 
     guests: int | None = count(None, 1, 12, Option("How many come.", spelling="--people"))
-    dish: str = choice("soup", "soup", "pie", option=Option("What there is.", Panel.TEXT))
+    dish: str = choice("soup", "soup", "pie", option=Option("What there is.", Panel.OPTIMIZATION))
     salt: float = setting(0.5, Interval(0, 1), Option("How much.", Panel.NETWORK))
     cook: int = count(1, 1, 9)
 

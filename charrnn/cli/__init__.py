@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, NoReturn
 
 import typer
@@ -35,6 +35,7 @@ def application(verbs: Iterable[str] = VERBS) -> typer.Typer:
     """The command line with these ``verbs``: only what is called need be imported, and its options made."""
     app = typer.Typer(
         name="charrnn",
+        cls=options.Group,
         help="Train a character-level recurrent network on any text, and generate text from it.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -78,6 +79,12 @@ def _common(
 ) -> None:
     pass
 
+
+_IN_WORDS: dict[str, Callable[[list[str]], list[str]]] = {
+    "help": lambda rest: [*rest, "--help"],
+    "version": lambda rest: ["--version", *rest],
+}
+"""Options that may be said like commands, `charrnn help train`."""
 
 _COMPLETIONS = ("--install-completion", "--show-completion")
 _SMALLER = {
@@ -136,6 +143,8 @@ def run(arguments: list[str] | None = None) -> int:
     from charrnn.output.console import Console, StdoutClosedError
 
     typed = sys.argv[1:] if arguments is None else arguments
+    if typed and typed[0] in _IN_WORDS:
+        typed = arguments = _IN_WORDS[typed[0]](typed[1:])
     try:
         _check_completion(typed)
         app = application(typed[:1] if typed and typed[0] in VERBS else VERBS)

@@ -201,6 +201,7 @@ VERBS: dict[str, Callable[..., None]] = {"fit": fit, "predict": predict, "evalua
 
 app = typer.Typer(
     name="classify",
+    cls=options.Group,
     help="Tell which label a text has: fit a classifier, ask it, see how good it is.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},

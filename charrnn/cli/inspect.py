@@ -11,6 +11,7 @@ from charrnn import UsageError
 from charrnn.cli.options import Json, Quiet, Uncalibrated, complete_checkpoint
 from charrnn.cli.process import limit_threads
 from charrnn.config import InspectConfig
+from charrnn.declaration import Panel
 
 if TYPE_CHECKING:
     from charrnn.output.inspected import InspectRequest
@@ -45,7 +46,10 @@ def inspect(
         typer.Option(metavar="TEXT", help="How much of each character of TEXT the final hidden state holds."),
     ] = None,
     keep_newline: Annotated[
-        bool, typer.Option("--keep-newline", help="Keep the newline at the end of TEXT from stdin.")
+        bool,
+        typer.Option(
+            "--keep-newline", help="Keep the newline at the end of TEXT from stdin.", rich_help_panel=Panel.RARE.value
+        ),
     ] = False,
     svg: Annotated[
         Path | None, typer.Option("--svg", metavar="FILE", help="The coloured text, or the curves of the memory, as a picture.")

@@ -33,8 +33,7 @@ VERBS = {
     "info": "list ls show runs models describe status checkpoints",
     "inspect": "visualize visualise plot analyze analyse explain view html memory",
     "bench": "benchmark speed timing",
-    "--help": "help usage",
-    "--version": "version",
+    "--help": "usage",
 }
 """Other words for each command."""
 

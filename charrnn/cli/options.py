@@ -16,6 +16,7 @@ import typer
 import typer.core
 
 from charrnn import UsageError
+from charrnn.cli import help  # noqa: A004 - the module of that name
 from charrnn.config import temperatures
 from charrnn.declaration import Config, Option, Panel, declared, limits_of, option_name, options
 from charrnn.limits import Flag
@@ -39,8 +40,20 @@ class After:
     name: str
 
 
+class Group(typer.core.TyperGroup):
+    """Commands with a help page of ours."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the page; Typer, which expects it in ``formatter``, adds an empty line."""
+        typer.echo(help.page(self, ctx), nl=False)
+
+
 class Verb(typer.core.TyperCommand):
-    """A command that takes no empty name for a file: a path would make the current directory of it."""
+    """A command with a help page of ours, that takes no empty name for a file: a path would make `.` of it."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the page; Typer, which expects it in ``formatter``, adds an empty line."""
+        typer.echo(help.page(self, ctx), nl=False)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Raise `UsageError` for what a shell makes of a variable that isn't set."""
@@ -86,14 +99,17 @@ Checkpoints = Annotated[
 TEXTS = "Text files (.gz, .bz2, .xz too), directories of them, or - for stdin."
 """The help of an argument that names texts."""
 Texts = Annotated[list[str], typer.Argument(metavar="FILE...", help=TEXTS)]
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable JSON on stdout, one object per line.")]
+_OUTPUT, _RARE = Panel.OUTPUT.value, Panel.RARE.value
+Json = Annotated[
+    bool, typer.Option("--json", help="Machine-readable JSON on stdout, one object per line.", rich_help_panel=_OUTPUT)
+]
 UNCALIBRATED = "Predictions as the network makes them, without the temperature that was fitted to validation text."
 """The help of ``--uncalibrated``."""
-Uncalibrated = Annotated[bool, typer.Option("--uncalibrated", help=UNCALIBRATED)]
+Uncalibrated = Annotated[bool, typer.Option("--uncalibrated", help=UNCALIBRATED, rich_help_panel=_RARE)]
 KEEP_NEWLINE = "Keep the newline at the end of a prompt from stdin or a file."
 """The help of ``--keep-newline``."""
-KeepNewline = Annotated[bool, typer.Option("--keep-newline", help=KEEP_NEWLINE)]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only on stderr.")]
+KeepNewline = Annotated[bool, typer.Option("--keep-newline", help=KEEP_NEWLINE, rich_help_panel=_RARE)]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only on stderr.", rich_help_panel=_OUTPUT)]
 
 
 def setting(config: type[Config], name: str, option: Option) -> Any:

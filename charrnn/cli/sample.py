@@ -13,6 +13,7 @@ from charrnn.config import SampleConfig
 from charrnn.declaration import Panel
 
 _PROMPT, _DRAWING, _MANY = Panel.PROMPT.value, Panel.DRAWING.value, Panel.MANY_TEXTS.value
+_OUTPUT, _RARE = Panel.OUTPUT.value, Panel.RARE.value
 
 
 def sample(
@@ -24,7 +25,9 @@ def sample(
         typer.Option("--stop", metavar="TEXT", help="End before this text; may be given again for others."),
         After("lines"),
     ] = None,
-    keep_stop: Annotated[bool, typer.Option("--keep-stop", help="Print the stop text too."), After("stop")] = False,
+    keep_stop: Annotated[
+        bool, typer.Option("--keep-stop", help="Print the stop text too.", rich_help_panel=_RARE), After("stop")
+    ] = False,
     prompt: Annotated[
         str | None,
         typer.Option(
@@ -39,7 +42,7 @@ def sample(
     ] = None,
     keep_newline: Annotated[
         bool,
-        typer.Option("--keep-newline", help=KEEP_NEWLINE, rich_help_panel=_PROMPT),
+        typer.Option("--keep-newline", help=KEEP_NEWLINE, rich_help_panel=_RARE),
     ] = False,
     escapes: Annotated[
         bool,
@@ -69,9 +72,7 @@ def sample(
         ),
         After("repetition_window"),
     ] = None,
-    uncalibrated: Annotated[
-        bool, typer.Option("--uncalibrated", help=UNCALIBRATED, rich_help_panel=_DRAWING), After("min_p")
-    ] = False,
+    uncalibrated: Annotated[bool, typer.Option("--uncalibrated", help=UNCALIBRATED, rich_help_panel=_RARE)] = False,
     separator: Annotated[
         str | None,
         typer.Option(
@@ -89,7 +90,9 @@ def sample(
     ] = None,
     raw: Annotated[
         bool,
-        typer.Option("--raw", help="On a terminal too, print control characters as they are, not as symbols."),
+        typer.Option(
+            "--raw", help="On a terminal too, print control characters as they are, not as symbols.", rich_help_panel=_RARE
+        ),
         After("seed"),
     ] = False,
     unique: Annotated[
@@ -107,10 +110,18 @@ def sample(
     ] = None,
     clamp: Annotated[
         list[str] | None,
-        typer.Option("--clamp", metavar="L:U=V", help="Hold hidden unit U of layer L at V while generating; repeatable."),
+        typer.Option(
+            "--clamp",
+            metavar="L:U=V",
+            help="Hold hidden unit U of layer L at V while generating; repeatable.",
+            rich_help_panel=_RARE,
+        ),
     ] = None,
     copied_from: Annotated[
-        str | None, typer.Option(metavar="CORPUS", help="Tell on stderr what is copied from this text file verbatim.")
+        str | None,
+        typer.Option(
+            metavar="CORPUS", help="Tell on stderr what is copied from this text file verbatim.", rich_help_panel=_OUTPUT
+        ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,

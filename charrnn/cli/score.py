@@ -9,6 +9,7 @@ import typer
 from charrnn.cli.options import After, Checkpoints, Json, Quiet, Texts, Uncalibrated
 from charrnn.cli.process import limit_threads
 from charrnn.config import ScoreConfig
+from charrnn.declaration import Panel
 
 
 def score(
@@ -33,6 +34,7 @@ def score(
             "--exact",
             help="Read long texts as one stream. By default texts from 65,536 characters are read in columns that first read"
             " the 1,024 characters before them; a column that differs by over 0.001 bits at its seam is read again exactly.",
+            rich_help_panel=Panel.RARE.value,
         ),
         After("per_char"),
     ] = False,

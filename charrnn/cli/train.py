@@ -73,7 +73,7 @@ def train(
     ] = None,
     allow_changed_corpus: Annotated[
         bool,
-        typer.Option("--allow-changed-corpus", help="Resume although the text has changed.", rich_help_panel=_BOOKKEEPING),
+        typer.Option("--allow-changed-corpus", help="Resume although the text has changed.", rich_help_panel=Panel.RARE.value),
     ] = False,
     init_from: Annotated[
         Path | None,
@@ -89,7 +89,12 @@ def train(
         bool, typer.Option("--dry-run", help="Show the plan and the command that repeats it.", rich_help_panel=_BOOKKEEPING)
     ] = False,
     as_json: Json = False,
-    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the live picture, on a terminal too.")] = False,
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain", help="Lines instead of the live picture, on a terminal too.", rich_help_panel=Panel.OUTPUT.value
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a network on CORPUS and print the path of its best checkpoint.
