@@ -25,7 +25,8 @@ class Frame:
         """The width of each line that stands on the terminal."""
         self._width = 0
         """The terminal's width when they were drawn."""
-        self._drawing = False
+        self._drawing = self._missed = False
+        """Whether a picture is on its way, and whether the terminal has changed its size since it set out."""
         self._process = os.getpid()
         self._previous: Any = None
         self._open = False
@@ -53,20 +54,31 @@ class Frame:
 
     def draw(self, above: str = "", style: str = "") -> None:
         """Draw the picture in place of the one before; ``above`` is a line that stays above it from now on."""
-        self._drawing = True
-        try:
-            width, height = self._console.size
+        while True:
+            self._drawing, self._missed = True, False
+            try:
+                self._draw(above, style)
+            finally:
+                self._drawing = False
+            if not self._missed:
+                return
+            above = ""
+
+    def _draw(self, above: str, style: str) -> None:
+        while True:
+            width, height = size = self._console.size
             lines = self._console.render_lines(self._picture(width, height), pad=False)[: max(1, height)]
             with self._console.capture() as capture:
                 if above:
                     self._console.print(Text(above, style))
                 self._console.print(SegmentLines(lines, new_lines=True), end="")
             text = capture.get().removesuffix("\n").replace("\n", f"{ERASE_LINE}\n")
-            # The cursor waits at the beginning of the last line, which is where it is after any change of the width.
-            self._write(f"{self._to_the_top(width)}{text}{ERASE_BELOW}\r")
-            self._drawn, self._width = [Segment.get_line_length(line) for line in lines], width
-        finally:
-            self._drawing = False
+            # Drawing takes long enough for the terminal to become another one.
+            if self._console.size == size:
+                break
+        # The cursor waits at the beginning of the last line, which is where it is after any change of the width.
+        self._write(f"{self._to_the_top(width)}{text}{ERASE_BELOW}\r")
+        self._drawn, self._width = [Segment.get_line_length(line) for line in lines], width
 
     def _to_the_top(self, width: int) -> str:
         """From the last line to the first, erasing what a change of the width has made of the picture."""
@@ -79,6 +91,7 @@ class Frame:
 
     def _resized(self, *_: object) -> None:
         # A process that was forked has the handler, too. A write that is under way can't be interrupted by another one.
+        self._missed = True
         if self._drawn and not self._drawing and os.getpid() == self._process:
             with contextlib.suppress(RuntimeError):
                 self.draw()

@@ -34,10 +34,11 @@ class Terminal:
         self.width, self.row, self.column = width, 0, 0
         self.rows = [("", False)]
         """Each row's text, and whether the next one goes on with it."""
-        self._rest = ""
+        self._rest = self.latest = ""
         self.decoder = codecs.getincrementaldecoder("utf-8")()
 
     def feed(self, text: str) -> None:
+        self.latest = (self.latest + text)[-8:]
         text = self._rest + text.replace("\r\n", "\n")
         self._rest = re.search(r"(\x1b(\[[0-9;?]*)?)?$", text)[0]  # type: ignore[index] # an escape that isn't complete
         for token in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x1b]", text.removesuffix(self._rest)):
@@ -112,6 +113,47 @@ def test_a_lower_terminal_shows_the_picture_s_beginning() -> None:
     assert "c" not in stream.getvalue()
 
 
+def test_a_terminal_that_changes_while_the_picture_is_made_gets_one_for_its_new_size() -> None:
+    stream, terminal = Stream(terminal=True), Terminal(40)
+    console = Console(file=stream, force_terminal=True, width=40, height=50, color_system=None)
+    asked: list[int] = []
+
+    def slow(width: int, _: int) -> Text:
+        asked.append(width)
+        if len(asked) == 2:
+            terminal.feed(stream.getvalue())
+            stream.truncate(stream.seek(0))
+            terminal.resize(15)
+            console.width = 15
+        return drawn(width)
+
+    frame = Frame(console, slow)
+    frame.draw()
+    frame.draw(above="over it")
+    terminal.feed(stream.getvalue())
+    assert asked == [40, 40, 15]
+    assert terminal.text == "\n".join(["over it", *drawn(15).plain.split("\n")])
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGWINCH"), reason="terminals don't tell their size here")
+def test_a_change_while_the_picture_is_written_is_followed_behind_it() -> None:
+    class Slow(Stream):
+        def write(self, text: str) -> int:
+            if "c" in text and console.width == 30:
+                console.width = 10
+                signal.raise_signal(signal.SIGWINCH)
+            return super().write(text)
+
+    console = Console(file=Slow(terminal=True), force_terminal=True, width=30, height=20, color_system=None)
+    frame = Frame(console, drawn)
+    frame.start()
+    frame.draw(above="over it")
+    frame.stop()
+    first, second = console.file.getvalue().split("\x1b[J\r")[:2]  # type: ignore[attr-defined]
+    assert (first.count("c"), second.count("c")) == (28, 8)
+    assert (first.count("over it"), second.count("over it")) == (1, 0)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGWINCH"), reason="terminals don't tell their size here")
 def test_the_picture_follows_the_terminal_at_once() -> None:
     console = Console(file=Stream(terminal=True), force_terminal=True, width=30, height=20, color_system=None)
@@ -172,10 +214,10 @@ def test_a_terminal_that_becomes_narrower_shows_one_picture_with_the_losses(tale
             terminal = Terminal(100)
             _watch(leader, terminal, "mean |h|")
             for width in (60, 30, 80, 60):
-                # Whatever was written for the old width has arrived before the terminal takes the new one.
-                child.send_signal(signal.SIGSTOP)
-                while select.select([leader], [], [], 0.1)[0]:
-                    terminal.feed(terminal.decoder.decode(os.read(leader, 65536)))
+                # What a program writes while its terminal changes nobody can mend.
+                while not _stops_between_pictures(child, leader, terminal):
+                    child.send_signal(signal.SIGCONT)
+                    _watch(leader, terminal, "train")
                 terminal.resize(width)
                 _size(leader, width)
                 child.send_signal(signal.SIGWINCH)
@@ -200,6 +242,14 @@ def _size(handle: int, width: int) -> None:
     import termios
 
     fcntl.ioctl(handle, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+
+
+def _stops_between_pictures(child: subprocess.Popen[bytes], handle: int, terminal: Terminal) -> bool:
+    """Whether everything of the latest picture has arrived when the program is stopped."""
+    child.send_signal(signal.SIGSTOP)
+    while select.select([handle], [], [], 0.1)[0]:
+        terminal.feed(terminal.decoder.decode(os.read(handle, 65536)))
+    return terminal.latest.endswith("\x1b[J\r")
 
 
 def _watch(handle: int, terminal: Terminal, sign: str, seconds: float = 60.0) -> None:
