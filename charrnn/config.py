@@ -276,7 +276,9 @@ class SampleConfig(ReadConfig):
         MANY,
         Option("Number of texts from every prompt (default: 1, of records 10).", Panel.MANY_TEXTS, others=("-N",)),
     )
-    best_of: int = count(1, 1, MANY, Option("Draw K texts for each and keep the likeliest.", Panel.MANY_TEXTS, metavar="K"))
+    best_of: int = count(
+        1, 1, MANY, Option("Draw K texts for each; keep the likeliest, no loops.", Panel.MANY_TEXTS, metavar="K")
+    )
     device: str = choice(
         "cpu", "cpu", "cuda", "mps", "auto", option=Option("Where many texts are drawn; cuda for thousands.", Panel.MANY_TEXTS)
     )

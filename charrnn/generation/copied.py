@@ -1,4 +1,4 @@
-"""What a text copies verbatim from a corpus: its longest run, and how much of it lies in long runs."""
+"""What a text copies verbatim, from a corpus or from itself: its longest run, how much of it lies in long runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 LONG = 32
 """A run of this many characters is hardly a coincidence."""
+LOOP = 20
+"""A run of so many characters that stands twice in one text is a loop, or at least a refrain."""
 BLOCK = 1 << 16
 """How many characters of the corpus are searched at once: few enough that their hashes stay in the cache."""
 _BASE = np.uint64(0x9E3779B97F4A7C15)
@@ -42,7 +44,7 @@ def copied(texts: Sequence[NDArray[Any]], corpus: NDArray[Any]) -> list[Copied]:
         asked = np.flatnonzero((low < width) & (width <= high)).tolist()
         for number, found in zip(asked, _found([texts[n] for n in asked], corpus, width), strict=True):
             if width == LONG:
-                shares[number] = _share(found, len(texts[number]))
+                shares[number] = _covered(found, LONG, len(texts[number])) / max(len(texts[number]), 1)
             if found.any():
                 low[number], starts[number] = width, int(found.argmax())
             else:
@@ -53,13 +55,21 @@ def copied(texts: Sequence[NDArray[Any]], corpus: NDArray[Any]) -> list[Copied]:
     return [Copied(*result) for result in zip(low.tolist(), starts, shares, strict=True)]
 
 
-def _share(found: NDArray[np.bool_], length: int) -> float:
-    """The share of ``length`` positions that a window beginning at a ``found`` position covers."""
+def looped(text: NDArray[Any]) -> int:
+    """How many ids of a text (T,) lie in runs of `LOOP` or more that have stood in it before."""
+    hashes = _hashes(text, LOOP)
+    again = np.ones(len(hashes), dtype=np.bool_)
+    again[np.unique(hashes, return_index=True)[1]] = False
+    return _covered(again, LOOP, len(text))
+
+
+def _covered(found: NDArray[np.bool_], width: int, length: int) -> int:
+    """How many of ``length`` positions the windows cover that begin at a ``found`` position."""
     edges = np.zeros(length + 1, dtype=np.int64)
     starts = np.flatnonzero(found)
     np.add.at(edges, starts, 1)
-    np.add.at(edges, starts + LONG, -1)
-    return float((np.cumsum(edges)[:-1] > 0).sum() / max(length, 1))
+    np.add.at(edges, starts + width, -1)
+    return int((np.cumsum(edges)[:-1] > 0).sum())
 
 
 def _found(texts: Sequence[NDArray[Any]], corpus: NDArray[Any], width: int) -> Iterator[NDArray[np.bool_]]:

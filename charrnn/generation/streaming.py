@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import UsageError
+from charrnn.generation.copied import looped
 from charrnn.generation.drawing import Sampler, generator
 from charrnn.generation.generate import generate, opening, read
 from charrnn.generation.listing import Listing, Picker
@@ -52,7 +53,8 @@ PIECE = 64
 class Sample:
     """One finished text without its prompt.
 
-    ``stop`` is the stop text that ended it; ``bits_per_char`` is None if nothing was measured or the text is empty.
+    ``stop`` is the stop text that ended it; ``bits_per_char`` is None if nothing was measured or the text is empty;
+    ``looped`` of its characters lie in runs that it has had before, as `copied.looped` finds them for ``best_of``.
     """
 
     index: int
@@ -62,6 +64,7 @@ class Sample:
     stop: str | None
     characters: int
     bits_per_char: float | None
+    looped: int = 0
 
     @property
     def line(self) -> str:
@@ -190,7 +193,7 @@ class Generation:
         return Stream(self, index, self.start(index // self.from_each), kept=kept)
 
     def samples(self, device: Steps | None = None) -> Iterator[Sample]:
-        """All texts in order, each the likeliest of ``best_of`` candidates; batches are computed by ``device`` if given."""
+        """All texts in order, each the best of ``best_of`` candidates; batches are computed by ``device`` if given."""
         if self.alone and device is None:
             stream = self.stream()
             text = "".join(stream.pieces(PIECE))
@@ -204,10 +207,11 @@ class Generation:
             yield from self._best(((number, number // self.from_each) for number in range(self.count)), device)
 
     def _best(self, wanted: Iterable[tuple[int, int]], device: Steps | None) -> Iterator[Sample]:
-        """The texts of ``wanted`` numbers and prompts, each the likeliest of ``best_of`` candidates."""
+        """The texts of ``wanted`` numbers and prompts, each the best of ``best_of`` candidates."""
         best: Sample | None = None
+        V = self.vocabulary.size
         for drawn, sample in enumerate(self._candidates(wanted, device), start=1):
-            if best is None or _rank(sample) < _rank(best):
+            if best is None or _cost(sample, V) < _cost(best, V):
                 best = sample
             if drawn % self.config.best_of == 0:
                 yield best
@@ -256,7 +260,9 @@ class Generation:
         decoder = self.vocabulary.decoder(start.pending)
         text, length = decoder.text(completion.ids.tolist()), len(completion.ids)
         stop = None if completion.stop is None else self.stops[completion.stop]
-        return Sample(index, self.prompts[prompt], text, completion.reason, stop, length, _mean(completion.bits, length))
+        again = looped(completion.ids) if self.config.best_of > 1 else 0
+        bits = _mean(completion.bits, length)
+        return Sample(index, self.prompts[prompt], text, completion.reason, stop, length, bits, again)
 
     def prompt_of(self, index: int) -> str:
         """The prompt of sample ``index``."""
@@ -391,6 +397,10 @@ def _mean(bits: float | None, characters: int) -> float | None:
     return bits / characters if bits is not None and characters and math.isfinite(bits) else None
 
 
-def _rank(sample: Sample) -> float:
-    """By what the likeliest candidate is chosen; a text without a figure is the last choice."""
-    return math.inf if sample.bits_per_char is None else sample.bits_per_char
+def _cost(sample: Sample, vocab_size: int) -> float:
+    """What the best candidate has least of: bits per character, those that it repeats as costly as a uniform guess besides; a
+    text without a figure is the last choice.
+    """
+    if sample.bits_per_char is None:
+        return math.inf
+    return sample.bits_per_char + sample.looped / sample.characters * math.log2(vocab_size)

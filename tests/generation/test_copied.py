@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.generation import copied as room
-from charrnn.generation.copied import copied
+from charrnn.generation.copied import LOOP, copied, looped
 
 IDS = st.lists(st.integers(0, 2), max_size=60).map(lambda values: np.array(values, dtype=np.uint8))
 
@@ -70,3 +70,32 @@ def test_a_whole_copy_and_a_text_of_nothing():
     assert (nothing.longest, nothing.share) == (0, 0.0)
     assert copied([corpus], corpus[:0])[0].longest == 0
     assert copied([], corpus) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "again"),
+    [
+        ("", 0),
+        ("a" * 20, 0),
+        ("a" * 21, 20),
+        ("ab" * 10 + "a", 0),
+        ("ab" * 11, 20),
+        ("abcdefghijklmnopqrstuvwxyz" * 2, 26),
+        ("0123456789012345678|0123456789012345678", 0),
+        ("01234567890123456789|01234567890123456789", 20),
+    ],
+)
+def test_what_a_text_says_again_is_counted_in_runs_of_20_or_more(text, again):
+    assert LOOP == 20
+    assert looped(np.frombuffer(text.encode(), dtype=np.uint8)) == again
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 1), max_size=90))
+def test_loops_are_those_found_by_looking(ids):
+    inside = [False] * len(ids)
+    windows = [ids[start : start + LOOP] for start in range(len(ids) - LOOP + 1)]
+    for start, window in enumerate(windows):
+        if window in windows[:start]:
+            inside[start : start + LOOP] = [True] * LOOP
+    assert looped(np.array(ids, dtype=np.intp)) == sum(inside)

@@ -162,6 +162,22 @@ def test_the_best_of_many_says_something(sample: Invoke) -> None:
     assert best["bits_per_char"] == min(r["bits_per_char"] for r in candidates if r["bits_per_char"] is not None)
 
 
+def test_the_best_of_many_is_no_loop(sample: Invoke, tmp_path: Path) -> None:
+    """Characters drawn without a memory, nine of ten the same: the likeliest text of forty is forty of them."""
+    vocabulary = Vocabulary("char", "\nabc")
+    model = ModelConfig(vocabulary.size, embedding_size=2, hidden_size=2)
+    weights = {name: np.zeros(shape, dtype=np.float32) for name, shape in model.parameter_shapes().items()}
+    weights["head.bias"][vocabulary.encode("abc")] = np.log([0.9, 0.06, 0.04])
+    weights["head.bias"][vocabulary.encode("\n")] = -30
+    checkpoint.write(tmp_path / "dice", Checkpoint(model, vocabulary, {}, weights))
+    ask = ("-c", "dice", "-n", "40", "--temp", "1", "--json")
+    candidates = records(sample(*ask, "-N", "200"))
+    assert min(candidates, key=lambda record: record["bits_per_char"])["text"] == "a" * 40
+    plain = [record for record in candidates if "a" * 21 not in record["text"]]
+    (best,) = records(sample(*ask, "--best-of", "200"))
+    assert best["text"] == min(plain, key=lambda record: record["bits_per_char"])["text"]
+
+
 @pytest.mark.parametrize("options", [(), ("--prompts", "p.txt"), ("--best-of", "3"), ("--stop", "and", "--lines", "2")])
 def test_through_torch_the_texts_are_the_same(sample: Invoke, options: tuple[str, ...], tmp_path: Path) -> None:
     """Where torch finds no GPU, --device auto computes them on the CPU."""
