@@ -15,12 +15,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "headless_shell")
 
 
 def found() -> str | None:
     """The browser, as ``CHARRNN_CHROMIUM`` or the path names it."""
     return os.environ.get("CHARRNN_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+needed = pytest.mark.skipif(
+    found() is None and "CHARRNN_NEEDS_CHROMIUM" not in os.environ,
+    reason="no Chromium on the path; apt-get install chromium, or name one in CHARRNN_CHROMIUM",
+)
+"""Tests in a browser; where ``CHARRNN_NEEDS_CHROMIUM`` is set, they fail without one."""
 
 
 class Chromium:

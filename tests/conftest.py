@@ -18,6 +18,7 @@ import pytest
 from charrnn.output.console import LOGGED
 
 if TYPE_CHECKING:
+    import chromium
     from crash import Nursery
 
 # Tiny networks gain nothing from threads, and spinning ones make tests crawl beside other processes. Before torch is imported.
@@ -140,6 +141,27 @@ def sound(tmp_path: Path) -> Path:
     path = tmp_path / "x.safetensors"
     checkpoint.write(path, replace(made, extra={"state": np.ones(3)}))
     return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[chromium.Chromium]:
+    """A Chromium for the tests that are `chromium.needed`."""
+    import chromium
+
+    executable = chromium.found()
+    assert executable, "CHARRNN_NEEDS_CHROMIUM is set, and there is no Chromium on the path"
+    with chromium.running(executable) as running:
+        yield running
+
+
+@pytest.fixture
+def clean(browser: chromium.Chromium) -> Iterator[chromium.Chromium]:
+    """The browser; a complaint of the page's, or a request to anywhere else, fails the test."""
+    browser.complaints.clear()
+    browser.requests.clear()
+    yield browser
+    assert browser.complaints == []
+    assert [url for url in browser.requests if not url.startswith(("file:", "data:"))] == []
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,10 @@ from charrnn.cli.signals import Stop, stop_on_signals
 from charrnn.config import ClassifierConfig, FitConfig, ModelConfig, ReadConfig
 from charrnn.declaration import Panel
 from charrnn.limits import Interval
+
+if TYPE_CHECKING:
+    from charrnn.output.console import Console
+    from charrnn.text.reading import TextReader
 
 LABELLED = "Texts with labels: TSV, CSV, JSON lines, a directory with a file of lines for each label, or - for stdin."
 _PLACE = Panel.BOOKKEEPING.value
@@ -141,16 +145,10 @@ def predict(
     quiet: Quiet = False,
 ) -> None:
     """Tell the label of each TEXT: label TAB probability TAB text."""
-    from charrnn.output.console import Console
-
-    console = Console(quiet=quiet)
-    limit_threads()
+    console, reader = _reading(config, quiet=quiet)
     from charrnn.cli import network
     from charrnn.output import classified, traced
-    from charrnn.text.decoding import Encoding
-    from charrnn.text.reading import TextReader
 
-    reader = TextReader(encoding=Encoding(config.encoding, config.errors), warn=console.warn)
     asked = classified.Asked(top, threshold, as_json)
     given, paths = classified.given(texts or [], file or [], console)
     if trace or svg is not None:
@@ -178,23 +176,29 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Tell how often a classifier is right about LABELLED texts, and how far its probabilities are off."""
-    from charrnn.output.console import Console
-
-    console = Console(quiet=quiet)
-    limit_threads()
+    console, reader = _reading(config, quiet=quiet)
     from charrnn.cli import network
     from charrnn.output import classified
     from charrnn.output.notation import json_line
-    from charrnn.text.decoding import Encoding
-    from charrnn.text.reading import TextReader
 
-    reader = TextReader(encoding=Encoding(config.encoding, config.errors), warn=console.warn)
     report = classified.evaluate(network.judge(checkpoint, console), labelled, train, reader, console)
     if as_json:
         console.product(json_line(report.to_json()))
     else:
         classified.show_report(report, console)
     console.finish()
+
+
+def _reading(config: ReadConfig, *, quiet: bool) -> tuple[Console, TextReader]:
+    """Where a verb speaks, and how it reads files. NumPy is imported here, its threads limited."""
+    from charrnn.output.console import Console
+
+    console = Console(quiet=quiet)
+    limit_threads()
+    from charrnn.text.decoding import Encoding
+    from charrnn.text.reading import TextReader
+
+    return console, TextReader(encoding=Encoding(config.encoding, config.errors), warn=console.warn)
 
 
 VERBS: dict[str, Callable[..., None]] = {"fit": fit, "predict": predict, "evaluate": evaluate}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -231,29 +229,6 @@ def test_gates_of_units_keep_to_the_size(monkeypatch: pytest.MonkeyPatch) -> Non
 
 # -- in a browser -----------------------------------------------------------------------------------------------------
 
-needs_chromium = pytest.mark.skipif(
-    chromium.found() is None and "CHARRNN_NEEDS_CHROMIUM" not in os.environ,
-    reason="no Chromium on the path; apt-get install chromium, or name one in CHARRNN_CHROMIUM",
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[chromium.Chromium]:
-    executable = chromium.found()
-    assert executable, "CHARRNN_NEEDS_CHROMIUM is set, and there is no Chromium on the path"
-    with chromium.running(executable) as running:
-        yield running
-
-
-@pytest.fixture
-def clean(browser: chromium.Chromium) -> Iterator[chromium.Chromium]:
-    """The browser; a complaint of the page's, or a request to anywhere else, fails the test."""
-    browser.complaints.clear()
-    browser.requests.clear()
-    yield browser
-    assert browser.complaints == []
-    assert [url for url in browser.requests if not url.startswith(("file:", "data:"))] == []
-
 
 @pytest.fixture(scope="module")
 def report(shipped: Inspection, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -269,7 +244,7 @@ def colours(browser: chromium.Chromium) -> list[str]:
     return found
 
 
-@needs_chromium
+@chromium.needed
 def test_choosing_a_unit_recolours_the_text_by_its_states(clean: chromium.Chromium, report: Path, shipped: Inspection) -> None:
     clean.open(report)
     clean.click('button[data-by="surprise"]')
@@ -289,7 +264,7 @@ def test_choosing_a_unit_recolours_the_text_by_its_states(clean: chromium.Chromi
     assert "0:7" in clean.evaluate("document.getElementById('by').textContent")
 
 
-@needs_chromium
+@chromium.needed
 def test_a_found_feature_colours_the_text_by_its_cell(clean: chromium.Chromium, report: Path, shipped: Inspection) -> None:
     clean.open(report)
     (line,) = [finding for finding in shipped.findings if finding.feature == "position in the line"]
@@ -301,7 +276,7 @@ def test_a_found_feature_colours_the_text_by_its_cell(clean: chromium.Chromium, 
     assert "position in the line" in clean.evaluate("document.getElementById('by').textContent")
 
 
-@needs_chromium
+@chromium.needed
 def test_pointing_at_a_character_shows_its_numbers(clean: chromium.Chromium, report: Path, shipped: Inspection) -> None:
     clean.open(report)
     clean.hover('#text span[data-at="137"]')
@@ -321,7 +296,7 @@ def test_pointing_at_a_character_shows_its_numbers(clean: chromium.Chromium, rep
         assert row[2] == f"{mean:.2f}"
 
 
-@needs_chromium
+@chromium.needed
 def test_the_page_works_by_keyboard(clean: chromium.Chromium, report: Path) -> None:
     clean.open(report)
 
@@ -358,7 +333,7 @@ def test_the_page_works_by_keyboard(clean: chromium.Chromium, report: Path) -> N
     assert "0:1" in clean.evaluate("document.getElementById('by').textContent")
 
 
-@needs_chromium
+@chromium.needed
 def test_a_character_is_chosen_from_the_start_and_its_facts_follow_the_unit(
     clean: chromium.Chromium, report: Path, shipped: Inspection
 ) -> None:
@@ -372,7 +347,7 @@ def test_a_character_is_chosen_from_the_start_and_its_facts_follow_the_unit(
     assert float(value) == pytest.approx(shipped.traces[0].h[at, 0, 7], abs=0.01)
 
 
-@needs_chromium
+@chromium.needed
 def test_the_course_of_the_chosen_unit_is_drawn_and_can_be_walked(
     clean: chromium.Chromium, report: Path, shipped: Inspection
 ) -> None:
@@ -397,7 +372,7 @@ def test_the_course_of_the_chosen_unit_is_drawn_and_can_be_walked(
     assert clean.evaluate("document.getElementById('high').textContent").endswith("and more")
 
 
-@needs_chromium
+@chromium.needed
 def test_a_dot_tells_its_unit_and_chooses_it(clean: chromium.Chromium, report: Path, shipped: Inspection) -> None:
     clean.open(report)
     shares = shipped.layers[0].units()
@@ -417,7 +392,7 @@ def test_a_dot_tells_its_unit_and_chooses_it(clean: chromium.Chromium, report: P
     assert f"unit 0:{unit}:" in clean.evaluate("document.getElementById('by').textContent")
 
 
-@needs_chromium
+@chromium.needed
 def test_on_a_phone_the_facts_stand_beside_the_tap(clean: chromium.Chromium, report: Path) -> None:
     clean.open(report, width=390, height=844, mobile=True)
     clean.click('#text span[data-at="60"]')
@@ -426,7 +401,7 @@ def test_on_a_phone_the_facts_stand_beside_the_tap(clean: chromium.Chromium, rep
     assert tapped <= box[0] < box[1] <= 844.5
 
 
-@needs_chromium
+@chromium.needed
 def test_a_unit_can_be_typed_and_a_wrong_one_is_marked(clean: chromium.Chromium, report: Path) -> None:
     clean.open(report)
     for typed, invalid in (("0:11", "false"), ("12", "false"), ("0:384", "true"), ("x", "true"), ("", "false")):
@@ -437,7 +412,7 @@ def test_a_unit_can_be_typed_and_a_wrong_one_is_marked(clean: chromium.Chromium,
     assert "0:12" in clean.evaluate("document.getElementById('by').textContent")
 
 
-@needs_chromium
+@chromium.needed
 @pytest.mark.parametrize("dark", [False, True])
 def test_both_themes_are_legible(clean: chromium.Chromium, report: Path, dark: bool) -> None:
     clean.open(report, dark=dark)
@@ -452,7 +427,7 @@ def test_both_themes_are_legible(clean: chromium.Chromium, report: Path, dark: b
     assert abs(brightness("svg text", "fill") - brightness("body", "backgroundColor")) > 90
 
 
-@needs_chromium
+@chromium.needed
 def test_nothing_is_wider_than_a_phone(clean: chromium.Chromium, report: Path) -> None:
     clean.open(report, width=360, height=740, mobile=True)
     clean.evaluate("document.getElementById('all-units').open = true")
@@ -463,7 +438,7 @@ def test_nothing_is_wider_than_a_phone(clean: chromium.Chromium, report: Path) -
     assert "character 4 of" in clean.evaluate("document.getElementById('character').innerText")
 
 
-@needs_chromium
+@chromium.needed
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_a_text_that_contains_scripts_runs_nothing(clean: chromium.Chromium, cell: str, tmp_path: Path) -> None:
     path = tmp_path / "hostile.html"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,30 +22,9 @@ from charrnn.network.cells import Network
 from charrnn.output.page import export
 from charrnn.output.page.export import Shown
 
-pytestmark = pytest.mark.skipif(
-    chromium.found() is None and "CHARRNN_NEEDS_CHROMIUM" not in os.environ,
-    reason="no Chromium on the path; apt-get install chromium, or name one in CHARRNN_CHROMIUM",
-)
+pytestmark = chromium.needed
 PATIENCE = 60
 """Seconds that a slow machine may take."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[chromium.Chromium]:
-    executable = chromium.found()
-    assert executable, "CHARRNN_NEEDS_CHROMIUM is set, and there is no Chromium on the path"
-    with chromium.running(executable) as running:
-        yield running
-
-
-@pytest.fixture
-def clean(browser: chromium.Chromium) -> Iterator[chromium.Chromium]:
-    """The browser; a complaint of the page's, or a request to anywhere else, fails the test."""
-    browser.complaints.clear()
-    browser.requests.clear()
-    yield browser
-    assert browser.complaints == []
-    assert [url for url in browser.requests if not url.startswith(("file:", "data:"))] == []
 
 
 Opened = Callable[..., chromium.Chromium]
