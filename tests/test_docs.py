@@ -10,13 +10,19 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import typer
 from conftest import ROOT
+from small_checkpoints import small
 
 from charrnn import __version__, cli
+from charrnn.analysis.reach import ContributionRecord, MemoryRecord
+from charrnn.analysis.scoring import CharacterRecord, LineRecord, NextRecord, TextRecord
+from charrnn.analysis.traces import InspectionRecord
+from charrnn.generation.streaming import SampleRecord
+from charrnn.network import checkpoint
 from charrnn.training.events import CONTRACT, keys
 
 README = ROOT / "README.md"
@@ -120,12 +126,38 @@ def test_every_long_option_is_documented() -> None:
     assert missing == []
 
 
+def keys_in_the_readme(label: str) -> list[str]:
+    """The keys that the README's table gives an object, without what a key means, or holds in turn."""
+    (row,) = re.findall(rf"^\| {re.escape(label)} \|(.*)\|$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    while "(" in row:
+        row = re.sub(r"\([^()]*\)", "", row)
+    return sorted(re.findall(r"`([^`]+)`", row))
+
+
 @pytest.mark.parametrize("event", list(CONTRACT))
 def test_the_readme_lists_the_keys_of_every_event_and_no_others(event: str) -> None:
-    (row,) = re.findall(rf"^\| `{event}` \|(.*)\|$", README.read_text(encoding="utf-8"), re.MULTILINE)
-    while "(" in row:  # What a key means, or holds in turn.
-        row = re.sub(r"\([^()]*\)", "", row)
-    assert sorted(re.findall(r"`([^`]+)`", row)) == sorted(keys(event))
+    assert keys_in_the_readme(f"`{event}`") == sorted(keys(event))
+
+
+OBJECTS: dict[str, type] = {
+    "a text": TextRecord,
+    "a line": LineRecord,
+    "a character": CharacterRecord,
+    "what is `next`": NextRecord,
+    "a sample": SampleRecord,
+    "an inspection": InspectionRecord,
+    "`--memory`": MemoryRecord,
+    "`--contribution`": ContributionRecord,
+}
+
+
+@pytest.mark.parametrize("label", OBJECTS)
+def test_the_readme_lists_the_keys_of_what_json_writes_and_no_others(label: str) -> None:
+    assert keys_in_the_readme(label) == sorted(get_type_hints(OBJECTS[label]))
+
+
+def test_the_readme_lists_what_json_tells_of_a_checkpoint() -> None:
+    assert keys_in_the_readme("a checkpoint") == sorted(checkpoint.facts(small()))
 
 
 def test_the_changelog_has_a_section_for_this_version() -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,28 @@ _KEPT = 1 << 25
 Curve = NDArray[np.float64]
 
 
+class MemoryRecord(TypedDict):
+    """How far back one network remembers; README tells what each number means, `Reach` when one is None."""
+
+    label: str
+    bits_per_char: float | None
+    lags: list[int]
+    gradient: list[float]
+    half_life: float | None
+    below_1_percent: int | None
+    withheld_lags: list[int]
+    withheld: list[float]
+    smallest_within_1_percent: int | None
+
+
+class ContributionRecord(TypedDict):
+    """How much of each character of a text a network's final state holds, as shares of 1."""
+
+    label: str
+    characters: list[str]
+    contribution: list[float]
+
+
 @dataclass(frozen=True)
 class Reach:
     """How far back a network's memory reaches on one text.
@@ -83,7 +105,7 @@ class Reach:
         fewest = int(beyond[-1]) + 2 if len(beyond) else 1
         return fewest if fewest <= len(self.withheld) else None
 
-    def to_json(self, label: str) -> dict[str, Any]:
+    def to_json(self, label: str) -> MemoryRecord:
         """One curve as plain JSON values."""
         return {
             "label": label,
@@ -250,7 +272,7 @@ def remembered(trained: Checkpoint, text: str) -> Reach:
     return replace(found, score=tally)
 
 
-def of_inspection(found: Inspection, label: str) -> tuple[list[dict[str, Any]], str]:
+def of_inspection(found: Inspection, label: str) -> tuple[list[MemoryRecord], str]:
     """How far back the network of an inspection remembers: on the inspected text, or on one that the network generates where
     that is too short; and on which of them.
 
@@ -267,7 +289,7 @@ def of_inspection(found: Inspection, label: str) -> tuple[list[dict[str, Any]], 
     return [curve.to_json(label)], "this text" if own else f"{GENERATED:,} characters that the network generated"
 
 
-def contributed(trained: Checkpoint, text: str, label: str) -> dict[str, Any]:
+def contributed(trained: Checkpoint, text: str, label: str) -> ContributionRecord:
     """`contribution` of a text to a checkpoint's final state, as plain JSON values: a share for each character of the text."""
     ids = trained.vocabulary.encode(trained.vocabulary.canonical(text)[0])
     if len(ids) == 0:

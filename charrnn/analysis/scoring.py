@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,66 @@ RECORDS = 1 << 14
 ABSURD = "the network predicts numbers that are not finite: its weights are far too large"
 
 _LN2 = math.log(2.0)
+
+
+class ScoreRecord(TypedDict):
+    """What a text, or a part of it, costs a network; README tells what each number means."""
+
+    characters: int
+    unknown: int
+    mapped: int
+    bits: float
+    bits_per_char: float | None
+    nats_per_char: float | None
+    perplexity: float | None
+    unknown_bits: float
+    surprise: float | None
+    uncalibrated_bits_per_char: float | None
+
+
+class ReadingRecord(TypedDict):
+    """How a text was read: ``exact``, as one stream, or else with the largest difference at a seam of two columns, in bits."""
+
+    exact: bool
+    seam_bits: float | None
+
+
+class TextRecord(ScoreRecord, ReadingRecord):
+    """The score of a text."""
+
+    file: str
+
+
+class LineRecord(ScoreRecord):
+    """The score of a line: its number, and its text without the newline."""
+
+    line: int
+    text: str
+
+
+class CharacterRecord(TypedDict):
+    """What a character costs; ``bits`` and ``rank`` are None where it is unknown."""
+
+    char: str
+    bits: float | None
+    rank: int | None
+    likeliest: list[str]
+
+
+class NextRecord(TypedDict):
+    """What a network expects after a prompt, likeliest first, and the entropy of that in bits."""
+
+    prompt: str
+    entropy_bits: float
+    next: list[ExpectedRecord]
+
+
+class ExpectedRecord(TypedDict):
+    """A symbol that may come next; ``bits`` is None where it has no probability."""
+
+    char: str
+    probability: float
+    bits: float | None
 
 
 @dataclass
@@ -124,7 +184,7 @@ class Tally:
         read = self.characters + self.unknown
         return (self.bits + self.unknown_bits) / read if read else None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> ScoreRecord:
         """The score as JSON values. The means are None if no character is known; so is a perplexity too large for a float."""
         mean = self.nats / self.characters if self.characters else None
         raw = self.uncalibrated / self.characters / _LN2 if self.characters else math.nan
@@ -227,7 +287,7 @@ class Scorer:
             return self.lines(blocks)
         return self.carried(blocks, exact=exact) if window is None else self.windows(blocks, window)
 
-    def characters(self, piece: Foreseen) -> Iterator[dict[str, Any]]:
+    def characters(self, piece: Foreseen) -> Iterator[CharacterRecord]:
         """Each character (at level ``byte`` each byte) of a piece that was read with ``details``: its ``bits`` and its
         ``rank``, both None where the network doesn't know it, and the ``likeliest`` in its place.
         """
@@ -246,14 +306,12 @@ class Scorer:
                 }
 
     @property
-    def reading(self) -> dict[str, Any]:
-        """How `carried` read its last text: whether ``exact``, as one stream, else the largest difference at a seam of two
-        columns, in bits.
-        """
+    def reading(self) -> ReadingRecord:
+        """How `carried` read its last text."""
         return {"exact": self.reader.seam is None, "seam_bits": self.reader.seam}
 
-    def line(self, piece: Foreseen, number: int) -> dict[str, Any]:
-        """One line's score: its ``line`` number, the entries of `Tally.to_json`, and its ``text`` without the newline."""
+    def line(self, piece: Foreseen, number: int) -> LineRecord:
+        """The score of ``piece``, line ``number`` of its text."""
         score = self.tally().add(piece).to_json()
         given = piece if piece.source is None else replace(piece, codes=piece.source)
         return {"line": number, **score, "text": given.text(self.vocabulary.level).removesuffix("\n")}
@@ -305,7 +363,7 @@ def _seeing(temperature: float, *, details: bool) -> Callable[[Array, NDArray[An
     return see
 
 
-def next_characters(network: Predictor, vocabulary: Vocabulary, text: str) -> tuple[list[dict[str, Any]], float]:
+def next_characters(network: Predictor, vocabulary: Vocabulary, text: str) -> tuple[list[ExpectedRecord], float]:
     """What the network expects after ``text``.
 
     Returns:
@@ -321,7 +379,7 @@ def next_characters(network: Predictor, vocabulary: Vocabulary, text: str) -> tu
     if not np.isfinite(probabilities).all():
         raise CharrnnError(ABSURD)
     expected = [(symbol(vocabulary, index), float(probabilities[index])) for index in ranked(probabilities).tolist()]
-    records = [
+    records: list[ExpectedRecord] = [
         {"char": char, "probability": share, "bits": 0.0 - math.log2(share) if share else None} for char, share in expected
     ]
     return records, float(entropy(probabilities)) / _LN2

@@ -6,10 +6,10 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,30 @@ class Text:
     """How many characters are read in another, canonically equal form."""
 
 
+class InspectionRecord(TypedDict):
+    """An `Inspection` without its traces, as JSON values."""
+
+    checkpoint: str
+    model: Mapping[str, Any]
+    """The fields of `ModelConfig`."""
+    characters: int
+    unknown: int
+    mapped: int
+    generated: bool
+    bits_per_char: float | None
+    columns: int
+    warm_up: int
+    seam: float | None
+    layers: list[Mapping[str, Any]]
+    """Of each layer `hidden.Summary`, and under ``units`` every number of it unit by unit."""
+    features: list[Mapping[str, Any]]
+    """The fields of `features.Finding`, with its ``name``, what was ``needed``, and whether it is ``real``."""
+    text: str
+    bits: list[float]
+    entropy: list[float]
+    change: list[float]
+
+
 @dataclass(frozen=True)
 class Inspection:
     """What a network does over a text of T characters.
@@ -84,7 +108,7 @@ class Inspection:
         """The characters that have traces."""
         return self.text.characters[: len(self.bits)]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> InspectionRecord:
         """Everything but the traces as JSON values."""
         units = [{name: _digits(values) for name, values in layer.units().items()} for layer in self.layers]
         return {

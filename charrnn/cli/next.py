@@ -48,8 +48,8 @@ def next_character(
         found, entropy_bits = scoring.next_characters(ensemble.together(networks), trained.vocabulary, text)
     shown = found[: config.top]
     if as_json:
-        record = {"prompt": text, "entropy_bits": entropy_bits, "next": shown} | notation.networks_record(networks)
-        console.product(json_line(record))
+        record: scoring.NextRecord = {"prompt": text, "entropy_bits": entropy_bits, "next": shown}
+        console.product(json_line({**record, **notation.networks_record(networks)}))
     elif console.stdout_is_terminal:
         pairs = [(record["char"], record["probability"]) for record in shown]
         console.table(tables.next_table(pairs, len(found) - len(shown), console.width))

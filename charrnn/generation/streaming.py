@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,19 @@ PIECE = 64
 """How many symbols go out together where nobody watches every character."""
 
 
+class SampleRecord(TypedDict):
+    """A finished text as JSON values; README tells what each means."""
+
+    index: int
+    text: str
+    prompt: str
+    seed: int
+    characters: int
+    finish_reason: str
+    stop: str | None
+    bits_per_char: float | None
+
+
 @dataclass(frozen=True)
 class Sample:
     """One finished text without its prompt.
@@ -71,7 +84,7 @@ class Sample:
         """The line that it has completed, the prompt included, without the newline."""
         return (self.prompt + self.text).removesuffix("\n").rpartition("\n")[2]
 
-    def to_json(self, seed: int) -> dict[str, Any]:
+    def to_json(self, seed: int) -> SampleRecord:
         """The record of ``--json``."""
         return {
             "index": self.index,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -13,7 +14,10 @@ from rich.text import Text
 from charrnn.output.notation import BLOCKS, on_one_line
 from charrnn.output.palette import GREY, SERIES, heat
 from charrnn.output.plot import Axis, Curves, Panel, Point, Scale, content, ink, line, rect, stroke, text
-from charrnn.output.tables import Contribution, Memory, contribution_table, lag_table, memory_table, one_cell
+from charrnn.output.tables import contribution_table, lag_table, memory_table, one_cell
+
+if TYPE_CHECKING:
+    from charrnn.analysis.reach import ContributionRecord, MemoryRecord
 
 _DECADES = 6
 """How far below its start a gradient is drawn."""
@@ -23,7 +27,7 @@ _ROOM = 1.15
 """How much higher than the highest value a logarithmic axis goes."""
 
 
-def drawn(memories: Sequence[Memory], contributions: Sequence[Contribution]) -> list[RenderableType]:
+def drawn(memories: Sequence[MemoryRecord], contributions: Sequence[ContributionRecord]) -> list[RenderableType]:
     """Everything as charts, for a terminal."""
     pictures: list[RenderableType] = []
     if memories:
@@ -34,7 +38,7 @@ def drawn(memories: Sequence[Memory], contributions: Sequence[Contribution]) -> 
     return pictures
 
 
-def listed(memories: Sequence[Memory], contributions: Sequence[Contribution]) -> list[RenderableType]:
+def listed(memories: Sequence[MemoryRecord], contributions: Sequence[ContributionRecord]) -> list[RenderableType]:
     """Everything as bare tables, for a pipe."""
     tables: list[RenderableType] = []
     if memories:
@@ -58,7 +62,7 @@ class Fitted:
 # -- the curves --------------------------------------------------------------------------------------------------------
 
 
-def gradient_curves(memories: Sequence[Memory]) -> Curves:
+def gradient_curves(memories: Sequence[MemoryRecord]) -> Curves:
     """How the gradient of the loss vanishes, as a share of its size at lag 0."""
     curves = [
         [(lag, size / (memory["gradient"][0] or 1)) for lag, size in zip(memory["lags"], memory["gradient"], strict=True)]
@@ -71,7 +75,7 @@ def gradient_curves(memories: Sequence[Memory]) -> Curves:
     return Curves(Axis("characters back, k", x), Axis("gradient of the loss k characters back (k = 0: 1)", y), curves, 0.01)
 
 
-def withheld_curves(memories: Sequence[Memory]) -> Curves:
+def withheld_curves(memories: Sequence[MemoryRecord]) -> Curves:
     """By how much the loss rises when only the last k characters are known."""
     rises = (zip(memory["withheld_lags"], memory["withheld"], strict=True) for memory in memories)
     # What comes after the first rise that is no larger than noise is noise, too.
@@ -155,7 +159,7 @@ def _number(value: float) -> str:
     return f"{value:g}" if value == 0 or value >= 1e-3 else f"1e{round(math.log10(value))}"
 
 
-def contribution_bars(contributions: Sequence[Contribution], width: int, height: int = 3) -> Text:
+def contribution_bars(contributions: Sequence[ContributionRecord], width: int, height: int = 3) -> Text:
     """A bar over every character: its share in the final state, relative to the largest. Long texts are folded at ``width``."""
     shown = Text()
     characters = [one_cell(character) for character in contributions[0]["characters"]]
@@ -191,7 +195,7 @@ WIDTH, BARS = 880, 58
 SHARES = "share of each character in the final hidden state"
 
 
-def memory_svg(memories: Sequence[Memory], contributions: Sequence[Contribution] = ()) -> str:
+def memory_svg(memories: Sequence[MemoryRecord], contributions: Sequence[ContributionRecord] = ()) -> str:
     """The memory of networks as one SVG picture: both kinds of curves side by side, bars for a text below.
 
     It has no background, and only colours that can be read on white and on black, so that it suits a page of either theme.
@@ -216,7 +220,7 @@ def memory_svg(memories: Sequence[Memory], contributions: Sequence[Contribution]
     )
 
 
-def _remembering(label: str, memory: Memory) -> str:
+def _remembering(label: str, memory: MemoryRecord) -> str:
     """What stands for a network whose memory was measured."""
     fewest = memory["smallest_within_1_percent"]
     return f"{label}: {'over ' if fewest is None else ''}{fewest or memory['withheld_lags'][-1]} characters"
@@ -231,7 +235,7 @@ def _legend(labels: Sequence[str]) -> list[str]:
     return parts
 
 
-def svg_bars(contributions: Sequence[Contribution], left: float, top: float) -> list[str]:
+def svg_bars(contributions: Sequence[ContributionRecord], left: float, top: float) -> list[str]:
     """A row of bars per network, all to the same scale, and the text under the last."""
     characters = [one_cell(character) for character in contributions[0]["characters"]]
     step, room = min(44.0, (WIDTH - left - 18) / len(characters)), 46

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from charrnn.text import given
 from charrnn.text.decoding import Encoding
 from charrnn.text.given import GivenText
 from charrnn.text.reading import TextReader
+
+if TYPE_CHECKING:
+    from charrnn.analysis.reach import ContributionRecord, MemoryRecord
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,10 @@ class InspectRequest:
 class Memory:
     """How far back networks remember and what their final states hold of a text, as plain JSON values."""
 
-    curves: Sequence[dict[str, Any]] = ()
+    curves: Sequence[MemoryRecord] = ()
     measured_on: str = ""
     """On which text the curves were measured, if that isn't plain."""
-    contributions: Sequence[dict[str, Any]] = ()
+    contributions: Sequence[ContributionRecord] = ()
 
 
 def show(request: InspectRequest, networks: Sequence[Checkpoint], console: Console) -> None:

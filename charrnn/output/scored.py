@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import CharrnnError, UsageError
-from charrnn.analysis.scoring import Foreseen, Scorer, Tally
+from charrnn.analysis.scoring import Foreseen, Scorer, Tally, TextRecord
 from charrnn.config import ScoreConfig
 from charrnn.network import ensemble
 from charrnn.network.checkpoint import Checkpoint, records_of
@@ -124,20 +124,21 @@ class _Shown:
             tally.add(piece)
             records += 1
             if request.per_char:
-                rows = (self._row(name | record) for record in self._scorer.characters(piece))
+                rows = (self._row({**name, **record}) for record in self._scorer.characters(piece))
                 while text := "".join(itertools.islice(rows, ROWS)):
                     console.product(text)
             elif request.rank:
-                self._waiting.append(name | self._scorer.line(piece, number))
+                self._waiting.append({**name, **self._scorer.line(piece, number)})
             elif request.by_line:
-                console.product(self._row(name | self._scorer.line(piece, number)), flush=piece.last)
-        summary: dict[str, Any] = {"file": path, **tally.to_json()}
+                console.product(self._row({**name, **self._scorer.line(piece, number)}), flush=piece.last)
+        told: TextRecord = {"file": path, **tally.to_json(), **self._scorer.reading}
+        summary: dict[str, Any] = {**told}
         if self._records:
             summary |= {"records": records, "bits_per_record": tally.bits / records if records else None}
         if request.per_char or request.by_line or request.rank:
             console.say(notation.score_sentence(summary))
         elif request.as_json:
-            console.product(json_line(summary | self._scorer.reading | self._networks), flush=True)
+            console.product(json_line(summary | self._networks), flush=True)
         else:
             self._waiting.append(summary)
         if records and self._records and not request.as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.cells import cell_len
@@ -23,11 +23,10 @@ from charrnn.output.notation import (
 )
 from charrnn.output.palette import SERIES
 
+if TYPE_CHECKING:
+    from charrnn.analysis.reach import ContributionRecord, MemoryRecord
+
 Record = Mapping[str, Any]
-Memory = Mapping[str, Any]
-"""One network as `charrnn.analysis.reach.Reach.to_json` writes it."""
-Contribution = Mapping[str, Any]
-"""One network's ``label``, the text's ``characters`` and the ``contribution`` of each, shares of 1."""
 
 LISTED_LAGS = (0, 1, 2, 3, 5, 10, 20, 30, 50, 100, 150, 200)
 """The lags at which a pipe gets the memory curves as numbers."""
@@ -250,7 +249,7 @@ def finding_table(findings: Sequence[Record], *, framed: bool) -> Table:
 MEMORY_COLUMNS = ("", "network", "bits/char", "remembers", "gradient halved after", "gradient below 1 % after")
 
 
-def memory_table(memories: Sequence[Memory], *, framed: bool) -> Table:
+def memory_table(memories: Sequence[MemoryRecord], *, framed: bool) -> Table:
     """How far back each network remembers, in characters; ``framed`` it is the legend of the charts above it.
 
     What it remembers is the number of characters with which the loss is within 1 %.
@@ -274,7 +273,7 @@ def _within(value: float | None, lags: Sequence[int], form: str) -> str:
     return f"> {lags[-1]}" if value is None else f"{value:{form}}"
 
 
-def lag_table(memories: Sequence[Memory]) -> Table:
+def lag_table(memories: Sequence[MemoryRecord]) -> Table:
     """Both curves of each network as numbers, a row per lag of `LISTED_LAGS`; for a pipe."""
     headings = [f"{curve} {number}" for number in range(1, len(memories) + 1) for curve in ("gradient", "withheld")]
     rows = []
@@ -289,7 +288,7 @@ def lag_table(memories: Sequence[Memory]) -> Table:
     return _table(("k", *headings), rows, framed=False)
 
 
-def contribution_table(contributions: Sequence[Contribution]) -> Table:
+def contribution_table(contributions: Sequence[ContributionRecord]) -> Table:
     """The share of each character in the final state as numbers, a row per character; for a pipe."""
     headings = ["", *(on_one_line(one["label"]) for one in contributions)]
     rows = [

@@ -15,6 +15,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from charrnn.analysis.reach import ContributionRecord, MemoryRecord
 from charrnn.analysis.traces import Inspection, sentence
 from charrnn.config import GATE_NAMES
 from charrnn.output import charts, traced
@@ -38,8 +39,8 @@ POINTS = 400
 def render(
     found: Inspection,
     history: Sequence[Mapping[str, Any]] = (),
-    memory: Sequence[Mapping[str, Any]] = (),
-    contributions: Sequence[Mapping[str, Any]] = (),
+    memory: Sequence[MemoryRecord] = (),
+    contributions: Sequence[ContributionRecord] = (),
     mind: Trace | None = None,
     memory_text: str = "",
 ) -> str:
@@ -202,14 +203,14 @@ def _drawn(name: str, curves: Curves) -> Figure:
     return Figure(curves.y.title, name, str(panel))
 
 
-def memory_figures(memory: Sequence[Mapping[str, Any]]) -> list[Figure]:
+def memory_figures(memory: Sequence[MemoryRecord]) -> list[Figure]:
     """The memory curves of `charrnn.output.charts`; an empty list without a network."""
     if not memory:
         return []
     return [_drawn("gradient", charts.gradient_curves(memory)), _drawn("withheld", charts.withheld_curves(memory))]
 
 
-def contribution_figure(contributions: Sequence[Mapping[str, Any]]) -> Figure:
+def contribution_figure(contributions: Sequence[ContributionRecord]) -> Figure:
     """How much of each character of a text the final hidden state holds, as bars."""
     bars = "\n".join(charts.svg_bars(contributions, 10, 10))
     size = charts.WIDTH, 20 + charts.BARS * len(contributions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.analysis.features import Finding
+from charrnn.analysis.reach import MemoryRecord
 from charrnn.analysis.rounding import FORMS, RoundedTensor, Rounding
 from charrnn.config import GATES
 from charrnn.generation.generate import opening
@@ -39,7 +40,7 @@ class Shown:
     trained: Checkpoint
     label: str
     rounding: Rounding
-    memory: Mapping[str, Any] | None
+    memory: MemoryRecord | None
     findings: Sequence[Finding]
     read: str
 
