@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ if sys.platform == "win32":
 
 import crash
 
-from charrnn import files
+from charrnn import cli, files
 from charrnn.network import checkpoint, lock
 
 Invoke = Callable[..., Any]
@@ -37,11 +38,21 @@ def tale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of six steps, which tests change a copy of."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "tale.txt").write_text(crash.TEXT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert cli.run(["train", "tale.txt", "--out", "run", *OLD]) == 0
+    return folder / "run"
+
+
 @pytest.fixture
-def old(tale: Path, invoke: Invoke) -> Path:
-    """A finished run of six steps."""
-    assert invoke("train", "tale.txt", "--out", "run", *OLD).code == 0
-    return tale / "run"
+def old(tale: Path, finished: Path) -> Path:
+    """The finished run in the current directory."""
+    return shutil.copytree(finished, tale / "run")
 
 
 def steps(run: Path) -> int:
