@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.analysis.judge import Heard, Judge
+from charrnn.analysis.results import Distribution
 from charrnn.network import classifier
 from charrnn.network.classifier import Classifier
 
 
 @dataclass(frozen=True, repr=False)
-class Labelled(Mapping[str, float]):
+class Labelled(Distribution):
     """What a classifier says of ``text``: a mapping from labels to probabilities, the likeliest first.
 
     ``labels`` are the C labels, ``probabilities`` (C,) float64 sum to 1.
@@ -36,23 +37,14 @@ class Labelled(Mapping[str, float]):
         """How likely that is."""
         return float(self.probabilities[0])
 
-    def __getitem__(self, label: str) -> float:
-        """The probability of a label."""
-        try:
-            return float(self.probabilities[self.labels.index(label)])
-        except ValueError:
-            raise KeyError(label) from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.labels)
-
-    def __len__(self) -> int:
-        return len(self.labels)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The labels."""
+        return self.labels
 
     def __repr__(self) -> str:
         """The likeliest labels."""
-        shown = ", ".join(f"{label!r} {share:.1%}" for label, share in list(self.items())[:3])
-        return f"<labels: {shown}>"
+        return f"<labels: {self._shown(3)}>"
 
 
 class TextClassifier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -81,8 +82,39 @@ class Score:
         return f"<score: {mean} bits/char over {self.characters:,} characters{unknown}>"
 
 
+class Distribution(Mapping[str, float]):
+    """A mapping from names to ``probabilities``, the likeliest first."""
+
+    probabilities: NDArray[np.float64]
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """What the probabilities are of."""
+
+    def __getitem__(self, name: str) -> float:
+        """The probability of a name."""
+        try:
+            return float(self.probabilities[self.names.index(name)])
+        except ValueError:
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def top(self, k: int = 10) -> list[tuple[str, float]]:
+        """The ``k`` likeliest names with their probabilities."""
+        return list(zip(self.names[:k], self.probabilities[:k].tolist(), strict=True))
+
+    def _shown(self, k: int) -> str:
+        return ", ".join(f"{name!r} {share:.1%}" for name, share in self.top(k))
+
+
 @dataclass(frozen=True, repr=False)
-class NextCharacter(Mapping[str, float]):
+class NextCharacter(Distribution):
     """The distribution of the character after ``prompt``: a mapping from symbols to probabilities, the likeliest first.
 
     ``chars`` are the V symbols, ``probabilities`` (V,) float64 sum to 1, ``entropy_bits`` is how undecided the network is.
@@ -93,27 +125,14 @@ class NextCharacter(Mapping[str, float]):
     probabilities: NDArray[np.float64]
     entropy_bits: float
 
-    def __getitem__(self, char: str) -> float:
-        """The probability of a symbol."""
-        try:
-            return float(self.probabilities[self.chars.index(char)])
-        except ValueError:
-            raise KeyError(char) from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.chars)
-
-    def __len__(self) -> int:
-        return len(self.chars)
-
-    def top(self, k: int = 10) -> list[tuple[str, float]]:
-        """The ``k`` likeliest symbols with their probabilities."""
-        return list(zip(self.chars[:k], self.probabilities[:k].tolist(), strict=True))
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The symbols."""
+        return self.chars
 
     def __repr__(self) -> str:
         """The likeliest symbols."""
-        shown = ", ".join(f"{char!r} {share:.1%}" for char, share in self.top(5))
-        return f"<next: {shown}; entropy {self.entropy_bits:.2f} bits>"
+        return f"<next: {self._shown(5)}; entropy {self.entropy_bits:.2f} bits>"
 
 
 @dataclass(frozen=True, repr=False)

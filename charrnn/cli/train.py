@@ -176,7 +176,7 @@ def _raise_unless_finished(reason: str, go_on: str, stop: Stop, console: Console
 def _show_plan(request: RunRequest, console: Console, *, as_json: bool) -> None:
     from charrnn.output import tables
     from charrnn.output.notation import json_line, list_in_words, yardsticks_clause
-    from charrnn.text import yardsticks
+    from charrnn.text import baselines
     from charrnn.training import members, runs
 
     if request.resume is not None:
@@ -184,7 +184,7 @@ def _show_plan(request: RunRequest, console: Console, *, as_json: bool) -> None:
     prepared = (members.prepare if request.members > 1 else runs.prepare)(request, console.warn)
     repeat = runs.command(request, prepared)
     listed = None if prepared.text.records is None else prepared.text.records.facts.to_json()
-    beside = yardsticks.facts(yardsticks.unigram_bits(prepared.text), yardsticks.xz_bits(prepared.text))
+    beside = baselines.facts(baselines.unigram_bits(prepared.text), baselines.xz_bits(prepared.text))
     if as_json:
         settings = {**prepared.plan.model, **prepared.config.to_json()}
         told = {} if listed is None else {"records": listed}

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from charrnn.text import xz, yardsticks
+from charrnn.text import baselines, xz
 from charrnn.text.corpus import Corpus
 
 AT_ONCE = 1 << 16
@@ -31,11 +31,11 @@ class Compressor:
     def facts(self) -> dict[str, Any]:
         """What events and checkpoints tell; None where a figure isn't known (yet)."""
         self._look()
-        return yardsticks.facts(self._unigram, self._xz)
+        return baselines.facts(self._unigram, self._xz)
 
     def remember(self, training: Mapping[str, Any]) -> None:
         """Take what a checkpoint of the same text tells, unless it is known."""
-        unigram, compressed = (yardsticks.known(training.get(name)) for name in yardsticks.facts(None, None))
+        unigram, compressed = (baselines.known(training.get(name)) for name in baselines.facts(None, None))
         self._unigram = unigram if self._unigram is None else self._unigram
         self._xz = compressed if self._xz is None else self._xz
 
@@ -43,7 +43,7 @@ class Compressor:
     def working(self) -> Iterator[None]:
         """Compress the text beside what is done inside; what isn't done at the end is given up."""
         if self._unigram is None:
-            self._unigram = yardsticks.unigram_bits(self._corpus)
+            self._unigram = baselines.unigram_bits(self._corpus)
         if self._xz is None:
             self._start()
         try:
@@ -59,9 +59,9 @@ class Compressor:
 
     def _start(self) -> None:
         if len(self._corpus.ids) <= AT_ONCE:
-            self._xz = yardsticks.xz_bits(self._corpus)
+            self._xz = baselines.xz_bits(self._corpus)
             return
-        data, self._characters = yardsticks.excerpt(self._corpus)
+        data, self._characters = baselines.excerpt(self._corpus)
         # Whatever fails here, training goes on without the figure.
         with contextlib.suppress(OSError, ValueError), tempfile.TemporaryFile(prefix="charrnn-") as file:
             file.write(data)
@@ -81,7 +81,7 @@ class Compressor:
             return
         assert self._process.stdout is not None
         with self._process.stdout as answer, contextlib.suppress(ValueError):
-            self._xz = yardsticks.bits(int(answer.read()), self._characters)
+            self._xz = baselines.bits(int(answer.read()), self._characters)
         self._process = None
 
     def _stop(self) -> None:

@@ -21,9 +21,9 @@ from charrnn.text.excerpts import Excerpt, pieces_of
 from charrnn.text.records import RecordList, RecordRows, rectangle
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import events
-from charrnn.training.calibration import FACTORS, PLAIN, calibrate
 from charrnn.training.device import autocast
 from charrnn.training.model import CharRNN
+from charrnn.training.temperature import FACTORS, PLAIN, calibrate
 from charrnn.training.workers import Workers
 
 OVERLAP = 256

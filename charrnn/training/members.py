@@ -282,8 +282,6 @@ def _resumed(request: RunRequest, clock: Callable[[], float], stop: Callable[[],
     check(request)
     assert request.resume is not None
     path = _run(request.resume)
-    if request.out is not None or request.init_from is not None:
-        raise UsageError("--resume goes on with a run in its own directory; leave out --out and --init-from")
     if "-" in request.corpus:
         raise UsageError("each member of a run reads its text again; name a file, not -")
     members = rundir.members(path)

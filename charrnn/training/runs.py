@@ -55,6 +55,11 @@ class RunRequest:
     members: int = 1
     """How many networks of different seeds."""
 
+    def __post_init__(self) -> None:
+        """`UsageError` for what excludes ``resume``: before it is looked for."""
+        if self.resume is not None and (self.out is not None or self.init_from is not None or self.overwrite):
+            raise UsageError("--resume goes on with a run in its own directory; leave out --out, --init-from and --overwrite")
+
     @property
     def training(self) -> dict[str, Any]:
         """The fields of `TrainConfig`."""
@@ -229,8 +234,6 @@ def _resumed(
     request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None], say: Say, warn: Say
 ) -> tuple[RunDirectory, Trainer, Start]:
     """Open the run's directory before its checkpoint is read, so that no other process can change it in between."""
-    if request.out is not None or request.init_from is not None or request.overwrite:
-        raise UsageError("--resume goes on with a run in its own directory; leave out --out, --init-from and --overwrite")
     if not request.resume:
         raise UsageError("--resume: the name is empty; is a variable not set?")
     assert request.resume is not None

@@ -16,7 +16,7 @@ import pytest
 from small_runs import corpus_of, random_text
 
 from charrnn.network import checkpoint
-from charrnn.text import xz, yardsticks
+from charrnn.text import baselines, xz
 from charrnn.training import compressor, schedule
 from charrnn.training.compressor import Compressor
 from charrnn.training.schedule import Budget
@@ -47,7 +47,7 @@ def test_both_figures_are_those_of_the_text(beside: None) -> None:
     with one.working():
         one.wait(60)
         found = one.facts
-    assert found == yardsticks.facts(yardsticks.unigram_bits(corpus), yardsticks.xz_bits(corpus))
+    assert found == baselines.facts(baselines.unigram_bits(corpus), baselines.xz_bits(corpus))
     assert one.facts == found
     assert children() == []
 
@@ -60,7 +60,7 @@ def test_a_short_text_takes_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_not_done_at_the_end_is_given_up_and_leaves_nothing(beside: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(yardsticks, "excerpt", lambda _: (os.urandom(2_000_000), 2_000_000))
+    monkeypatch.setattr(baselines, "excerpt", lambda _: (os.urandom(2_000_000), 2_000_000))
     one = Compressor(corpus_of(random_text(300)))
     begun = time.monotonic()
     with one.working():
@@ -119,7 +119,7 @@ def test_the_last_line_info_and_the_plan_tell_both_beside_the_loss(tale: str, in
     result = invoke("train", tale, *TINY, "--out", "run")
     assert re.search(rf"best validation \d\.\d+ bits/char {CLAUSE}", result.stderr.splitlines()[-1])
     corpus = corpus_of(TEXT)
-    expected = {"unigram_bits_per_char": yardsticks.unigram_bits(corpus), "xz_bits_per_char": yardsticks.xz_bits(corpus)}
+    expected = {"unigram_bits_per_char": baselines.unigram_bits(corpus), "xz_bits_per_char": baselines.xz_bits(corpus)}
     for kind in ("best", "last"):
         told = checkpoint.read(Path("run") / f"{kind}.safetensors").training
         assert {name: told[name] for name in expected if kind == "best"} == (expected if kind == "best" else {})

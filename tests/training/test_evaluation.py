@@ -14,8 +14,8 @@ from small_runs import KERNELS, corpus_of, naive_nats, random_model, random_text
 from charrnn.network.cells import Network
 from charrnn.text.excerpts import Excerpt, first, spread
 from charrnn.text.scattered import scatter
-from charrnn.training.calibration import FACTORS, PLAIN
 from charrnn.training.evaluation import losses, passage, sample, validate
+from charrnn.training.temperature import FACTORS, PLAIN
 from charrnn.training.workers import Workers
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -199,11 +199,12 @@ def test_a_run_of_several_is_resumed_as_it_is(whole: tuple[Path, list[dict[str, 
     run = str(whole[0])
     for request, said in (
         (RunRequest([], {}, resume=run, members=2), "--members 2 differs from the run's own, 3"),
-        (RunRequest([], {}, resume=run, out=Path("x")), "leave out --out"),
         (RunRequest(["-"], {}, resume=run), "name a file, not -"),
     ):
         with pytest.raises(UsageError, match=said):
             begun(request)
+    with pytest.raises(UsageError, match="leave out --out"):
+        RunRequest([], {}, resume=run, out=Path("x"))
     with pytest.raises(CharrnnError, match="a run of 3 networks; name one of them"):
         runs.begin(RunRequest([], {}, resume=run), lambda: 0.0, lambda: None, print, print)
 

@@ -1,4 +1,4 @@
-"""yardsticks: what a text takes without a network."""
+"""baselines: what a text takes without a network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from conftest import Put
 from small_runs import corpus_of, random_text
 
-from charrnn.text import yardsticks
+from charrnn.text import baselines
 from charrnn.text.corpus import read_corpus
 from charrnn.text.reading import TextReader
 
@@ -21,48 +21,48 @@ from charrnn.text.reading import TextReader
 def test_letters_alone_are_the_entropy_of_their_frequencies(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "to be or not to be, that is the question\n" * 9 + "x"
     expected = -sum(n / len(text) * math.log2(n / len(text)) for n in Counter(text).values())
-    assert yardsticks.unigram_bits(corpus_of(text)) == pytest.approx(expected)
-    monkeypatch.setattr(yardsticks, "BLOCK", 7)
-    assert yardsticks.unigram_bits(corpus_of(text)) == pytest.approx(expected)
-    assert yardsticks.unigram_bits(corpus_of("aaaa")) == 0.0
-    assert math.copysign(1, yardsticks.unigram_bits(corpus_of("aaaa"))) == 1
+    assert baselines.unigram_bits(corpus_of(text)) == pytest.approx(expected)
+    monkeypatch.setattr(baselines, "BLOCK", 7)
+    assert baselines.unigram_bits(corpus_of(text)) == pytest.approx(expected)
+    assert baselines.unigram_bits(corpus_of("aaaa")) == 0.0
+    assert math.copysign(1, baselines.unigram_bits(corpus_of("aaaa"))) == 1
 
 
 @pytest.mark.parametrize("text", ["to be or not to be\n" * 50, "eine Möwe, 鳥 und 😀\n" * 50])
 def test_xz_is_what_it_makes_of_the_text_in_utf_8_per_character(text: str) -> None:
-    assert yardsticks.xz_bits(corpus_of(text)) == pytest.approx(8 * len(lzma.compress(text.encode(), preset=9)) / len(text))
+    assert baselines.xz_bits(corpus_of(text)) == pytest.approx(8 * len(lzma.compress(text.encode(), preset=9)) / len(text))
 
 
 def test_bytes_are_compressed_as_they_are(put: Put) -> None:
     data = bytes(range(256)) * 20
     corpus = read_corpus([put("bytes", data)], TextReader("byte"))
-    assert yardsticks.excerpt(corpus) == (data, len(data))
+    assert baselines.excerpt(corpus) == (data, len(data))
 
 
 def test_a_long_text_is_compressed_in_pieces_from_all_over_it() -> None:
     corpus = replace(corpus_of("ab"), ids=(np.arange(10_000) >= 5_000).astype(np.uint8))
-    found, characters = yardsticks.excerpt(corpus, 800)
+    found, characters = baselines.excerpt(corpus, 800)
     assert (len(found), characters) == (800, 800)
     assert found == b"a" * 400 + b"b" * 400
-    assert yardsticks.excerpt(corpus, 10_000)[1] == 10_000
+    assert baselines.excerpt(corpus, 10_000)[1] == 10_000
 
 
 @pytest.mark.parametrize("most", [100, 1_000, 5_000])
 def test_no_more_bytes_than_asked_for_whatever_characters_take(most: int) -> None:
     corpus = corpus_of("a" * 3_000 + "鳥" * 3_000)
-    found, characters = yardsticks.excerpt(corpus, most)
+    found, characters = baselines.excerpt(corpus, most)
     assert 0.7 * most < len(found) <= most
     assert len(found.decode()) == characters
 
 
 def test_a_rare_character_that_is_folded_counts_as_the_unknown_one(put: Put) -> None:
     corpus = read_corpus([put("text.txt", (random_text(500) + "Q").encode())], min_count=3)
-    assert yardsticks.excerpt(corpus)[0].decode().endswith("\ufffd")
+    assert baselines.excerpt(corpus)[0].decode().endswith("\ufffd")
 
 
 def test_what_a_checkpoint_tells_is_a_sound_number_or_nothing() -> None:
-    assert yardsticks.known(2.5) == 2.5
-    assert [yardsticks.known(value) for value in (None, "2", -1.0, math.nan, math.inf, [2.0], True)] == [None] * 7
+    assert baselines.known(2.5) == 2.5
+    assert [baselines.known(value) for value in (None, "2", -1.0, math.nan, math.inf, [2.0], True)] == [None] * 7
 
 
 def test_the_order_of_a_list_tells_a_compressor_nothing(put: Put) -> None:
@@ -71,15 +71,15 @@ def test_the_order_of_a_list_tells_a_compressor_nothing(put: Put) -> None:
     for name, lines in ("drawn.txt", drawn), ("sorted.txt", sorted(drawn)):
         path = put(name, "".join(f"{line}\n" for line in lines).encode())
         corpora.append(read_corpus([path], val_seed=0))
-        assert sorted(yardsticks.excerpt(corpora[-1])[0].decode().splitlines()) == sorted(drawn)
-    assert yardsticks.xz_bits(corpora[1]) == pytest.approx(yardsticks.xz_bits(corpora[0]), rel=0.02)
-    plain = yardsticks.xz_bits(read_corpus([path]))
-    assert plain < 0.9 * yardsticks.xz_bits(corpora[1])
+        assert sorted(baselines.excerpt(corpora[-1])[0].decode().splitlines()) == sorted(drawn)
+    assert baselines.xz_bits(corpora[1]) == pytest.approx(baselines.xz_bits(corpora[0]), rel=0.02)
+    plain = baselines.xz_bits(read_corpus([path]))
+    assert plain < 0.9 * baselines.xz_bits(corpora[1])
 
 
 def test_of_a_long_list_some_records_are_compressed(put: Put) -> None:
     path = put("list.txt", ("ab\n" * 400 + "鳥鳥\n" * 400).encode())
-    found, characters = yardsticks.excerpt(read_corpus([path], val_seed=0), 900)
+    found, characters = baselines.excerpt(read_corpus([path], val_seed=0), 900)
     assert 600 < len(found) <= 900
     assert len(found.decode()) == characters
     assert {"ab", "鳥鳥"} <= {*found.decode().splitlines()[:-1]}

@@ -1,4 +1,4 @@
-"""calibration: one temperature for a network's logits, and a loss that it wasn't fitted to."""
+"""temperature: one temperature for a network's logits, and a loss that it wasn't fitted to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from charrnn.training.calibration import FACTORS, PLAIN, calibrate
+from charrnn.training.temperature import FACTORS, PLAIN, calibrate
 
 
 def losses(temperature: float, seed: int, characters: int = 20_000) -> NDArray[np.float64]:
