@@ -291,7 +291,7 @@ def test_an_empty_text_has_no_states(net) -> None:
 
 
 def test_an_inspection_shows_itself_in_a_notebook(net, run: Path, invoke, tmp_path: Path) -> None:
-    text = "</iframe><script>alert(1)</script>\n" * 4
+    text = "</iframe><script>alert(1)</script>\n" * 12
     with pytest.warns(CharrnnWarning):
         found = net.inspect(text)
     told = json.loads(invoke("inspect", text, "-c", run, "--json").stdout)
@@ -303,7 +303,7 @@ def test_an_inspection_shows_itself_in_a_notebook(net, run: Path, invoke, tmp_pa
     assert shown.startswith('<iframe srcdoc="')
     assert shown.count("<") == 2
     assert 'sandbox="allow-scripts"' in shown
-    assert repr(found).startswith("<inspected: 140 characters, ")
+    assert repr(found).startswith("<inspected: 420 characters, ")
     found.save(tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text() == found.html()
     (tmp_path / "mine.html").write_text("mine")

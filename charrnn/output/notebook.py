@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from charrnn.analysis import reach, traces
 from charrnn.analysis.hidden import Summary
+from charrnn.analysis.reach import MemoryRecord
 from charrnn.analysis.traces import Inspection
 from charrnn.network.rundir import labels
 
@@ -49,9 +51,13 @@ class Inspected:
         """The page: one file that needs nothing else."""
         from charrnn.output import page
 
-        path = self._found.trained.path
-        curves, measured_on = reach.of_inspection(self._found, *labels([path]))
-        return page.render(self._found, traces.history(path), curves, memory_text=measured_on)
+        curves, measured_on = self._memory
+        return page.render(self._found, traces.history(self._found.trained.path), curves, memory_text=measured_on)
+
+    @cached_property
+    def _memory(self) -> tuple[list[MemoryRecord], str]:
+        """How far back the network remembers, and of which text: measured once, however often it is shown."""
+        return reach.of_inspection(self._found, *labels([self._found.trained.path]))
 
     def save(self, path: str | Path) -> None:
         """Write the page to ``path``; `CharrnnError` if it can't be written, or something else is there."""
