@@ -198,7 +198,15 @@ class TrainedNetwork:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    def score(self, text: str | bytes, *, window: int | None = None, exact: bool = False, per_char: bool = False) -> Score:
+    def score(
+        self,
+        text: str | bytes,
+        *,
+        window: int | None = None,
+        exact: bool = False,
+        adapt: bool = False,
+        per_char: bool = False,
+    ) -> Score:
         """How well the network predicts a text: what ``charrnn score`` tells.
 
         A network of records reads each line by itself, and leaves blank ones out.
@@ -207,10 +215,11 @@ class TrainedNetwork:
             text: what to read; bytes for a network of bytes.
             window: score windows of so many characters, each from the zero state.
             exact: read a text of 65,536 characters or more as one stream, not in columns.
+            adapt: foresee 64 characters, learn from them, and so on; this network itself stays as it is.
             per_char: keep ranks and the likeliest symbols, too.
 
         Raises:
-            UsageError: ``window`` and ``exact`` exclude each other.
+            UsageError: ``window``, ``exact`` and ``adapt`` exclude each other.
             CharrnnError: the network's numbers are not finite.
         """
         from charrnn.analysis.results import Score
@@ -218,10 +227,14 @@ class TrainedNetwork:
         from charrnn.output import notation
         from charrnn.output.scored import ScoreRequest
 
-        asked = ScoreRequest(config=ScoreConfig(window=keywords.plain(window)), exact=exact)
+        asked = ScoreRequest(config=ScoreConfig(window=keywords.plain(window)), exact=exact, adapt=adapt)
         vocabulary, units = self._trained.vocabulary, self._trained.vocabulary.units(self._readable(text))
         records = asked.of_records(self._trained)
-        scorer = Scorer(self._reading, vocabulary, seen=self._trained.characters, details=per_char)
+        plain = scorer = Scorer(self._reading, vocabulary, seen=self._trained.characters, details=per_char)
+        if adapt:
+            from charrnn.training.adapt import AdaptingScorer
+
+            scorer = AdaptingScorer(self._trained, details=per_char)
         tally, read = scorer.tally(), []
         for piece in scorer.pieces([units] if len(units) else [], window=window, by_line=records, exact=exact):
             if not (records and piece.blank(vocabulary.level)):
@@ -229,7 +242,11 @@ class TrainedNetwork:
                 read.append(piece)
         if tally.unknown:
             _warn(notation.unknown_sentence(tally.unknown, tally.strangers))
-        return Score.of(read, tally, scorer, details=per_char, records=records)
+        found = Score.of(read, tally, scorer, details=per_char, records=records)
+        if not adapt:
+            return found
+        unadapted = plain.mean_bits([piece.codes for piece in read], by_line=records)
+        return replace(found, adapted=True, unadapted_bits_per_char=unadapted)
 
     def next(self, prompt: str = "") -> NextCharacter:
         """What the network expects after a prompt: the whole distribution of ``charrnn next``.

@@ -228,6 +228,21 @@ def test_ranks_cost_nothing_where_nobody_asks(net) -> None:
     assert np.isclose(score.char_bits.sum(), score.bits)
 
 
+def test_a_score_may_be_of_a_network_that_learns_meanwhile(net, run: Path, invoke, tmp_path: Path) -> None:
+    text = "The crow, the fox.\n" * 9
+    (tmp_path / "a.txt").write_text(text)
+    (told,) = records(invoke("score", "-c", run, tmp_path / "a.txt", "--json", "--adapt"))
+    score = net.score(text, adapt=True)
+    del told["file"]
+    assert {name: getattr(score, name) for name in told} == told
+    plain = net.score(text)
+    assert score.bits < plain.bits
+    assert score.unadapted_bits_per_char == pytest.approx(plain.bits_per_char)
+    assert (plain.adapted, plain.unadapted_bits_per_char) == (False, None)
+    with pytest.raises(UsageError, match="leave out --window"):
+        net.score(text, adapt=True, window=3)
+
+
 def test_no_text_has_a_score_without_a_mean(net) -> None:
     score = net.score("", per_char=True)
     assert (score.characters, score.bits, score.bits_per_char, score.char_bits.shape) == (0, 0.0, None, (0,))

@@ -51,6 +51,10 @@ class Score:
     records: int | None = None
     """Of a network of records: how many there were."""
     bits_per_record: float | None = None
+    adapted: bool = False
+    """Whether the network learned from the text while it read it."""
+    unadapted_bits_per_char: float | None = None
+    """If so: what `bits_per_char` is of the network as it is."""
 
     @classmethod
     def of(cls, pieces: Sequence[Foreseen], tally: Tally, scorer: Scorer, *, details: bool, records: bool) -> Score:

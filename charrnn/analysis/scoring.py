@@ -226,7 +226,8 @@ class Scorer:
         # None of the characters seen was this one. At the least each symbol was seen once.
         self._unknown_price = math.log2((seen or vocabulary.size - 1) + 1)
         self._normalizer = vocabulary.normalizer()
-        self.reader = Reader(network, _seeing(network.temperature, details=details), workers=workers)
+        self._see = _seeing(network.temperature, details=details)
+        self.reader = Reader(network, self._see, workers=workers)
         self._network, self._opening = network, opening(vocabulary)
 
     def tally(self) -> Tally:
@@ -286,6 +287,13 @@ class Scorer:
         if by_line:
             return self.lines(blocks)
         return self.carried(blocks, exact=exact) if window is None else self.windows(blocks, window)
+
+    def mean_bits(self, blocks: Iterable[NDArray[Any]], *, by_line: bool = False) -> float | None:
+        """The bits per character of a text; None if no character is known."""
+        tally = self.tally()
+        for piece in self.pieces(blocks, by_line=by_line):
+            tally.add(piece)
+        return tally.bits / tally.characters if tally.characters else None
 
     def characters(self, piece: Foreseen) -> Iterator[CharacterRecord]:
         """Each character (at level ``byte`` each byte) of a piece that was read with ``details``: its ``bits`` and its

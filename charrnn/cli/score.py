@@ -38,6 +38,15 @@ def score(
         ),
         After("per_char"),
     ] = False,
+    adapt: Annotated[
+        bool,
+        typer.Option(
+            "--adapt",
+            help="Learn from each FILE while reading it: every 64 characters are foreseen first, then learned. Each FILE starts"
+            " from the checkpoint; nothing is saved.",
+        ),
+        After("per_char"),
+    ] = False,
     uncalibrated: Uncalibrated = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -51,7 +60,9 @@ def score(
     from charrnn.output import scored
     from charrnn.text import sources
 
-    request = scored.ScoreRequest(config=config, by_line=by_line, rank=rank, per_char=per_char, exact=exact, as_json=as_json)
+    request = scored.ScoreRequest(
+        config=config, by_line=by_line, rank=rank, per_char=per_char, exact=exact, as_json=as_json, adapt=adapt
+    )
     paths = sources.text_files(files, console.warn)
     scored.show(request, paths, network.read_several(checkpoint, console, uncalibrated=uncalibrated), console)
     console.finish()

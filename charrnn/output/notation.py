@@ -122,6 +122,11 @@ def score_sentence(record: Mapping[str, Any]) -> str:
     return f"charrnn: {record['file']}: {_bits(record['bits_per_char'])} bits/char over {record['characters']:,} characters"
 
 
+def unadapted_sentence(bits: float) -> str:
+    """What a text would have cost a network that hadn't learned from it."""
+    return f"without adapting {_bits(bits)} bits/char"
+
+
 def unknown_sentence(count: int, strangers: Iterable[str]) -> str:
     """How the characters were counted that the network doesn't know."""
     named = " ".join(map(repr, sorted(strangers)[:8]))

@@ -38,6 +38,7 @@ class ScoreRequest:
     per_char: bool = False
     exact: bool = False
     as_json: bool = False
+    adapt: bool = False
 
     def __post_init__(self) -> None:
         ways = {
@@ -51,6 +52,8 @@ class ScoreRequest:
             given = ["--rank", "--per-char"]
         if len(given) > 1:
             raise UsageError(f"{' or '.join(given)}: give one, not both")
+        if self.adapt and (self.config.window is not None or self.exact):
+            raise UsageError(f"--adapt reads a text as one stream, learning as it goes; leave out {given[0]}")
         self.encoding  # noqa: B018 - is checked before any file is read
 
     @property
@@ -69,10 +72,8 @@ def show(request: ScoreRequest, paths: Sequence[str], networks: Sequence[Checkpo
     """Score the texts in ``paths`` one after another by one network, or by the mean of several, and show each; where one fails,
     what was scored before is still shown.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        network = ensemble.together(networks)
-    trained, seen = networks[0], max(one.characters or 0 for one in networks)
-    scorer = Scorer(network, trained.vocabulary, seen=seen or None, details=request.per_char)
+    scorer = _scorer(request, networks)
+    trained = networks[0]
     named, records = len(paths) > 1, request.of_records(trained)
     shown = _Shown(request, scorer, console, named=named, records=records, networks=networks)
     rows = request.per_char or request.by_line
@@ -86,6 +87,25 @@ def show(request: ScoreRequest, paths: Sequence[str], networks: Sequence[Checkpo
             shown.finish(whole=False)
             raise
         shown.finish(whole=True)
+
+
+def _scorer(request: ScoreRequest, networks: Sequence[Checkpoint]) -> Scorer:
+    """What reads the texts; only a network that adapts to them needs torch."""
+    if request.adapt:
+        if len(networks) > 1:
+            raise UsageError(f"--adapt changes the weights of one network; give one -c, not {len(networks)}")
+        from charrnn.training.adapt import AdaptingScorer
+
+        return AdaptingScorer(networks[0], details=request.per_char)
+    return _plain(networks, details=request.per_char)
+
+
+def _plain(networks: Sequence[Checkpoint], *, details: bool = False) -> Scorer:
+    """What reads texts with networks that stay as they are."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        network = ensemble.together(networks)
+    seen = max(one.characters or 0 for one in networks)
+    return Scorer(network, networks[0].vocabulary, seen=seen or None, details=details)
 
 
 def _so_far(tally: Tally) -> str:
@@ -107,6 +127,7 @@ class _Shown:
         networks: Sequence[Checkpoint],
     ) -> None:
         self._request, self._scorer, self._console, self._named = request, scorer, console, named
+        self._plain = _plain(networks) if request.adapt else None
         self._reader = TextReader(scorer.vocabulary.level, request.encoding, warn=console.warn)
         self._records, self._networks = records, notation.networks_record(networks)
         self._waiting: list[dict[str, Any]] = []
@@ -114,7 +135,7 @@ class _Shown:
 
     def score(self, path: str, tally: Tally) -> None:
         """Score one text, counted by an empty ``tally``; show it, or keep it for `finish`."""
-        request, console, records = self._request, self._console, 0
+        request, console, records, read = self._request, self._console, 0, list[NDArray[Any]]()
         name = {"file": path} if self._named else {}
         for number, piece in enumerate(self._pieces(path), 1):
             if self._records and piece.blank(self._scorer.vocabulary.level):
@@ -123,6 +144,8 @@ class _Shown:
                 continue  # A blank line is no record.
             tally.add(piece)
             records += 1
+            if self._plain is not None:
+                read.append(piece.codes if piece.source is None else piece.source)
             if request.per_char:
                 rows = (self._row({**name, **record}) for record in self._scorer.characters(piece))
                 while text := "".join(itertools.islice(rows, ROWS)):
@@ -135,6 +158,9 @@ class _Shown:
         summary: dict[str, Any] = {**told}
         if self._records:
             summary |= {"records": records, "bits_per_record": tally.bits / records if records else None}
+        if self._plain is not None:
+            plain = self._plain.mean_bits(read, by_line=self._by_line)
+            summary |= {"adapted": True, "unadapted_bits_per_char": plain}
         if request.per_char or request.by_line or request.rank:
             console.say(notation.score_sentence(summary))
         elif request.as_json:
@@ -143,6 +169,8 @@ class _Shown:
             self._waiting.append(summary)
         if records and self._records and not request.as_json:
             console.say(f"charrnn: {path}: {notation.records_sentence(records, tally.bits / records)}")
+        if self._plain is not None and tally.characters:
+            console.say(f"charrnn: {path}: {notation.unadapted_sentence(summary['unadapted_bits_per_char'])}")
         if tally.mapped:
             console.say(f"charrnn: {path}: {notation.mapped_sentence(tally.mapped)}")
         if tally.unknown:
@@ -162,8 +190,11 @@ class _Shown:
     def _pieces(self, path: str) -> Iterator[Foreseen]:
         """The text as the network foresaw it, read in the way that was asked for."""
         request, blocks = self._request, self._begun(self._reader.codes(path))
-        by_line = request.by_line or request.rank or self._records
-        return self._scorer.pieces(blocks, window=request.config.window, by_line=by_line, exact=request.exact)
+        return self._scorer.pieces(blocks, window=request.config.window, by_line=self._by_line, exact=request.exact)
+
+    @property
+    def _by_line(self) -> bool:
+        return self._request.by_line or self._request.rank or self._records
 
     def _begun(self, blocks: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
         """``blocks`` of a text, with a word to the console once the first is read."""

@@ -14,6 +14,7 @@ from small_networks import TEXT, network, records
 from charrnn import UsageError
 from charrnn.config import ScoreConfig
 from charrnn.output.scored import ScoreRequest
+from charrnn.text.records import Records
 
 Invoke = Callable[..., Any]
 
@@ -237,3 +238,66 @@ def test_records_are_one_text_where_that_is_asked_for(invoke: Invoke, tmp_path: 
     (tmp_path / "list.txt").write_text(LIST)
     found, expected = (records(invoke("score", "list.txt", "--json", *way, "-c", name)) for name in ("list", "text"))
     assert found == expected
+
+
+# -- learning while reading -------------------------------------------------------------------------------------------
+
+
+def test_a_score_tells_that_the_network_adapted_and_what_it_were_without(invoke: Invoke, here: Path) -> None:
+    (plain,) = records(invoke("score", "novel.txt", "--json"))
+    (adapted,) = records(invoke("score", "novel.txt", "--json", "--adapt"))
+    assert adapted.keys() == plain.keys() | {"adapted", "unadapted_bits_per_char"}
+    assert adapted["adapted"] is True
+    assert adapted["unadapted_bits_per_char"] == pytest.approx(plain["bits_per_char"], abs=1e-5)
+    assert adapted["bits_per_char"] < plain["bits_per_char"]
+    assert (adapted["exact"], adapted["seam_bits"]) == (True, None)
+    shown = invoke("score", "novel.txt", "--adapt")
+    assert f"{adapted['bits_per_char']:.4f}" in shown.stdout
+    assert shown.stderr.endswith(f"charrnn: novel.txt: without adapting {plain['bits_per_char']:.4f} bits/char\n")
+
+
+def test_each_file_is_read_with_the_weights_of_the_checkpoint(invoke: Invoke, here: Path) -> None:
+    (here / "same.txt").write_text(TEXT)
+    one, same = records(invoke("score", "novel.txt", "same.txt", "--json", "--adapt"))
+    assert one["bits"] == same["bits"]
+
+
+@pytest.mark.parametrize("way", ["--lines", "--rank"])
+def test_the_weights_go_on_from_line_to_line(way: str, invoke: Invoke, here: Path) -> None:
+    plain = {line["line"]: line for line in records(invoke("score", "novel.txt", "--json", way))}
+    adapted = {line["line"]: line for line in records(invoke("score", "novel.txt", "--json", way, "--adapt"))}
+    assert list(adapted) != sorted(adapted) or way == "--lines"
+    assert adapted[1]["bits"] == pytest.approx(plain[1]["bits"], abs=1e-4)
+    assert adapted[23]["bits"] < plain[23]["bits"]
+    assert adapted[23]["text"] == adapted[1]["text"]
+    (whole,) = records(invoke("score", "novel.txt", "--json", "--window", "1000"))
+    assert whole["characters"] == sum(line["characters"] for line in adapted.values())
+
+
+def test_a_list_is_adapted_to_record_by_record(invoke: Invoke, tmp_path: Path) -> None:
+    network(tmp_path / "names", records=Records(3, 1, 0, 0, 4, 2.5).to_json())
+    (tmp_path / "list.txt").write_text("The fox\n\nThe crow\n" * 9)
+    (plain,) = records(invoke("score", "list.txt", "-c", "names", "--json"))
+    (adapted,) = records(invoke("score", "list.txt", "-c", "names", "--json", "--adapt"))
+    assert adapted["records"] == plain["records"] == 18
+    assert adapted["unadapted_bits_per_char"] == pytest.approx(plain["bits_per_char"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--window", "9"], "--adapt reads a text as one stream, learning as it goes; leave out --window"),
+        (["--exact"], "--adapt reads a text as one stream, learning as it goes; leave out --exact"),
+        (["-c", "novel", "-c", "novel"], "--adapt changes the weights of one network; give one -c, not 2"),
+    ],
+)
+def test_what_does_not_go_with_adapting_is_refused(options: list[str], said: str, invoke: Invoke, here: Path) -> None:
+    found = invoke("score", "novel.txt", "--adapt", *[option.replace("novel", "checkpoints/novel") for option in options])
+    assert (found.code, found.stdout, found.stderr.count("\n")) == (2, "", 1)
+    assert said in found.stderr
+
+
+def test_an_empty_text_is_adapted_to_in_vain(invoke: Invoke, here: Path) -> None:
+    (here / "empty.txt").write_text("")
+    (found,) = records(invoke("score", "empty.txt", "--json", "--adapt"))
+    assert (found["characters"], found["bits_per_char"], found["unadapted_bits_per_char"]) == (0, None, None)
