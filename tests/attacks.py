@@ -69,7 +69,7 @@ def mutations(data: bytes, count: int, seed: int) -> Iterator[tuple[str, bytes]]
         yield f"{kind} at {at}, seed {seed}, number {number}", bytes(changed)
 
 
-def edited(data: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
+def edited(data: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
     """The file with its header changed."""
     header, body = split(data)
     header = copy.deepcopy(header)
@@ -122,11 +122,22 @@ def faults(data: bytes) -> Iterator[tuple[str, bytes]]:
     """Files that are well-formed and wrong."""
     header, body = split(data)
     names = [name for name in header if name != "__metadata__"]
+    dtype: Any
+    shape: Any
+    offsets: Any
+    level: Any
+    text: Any
+    cell: Any
+    version: Any
+    value: Any
     first = next(name for name in names if name == "head.bias")
     begin, end = header[first]["data_offsets"]
 
     def entry(**values: Any) -> Callable[[dict[str, Any]], None]:
         return lambda header: header[first].update(values)
+
+    def noted(**values: Any) -> Callable[[dict[str, Any]], None]:
+        return lambda header: header["__metadata__"].update(values)
 
     yield "a tensor missing", edited(data, lambda header: header.pop(first))
     yield "all tensors missing", edited(data, lambda header: [header.pop(name) for name in names])
@@ -166,17 +177,11 @@ def faults(data: bytes) -> Iterator[tuple[str, bytes]]:
     for cell in ("LSTM", "transformer", "", None, 3, ["lstm"], {}):
         yield f"cell {cell}", edited(data, within("model", cell=cell))
     for version in ("2", "99", "", "1.0", 1, None, [], "9" * 10_000, "\x1b[31m\n2"):
-        yield (
-            f"version {version!s:.10}",
-            edited(data, lambda header, version=version: header["__metadata__"].update(version=version)),
-        )
+        yield f"version {version!s:.10}", edited(data, noted(version=version))
     for part in ("model", "vocabulary", "training"):
         for text in ("", "null", "[]", "{}", "0", "{", '"x"', "[" * 100_000, "NaN", "1" * 5000, None, 5, [], "\ud800"):
             if (part, text) != ("training", "{}"):
-                yield (
-                    f"{part} is {text!s:.10}",
-                    edited(data, lambda header, part=part, text=text: header["__metadata__"].update({part: text})),
-                )
+                yield f"{part} is {text!s:.10}", edited(data, noted(**{part: text}))
     yield "one byte more", data + b"\x00"
     yield "twice the file", data * 2
     yield "nothing", b""
