@@ -64,7 +64,7 @@ def code_of(text: str) -> list[str]:
     """Every line of a fenced block and every inline code of a Markdown text."""
     fence = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
     blocks = [line for block in fence.findall(text) for line in block.splitlines()]
-    return blocks + re.findall(r"`([^`\n]+)`", fence.sub("", text))
+    return blocks + [code.replace("\\|", "/") for code in re.findall(r"`([^`\n]+)`", fence.sub("", text))]
 
 
 def invocations(text: str) -> list[list[str]]:
@@ -97,6 +97,8 @@ def test_the_files_that_the_readme_links_to_exist() -> None:
 @pytest.mark.parametrize("path", [*documents(), ROOT / "CHANGELOG.md"], ids=lambda path: path.name)
 def test_every_command_and_option_in_a_document_exists(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
+    if path.name == "coming-from.md":  # The columns before the last are other programs'.
+        text = re.sub(r"^\|.*\|(.*)\|$", r"\1", text, flags=re.MULTILINE)
     unknown = []
     for called in invocations(text):
         words = called[1:] if called[:1] == ["help"] else ["--version"] if called == ["version"] else called
