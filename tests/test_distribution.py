@@ -18,14 +18,19 @@ NAME = f"charrnn_cli-{__version__}"
 """The distribution's; the package is called charrnn."""
 
 DATA = {
+    "charrnn/output/page/classify.css",
+    "charrnn/output/page/classify.html",
+    "charrnn/output/page/classify.js",
     "charrnn/output/page/export.css",
     "charrnn/output/page/export.html",
     "charrnn/output/page/export.js",
+    "charrnn/output/page/judge.js",
     "charrnn/output/page/lessons.js",
     "charrnn/output/page/network.js",
     "charrnn/output/page/page.css",
     "charrnn/output/page/page.html",
     "charrnn/output/page/page.js",
+    "charrnn/output/page/painting.js",
     "charrnn/output/page/player.js",
     "charrnn/output/page/shared.css",
     "charrnn/output/page/shared.html",

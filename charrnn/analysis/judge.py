@@ -70,7 +70,12 @@ class Reader:
         found = [self._some([texts[i] for i in order[start : start + TOGETHER]]) for start in range(0, len(order), TOGETHER)]
         back = np.empty(len(order), dtype=np.intp)
         back[order] = np.arange(len(order))
-        return np.concatenate(found)[back]
+        return np.concatenate(found)[back] if found else np.zeros((0, self.size), dtype=np.float32)
+
+    @property
+    def size(self) -> int:
+        """F, how many numbers there are of a text."""
+        return len(self.features) * self.forwards.config.hidden_size * (1 if self.backwards is None else 2)
 
     def _some(self, texts: Sequence[NDArray[Any]]) -> Array:
         sides = [self._side(self.forwards, texts)]

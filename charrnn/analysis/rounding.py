@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import CharrnnError
+from charrnn.analysis.judge import Judge
 from charrnn.generation.filters import nats_of
 from charrnn.generation.generate import opening
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint
+from charrnn.network.classifier import Classifier
 
 FORMS = ("int8", "float16")
 """In the order of their sizes, the smallest first."""
@@ -125,3 +127,41 @@ def streams_of(ids: Ids, trained: Checkpoint, *, records: bool = False) -> list[
         ends = np.flatnonzero(ids == newline) + 1
         pieces = (line for line in np.split(ids, ends) if len(line) > 1)
     return [np.concatenate([first, piece[:STREAM]]) for piece in pieces]
+
+
+# -- classifiers --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AnswerCost:
+    """What a form costs: how far the probabilities of answers are ``moved`` in the mean, and how many answers ``changed``."""
+
+    moved: float
+    changed: int
+
+
+@dataclass(frozen=True)
+class RoundedClassifier:
+    """The form that was chosen for a classifier's ``tensors``, and what each costs; nothing where no texts were read."""
+
+    form: str
+    tensors: Mapping[str, RoundedTensor]
+    costs: Mapping[str, AnswerCost]
+
+
+def choose_for_answers(found: Classifier, texts: Sequence[str]) -> RoundedClassifier:
+    """Round a classifier's weights to the smallest form that moves the probabilities of its answers to ``texts`` by at most
+    `MOST`; to float16 where there are no texts to tell.
+    """
+    forms = {form: {name: rounded(tensor, form) for name, tensor in found.weights.items()} for form in FORMS}
+    if not texts:
+        return RoundedClassifier(FORMS[-1], forms[FORMS[-1]], {})
+    before = Judge(found).probabilities(texts)  # (N, C)
+    answers, rows, costs = before.argmax(axis=1), np.arange(len(texts)), {}
+    for form, tensors in forms.items():
+        restored = {name: tensor.restored() for name, tensor in tensors.items()}
+        after = Judge(replace(found, weights=restored)).probabilities(texts)
+        moved = float(np.abs(after[rows, answers] - before[rows, answers]).mean())
+        costs[form] = AnswerCost(moved, int(np.count_nonzero(after.argmax(axis=1) != answers)))
+    chosen = next((form for form in FORMS if costs[form].moved <= MOST), FORMS[-1])
+    return RoundedClassifier(chosen, forms[chosen], costs)

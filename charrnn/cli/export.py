@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from charrnn import UsageError
 from charrnn.cli.options import Quiet, Uncalibrated, complete_checkpoint
 from charrnn.cli.process import limit_threads
 from charrnn.config import ReadConfig
@@ -22,7 +23,7 @@ def export(
             "--checkpoint",
             metavar="PATH",
             help="A checkpoint or a run (default: latest, the most recent best.safetensors under checkpoints/);"
-            " two or three stand side by side.",
+            " two or three stand side by side. A classifier has a page of its own.",
             envvar="CHARRNN_CHECKPOINT",
             autocompletion=complete_checkpoint,
         ),
@@ -33,14 +34,15 @@ def export(
             "--file",
             metavar="FILE",
             help="A text that the network hasn't learned: what the page tells of its memory, its units and its rounding is"
-            " measured on the last 20,000 characters (default: 10,000 characters of its own).",
+            " measured on the last 20,000 characters (default: 10,000 characters of its own). Of a classifier: labelled texts,"
+            " as classify evaluate reads them.",
         ),
     ] = None,
     config: ReadConfig,
     uncalibrated: Uncalibrated = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make one HTML file that writes with the network, shows its memory and explains it, in any browser, offline."""
+    """Make one HTML file that runs the network, shows its memory and explains it, in any browser, offline."""
     from charrnn.output.console import Console
 
     console = Console(quiet=quiet)
@@ -48,7 +50,12 @@ def export(
     from charrnn.cli import network
     from charrnn.output import exported
 
-    request = exported.ExportRequest(page, file, config)
-    networks = [network.read(path, console, uncalibrated=uncalibrated) for path in checkpoint or (None,)]
-    exported.show(request, networks, console)
+    request, paths = exported.ExportRequest(page, file, config), checkpoint or []
+    if any(map(network.holds_classifier, paths)):
+        if len(paths) > 1:
+            raise UsageError("a page shows one classifier alone; make a page of each")
+        exported.show_classifier(request, network.read_classifier(paths[0], uncalibrated=uncalibrated), console)
+    else:
+        networks = [network.read(path, console, uncalibrated=uncalibrated) for path in paths or (None,)]
+        exported.show(request, networks, console)
     console.finish()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from charrnn.analysis.judge import Judge
     from charrnn.network.checkpoint import Checkpoint, Saved
+    from charrnn.network.classifier import Classifier
     from charrnn.output.console import Console
 
 
@@ -43,6 +44,23 @@ def judge(path: Path | None, console: Console) -> Judge:
     if rundir.means_latest(path):
         console.announce(f"charrnn: {_description(found)}")
     return Judge(found)
+
+
+def holds_classifier(path: Path) -> bool:
+    """Whether a path names a classifier: its file, or a directory that holds one and no network that writes."""
+    from charrnn.network import classifier, rundir, tensorfile
+
+    if path.is_dir():
+        return (path / rundir.CLASSIFIER).exists() and not (path / rundir.BEST).exists()
+    return path.is_file() and (path.name == rundir.CLASSIFIER or tensorfile.is_of(path, classifier.FORMAT))
+
+
+def read_classifier(path: Path, *, uncalibrated: bool = False) -> Classifier:
+    """The classifier of a file or a directory; if ``uncalibrated`` without its calibration."""
+    from charrnn.network import classifier
+
+    found = classifier.read(classifier.resolve(path))
+    return replace(found, config=replace(found.config, temperature=1.0)) if uncalibrated else found
 
 
 def read_apart(paths: Sequence[Path] | None, console: Console, *, uncalibrated: bool = False) -> list[Checkpoint]:

@@ -10,21 +10,26 @@ import numpy as np
 
 from charrnn import CharrnnError, UsageError, files
 from charrnn.analysis import features, reach, rounding, traces
+from charrnn.analysis.judge import Judge
 from charrnn.config import ReadConfig
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint, records_of
+from charrnn.network.classifier import Classifier
 from charrnn.network.rundir import labels
-from charrnn.output import notation
+from charrnn.output import classified, notation
 from charrnn.output.console import Console
-from charrnn.output.page import export
+from charrnn.output.page import export, judged
 from charrnn.output.page.export import Shown
 from charrnn.output.progress import Progress
 from charrnn.text.decoding import Encoding
 from charrnn.text.given import GivenText
+from charrnn.text.labelled import LabelledTexts
 from charrnn.text.reading import TextReader
 
 SEARCHED = 6000
 """Characters in which units that follow something are looked for: this network and five random ones read them."""
+EXAMPLES = 6
+"""Texts that the page of a classifier offers, at most."""
 LARGE = 2_500_000
 """Bytes of a page; a larger one is told of."""
 
@@ -47,7 +52,7 @@ def show(request: ExportRequest, networks: Sequence[Checkpoint], console: Consol
     if len(networks) > export.MOST:
         raise UsageError(f"a page shows {export.MOST} networks side by side at most, not {len(networks)}")
     traces.check_place(request.page)
-    reader = TextReader(encoding=Encoding(request.config.encoding, request.config.errors), warn=console.warn)
+    reader = _reader(request, console)
     text = GivenText(None, request.file, "--file", reader, keep_newline=True)
     with np.errstate(over="ignore", invalid="ignore"), Progress(console) as progress:
         names = labels([trained.path for trained in networks])
@@ -55,15 +60,57 @@ def show(request: ExportRequest, networks: Sequence[Checkpoint], console: Consol
         progress(f"making {request.page}")
         data = export.render(shown).encode("utf-8", "replace")
         progress.pause()
-    if files.is_stdout(request.page):
+    _written(request.page, data, console)
+
+
+def show_classifier(request: ExportRequest, found: Classifier, console: Console) -> None:
+    """Measure a classifier on the labelled texts that the request names, and write its page."""
+    traces.check_place(request.page)
+    judge, texts, figures, examples = Judge(found), list[str](), None, list[str]()
+    with np.errstate(over="ignore", invalid="ignore"), Progress(console) as progress:
+        if request.file is not None:
+            source = LabelledTexts(str(request.file), _reader(request, console), set(found.labels))
+            progress(f"asking it about {source.name}")
+            report, texts, right = classified.judged(judge, classified.rows_of(source), source.name, keep=True)
+            source.tell(console.warn)
+            figures = judged.Measured(source.name, len(texts), report.figures.accuracy)
+            examples = _examples(judge, texts, right)
+        progress("measuring what fewer bits cost")
+        judge.probabilities(["".join(found.labels)])  # which fails where its numbers aren't finite
+        kept = rounding.choose_for_answers(found, texts)
+        progress(f"making {request.page}")
+        data = judged.render(judged.Shown(found, found.path.stem, kept, figures, examples)).encode("utf-8", "replace")
+        progress.pause()
+    _written(request.page, data, console)
+
+
+def _examples(judge: Judge, texts: Sequence[str], right: Sequence[int]) -> list[str]:
+    """The first texts of different labels that are neither very short nor very long.
+
+    Those with the right answer come first, of them the longest, as it has most to show.
+    """
+    found = dict[int, str]()
+    for text, label in zip(texts, right, strict=True):
+        if 12 <= len(text) <= 64 and len(found) < EXAMPLES:
+            found.setdefault(label, text)
+    answers = judge.probabilities(list(found.values())).argmax(axis=-1).tolist() if found else []
+    wrong = {text for (label, text), answer in zip(found.items(), answers, strict=True) if answer != label}
+    return sorted(found.values(), key=lambda text: (text in wrong, -len(text)))
+
+
+def _reader(request: ExportRequest, console: Console) -> TextReader:
+    return TextReader(encoding=Encoding(request.config.encoding, request.config.errors), warn=console.warn)
+
+
+def _written(page: Path, data: bytes, console: Console) -> None:
+    """Write the page, and say so."""
+    if files.is_stdout(page):
         console.bytes(data)
         return
-    traces.write(request.page, data, by="export")
-    console.say(f"charrnn: wrote {request.page} ({len(data) / 1e6:.1f} MB); open it in a browser")
+    traces.write(page, data, by="export")
+    console.say(f"charrnn: wrote {page} ({len(data) / 1e6:.1f} MB); open it in a browser")
     if len(data) > LARGE:
-        console.warn(
-            f"{request.page}: so large a page opens and writes slowly on a phone; a smaller network makes a smaller one"
-        )
+        console.warn(f"{page}: so large a page opens and writes slowly on a phone; a smaller network makes a smaller one")
 
 
 def measured(trained: Checkpoint, name: str, text: GivenText, console: Console, progress: Progress) -> Shown:

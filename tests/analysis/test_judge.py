@@ -39,6 +39,12 @@ def test_a_trace_says_what_each_beginning_alone_would_be_called(feature: str, bi
         assert it.probabilities([shown[: place + 1]])[0] == pytest.approx(rows[place], abs=1e-6)
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_trace_of_nothing_is_empty(bidirectional: bool, tmp_path: Path) -> None:
+    shown, rows = judge(tmp_path, bidirectional=bidirectional).trace(" ")
+    assert (shown, rows.shape) == ("", (0, 3))
+
+
 def test_features_are_the_last_the_mean_and_the_largest_h(tmp_path: Path) -> None:
     it = judge(tmp_path, feature="last+mean", bidirectional=True)
     ids = it.ids("no way")

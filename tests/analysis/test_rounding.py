@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import small_networks
 from conftest import FABLES, ROOT
 
 from charrnn import CharrnnError
 from charrnn.analysis import rounding
 from charrnn.analysis.features import random_network
+from charrnn.analysis.judge import Judge
 from charrnn.config import ModelConfig
 from charrnn.generation.filters import nats_of
-from charrnn.network import checkpoint
+from charrnn.network import checkpoint, classifier
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.vocabulary import Vocabulary
@@ -97,3 +100,21 @@ def test_eight_bits_cost_the_shipped_network_less_than_half_a_hundredth_of_a_bit
     found = rounding.choose(trained, rounding.streams_of(ids, trained))
     assert found.form == "int8"
     assert max(found.costs.values()) < 0.005
+
+
+@pytest.mark.parametrize("scale", [1, 30])
+def test_a_classifier_takes_the_smallest_form_that_hardly_moves_its_answers(scale: float, tmp_path: Path) -> None:
+    found = classifier.read(small_networks.classifier(tmp_path / "c") / classifier.NAME)
+    head = {"head.weight": found.weights["head.weight"] * np.float32(scale)}
+    found = replace(found, weights={**found.weights, **head})
+    texts = ["what time is it", "no", "wake me"]
+    kept = rounding.choose_for_answers(found, texts)
+    before = Judge(found).probabilities(texts)
+    for form in rounding.FORMS:
+        weights = {name: rounding.rounded(tensor, form).restored() for name, tensor in found.weights.items()}
+        after = Judge(replace(found, weights=weights)).probabilities(texts)
+        assert kept.costs[form].moved == pytest.approx(np.abs(after - before).max(axis=1).mean())  # of two labels
+        assert kept.costs[form].changed == np.sum(after.argmax(axis=1) != before.argmax(axis=1))
+    assert kept.form == ("int8" if kept.costs["int8"].moved <= rounding.MOST else "float16")
+    unread = rounding.choose_for_answers(found, [])
+    assert (unread.form, unread.costs) == ("float16", {})

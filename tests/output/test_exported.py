@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Result
-from small_networks import TEXT, network
+from small_networks import TEXT, classifier, network
 
 from charrnn.analysis import reach
 from charrnn.network import checkpoint, rundir
@@ -117,3 +117,61 @@ def test_a_calibrated_network_writes_by_its_calibration(here: Path, invoke: Invo
         head = data_of(here / "page.html")[0]["tensors"]["head.bias"]
         bias = np.frombuffer(base64.b64decode(head["data"]), dtype="<f4")
         np.testing.assert_allclose(bias, trained.weights["head.bias"] / temperature, rtol=1e-6)
+
+
+# -- classifiers --------------------------------------------------------------------------------------------------------
+
+
+def classifier_of(path: Path) -> dict[str, Any]:
+    (text,) = re.findall(r'id="data">(.*?)</script>', path.read_text(encoding="utf-8"), re.DOTALL)
+    found: dict[str, Any] = json.loads(text)["classifier"]
+    return found
+
+
+def test_a_classifier_has_a_page_that_tells_how_good_it_is(here: Path, invoke: Invoke) -> None:
+    classifier(here / "intents", temperature=0.5)
+    (here / "test.tsv").write_text("text\tlabel\nplease do that now\tyes\nnever in my life\tno\nof course not\tno\nnot\tno\n")
+    done = invoke("export", "page.html", "-c", "intents", "--file", "test.tsv")
+    assert done.code == 0, done
+    assert done.stderr == "charrnn: wrote page.html (0.1 MB); open it in a browser\n"
+    data, html = classifier_of(here / "page.html"), (here / "page.html").read_text(encoding="utf-8")
+    assert data["classifier"]["labels"] == ["no", "yes"]
+    assert sorted(data["examples"]) == ["never in my life", "please do that now"]
+    assert re.search(r"to \d of 4 texts of test\.tsv\. It is right about \d+\.\d % of them\.", html)
+    assert "divided by 0.50" in html
+
+
+def test_without_labelled_texts_its_weights_have_16_bits_and_no_figure_is_told(here: Path, invoke: Invoke) -> None:
+    path = classifier(here / "intents") / "classifier.safetensors"
+    assert invoke("export", "page.html", "-c", path, "--uncalibrated").code == 0
+    data = classifier_of(here / "page.html")
+    assert {tensor["form"] for tensor in data["tensors"].values()} == {"float16", "float32"}
+    assert data["examples"] == []
+    assert "It is right about" not in (here / "page.html").read_text(encoding="utf-8")
+    assert invoke("export", "page.html", "-c", path).code == 0  # It replaces its own.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["-c", "intents", "-c", "checkpoints/novel"], 2, "a page shows one classifier alone; make a page of each"),
+        (["-c", "intents", "--file", "strange.tsv"], 1, "the classifier doesn't know the label 'perhaps'; it knows no, yes"),
+        (["-c", "intents", "--file", "none.tsv"], 1, "none.tsv: No such file or directory"),
+    ],
+)
+def test_what_a_page_of_a_classifier_cant_be_is_one_line(
+    here: Path, invoke: Invoke, arguments: list[str], code: int, said: str
+) -> None:
+    classifier(here / "intents")
+    (here / "strange.tsv").write_text("text\tlabel\nplease\tperhaps\n")
+    done = invoke("export", "page.html", *arguments)
+    assert (done.code, done.stdout) == (code, "")
+    assert said in done.stderr.splitlines()[-1]
+    assert not (here / "page.html").exists()
+
+
+def test_a_run_that_holds_a_network_beside_a_classifier_writes(here: Path, invoke: Invoke) -> None:
+    path = classifier(here / "intents") / "classifier.safetensors"
+    path.rename(here / "checkpoints/novel/classifier.safetensors")
+    assert invoke("export", "page.html", "-c", "checkpoints/novel", "--file", "novel.txt").code == 0
+    assert data_of(here / "page.html")[0]["label"] == "novel"

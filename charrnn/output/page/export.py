@@ -22,11 +22,14 @@ from charrnn.text.vocabulary import Vocabulary
 
 MOST = 3
 """Networks that stand side by side, at most."""
-SCRIPTS = ("network.js", "player.js", "lessons.js", "export.js")
-TYPED = "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u2010\u2011\u2012\u2013\u2014\u2026\u00ab\u00bb\u00a0"
-"""What keyboards and other programs write for quotes, dashes and spaces, and a network may know only in its plain form."""
-_FORMS = {"int8": "8-bit numbers with one scale for each row", "float16": "16-bit floating-point numbers"}
-_CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "vanilla RNN"}
+SCRIPTS = ("network.js", "painting.js", "player.js", "lessons.js", "export.js")
+TYPED = (
+    "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u2010\u2011\u2012\u2013\u2014\u2026\u00ab\u00bb\u00a0"
+    "\u2212\u2022\u00d7\u00df\u00c6\u00e6\u00d8\u00f8\u0141\u0142\u0131"
+)
+"""What keyboards and other programs write, and a network may know only in its plain form, which Unicode doesn't name."""
+FORMS_IN_WORDS = {"int8": "8-bit numbers with one scale for each row", "float16": "16-bit floating-point numbers"}
+CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "vanilla RNN"}
 
 
 @dataclass(frozen=True)
@@ -71,16 +74,16 @@ def _facts(shown: Shown) -> dict[str, Any]:
     others = [form for form in FORMS if form != rounding.form]
     return {
         "label": shown.label,
-        "cell": _CELLS[model.cell],
+        "cell": CELLS[model.cell],
         "layers": model.num_layers,
         "units": model.hidden_size,
         "parameters": model.parameters,
         "corpus": str(shown.trained.training.get("corpus") or shown.label),
         "symbol": "byte" if shown.trained.vocabulary.level == "byte" else "character",
         "records": records_of(shown.trained.training) is not None,
-        "form": _FORMS[rounding.form],
+        "form": FORMS_IN_WORDS[rounding.form],
         "cost": _bits(rounding.costs[rounding.form]),
-        "other": _FORMS[others[0]],
+        "other": FORMS_IN_WORDS[others[0]],
         "other_cost": _bits(rounding.costs[others[0]]),
         "characters": rounding.characters,
         "read": shown.read,
@@ -103,9 +106,9 @@ def network_data(shown: Shown) -> dict[str, Any]:
     return {
         "label": shown.label,
         "model": model.to_json(),
-        "vocabulary": _vocabulary(shown.trained.vocabulary),
+        "vocabulary": vocabulary_data(shown.trained.vocabulary),
         "records": records_of(shown.trained.training) is not None,
-        "tensors": {name: _tensor(tensor) for name, tensor in shown.rounding.tensors.items()},
+        "tensors": {name: tensor_data(tensor) for name, tensor in shown.rounding.tensors.items()},
         "units": [
             {"layer": one.layer, "unit": one.unit, "follows": one.feature} for one in found if best[one.layer, one.unit] is one
         ],
@@ -113,7 +116,8 @@ def network_data(shown: Shown) -> dict[str, Any]:
     }
 
 
-def _vocabulary(vocabulary: Vocabulary) -> dict[str, Any]:
+def vocabulary_data(vocabulary: Vocabulary) -> dict[str, Any]:
+    """What the scripts need to read and write texts."""
     plain = {character: vocabulary.plain(character)[0] for character in TYPED}
     known = set(vocabulary.characters)
     return {
@@ -123,7 +127,8 @@ def _vocabulary(vocabulary: Vocabulary) -> dict[str, Any]:
     }
 
 
-def _tensor(tensor: RoundedTensor) -> dict[str, Any]:
+def tensor_data(tensor: RoundedTensor) -> dict[str, Any]:
+    """A tensor as the scripts read it."""
     return {
         "form": tensor.form,
         "data": _base64(tensor.values),

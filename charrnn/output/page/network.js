@@ -103,8 +103,10 @@ class Network {
         apart: hh.subarray(together),
       });
     }
-    this.head = new Matrix(tensor("head.weight"), V, H);
-    this.headBias = tensor("head.bias");
+    if (tensors["head.weight"]) { // A classifier's head is none of the network's.
+      this.head = new Matrix(tensor("head.weight"), V, H);
+      this.headBias = tensor("head.bias");
+    }
     // What each symbol adds in the first layer, computed when it is first read; of a vast vocabulary anew at each step.
     this.tabled = V * G * H <= Network.mostTabled ? new Uint8Array(V) : null;
     this.table = new Float32Array((this.tabled ? V : 1) * G * H);

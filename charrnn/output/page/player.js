@@ -6,37 +6,6 @@ const MOST_STEPS = 4000; // characters that are kept, with their states, at most
 const MOST_NUMBERS = 12e6; // numbers that all of those states are, at most
 const BARS = 8;
 const COURSE = 240; // characters that the curve of a unit shows
-const LEVELS = 24; // shades of each colour
-
-const number = (value, digits = 2) => (value < 0 ? "\u2212" : "") + Math.abs(value).toFixed(digits);
-const share = (value) => (value >= 0.0995 ? `${Math.round(100 * value)} %` : `${(100 * value).toFixed(1)} %`);
-
-function make(tag, attributes, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
-// A symbol as people read it: what has no shape of its own gets one.
-function shape(symbol) {
-  const names = { "\n": "\u21b5", " ": "\u2423", "\t": "\u21e5", "": "\u00b7" };
-  if (symbol in names) return names[symbol];
-  const code = symbol.codePointAt(0);
-  return code < 32 ? String.fromCodePoint(0x2400 + code) : code >= 127 && code < 160 ? "\u2421" : symbol;
-}
-
-// Shades of the theme: a function from a number of -1 to 1 to a colour.
-const shades = { up: [], down: [] };
-function readShades() {
-  const style = getComputedStyle(document.documentElement);
-  for (const side of ["up", "down"]) {
-    const colour = style.getPropertyValue(`--${side}`).trim();
-    shades[side] = Array.from({ length: LEVELS + 1 }, (_, level) => `rgba(${colour}, ${((0.95 * level) / LEVELS).toFixed(3)})`);
-  }
-  for (const name of ["ink", "faint", "rule", "accent", "panel"]) shades[name] = style.getPropertyValue(`--${name}`).trim();
-}
-const shade = (value) => shades[value < 0 ? "down" : "up"][Math.min(LEVELS, Math.round(Math.abs(value) * LEVELS))];
 
 // What a gate is called, what it does, and its equation, by torch.nn's letters.
 const GATES = {
@@ -266,9 +235,8 @@ class Player {
     this.grids.push(grid);
     canvas.addEventListener("click", (event) => {
       const box = canvas.getBoundingClientRect();
-      const column = Math.floor((event.clientX - box.x) / grid.cell), row = Math.floor((event.clientY - box.y) / grid.cell);
-      const unit = row * grid.columns + column;
-      if (column < grid.columns && unit < H) this.choose(layer * H + unit);
+      const unit = unitAt(grid, event.clientX - box.x, event.clientY - box.y);
+      if (unit < H) this.choose(layer * H + unit);
     });
     canvas.addEventListener("keydown", (event) => {
       const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: grid.columns, ArrowUp: -grid.columns }[event.key];
@@ -397,41 +365,8 @@ class Player {
   }
 
   drawGrid(grid) {
-    const { canvas, layer } = grid, { H } = this.network;
-    const room = Math.max(100, canvas.parentElement.clientWidth), ratio = Math.min(3, window.devicePixelRatio || 1);
-    // About three times as wide as high, of cells that a finger or a mouse can hit.
-    const cell = Math.max(H <= 512 ? 17 : H <= 1024 ? 13 : 10, Math.min(26, Math.floor(room / Math.sqrt(3 * H))));
-    const columns = Math.max(1, Math.min(H, Math.floor(room / cell))), rows = Math.ceil(H / columns);
-    if (columns !== grid.columns || cell !== grid.cell || canvas.width !== Math.round(columns * cell * ratio)) {
-      grid.columns = columns;
-      grid.cell = cell;
-      canvas.width = Math.round(columns * cell * ratio);
-      canvas.height = Math.round(rows * cell * ratio);
-      canvas.style.width = `${columns * cell}px`;
-      canvas.style.height = `${rows * cell}px`;
-    }
-    const pen = canvas.getContext("2d"), from = this.network.hAt(layer), state = this.stateAfter(this.at);
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    pen.clearRect(0, 0, columns * cell, rows * cell);
-    for (let u = 0; u < H; u++) {
-      const x = (u % columns) * cell, y = Math.floor(u / columns) * cell;
-      pen.fillStyle = shades.rule;
-      pen.globalAlpha = 0.45;
-      pen.fillRect(x + 0.5, y + 0.5, cell - 2, cell - 2);
-      pen.globalAlpha = 1;
-      pen.fillStyle = shade(Math.max(-1, Math.min(1, state[from + u])));
-      pen.fillRect(x + 0.5, y + 0.5, cell - 2, cell - 2);
-      const place = layer * H + u;
-      if (this.network.clamps.has(place)) {
-        pen.fillStyle = shades.ink;
-        pen.fillRect(x + cell / 2 - 2.5, y + cell / 2 - 2.5, 4, 4);
-      }
-      if (place === this.unit) {
-        pen.strokeStyle = shades.ink;
-        pen.lineWidth = 2;
-        pen.strokeRect(x + 0.5, y + 0.5, cell - 2, cell - 2);
-      }
-    }
+    const { layer } = grid, { H, clamps } = this.network, from = this.network.hAt(layer);
+    paintGrid(grid, this.stateAfter(this.at).subarray(from, from + H), (unit) => clamps.has(layer * H + unit), this.unit - layer * H);
   }
 
   drawUnit() {
@@ -484,11 +419,6 @@ class Player {
   }
 }
 
-// Characters in the text keep their shape, but those without one are made visible.
-function shapeInText(piece) {
-  return Array.from(piece).map((one) => (one === " " || one === "\t" ? one : shape(one))).join("");
-}
-
 // The distribution that is drawn from, written to `into`.
 function spread(logits, temperature, topK, banned, into) {
   let best = -1;
@@ -505,19 +435,6 @@ function spread(logits, temperature, topK, banned, into) {
     sum += into[v];
   }
   for (let v = 0; v < logits.length; v++) into[v] /= sum;
-}
-
-// The ids of the largest values, the largest first; among equal ones the lowest.
-function likeliest(values, count) {
-  const found = [];
-  for (let v = 0; v < values.length; v++) {
-    if (found.length === count && values[v] <= values[found[count - 1]]) continue;
-    let place = found.length;
-    while (place > 0 && values[found[place - 1]] < values[v]) place--;
-    found.splice(place, 0, v);
-    if (found.length > count) found.pop();
-  }
-  return found;
 }
 
 // How the unit's new value comes about, in numbers.

@@ -167,9 +167,9 @@ def test_nothing_of_a_hostile_vocabulary_or_header_is_markup() -> None:
 
 def test_typographic_signs_have_the_plain_forms_that_a_prompt_has_on_the_command_line() -> None:
     vocabulary = Vocabulary("char", "\n \"'-.a")
-    plain = export._vocabulary(vocabulary)["plain"]
+    plain = export.vocabulary_data(vocabulary)["plain"]
     assert plain["\u2019"] == "'"
     assert plain["\u201c"] == '"'
     assert plain["\u2014"] == "-"
     assert plain["\u2026"] == "..."
-    assert export._vocabulary(Vocabulary("char", "a\u2019"))["plain"] == {}
+    assert export.vocabulary_data(Vocabulary("char", "a\u2019"))["plain"] == {}

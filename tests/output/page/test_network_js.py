@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -22,10 +23,10 @@ from charrnn.generation.generate import generate, prime
 from charrnn.network import checkpoint
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint
-from charrnn.output.page import document, export
+from charrnn.output.page import document, export, judged
 from charrnn.text.vocabulary import Vocabulary
 
-SCRIPTS = [*export.SCRIPTS, "page.js"]
+SCRIPTS = [*dict.fromkeys((*export.SCRIPTS, *judged.SCRIPTS)), "page.js"]
 CELLS = ("lstm", "gru", "rnn")
 LOGITS = """
 const network = new Network(data.network), all = [];
@@ -45,7 +46,7 @@ def small(cell: str, layers: int = 2, hidden: int = 13, form: str = "int8", voca
 
 
 def packed(trained: Checkpoint, form: str = "int8") -> dict[str, Any]:
-    tensors = {name: export._tensor(rounding.rounded(tensor, form)) for name, tensor in trained.weights.items()}
+    tensors = {name: export.tensor_data(rounding.rounded(tensor, form)) for name, tensor in trained.weights.items()}
     return {"model": trained.model.to_json(), "tensors": tensors}
 
 
@@ -55,7 +56,7 @@ def shipped(form: str = "int8") -> tuple[Checkpoint, dict[str, Any]]:
     trained = checkpoint.read(FABLES / "best.safetensors")
     tensors = {name: rounding.rounded(tensor, form) for name, tensor in trained.weights.items()}
     restored = {name: tensor.restored() for name, tensor in tensors.items()}
-    held = {"model": trained.model.to_json(), "tensors": {name: export._tensor(one) for name, one in tensors.items()}}
+    held = {"model": trained.model.to_json(), "tensors": {name: export.tensor_data(one) for name, one in tensors.items()}}
     return Checkpoint(trained.model, trained.vocabulary, trained.training, restored), held
 
 
@@ -207,7 +208,7 @@ def test_draws_follow_the_distribution_its_temperature_and_top_k() -> None:
 
 @needs_node
 def test_texts_become_the_ids_of_the_vocabulary_and_back() -> None:
-    vocabulary = Vocabulary("char", "\n \"'-aehorté\U0001f98a")
+    vocabulary = Vocabulary("char", "\n \"'-aehorsté\U0001f98a")
     program = """
     const vocabulary = new Vocabulary(data.vocabulary), decode = vocabulary.decoder();
     return data.texts.map((text) => {
@@ -215,15 +216,15 @@ def test_texts_become_the_ids_of_the_vocabulary_and_back() -> None:
       return [ids, unknown, ids.map(decode).join("")];
     });
     """
-    texts = ["a hot\n\U0001f98a é", "e\u0301", "\u201crat\u2019\u201d \u2014", "Ätz", "HÀ", "x"]
-    found = evaluate(["network.js"], program, {"vocabulary": export._vocabulary(vocabulary), "texts": texts})
+    texts = ["a hot\n\U0001f98a é", "e\u0301", "\u201crat\u2019\u201d \u2014", "Ätz", "HÀ", "x", "hßo"]
+    found = evaluate(["network.js"], program, {"vocabulary": export.vocabulary_data(vocabulary), "texts": texts})
     for text, (ids, unknown, decoded) in zip(texts, found, strict=True):
         plain, changed = vocabulary.plain(text)  # as the command line reads a prompt
         assert ids == vocabulary.encode(plain).tolist()
         assert unknown == [character for character, form in changed.items() if form == "\ufffd"]
         assert decoded == plain
     raw = evaluate(
-        ["network.js"], program, {"vocabulary": export._vocabulary(Vocabulary("byte")), "texts": ["a é\U0001f98a\ufeff"]}
+        ["network.js"], program, {"vocabulary": export.vocabulary_data(Vocabulary("byte")), "texts": ["a é\U0001f98a\ufeff"]}
     )
     assert raw == [[list("a é\U0001f98a\ufeff".encode()), [], "a é\U0001f98a\ufeff"]]
 
@@ -258,10 +259,11 @@ def test_a_script_can_be_parsed(name: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_no_name_stands_at_the_top_of_two_scripts() -> None:
+@pytest.mark.parametrize("scripts", [export.SCRIPTS, judged.SCRIPTS])
+def test_no_name_stands_at_the_top_of_two_scripts(scripts: Sequence[str]) -> None:
     names = [
         name
-        for script in export.SCRIPTS
+        for script in scripts
         for name in re.findall(r"^(?:const|let|class|function\*?) (\w+)", document.resource(script), re.MULTILINE)
     ]
     assert len(names) > 10
