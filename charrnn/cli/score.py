@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,10 +44,15 @@ def score(
         typer.Option(
             "--adapt",
             help="Learn from each FILE while reading it: every 64 characters are foreseen first, then learned. Each FILE starts"
-            " from the checkpoint; nothing is saved.",
+            " from the checkpoint.",
         ),
         After("per_char"),
     ] = False,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", metavar="PATH", help="With --adapt and one FILE: save the network that has learned it."),
+        After("adapt"),
+    ] = None,
     uncalibrated: Uncalibrated = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -61,8 +67,9 @@ def score(
     from charrnn.text import sources
 
     request = scored.ScoreRequest(
-        config=config, by_line=by_line, rank=rank, per_char=per_char, exact=exact, as_json=as_json, adapt=adapt
+        config=config, by_line=by_line, rank=rank, per_char=per_char, exact=exact, as_json=as_json, adapt=adapt, keep=keep
     )
     paths = sources.text_files(files, console.warn)
+    request.check_kept(paths)
     scored.show(request, paths, network.read_several(checkpoint, console, uncalibrated=uncalibrated), console)
     console.finish()

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import CharrnnError
-from charrnn.config import ModelConfig
+from charrnn import CharrnnError, files
+from charrnn.config import MANY, ModelConfig
 from charrnn.limits import Interval
 from charrnn.network import tensorfile
 from charrnn.network.tensorfile import TensorFile
@@ -99,6 +99,34 @@ class Checkpoint(Saved):
         return int(found) if found is not None and found >= 1 else None
 
 
+def check_place(path: Path) -> None:
+    """`CharrnnError` if no checkpoint can be written to ``path``: nothing that is there is replaced."""
+    files.check_replaceable(path, "is there already, and nothing is overwritten; name another file")
+    with files.guard(path, "can't write"):
+        if not path.parent.is_dir():
+            raise CharrnnError(f"{path}: can't save: there is no directory {path.parent}; make it, or name another file")
+
+
+def adapted(trained: Checkpoint, weights: Mapping[str, NDArray[Any]], text: str, characters: int) -> Checkpoint:
+    """``trained`` with the ``weights`` that it has after adapting to so many characters of ``text``.
+
+    What it scored on its own validation text isn't true of them.
+    """
+    known = {name: value for name, value in trained.training.items() if name not in (*_VALIDATION, "saved_at")}
+    facts = {**known, "adapted": {"text": text, "characters": characters}}
+    return replace(trained, training=facts, weights=weights, extra={})
+
+
+def adaptation_of(training: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The ``text`` that a network with these facts has adapted to since its training, and how many ``characters`` of it."""
+    told = training.get("adapted")
+    if not isinstance(told, dict):
+        return None
+    text, characters = told.get("text"), told.get("characters")
+    sound = isinstance(text, str) and type(characters) is int and 0 <= characters < MANY
+    return {"text": text, "characters": characters} if sound else None
+
+
 def write(path: Path, checkpoint: Checkpoint) -> None:
     """Write ``checkpoint`` to ``path``, whole or not at all; `CharrnnError` if that fails."""
     facts = {
@@ -149,6 +177,7 @@ def facts(found: Checkpoint) -> dict[str, Any]:
         "vocab_size": model.vocab_size,
         **{name: found.training.get(name) for name in TRAINING_FACTS},
         **({} if records is None else {"records": records.to_json()}),
+        **({} if (adapted_to := adaptation_of(found.training)) is None else {"adapted": adapted_to}),
         "calibration": None if found.temperature == 1 else {"temperature": found.temperature},
         "when": found.when,
     }

@@ -200,6 +200,11 @@ def calibration_in_words(facts: Mapping[str, Any]) -> str:
     return f"temperature {facts['temperature']:.3f}"
 
 
+def adaptation_in_words(facts: Mapping[str, Any]) -> str:
+    """What a network has adapted to since its training."""
+    return f"to {facts['characters']:,} characters of {on_one_line(facts['text'])}"
+
+
 def census_sentence(count: int, known: int, repeated: int, name: str) -> str:
     """How many records stand in a list, and how many came before."""
     repeat = f"{repeated:,} repeat{'s' * (repeated == 1)} an earlier one"

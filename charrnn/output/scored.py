@@ -6,6 +6,7 @@ import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from charrnn import CharrnnError, UsageError
 from charrnn.analysis.scoring import Foreseen, Scorer, Tally, TextRecord
 from charrnn.config import ScoreConfig
-from charrnn.network import ensemble
+from charrnn.network import checkpoint, ensemble
 from charrnn.network.checkpoint import Checkpoint, records_of
 from charrnn.output import notation, tables
 from charrnn.output.console import Console
@@ -39,6 +40,8 @@ class ScoreRequest:
     exact: bool = False
     as_json: bool = False
     adapt: bool = False
+    keep: Path | None = None
+    """Where the network is saved that has adapted to the text."""
 
     def __post_init__(self) -> None:
         ways = {
@@ -54,12 +57,22 @@ class ScoreRequest:
             raise UsageError(f"{' or '.join(given)}: give one, not both")
         if self.adapt and (self.config.window is not None or self.exact):
             raise UsageError(f"--adapt reads a text as one stream, learning as it goes; leave out {given[0]}")
+        if self.keep is not None and not self.adapt:
+            raise UsageError("--keep saves what a network has learned by --adapt; give both")
         self.encoding  # noqa: B018 - is checked before any file is read
 
     @property
     def encoding(self) -> Encoding:
         """How files become text; `UsageError` if there is no such encoding."""
         return Encoding(self.config.encoding, self.config.errors)
+
+    def check_kept(self, paths: Sequence[str]) -> None:
+        """`UsageError` or `CharrnnError` if no network can be kept that has read the texts in ``paths``."""
+        if self.keep is None:
+            return
+        if len(paths) != 1:
+            raise UsageError(f"--keep saves the network that has learned one FILE, not {len(paths)}; each starts anew")
+        checkpoint.check_place(self.keep)
 
     def of_records(self, trained: Checkpoint) -> bool:
         """Whether each line is read by itself because the network learned records, which have nothing to do with each other;
@@ -87,6 +100,19 @@ def show(request: ScoreRequest, paths: Sequence[str], networks: Sequence[Checkpo
             shown.finish(whole=False)
             raise
         shown.finish(whole=True)
+    if request.keep is not None:
+        _keep(request.keep, scorer, trained, paths[0], tally, console)
+
+
+def _keep(path: Path, scorer: Scorer, trained: Checkpoint, text: str, tally: Tally, console: Console) -> None:
+    """Save the network as it is after the last text."""
+    from charrnn.training.adapt import AdaptingScorer
+
+    assert isinstance(scorer, AdaptingScorer)
+    read = tally.characters + tally.unknown
+    checkpoint.check_place(path)  # Somebody may have written there meanwhile.
+    checkpoint.write(path, checkpoint.adapted(trained, scorer.adapter.weights(), PurePath(sources.shown(text)).name, read))
+    console.say(f"charrnn: {path}: the network after {read:,} characters of {sources.shown(text)}")
 
 
 def _scorer(request: ScoreRequest, networks: Sequence[Checkpoint]) -> Scorer:

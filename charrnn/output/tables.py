@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.output.notation import (
+    adaptation_in_words,
     bar,
     calibration_in_words,
     clock,
@@ -96,7 +97,8 @@ def fact_table(facts: Record) -> Table:
         if value is None:
             shown = "-"
         elif isinstance(value, Mapping):
-            shown = list_in_words(value) if name == "records" else calibration_in_words(value)
+            words = {"records": list_in_words, "adapted": adaptation_in_words}.get(name, calibration_in_words)
+            shown = words(value)
         elif isinstance(value, list):
             shown = on_one_line(", ".join(map(str, value)))
         elif isinstance(value, bool):

@@ -301,3 +301,47 @@ def test_an_empty_text_is_adapted_to_in_vain(invoke: Invoke, here: Path) -> None
     (here / "empty.txt").write_text("")
     (found,) = records(invoke("score", "empty.txt", "--json", "--adapt"))
     assert (found["characters"], found["bits_per_char"], found["unadapted_bits_per_char"]) == (0, None, None)
+
+
+# -- what it has learned is kept --------------------------------------------------------------------------------------
+
+
+def test_a_network_that_has_adapted_is_kept(invoke: Invoke, here: Path) -> None:
+    (adapted,) = records(invoke("score", "novel.txt", "--json", "--adapt", "--keep", "new.safetensors"))
+    assert adapted["bits"] == records(invoke("score", "novel.txt", "--json", "--adapt"))[0]["bits"]
+    (again,) = records(invoke("score", "novel.txt", "--json", "-c", "new.safetensors"))
+    assert again["bits"] < adapted["bits"]
+    (told,) = records(invoke("info", "new.safetensors", "--json"))
+    assert told["adapted"] == {"text": "novel.txt", "characters": len(TEXT)}
+    assert (told["corpus"], told["val_bits_per_char"]) == ("novel", None)
+    assert f"to {len(TEXT)} characters of novel.txt" in invoke("info", "new.safetensors").stdout
+    assert "adapted" not in records(invoke("info", "checkpoints/novel", "--json"))[0]
+    said = invoke("score", "novel.txt", "--adapt", "--keep", "other.safetensors").stderr
+    assert said.endswith(f"charrnn: other.safetensors: the network after {len(TEXT)} characters of novel.txt\n")
+
+
+def test_a_kept_network_goes_on_and_samples(invoke: Invoke, here: Path) -> None:
+    invoke("score", "novel.txt", "--lines", "--adapt", "--keep", "one.safetensors")
+    assert invoke("score", "-", "--adapt", "-c", "one.safetensors", "--keep", "two.safetensors", stdin=b"go\n").code == 0
+    assert records(invoke("info", "two.safetensors", "--json"))[0]["adapted"] == {"text": "stdin", "characters": 3}
+    assert len(invoke("sample", "-n", "20", "-c", "two.safetensors").stdout) > 10
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--keep", "new.safetensors"], 2, "--keep saves what a network has learned by --adapt; give both"),
+        (["novel.txt", "--adapt", "--keep", "new.safetensors"], 2, "--keep saves the network that has learned one FILE, not 2"),
+        (["--adapt", "--keep", "novel.txt"], 1, "novel.txt: is there already, and nothing is overwritten; name another file"),
+        (["--adapt", "--keep", "checkpoints/novel/best.safetensors"], 1, "is there already, and nothing is overwritten"),
+        (["--adapt", "--keep", "no/new.safetensors"], 1, "no/new.safetensors: can't save: there is no directory no; make it"),
+    ],
+)
+def test_what_can_not_be_kept_is_told_before_the_text_is_read(
+    options: list[str], code: int, said: str, invoke: Invoke, here: Path
+) -> None:
+    found = invoke("score", "novel.txt", *options)
+    assert (found.code, found.stdout, found.stderr.count("\n")) == (code, "", 1)
+    assert said in found.stderr
+    assert (here / "novel.txt").read_text() == TEXT
+    assert not (here / "new.safetensors").exists()
