@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from charrnn.analysis import calibration
 from charrnn.config import FEATURES, ClassifierConfig, ModelConfig
 from charrnn.training import device
+from charrnn.training.augmentation import AHEAD, Batches, Examples, Teacher
 from charrnn.training.classify_recipe import Plan
 from charrnn.training.processes import Processes, Shapes, can_fork
 from charrnn.training.text_classifier import TextClassifier, exported, loaded, part
@@ -29,26 +31,17 @@ RACE = 0.2
 PRETRAINING = 0.25
 """The share of a run that ``--pretrain`` spends on predicting characters."""
 WARM_UP, FLOOR = 0.03, 0.01
-EVALUATIONS = 25
+EVALUATIONS = 20
 PATIENCE = 0.3
 """A run ends where for this share of it nothing has become better."""
 AVERAGED = 0.99
 """How much of the moving average of the weights stays at a step."""
 CLIP = 1.0
+WARMING = 0.25
+"""The share of a measurement of speed that warms up: it chooses kernels and takes memory."""
 TOGETHER = 256
-
-Ids = NDArray[np.integer]
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Texts as ids, with their labels (N,)."""
-
-    ids: Sequence[NDArray[np.uint32]]
-    labels: NDArray[np.intp]
-
-    def __len__(self) -> int:
-        return len(self.ids)
+JUDGED = 2_000
+"""A run is judged by so many of the validation texts at most, evenly spread, while it goes on."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +81,11 @@ class Fit:
         initial: Mapping[str, NDArray[np.float32]] | None = None,
         unknown: int | None = None,
         blank: int | None = None,
-        teacher: Callable[[Sequence[Ids]], NDArray[np.floating]] | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
-        """``initial`` are weights to start from; ``unknown`` and ``blank`` the ids of the unknown character and of a space.
-
-        A ``teacher`` says how likely the labels of texts are, (N, C), also of texts put together from others.
-        """
-        self.plan, self._train, self._val, self._unknown, self._blank = plan, train, val, unknown, blank
-        self._teacher = teacher
+        """``initial`` are weights to start from; ``unknown`` and ``blank`` the ids of the unknown character and of a space."""
+        self.model, self.plan, self._val = model, plan, _judged(val)
+        self._batches = Batches(train, plan, model.vocab_size - (unknown is not None), unknown, blank, teacher)
         self._network = TextClassifier(model, config, features, labels, torch.Generator().manual_seed(plan.seed))
         if initial is not None:
             named = self._network.named(features[0])
@@ -104,8 +94,6 @@ class Fit:
         self._average = [value.detach().clone() for value in self._parameters]
         self._weights = _label_weights(train.labels, labels, plan.balance)
         self._prior = torch.log(self._weights)  # Labels that counted more are made as rare again as they are.
-        self._lengths = np.array([len(ids) for ids in train.ids])
-        self._longest = int(self._lengths.max()) + 8  # A text may become longer by typos.
         self._live = list(features)
         self.best, self.step = Best(feature=features[0]), 0
         self._precision = device.choose_precision("auto", torch.device("cpu"))
@@ -118,7 +106,7 @@ class Fit:
         per_epoch = self.steps_per_epoch
         last_evaluated = 0.0
         began = elapsed()
-        with _Working(self, self._longest) as processes:
+        with _Working(self, self._batches.longest) as processes:
             while stop() is None:
                 share = self.step / (plan.epochs * per_epoch)
                 if plan.seconds is not None:
@@ -134,15 +122,28 @@ class Fit:
                     yield self._evaluated(share, self.step / per_epoch)
                     if share - self.best.share > PATIENCE and len(self._val):
                         break
-                self._learn(optimizer, share, per_epoch, processes)
+                self._learn(optimizer, share, processes)
         if len(self._live) > 1:
             self._choose(1.0)
         yield self._evaluated(1.0, self.step / per_epoch)
 
+    def speed(self, seconds: float) -> float:
+        """How many characters of the texts are learned from in a second, measured for about ``seconds``; spoils the weights."""
+        optimizer, characters = self._optimizer(), 0
+        with _Working(self, self._batches.longest) as processes:
+            began = time.perf_counter()
+            while self.step < 2 * AHEAD or time.perf_counter() - began < WARMING * seconds:
+                self._learn(optimizer, 0.5, processes)
+            began = time.perf_counter()
+            while not characters or time.perf_counter() - began < (1 - WARMING) * seconds:
+                characters += self._batches.characters(self.step)
+                self._learn(optimizer, 0.5, processes)
+        return characters / (time.perf_counter() - began)
+
     @property
     def steps_per_epoch(self) -> int:
         """How many batches a pass over the texts has."""
-        return len(self._batches(0))
+        return self._batches.per_epoch
 
     @property
     def _pretraining(self) -> float:
@@ -152,24 +153,21 @@ class Fit:
         matrices = [value for value in self._parameters if value.ndim > 1]
         others = [value for value in self._parameters if value.ndim == 1]
         groups = [{"params": matrices, "weight_decay": self.plan.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, lr=self.plan.lr, betas=(0.9, 0.99))
+        return torch.optim.AdamW(groups, lr=self.plan.lr, betas=(0.9, 0.99), fused=True)
 
-    def _learn(self, optimizer: torch.optim.AdamW, share: float, per_epoch: int, processes: Processes | None) -> None:
+    def _learn(self, optimizer: torch.optim.AdamW, share: float, processes: Processes | None) -> None:
         """One step."""
         plan, step = self.plan, self.step
-        batch = self._batches(step // per_epoch)[step % per_epoch]
-        rng = np.random.default_rng((plan.seed, 1, step))
-        alike = [self._varied(i, rng) for i in batch]
-        varied = [with_typos(one, plan.typos, self._unknown, self._known, rng) for one, _ in alike]
-        ids = [one if len(one) <= self._longest else np.append(one[: self._longest - 1], one[-1]) for one in varied]
-        inputs, lengths = padded(ids)
+        batch = self._batches.of_step(step)
+        rows = len(batch.labels)
+        inputs, lengths = padded(batch.ids)
         targets = torch.zeros(inputs.shape, dtype=torch.int64)
-        targets[:, 0], targets[:, 1] = torch.from_numpy(self._train.labels[batch]), lengths
-        masks = self._masks(len(batch), share, torch.Generator().manual_seed(plan.seed + step))
-        if self._teacher is not None:
-            masks[-1][:, 0, :-1] = torch.from_numpy(self._teacher(ids).astype(np.float32))
-            masks[-1][:, 0, -1] = torch.tensor([1.0 if mixed else plan.teaching for _, mixed in alike])
-        arguments = inputs, targets, torch.zeros(1, 1, len(batch), 1), masks, len(batch)
+        targets[:, 0], targets[:, 1] = torch.from_numpy(batch.labels), lengths
+        masks = self._masks(rows, share, torch.Generator().manual_seed(plan.seed + step))
+        masks[-1][:, 0, -1] = torch.from_numpy(batch.counts)
+        if batch.said is not None:
+            masks[-1][:, 0, :-1] = torch.from_numpy(batch.said)
+        arguments = inputs, targets, torch.zeros(1, 1, rows, 1), masks, rows
         parts = [self._part(*arguments)] if processes is None else processes.of_chunk(*arguments)
         gradients = [sum(same[1:], start=same[0]) for same in zip(*(each[2] for each in parts), strict=True)]
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
@@ -183,22 +181,9 @@ class Fit:
         stays = min(AVERAGED, (1 + step) / (10 + step))
         torch._foreach_lerp_(self._average, [value.detach() for value in self._parameters], 1 - stays)
 
-    def _varied(self, number: int, rng: np.random.Generator) -> tuple[Ids, bool]:
-        """A text, perhaps with the end of another one, and without some words; whether the teacher must say what it is."""
-        ids: Ids = self._train.ids[number]
-        plan, mixed = self.plan, False
-        if self._teacher is not None and rng.random() < plan.splices:
-            ids, mixed = spliced(ids, self._train.ids[int(rng.integers(len(self._train)))], self._blank, rng), True
-        return (ids if self._blank is None else without_words(ids, plan.lost_words, self._blank, rng)), mixed
-
     @functools.cached_property
     def _part(self) -> Callable[..., tuple[Tensor, Tensor, Sequence[Tensor]]]:
         return functools.partial(part, self._network, self._weights, self._parameters, precision=self._precision)
-
-    @functools.cached_property
-    def _known(self) -> int:
-        """How many characters there are beside the unknown one."""
-        return self._network.forwards.config.vocab_size - (self._unknown is not None)
 
     def _masks(self, rows: int, share: float, generator: torch.Generator) -> list[Tensor]:
         model, plan = self._network.forwards.config, self.plan
@@ -209,14 +194,6 @@ class Fit:
         heads = [0.0 if foretelling or name not in self._live else 1 / len(self._live) for name in self._network.features]
         shares = torch.tensor([*heads, float(foretelling)]).expand(rows, 1, -1).contiguous()
         return [*dropped, shares, torch.zeros(rows, 1, len(self._weights) + 1)]
-
-    def _batches(self, epoch: int) -> list[NDArray[np.intp]]:
-        """The texts of each batch of an epoch: some of like length, in an order of chance."""
-        if self._order is None or self._order[0] != epoch:
-            self._order = epoch, batches(self._lengths, self.plan.batch_size, np.random.default_rng((self.plan.seed, 0, epoch)))
-        return self._order[1]
-
-    _order: tuple[int, list[NDArray[np.intp]]] | None = None
 
     # -- validation ---------------------------------------------------------------------------------------------------
 
@@ -318,20 +295,10 @@ def _label_weights(labels: NDArray[np.intp], count: int, balance: float) -> Tens
     return torch.from_numpy((weights * len(labels) / (weights * counts).sum()).astype(np.float32))
 
 
-# -- batches ------------------------------------------------------------------------------------------------------------
-
-MIXED = 50
-"""The texts of so many batches are sorted by length together."""
-
-
-def batches(lengths: NDArray[np.intp], rows: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
-    """Every text once, ``rows`` of like length side by side; which are together, and when, is chance."""
-    order, found = rng.permutation(len(lengths)), list[NDArray[np.intp]]()
-    for start in range(0, len(order), rows * MIXED):
-        some = order[start : start + rows * MIXED]
-        some = some[np.argsort(lengths[some], kind="stable")]
-        found += [some[first : first + rows] for first in range(0, len(some), rows)]
-    return [found[place] for place in rng.permutation(len(found))]
+def _judged(val: Examples) -> Examples:
+    """At most `JUDGED` of the validation texts."""
+    some = np.linspace(0, len(val) - 1, min(len(val), JUDGED)).astype(np.intp)
+    return Examples([val.ids[i] for i in some], val.labels[some])
 
 
 def padded(ids: Sequence[NDArray[np.integer]]) -> tuple[Tensor, Tensor]:
@@ -340,47 +307,3 @@ def padded(ids: Sequence[NDArray[np.integer]]) -> tuple[Tensor, Tensor]:
     together = np.zeros((len(ids), int(lengths.max())), dtype=np.int64)
     together[np.arange(together.shape[1]) < lengths[:, None]] = np.concatenate(ids)
     return torch.from_numpy(together), torch.from_numpy(lengths)
-
-
-def spliced(first: Ids, second: Ids, blank: int | None, rng: np.random.Generator) -> Ids:
-    """The beginning of one text and the end of another, each cut between words if both have several, else anywhere."""
-    cuts = [np.flatnonzero(ids == blank) for ids in (first, second)]
-    if not all(map(len, cuts)):
-        cuts = [np.arange(1, len(ids) - 1) for ids in (first, second)]
-        if not all(map(len, cuts)):
-            return first
-    before, behind = (int(places[rng.integers(len(places))]) for places in cuts)
-    return np.concatenate([first[:before], second[behind:]])
-
-
-def without_words(ids: Ids, share: float, blank: int, rng: np.random.Generator) -> Ids:
-    """A text that lacks a ``share`` of its words, at least one of which stays."""
-    ends = np.flatnonzero(ids[1:-1] == blank) + 1
-    lost = rng.random(len(ends) + 1) < share
-    if not len(ends) or not lost.any() or lost.all():
-        return ids
-    # A word goes with the blank behind it; of the last one the blank before it stays.
-    word = np.concatenate([[0], np.searchsorted(ends, np.arange(1, len(ids) - 1), side="left"), [0]])
-    kept = ~lost[word]
-    kept[0] = kept[-1] = True
-    return np.asarray(ids[kept])
-
-
-def with_typos(
-    ids: NDArray[np.integer], share: float, unknown: int | None, known: int, rng: np.random.Generator
-) -> NDArray[np.integer]:
-    """A text in which a ``share`` of the characters is mistyped: lost, doubled, changed with the next, another, unknown."""
-    wrong = rng.random(len(ids)) < share
-    wrong[0] = wrong[-1] = False  # The marks of beginning and end.
-    if not wrong.any():
-        return ids
-    kinds = np.where(wrong, rng.integers(1, 6, len(ids)), 0)
-    found = ids.copy()
-    for place in np.flatnonzero((kinds == 3) & (np.arange(len(ids)) < len(ids) - 2)):
-        found[place], found[place + 1] = found[place + 1], found[place]
-    others = kinds == 4
-    found[others] = rng.integers(0, known, int(others.sum()))
-    if unknown is not None:
-        found[kinds == 5] = unknown
-    kept = np.where(kinds == 1, 0, np.where(kinds == 2, 2, 1))
-    return np.repeat(found, kept)

@@ -8,13 +8,19 @@ from typing import Any
 
 from charrnn.config import ModelConfig
 
-SPEED = 60_000
-"""About how many characters a second two cores learn from with 256 units."""
-FEW, MANY = 3_000, 30_000
-"""Fewer texts than this are easily learned by heart; more than that hardly."""
+ASSUMED_SPEED = 60_000.0
+"""Characters a second that a fit learns from with `USUAL` units, where nothing is timed: about what two cores reach."""
+PACE = 0.8
+"""The share of a briefly measured speed that a fit keeps: evaluations and other programs take the rest."""
+ALWAYS = 40
+"""A character costs as much beside the network, in units, as it is read by so many of them."""
+FEW, SEVERAL, MANY = 3_000, 8_000, 30_000
+"""Fewer than `FEW` texts are easily learned by heart, more than `MANY` hardly."""
 MOST_PASSES, MOST_OF_FEW = 60, 120
-SMALLEST, OF_FEW, USUAL = 96, 192, 256
-ENOUGH_PASSES = 10
+SMALLEST, OF_FEW, USUAL = 96, 128, 256
+NARROW = 192
+"""Wider networks learn at a lower rate."""
+ENOUGH_PASSES = 16
 """A network so large that the time is enough for fewer passes than this learns less than a smaller one."""
 SKEWED = 10
 """The commonest label has so many times the texts of the rarest, or more."""
@@ -48,6 +54,7 @@ def plan(
     lengths: Sequence[int],
     counts: Sequence[int],
     seconds: float | None,
+    speed: float | None = None,
     *,
     pretrain: bool = False,
     trained: ModelConfig | None = None,
@@ -55,26 +62,29 @@ def plan(
 ) -> Plan:
     """The plan for texts of ``lengths`` with ``counts`` of each label, in ``seconds`` (None: no limit of time).
 
+    ``speed`` is how many characters a second a fit with `USUAL` units was measured to learn from, in as many directions;
     ``model`` and ``settings`` are what the user gave of a network and of its training, which stays; ``trained`` is a network to
     start from.
     """
-    texts, characters = len(lengths), sum(lengths) * (2 if bidirectional else 1)
+    texts, characters = len(lengths), sum(lengths) * (2 if bidirectional and speed is None else 1)
     size = trained.hidden_size if trained is not None else OF_FEW if texts < FEW else USUAL
     if trained is None and seconds is not None:
-        # What a character costs grows by the square of the units.
-        while size > SMALLEST and SPEED * seconds * (USUAL / size) ** 2 / characters < ENOUGH_PASSES:
+        learned = PACE * (speed or ASSUMED_SPEED) * seconds
+        # What a character costs grows about as the units do.
+        while size > SMALLEST and learned * (USUAL + ALWAYS) / (size + ALWAYS) / characters < ENOUGH_PASSES:
             size -= 32
     chosen = Plan(
         hidden_size=size,
         embedding_size=64 if trained is None else trained.embedding_size,
-        batch_size=16 if texts < FEW else 32 if texts < MANY else 64,
+        batch_size=32 if texts < SEVERAL else 64,
         epochs=MOST_OF_FEW if texts < FEW else MOST_PASSES,
         seconds=seconds,
-        lr=2e-3 if trained is None else 1e-3,
+        lr=1e-3 if trained is not None else 3e-3 if FEW <= texts < SEVERAL or size > NARROW else 4e-3,
         dropout=0.4 if texts < MANY else 0.2,
-        splices=0.6 if texts < FEW else 0.5 if texts < MANY else 0.0,
-        teaching=0.5 if texts < MANY else 0.0,
-        lost_words=0.1 if texts < FEW else 0.05 if texts < MANY else 0.0,
+        # From more texts a network learns more than a teacher knows.
+        splices=0.9 if texts < FEW else 0.0,
+        teaching=0.9 if texts < FEW else 0.0,
+        lost_words=0.2 if texts < FEW else 0.05 if texts < MANY else 0.0,
         balance=0.25 if max(counts) >= SKEWED * max(1, min(counts)) else 0.0,
         pretrain=pretrain,
     )

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +29,15 @@ from charrnn.text.reading import TextReader
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import classify_recipe
 
+if TYPE_CHECKING:
+    from charrnn.training.classify import Fit
+
 Say = Callable[[str], None]
 
 YARDSTICK_SHARE = 0.12
 """The share of a run's time that the yardsticks may take."""
+SPEED_SHARE, SPEED_SECONDS = 0.01, 0.8
+"""The share of a run's time in which the machine's speed is measured, and the most seconds."""
 AFTERWARDS = 0.02
 """The share that is left for the last figures and the file."""
 _NAMED = 5
@@ -276,24 +281,56 @@ def _learned(
     stop: Callable[[], str | None],
     told: Callable[[Any], None],
 ) -> Classifier:
-    from charrnn.training.classify import Examples, Fit
-
     config = ClassifierConfig(**request.head)
     vocabulary = _vocabulary(split, trained)
     ids = [[marked(text, vocabulary, config.longest) for text in side.texts] for side in (split.train, split.val)]
-    plan = classify_recipe.plan(
-        request.model, request.settings, [len(one) for one in ids[0]], np.bincount(split.train.labels).tolist(), seconds,
-        pretrain=request.pretrain, trained=None if trained is None else trained.model, bidirectional=config.bidirectional,
-    )  # fmt: skip
+
+    def planned(model: Mapping[str, Any], speed: float | None = None) -> classify_recipe.Plan:
+        return classify_recipe.plan(
+            model, request.settings, [len(one) for one in ids[0]], np.bincount(split.train.labels).tolist(), seconds, speed,
+            pretrain=request.pretrain, trained=None if trained is None else trained.model, bidirectional=config.bidirectional,
+        )  # fmt: skip
+
+    def made(plan: classify_recipe.Plan) -> Fit:
+        return _made(request, trained, split, yardsticks, vocabulary, ids, plan)
+
+    speed = None
+    if seconds is not None and trained is None and "hidden_size" not in request.model:
+        usual = planned({**request.model, "hidden_size": classify_recipe.USUAL})
+        speed = made(usual).speed(min(SPEED_SHARE * seconds, SPEED_SECONDS))
+    run = made(plan := planned(request.model, speed))
+    # The last figures and the file have their time too.
+    limit = None if plan.seconds is None else plan.seconds * (1 - AFTERWARDS) - 0.5
+    run.plan = replace(plan, seconds=limit)
+    for progress in run.run(elapsed, stop):
+        told(progress)
+    best = run.best
+    facts = {"epochs": best.epochs, "steps": run.step, "passes": run.step / max(1, run.steps_per_epoch)}
+    chosen = replace(config, feature=best.feature, temperature=best.temperature)
+    return Classifier(run.model, vocabulary, chosen, split.labels, facts, best.weights)
+
+
+def _made(
+    request: FitRequest,
+    trained: Checkpoint | None,
+    split: Split,
+    yardsticks: Yardsticks,
+    vocabulary: Vocabulary,
+    ids: Sequence[Sequence[NDArray[np.uint32]]],
+    plan: classify_recipe.Plan,
+) -> Fit:
+    from charrnn.training.augmentation import Examples
+    from charrnn.training.classify import Fit
+
     model = ModelConfig(
         vocabulary.size,
         **{"hidden_size": plan.hidden_size, "embedding_size": plan.embedding_size, **request.model}
         if trained is None
         else {name: value for name, value in trained.model.to_json().items() if name != "vocab_size"},
     )
-    run = Fit(
+    return Fit(
         model,
-        config,
+        ClassifierConfig(**request.head),
         plan,
         Examples(ids[0], split.train.labels),
         Examples(ids[1], split.val.labels),
@@ -304,15 +341,6 @@ def _learned(
         int(vocabulary.encode(" ")[0]) if vocabulary.level == "byte" or " " in vocabulary.characters else None,
         lambda ids: yardsticks.learned.probabilities([vocabulary.decode(one[1:-1].tolist()) for one in ids]),
     )
-    # The last figures and the file have their time too.
-    limit = None if plan.seconds is None else plan.seconds * (1 - AFTERWARDS) - 0.5
-    run.plan = replace(plan, seconds=limit)
-    for progress in run.run(elapsed, stop):
-        told(progress)
-    best = run.best
-    facts = {"epochs": best.epochs, "steps": run.step, "passes": run.step / max(1, run.steps_per_epoch)}
-    chosen = replace(config, feature=best.feature, temperature=best.temperature)
-    return Classifier(model, vocabulary, chosen, split.labels, facts, best.weights)
 
 
 def _vocabulary(split: Split, trained: Checkpoint | None) -> Vocabulary:

@@ -10,7 +10,8 @@ import torch
 from charrnn.config import ClassifierConfig, ModelConfig
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import classify
-from charrnn.training.classify import Examples, Fit, batches, with_typos
+from charrnn.training.augmentation import Examples
+from charrnn.training.classify import Fit
 from charrnn.training.classify_recipe import Plan
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -88,7 +89,7 @@ def test_a_teacher_says_what_spliced_texts_are() -> None:
     train = replace(endings(120, 0), labels=np.zeros(120, dtype=np.intp))
     made = fit(replace(PLAN, splices=1.0, teaching=0.5), train, teacher=teacher)
     course = list(made.run(lambda: 0.0, lambda: None))
-    assert heard[0] == 16
+    assert heard[0] == 120
     assert course[-1].accuracy is not None
     assert course[-1].accuracy > 0.9
 
@@ -151,63 +152,33 @@ def test_rare_labels_count_more_and_are_made_as_rare_again() -> None:
     assert shares == pytest.approx([0.05, 0.05], abs=0.04)
 
 
-def test_a_pass_reads_every_text_once_beside_some_of_like_length() -> None:
-    lengths = np.random.default_rng(0).integers(3, 60, 1000).astype(np.intp)
-    one, again, other = (batches(lengths, 16, np.random.default_rng(seed)) for seed in (0, 0, 1))
-    assert sorted(np.concatenate(one).tolist()) == list(range(1000))
-    assert all((a == b).all() for a, b in zip(one, again, strict=True))
-    assert any(len(a) != len(b) or (a != b).any() for a, b in zip(one, other, strict=True))
-    padding = sum(int(lengths[rows].max()) * len(rows) for rows in one) / lengths.sum()
-    assert padding < 1.1
-
-
-def test_typos_leave_the_marks_and_most_characters() -> None:
-    ids, rng = np.array([0, *range(1, 7), 0] * 1, dtype=np.uint32), np.random.default_rng(0)
-    seen = [with_typos(ids, 0.3, 7, 7, rng) for _ in range(500)]
-    assert all(one[0] == one[-1] == 0 for one in seen)
-    assert {len(one) for one in seen} >= {6, 7, 8, 9, 10}
-    assert any((one == 7).any() for one in seen)
-    assert any(len(one) == 8 and sorted(one) == sorted(ids) and (one != ids).any() for one in seen)
-    assert with_typos(ids, 0.0, 7, 7, rng) is ids
-    assert max(int(one.max()) for one in (with_typos(ids, 0.5, None, 7, rng) for _ in range(200))) < 7
-
-
-def letters(ids: np.ndarray) -> str:
-    return VOCABULARY.decode(ids.tolist()).replace("f", " ")
-
-
-def test_a_splice_has_the_beginning_of_one_text_and_the_end_of_another() -> None:
-    first, second, blank = VOCABULARY.encode("\naafbbfcc\n"), VOCABULARY.encode("\ndfe\n"), int(VOCABULARY.encode("f")[0])
-    rng = np.random.default_rng(0)
-    seen = {letters(classify.spliced(first, second, blank, rng)) for _ in range(50)}
-    assert seen == {"\naa e\n", "\naa bb e\n"}
-    assert classify.spliced(first, VOCABULARY.encode("\n\n"), blank, rng) is first
-    one, other = VOCABULARY.encode("\nab\n"), VOCABULARY.encode("\ncd\n")
-    assert {letters(classify.spliced(one, other, None, rng)).strip() for _ in range(50)} == {"cd", "d", "acd", "ad"}
-
-
-def test_lost_words_go_with_a_blank_and_one_stays() -> None:
-    ids, blank, rng = VOCABULARY.encode("\naafbbfcc\n"), int(VOCABULARY.encode("f")[0]), np.random.default_rng(0)
-    seen = {letters(classify.without_words(ids, 0.5, blank, rng)).strip() for _ in range(200)}
-    assert seen == {"aa bb cc", "aa bb", "aa cc", "bb cc", "aa", "bb", "cc"}
-    assert classify.without_words(ids, 0.0, blank, rng) is ids
-
-
-def test_a_varied_text_fits_what_the_processes_share() -> None:
-    rows = [VOCABULARY.encode("\n" + "abf" * 30 + "\n").astype(np.uint32) for _ in range(40)]
-    train = Examples(rows, np.arange(40) % 2)
-    plan = replace(PLAN, epochs=1, typos=0.9, splices=1.0)
-    made = fit(plan, train, blank=int(VOCABULARY.encode("f")[0]), teacher=lambda ids: np.eye(2)[[0] * len(ids)])
-    widths = list[int]()
-    part = made._part
-    made.__dict__["_part"] = lambda inputs, *others: widths.append(inputs.shape[1]) or part(inputs, *others)
-    for _ in made.run(lambda: 0.0, lambda: None):
-        pass
-    assert max(widths) == 92 + 8
-
-
 def test_the_rate_rises_and_falls() -> None:
     assert classify._rate(0) < 0.1
     assert classify._rate(classify.WARM_UP) > 0.99
     assert classify._rate(1) == pytest.approx(classify.FLOOR)
     assert math.isclose(classify._rate(0.5), 0.505, abs_tol=0.01)
+
+
+def test_its_speed_is_that_of_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step takes a quarter of a second by this clock, in which a batch of 16 texts is read."""
+    now, made = [0.0], fit(replace(PLAN, batch_size=16), Examples([VOCABULARY.encode("\nabc\n")] * 64, np.arange(64) % 2))
+    monkeypatch.setattr(classify.time, "perf_counter", lambda: now[0])
+    learn = made._learn
+
+    def watched(*arguments: object) -> None:
+        now[0] += 0.25
+        learn(*arguments)  # type: ignore[arg-type]
+
+    made._learn = watched  # type: ignore[method-assign]
+    assert made.speed(8.0) == pytest.approx(16 * 5 / 0.25)
+    assert now[0] == pytest.approx(2 * 8 * 0.25 + 6)
+
+
+def test_a_run_is_judged_by_some_of_many_validation_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classify, "JUDGED", 7)
+    made = fit()
+    logits = made._val_logits()["last"]
+    assert logits.shape == (7, 2)
+    monkeypatch.setattr(classify, "JUDGED", 60)
+    everything = fit()._val_logits()["last"]
+    assert np.allclose(logits[[0, -1]], everything[[0, -1]], atol=1e-4)

@@ -1,15 +1,28 @@
 from __future__ import annotations
 
 from charrnn.config import ModelConfig
-from charrnn.training.classify_recipe import FEW, MOST_PASSES, SMALLEST, USUAL, plan
+from charrnn.training.classify_recipe import FEW, MOST_PASSES, SEVERAL, SMALLEST, USUAL, plan
 
 
 def test_more_characters_than_the_time_is_enough_for_get_a_smaller_network() -> None:
-    sizes = [plan({}, {}, [50] * texts, [texts // 2] * 2, 180.0).hidden_size for texts in (4_000, 40_000, 10_000_000)]
+    sizes = [plan({}, {}, [50] * texts, [texts // 2] * 2, 180.0).hidden_size for texts in (4_000, 15_000, 10_000_000)]
     assert sizes[0] == USUAL > sizes[1] > sizes[2] == SMALLEST
     assert plan({}, {}, [50] * 10_000_000, [5, 5], None).hidden_size == USUAL
-    both = plan({}, {}, [50] * 20_000, [5, 5], 180.0, bidirectional=True).hidden_size
-    assert both < plan({}, {}, [50] * 20_000, [5, 5], 180.0).hidden_size
+    both = plan({}, {}, [50] * 12_000, [5, 5], 180.0, bidirectional=True).hidden_size
+    assert both < plan({}, {}, [50] * 12_000, [5, 5], 180.0).hidden_size
+
+
+def test_a_slow_machine_gets_a_smaller_network() -> None:
+    sizes = [
+        plan({}, {}, [40] * 12_000, [6_000] * 2, 180.0, speed).hidden_size for speed in (100_000.0, 45_000.0, 36_000.0, 1e3)
+    ]
+    assert sizes[0] == USUAL > sizes[1] > sizes[2] > sizes[3] == SMALLEST
+    assert plan({"hidden_size": 300}, {}, [40] * 12_000, [6_000] * 2, 180.0, 1e3).hidden_size == 300
+    # Measured was what both directions cost together.
+    both = [
+        plan({}, {}, [40] * 12_000, [6_000] * 2, 180.0, 45_000.0, bidirectional=value).hidden_size for value in (True, False)
+    ]
+    assert both[0] == both[1]
 
 
 def test_few_texts_get_more_dropout_and_smaller_batches() -> None:
@@ -18,6 +31,14 @@ def test_few_texts_get_more_dropout_and_smaller_batches() -> None:
     assert few.batch_size < many.batch_size
     assert few.hidden_size < USUAL
     assert few.epochs > many.epochs == MOST_PASSES
+    sizes = [plan({}, {}, [30] * texts, [texts // 2] * 2, None).batch_size for texts in (SEVERAL - 1, SEVERAL)]
+    assert sizes == sorted(set(sizes))
+
+
+def test_a_teacher_and_splices_are_for_few_texts() -> None:
+    few, more = (plan({}, {}, [30] * texts, [texts // 2] * 2, 180.0) for texts in (FEW - 1, FEW))
+    assert few.splices > 0 < few.teaching
+    assert (more.splices, more.teaching) == (0, 0)
 
 
 def test_labels_are_balanced_where_some_are_rare() -> None:

@@ -10,9 +10,11 @@ import pytest
 import small_networks
 
 from charrnn import CharrnnError, UsageError
+from charrnn.config import ModelConfig
 from charrnn.network import checkpoint, classifier, rundir
 from charrnn.text import records
-from charrnn.training import fitting
+from charrnn.training import classify_recipe, fitting
+from charrnn.training.classify import Fit
 from charrnn.training.fitting import FitRequest, Place
 
 Put = Callable[[str, bytes], str]
@@ -167,6 +169,43 @@ def test_what_is_saved_is_what_was_measured(put: Put, tmp_path: Path) -> None:
     assert heard[0] is found.yardsticks
     assert heard[-1].share == 1
     assert "\n" in saved.vocabulary.characters
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, ModelConfig]]:
+    """For how many seconds which network's speed was measured."""
+    found: list[tuple[float, ModelConfig]] = []
+
+    def measure(self: Fit, seconds: float) -> float:
+        found.append((seconds, self.model))
+        return 1.0
+
+    monkeypatch.setattr(Fit, "speed", measure)
+    return found
+
+
+@pytest.mark.usefixtures("timed")
+@pytest.mark.parametrize(("minutes", "seconds"), [(3.0, 0.8), (0.5, 0.3)])
+def test_the_machines_speed_decides_how_large_a_network_is(
+    minutes: float, seconds: float, put: Put, tmp_path: Path, timed: list[tuple[float, ModelConfig]]
+) -> None:
+    request = FitRequest(put("x.tsv", lines(40)), model={"cell": "gru", "embedding_size": 3}, settings={"minutes": minutes})
+    found, _ = fitted(request, tmp_path, lambda: "interrupted")
+    assert [allowed for allowed, _ in timed] == [pytest.approx(seconds)]
+    assert (timed[0][1].cell, timed[0][1].hidden_size) == ("gru", classify_recipe.USUAL)
+    assert found.classifier.model.hidden_size == classify_recipe.SMALLEST
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "trained"),
+    [(TINY, {"minutes": 3.0}, False), ({"embedding_size": 3}, {"epochs": 0.01}, False), ({}, {"minutes": 3.0}, True)],
+)
+def test_no_speed_is_measured_where_the_size_is_given_or_time_is_no_limit(
+    model: dict[str, Any], settings: dict[str, Any], trained: bool, put: Put, tmp_path: Path, timed: list[Any]
+) -> None:
+    start = small_networks.network(tmp_path / "novel") if trained else None
+    fitted(FitRequest(put("x.tsv", lines(40)), start, model=model, settings=settings), tmp_path, lambda: "interrupted")
+    assert timed == []
 
 
 def test_a_stopped_fit_is_saved(put: Put, tmp_path: Path) -> None:
