@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from charrnn import UsageError
 from charrnn.cli.options import KEEP_NEWLINE, UNCALIBRATED, After, Checkpoints, Json, Quiet
 from charrnn.cli.process import limit_threads
 from charrnn.config import SampleConfig
@@ -65,6 +67,14 @@ def sample(
     interactive: Annotated[
         bool, typer.Option("-i", "--interactive", help="Go on from line after line of stdin.", rich_help_panel=_PROMPT)
     ] = False,
+    adapt_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Learn from this text first, as score --adapt does, and write in its manner.",
+            rich_help_panel=_PROMPT,
+        ),
+    ] = None,
     bias: Annotated[
         list[str] | None,
         typer.Option(
@@ -136,7 +146,7 @@ def sample(
     from charrnn.cli import network
     from charrnn.generation.request import SampleRequest
     from charrnn.generation.streaming import Generation
-    from charrnn.output import conversation, sampled
+    from charrnn.output import conversation, sampled, scored
 
     request = SampleRequest(
         config=config,
@@ -157,10 +167,13 @@ def sample(
         uncalibrated=uncalibrated,
         single=interactive or save_state is not None,
     )
+    if adapt_to == "-" and ("-" in (prompt, str(prompt_file), str(prompts)) or interactive):
+        raise UsageError("--adapt-to - reads stdin to its end; take the prompts from elsewhere")
     between = None if separator is None else request.typed(separator, "--separator")
     shown = sampled.Shown(as_json, not no_echo, raw, between, out_dir, copied_from, save_state)
     with np.errstate(over="ignore", invalid="ignore"):  # Absurd weights give absurd text, not warnings.
-        generation = Generation(request, console.warn, threads)
+        adapted = list if adapt_to is None else partial(scored.adapted_to, adapt_to, request.encoding, console)
+        generation = Generation(request, console.warn, threads, adapted=adapted)
         compared = sampled.check(shown, generation, console, interactive=interactive)
         fresh = [f"seed {generation.seed}"] if config.seed is None and load_state is None else []
         network.tell(checkpoint, generation.networks, console, *fresh)

@@ -116,12 +116,17 @@ class Generation:
     """A request, checked against its network: `stream` gives one text as it comes, `samples` gives all."""
 
     def __init__(
-        self, request: SampleRequest, warn: Say, threads: int = 1, loaded: tuple[Checkpoint, Network] | None = None
+        self,
+        request: SampleRequest,
+        warn: Say,
+        threads: int = 1,
+        loaded: tuple[Checkpoint, Network] | None = None,
+        adapted: Callable[[list[Checkpoint]], list[Checkpoint]] = list,
     ) -> None:
         """`UsageError` or `CharrnnError` for whatever can't be done; ``warn`` hears of what has no effect.
 
         Of NumPy's ``threads`` as many are used as are faster just now; 1 leaves their number as it is. A network that is
-        ``loaded`` already isn't read again.
+        ``loaded`` already isn't read again. Those that are read write as ``adapted`` makes them.
         """
         self.request = request
         # Options are checked before any file is read, so that mistakes show at once.
@@ -129,7 +134,9 @@ class Generation:
         encoding = request.encoding
         asked = request.checkpoint
         self.networks = (
-            ensemble.read(rundir.resolve_each(asked), uncalibrated=request.uncalibrated) if loaded is None else [loaded[0]]
+            adapted(ensemble.read(rundir.resolve_each(asked), uncalibrated=request.uncalibrated))
+            if loaded is None
+            else [loaded[0]]
         )
         """The checkpoints whose networks write: one, or several as their mean."""
         self.trained = self.networks[0]

@@ -112,7 +112,7 @@ def adapted(trained: Checkpoint, weights: Mapping[str, NDArray[Any]], text: str,
 
     What it scored on its own validation text isn't true of them.
     """
-    known = {name: value for name, value in trained.training.items() if name not in (*_VALIDATION, "saved_at")}
+    known = {name: value for name, value in trained.training.items() if name not in _VALIDATION}
     facts = {**known, "adapted": {"text": text, "characters": characters}}
     return replace(trained, training=facts, weights=weights, extra={})
 

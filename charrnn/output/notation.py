@@ -119,7 +119,12 @@ def bench_heading(machine: Mapping[str, Any]) -> str:
 
 def score_sentence(record: Mapping[str, Any]) -> str:
     """A text's score as one line."""
-    return f"charrnn: {record['file']}: {_bits(record['bits_per_char'])} bits/char over {record['characters']:,} characters"
+    return f"charrnn: {score_clause(record)}"
+
+
+def score_clause(record: Mapping[str, Any]) -> str:
+    """A text's score, after its name."""
+    return f"{record['file']}: {_bits(record['bits_per_char'])} bits/char over {record['characters']:,} characters"
 
 
 def unadapted_sentence(bits: float) -> str:

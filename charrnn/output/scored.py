@@ -106,20 +106,42 @@ def show(request: ScoreRequest, paths: Sequence[str], networks: Sequence[Checkpo
 
 def _keep(path: Path, scorer: Scorer, trained: Checkpoint, text: str, tally: Tally, console: Console) -> None:
     """Save the network as it is after the last text."""
-    from charrnn.training.adapt import AdaptingScorer
-
-    assert isinstance(scorer, AdaptingScorer)
-    read = tally.characters + tally.unknown
     checkpoint.check_place(path)  # Somebody may have written there meanwhile.
-    checkpoint.write(path, checkpoint.adapted(trained, scorer.adapter.weights(), PurePath(sources.shown(text)).name, read))
+    checkpoint.write(path, _learned(scorer, trained, text, tally))
+    read = tally.characters + tally.unknown
     console.say(f"charrnn: {path}: the network after {read:,} characters of {sources.shown(text)}")
 
 
-def _scorer(request: ScoreRequest, networks: Sequence[Checkpoint]) -> Scorer:
+def _learned(scorer: Scorer, trained: Checkpoint, text: str, tally: Tally) -> Checkpoint:
+    """What has become of ``trained`` over a text."""
+    from charrnn.training.adapt import AdaptingScorer
+
+    assert isinstance(scorer, AdaptingScorer)
+    name = PurePath(sources.shown(text)).name
+    return checkpoint.adapted(trained, scorer.adapter.weights(), name, tally.characters + tally.unknown)
+
+
+def adapted_to(path: str, encoding: Encoding, console: Console, networks: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """The one network of ``networks`` as it is after reading the text in ``path``, learning as it goes."""
+    scorer = _scorer(ScoreRequest(adapt=True), networks, "--adapt-to")
+    trained, tally = networks[0], scorer.tally()
+    reader = TextReader(trained.vocabulary.level, encoding, warn=console.warn)
+    by_line = records_of(trained.training) is not None
+    with Progress(console, wanted=not sources.typed([path])) as progress:
+        progress(f"adapting to {sources.shown(path)}", functools.partial(_so_far, tally))
+        for piece in scorer.pieces(reader.codes(path), by_line=by_line):
+            tally.add(piece)
+    if tally.unknown:
+        console.warn(f"{path}: {notation.unknown_sentence(tally.unknown, tally.strangers)}")
+    console.say(f"charrnn: adapted to {notation.score_clause({'file': sources.shown(path), **tally.to_json()})}")
+    return [_learned(scorer, trained, path, tally)]
+
+
+def _scorer(request: ScoreRequest, networks: Sequence[Checkpoint], option: str = "--adapt") -> Scorer:
     """What reads the texts; only a network that adapts to them needs torch."""
     if request.adapt:
         if len(networks) > 1:
-            raise UsageError(f"--adapt changes the weights of one network; give one -c, not {len(networks)}")
+            raise UsageError(f"{option} changes the weights of one network; give one -c, not {len(networks)}")
         from charrnn.training.adapt import AdaptingScorer
 
         return AdaptingScorer(networks[0], details=request.per_char)

@@ -345,3 +345,47 @@ def test_what_can_not_be_kept_is_told_before_the_text_is_read(
     assert said in found.stderr
     assert (here / "novel.txt").read_text() == TEXT
     assert not (here / "new.safetensors").exists()
+
+
+# -- writing in the manner of a text ----------------------------------------------------------------------------------
+
+
+def test_a_sample_is_that_of_the_kept_network(invoke: Invoke, here: Path) -> None:
+    """Drawn with the same seed, adapting first or reading what was kept."""
+    invoke("score", "novel.txt", "--adapt", "--keep", "new.safetensors", "-q")
+    kept = invoke("sample", "-n", "60", "--seed", "1", "-c", "new.safetensors")
+    adapted = invoke("sample", "-n", "60", "--seed", "1", "--adapt-to", "novel.txt")
+    assert adapted.stdout == kept.stdout != invoke("sample", "-n", "60", "--seed", "1").stdout
+    (told,) = records(invoke("score", "novel.txt", "--adapt", "--json"))
+    assert f"adapted to novel.txt: {told['bits_per_char']:.4f} bits/char over {len(TEXT)} characters\n" in adapted.stderr
+    assert "checkpoints/novel (" in adapted.stderr
+
+
+def test_a_state_of_an_adapted_network_goes_on_after_the_same_text(invoke: Invoke, here: Path) -> None:
+    options = ["sample", "--adapt-to", "novel.txt", "-n", "30"]
+    whole = invoke("sample", "--adapt-to", "novel.txt", "-n", "60", "--seed", "1").stdout
+    begun = invoke(*options, "--seed", "1", "--save-state", "at.state").stdout
+    rest = invoke(*options, "--load-state", "at.state").stdout
+    assert begun.removesuffix("\n") + rest == whole
+    assert "the state of another network" in invoke("sample", "--load-state", "at.state").stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["-c", "checkpoints/novel", "-c", "checkpoints/novel"], 2, "--adapt-to changes the weights of one network; give one"),
+        (["--adapt-to", "missing.txt"], 1, "missing.txt"),
+        (["--adapt-to", "-", "--prompt", "-"], 2, "--adapt-to - reads stdin to its end; take the prompts from elsewhere"),
+        (["--adapt-to", "-", "-i"], 2, "--adapt-to - reads stdin to its end; take the prompts from elsewhere"),
+    ],
+)
+def test_what_can_not_be_adapted_to_is_told(options: list[str], code: int, said: str, invoke: Invoke, here: Path) -> None:
+    found = invoke("sample", "--adapt-to", "novel.txt", *options)
+    assert (found.code, found.stdout) == (code, "")
+    assert said in found.stderr
+
+
+def test_the_text_to_adapt_to_may_come_from_stdin(invoke: Invoke, here: Path) -> None:
+    piped = invoke("sample", "--adapt-to", "-", "-n", "60", "--seed", "1", stdin=TEXT.encode())
+    assert piped.stdout == invoke("sample", "--adapt-to", "novel.txt", "-n", "60", "--seed", "1").stdout
+    assert "adapted to stdin: " in piped.stderr
