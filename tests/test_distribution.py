@@ -104,9 +104,10 @@ def test_the_sdist_holds_what_builds_documents_and_tests(sdist: set[str]) -> Non
     assert {"corpora/fables.txt", "docs/design.md", "tests/conftest.py", "tests/fixtures/7c89b3b/lstm/log.jsonl"} <= sdist
 
 
-def test_the_sdist_holds_one_network_and_nothing_of_a_persons_own(sdist: set[str]) -> None:
+def test_the_sdist_holds_the_shipped_networks_and_nothing_of_a_persons_own(sdist: set[str]) -> None:
     runs = {name for name in sdist if name.startswith("checkpoints/")}
-    assert runs == {"checkpoints/README.md", "checkpoints/fables/best.safetensors", "checkpoints/fables/log.jsonl"}
+    shipped = ("README.md", "fables/best.safetensors", "fables/log.jsonl", "intents/classifier.safetensors")
+    assert runs == {f"checkpoints/{name}" for name in shipped}
     assert [name for name in sdist if "__pycache__" in name or name.endswith((".pyc", ".orig", ".log", ".tmp"))] == []
 
 

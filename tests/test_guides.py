@@ -1,0 +1,168 @@
+"""The commands of the guides run as they stand, with short budgets and small networks."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import FABLES, ROOT
+
+GUIDES = ROOT / "docs/guide"
+NAMES = [
+    "Anna",
+    "Berta",
+    "Carla",
+    "Dora",
+    "Emil",
+    "Frida",
+    "Gustav",
+    "Hanna",
+    "Ida",
+    "Jakob",
+    "Karl",
+    "Lena",
+    "Max",
+    "Nora",
+    "Otto",
+    "Paula",
+    "Rosa",
+    "Sofie",
+    "Theo",
+    "Ulla",
+]
+NOT_RUN = {
+    "tail -f": "endless input",
+    "nohup ": "goes on in the background",
+    "charrnn bench": "measures for a minute",
+    "charrnn inspect --memory": "takes minutes on a slow machine",
+    "charrnn inspect --units": "likewise",
+    "charrnn inspect -c": "likewise",
+    "charrnn export": "likewise",
+}
+"""What isn't run, by how it begins or what it holds, and why."""
+SETTINGS = "--steps 2 --hidden-size 8 --batch-size 2 --workers 1 --device cpu"
+
+
+def blocks(name: str) -> list[str]:
+    """The shell blocks of a guide."""
+    text = (GUIDES / name).read_text(encoding="utf-8")
+    return re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def shortened(line: str) -> str:
+    """A command with a budget that takes no time."""
+    if re.search(r"charrnn (train|classify fit)", line) and "--dry-run" not in line:
+        line = re.sub(r" --(minutes|steps|hidden-size|batch-size|workers) \S+", "", line)
+        fit = "classify fit" in line
+        line = line.replace("charrnn classify fit", "charrnn classify fit --epochs 0.02 --hidden-size 8") if fit else line
+        if "--resume" in line:
+            return line.replace("charrnn train", "charrnn train --steps 3")
+        budget = SETTINGS.replace(" --hidden-size 8", "") if "--init-from" in line else SETTINGS
+        return line if fit else line.replace("charrnn train", f"charrnn train {budget}")
+    return re.sub(r"(-N|-n) \d{3,}", r"\1 20", line)
+
+
+def script(name: str) -> list[str]:
+    """Every command of a guide that is run, as a shell reads it."""
+    lines = "\n".join(blocks(name)).replace("\\\n", " ").splitlines()
+    return [shortened(line) for line in lines if line.strip() and not any(key in line for key in NOT_RUN)]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """A directory with the files that the guides speak of."""
+    tale = (ROOT / "corpora/fables.txt").read_text(encoding="utf-8")[:6000]
+    for name in ("novel.txt", "unseen.txt", "letters.txt", "app.log", "new.log"):
+        (tmp_path / name).write_text(tale, encoding="utf-8")
+    (tmp_path / "names.txt").write_text("\n".join(NAMES * 4) + "\n", encoding="utf-8")
+    (tmp_path / "smiles.txt").write_text(
+        "\n".join(["CCO", "CC(=O)O", "c1ccccc1", "CN", "CCN", "CCC"] * 10) + "\n", encoding="utf-8"
+    )
+    (tmp_path / "old.txt").write_bytes("Über alle Flüsse führt ein Weg.\n".encode("latin-1") * 60)
+    (tmp_path / "chinese.txt").write_text("春眠不觉晓，处处闻啼鸟。\n" * 60, encoding="utf-8")
+    (tmp_path / "song.mid").write_bytes(bytes(range(256)) * 8)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/a.py").write_text("def add(a, b):\n    return a + b\n" * 60, encoding="utf-8")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/fables").symlink_to(FABLES)
+    (tmp_path / "corpora").mkdir()
+    (tmp_path / "corpora/alphabet.txt").write_bytes((ROOT / "corpora/alphabet.txt").read_bytes())
+    for name in ("intents.tsv", "intents-test.tsv"):
+        lines = (ROOT / "corpora" / name).read_text(encoding="utf-8").splitlines()
+        (tmp_path / "corpora" / name).write_text("\n".join(lines[:1] + lines[1::9]) + "\n", encoding="utf-8")
+    command = tmp_path / "bin/charrnn"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m charrnn "$@"\n', encoding="utf-8")
+    command.chmod(command.stat().st_mode | stat.S_IXUSR)
+    return tmp_path
+
+
+def tasks() -> list[str]:
+    """The guides in shell; those in Python are tested with the documents."""
+    return sorted(path.name for path in GUIDES.glob("*.md") if path.name != "python.md")
+
+
+def test_there_is_a_guide_for_each_task() -> None:
+    wanted = ["classify", "code", "fine-tune", "jobs", "lists", "logs", "memory", "own-text", "runs", "troubleshooting"]
+    assert tasks() == [f"{name}.md" for name in wanted]
+
+
+def test_what_is_not_run_is_in_a_guide() -> None:
+    written = "\n".join(block for name in tasks() for block in blocks(name))
+    assert [key for key in NOT_RUN if key not in written + "charrnn bench"] == []
+
+
+def test_the_tour_tells_what_the_shipped_page_says() -> None:
+    text, shipped = (GUIDES / "memory.md").read_text(encoding="utf-8"), (ROOT / "docs/fables.html").read_text(encoding="utf-8")
+    (characters,) = re.findall(r'"remembers":(\d+)', shipped)
+    assert f"{characters} characters, the shipped network" in text
+    (unit,) = re.findall(r'"unit":(\d+),"follows":"position in the line"', shipped)
+    assert f"Unit {unit} of the shipped network" in text
+
+
+def test_the_pictures_of_the_tour_can_be_drawn_anew(tmp_path: Path) -> None:
+    """They are what ``python docs/make_tour.py`` draws."""
+    command = [sys.executable, ROOT / "docs/make_tour.py", "--out", tmp_path]
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=100, check=True)
+    for name in ("position.svg", "unit.svg"):
+        drawn, kept = ((folder / name).read_text(encoding="utf-8") for folder in (tmp_path, ROOT / "docs"))
+        assert re.sub("<[^>]*>", "", drawn) == re.sub("<[^>]*>", "", kept)
+
+
+def test_the_units_cell_rises_along_a_line_and_falls_at_its_end() -> None:
+    import charrnn
+
+    c = charrnn.load(FABLES).states("The fox said to the crow: sing a little, and let me hear whether your\nvoice").c
+    assert c is not None
+    cell = c[0, :, 165]
+    assert cell[2] < -0.9
+    assert cell[68] > 0.5
+    assert cell[71] < -0.5
+
+
+@pytest.mark.parametrize("name", tasks())
+def test_the_commands_of_a_guide_run(name: str, desk: Path) -> None:
+    lines = script(name)
+    assert len(lines) >= 3
+    environment = {
+        **os.environ,
+        "PATH": f"{desk / 'bin'}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        ["bash", "-e", "-c", "\n".join(lines)],
+        cwd=desk,
+        env=environment,
+        capture_output=True,
+        timeout=600,  # On a machine with much else to do.
+        check=False,
+    )
+    told = done.stderr.decode()
+    assert done.returncode == 0, f"{lines}\n{told[-2000:]}"
+    assert not re.search(r"--help\)|Traceback|No such file|not a usable", told), told  # Of those before a pipe, too.
