@@ -20,6 +20,8 @@ BITS = 18
 STRENGTH = 10.0
 """scikit-learn's C: the weights' squares count 1 / (2 C) beside the sum of the texts' losses."""
 ITERATIONS = 60
+TOGETHER = 5_000
+"""So many texts' n-grams are in memory at once while their labels are predicted."""
 _CHUNK = 1 << 18
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
@@ -93,6 +95,10 @@ class NgramClassifier:
         return softmax(self._logits(texts))
 
     def _logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        some = [self._logits_of(texts[start : start + TOGETHER]) for start in range(0, len(texts), TOGETHER)]
+        return np.concatenate(some) if some else np.zeros((0, len(self._bias)), dtype=np.float32)
+
+    def _logits_of(self, texts: Sequence[str]) -> NDArray[np.float32]:
         found = ngrams(texts)
         places = np.minimum(np.searchsorted(self._known, found.features), len(self._known) - 1)
         values = np.where(self._known[places] == found.features, found.values, np.float32(0))

@@ -38,6 +38,8 @@ YARDSTICK_SHARE = 0.12
 """The share of a run's time that the yardsticks may take."""
 SPEED_SHARE, SPEED_SECONDS = 0.01, 0.8
 """The share of a run's time in which the machine's speed is measured, and the most seconds."""
+MOST_VALIDATED = 20_000
+"""No more texts than about this are kept for validation, whatever share was asked for: they tell enough, and more take time."""
 AFTERWARDS = 0.02
 """The share that is left for the last figures and the file."""
 _NAMED = 5
@@ -121,7 +123,8 @@ def read(request: FitRequest, warn: Say) -> Split:
     if request.val is not None:
         given = _given(request.val, reader, labels, warn)
     elif not given:
-        held = records.are_held_out([text for text, _ in learned], config.val_fraction, config.val_seed)
+        fraction = min(config.val_fraction, MOST_VALIDATED / max(1, len(learned)))
+        held = records.are_held_out([text for text, _ in learned], fraction, config.val_seed)
         alone = set(labels) - {label for (_, label), out in zip(learned, held, strict=True) if not out}
         held &= np.array([label not in alone for _, label in learned])  # Something of each label is learned from.
         given = [row for row, out in zip(learned, held, strict=True) if out]

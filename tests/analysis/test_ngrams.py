@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from charrnn.analysis import ngrams as module
 from charrnn.analysis.ngrams import LONGEST, NgramClassifier, ngrams
 
 
@@ -49,3 +50,15 @@ def test_it_learns_endings_and_takes_unknown_texts() -> None:
     shares = model.probabilities(texts[200:])
     assert shares.sum(axis=1) == pytest.approx(1)
     assert (shares.argmax(axis=1) == labels[200:]).all()
+
+
+def test_labels_of_many_texts_are_those_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are asked about, no more than some n-grams are in memory at once."""
+    texts, counts = [f"{number}{'ab'[number % 2]}" for number in range(40)], list[int]()
+    learned = NgramClassifier(texts, np.arange(40) % 2, 2)
+    whole = learned.probabilities(texts)
+    monkeypatch.setattr(module, "TOGETHER", 7)
+    monkeypatch.setattr(module, "ngrams", lambda some: counts.append(len(some)) or ngrams(some))
+    assert np.allclose(learned.probabilities(texts), whole)
+    assert counts == [7, 7, 7, 7, 7, 5]
+    assert learned.probabilities([]).shape == (0, 2)

@@ -54,6 +54,16 @@ def test_validation_texts_follow_from_the_text_alone(put: Put) -> None:
     assert set(other.val.texts) != set(split.val.texts)
 
 
+def test_no_more_texts_validate_than_tell_enough(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put("x.tsv", lines(1000))
+    usual, _ = read(FitRequest(path))
+    monkeypatch.setattr(fitting, "MOST_VALIDATED", 40)
+    fewer, _ = read(FitRequest(path))
+    assert 20 < len(fewer.val) < 60 < len(usual.val)
+    assert set(fewer.val.texts) < set(usual.val.texts)
+    assert len(fewer.train) + len(fewer.val) == 1000
+
+
 def test_equal_texts_are_on_one_side(put: Put) -> None:
     split, _ = read(FitRequest(put("x.tsv", b"".join(f"name{n % 40}\t{'ab'[n % 3 == 0]}\n".encode() for n in range(400)))))
     assert not set(split.train.texts) & set(split.val.texts)
