@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -31,8 +32,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--picture", action="store_true")
     if not parser.parse_args().picture:
-        network, text = ROOT / "checkpoints/fables", ROOT / "corpora/fables.txt"
-        if code := cli.run(["export", str(PAGE), "-c", str(network), "--file", str(text)]):
+        os.chdir(ROOT)  # The page tells the text's name as it is given.
+        if code := cli.run(["export", str(PAGE), "-c", "checkpoints/fables", "--file", "corpora/fables.txt"]):
             sys.exit(code)
     if (executable := chromium.found()) is None:
         sys.exit("no Chromium on the path, so no picture; CHARRNN_CHROMIUM may name one")

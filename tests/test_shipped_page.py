@@ -11,6 +11,7 @@ from conftest import FABLES, ROOT
 
 from charrnn.analysis import rounding
 from charrnn.network import checkpoint
+from charrnn.output.page import document, export
 
 PAGE, PICTURE = ROOT / "docs/fables.html", ROOT / "docs/fables.png"
 
@@ -28,6 +29,15 @@ def test_the_page_is_of_the_shipped_network_and_small() -> None:
         values = rounding.rounded(tensor, "int8").values
         np.testing.assert_array_equal(np.frombuffer(base64.b64decode(kept["data"]), dtype=values.dtype), values.ravel())
     assert {"layer": 0, "unit": 165, "follows": "position in the line"} in network["units"]
+
+
+def test_the_page_holds_the_present_scripts_and_styles_and_no_path_of_its_maker() -> None:
+    """If it doesn't: python docs/make_page.py."""
+    html = PAGE.read_text(encoding="utf-8")
+    (style,), (script,) = (re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL) for tag in ("style", "script"))
+    assert style == "".join(map(document.resource, export.STYLES))
+    assert script == "".join(map(document.resource, export.SCRIPTS))
+    assert "characters of corpora/fables.txt" in html
 
 
 def test_its_picture_is_readmes_first_and_small() -> None:

@@ -23,6 +23,7 @@ from charrnn.text.vocabulary import Vocabulary
 MOST = 3
 """Networks that stand side by side, at most."""
 SCRIPTS = ("network.js", "painting.js", "player.js", "lessons.js", "export.js")
+STYLES = ("shared.css", "export.css")
 TYPED = (
     "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u2010\u2011\u2012\u2013\u2014\u2026\u00ab\u00bb\u00a0"
     "\u2212\u2022\u00d7\u00df\u00c6\u00e6\u00d8\u00f8\u0141\u0142\u0131"
@@ -55,7 +56,7 @@ def render(networks: Sequence[Shown]) -> str:
     return document.render(
         "export.html",
         scripts=SCRIPTS,
-        styles=["shared.css", "export.css"],
+        styles=STYLES,
         style_attributes=False,
         data={"networks": [network_data(shown) for shown in networks]},
         networks=[_facts(shown) for shown in networks],

@@ -9,7 +9,7 @@ from typing import Any
 from charrnn.analysis.rounding import RoundedClassifier
 from charrnn.network.classifier import Classifier, feature_size
 from charrnn.output.page import document
-from charrnn.output.page.export import CELLS, FORMS_IN_WORDS, tensor_data, vocabulary_data
+from charrnn.output.page.export import CELLS, FORMS_IN_WORDS, STYLES, tensor_data, vocabulary_data
 
 SCRIPTS = ("network.js", "painting.js", "judge.js", "classify.js")
 
@@ -41,7 +41,7 @@ def render(shown: Shown) -> str:
     return document.render(
         "classify.html",
         scripts=SCRIPTS,
-        styles=["shared.css", "export.css", "classify.css"],
+        styles=(*STYLES, "classify.css"),
         style_attributes=False,
         data={"classifier": data_of(shown)},
         corpus=str(found.training.get("corpus") or shown.label),

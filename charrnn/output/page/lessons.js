@@ -68,6 +68,7 @@ class Lessons {
   constructor(players) {
     this.players = players;
     this.waiting = 0;
+    this.cost = 0; // milliseconds that the last drawing took
     this.places = new Map(players.map((player, at) => [player, document.querySelectorAll(`[data-of="${at}"]`)]));
     this.known = document.getElementById("known");
     this.known.addEventListener("input", () => this.drawKnown());
@@ -77,13 +78,15 @@ class Lessons {
     return [...this.places.get(player)].find((place) => place.dataset.part === name);
   }
 
-  // Draw all lessons soon; while text streams in, no more than a few times a second.
+  // Draw all lessons soon; while text streams in, after a pause of which they are a small part.
   soon(pause = 0) {
     if (this.waiting) return;
     this.waiting = setTimeout(() => {
+      const began = performance.now();
       this.waiting = 0;
       this.drawAll();
-    }, pause);
+      this.cost = performance.now() - began;
+    }, pause && Math.max(pause, 15 * this.cost));
   }
 
   drawAll() {
