@@ -19,6 +19,7 @@ from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.evaluation import Validation
 from charrnn.training.events import Event
 from charrnn.training.model import CharRNN
+from charrnn.training.ranks import ALONE, Ranks
 from charrnn.training.trainer import Trainer
 
 KERNELS: dict[str, Any] = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
@@ -76,13 +77,15 @@ def trainer_of(
     stop: Callable[[], str | None] = lambda: None,
     before_step: Callable[[int], None] = lambda step: None,
     resume: Checkpoint | None = None,
+    ranks: Ranks = ALONE,
     **settings: Any,
 ) -> Trainer:
     """A run on 500 random characters, and 100 to validate on, with `PLAIN` settings and those given."""
     corpus = corpus or corpus_of(random_text(600), 100)
     model = ModelConfig(corpus.vocabulary.size, cell, embedding_size=5, hidden_size=hidden, num_layers=layers)
     config = TrainConfig(**{**PLAIN, **settings})
-    return Trainer(model, config, corpus, clock=clock or Clock(), stop=stop, before_step=before_step, resume=resume)
+    clock = clock or Clock()
+    return Trainer(model, config, corpus, clock=clock, stop=stop, before_step=before_step, resume=resume, ranks=ranks)
 
 
 def run(trainer: Trainer) -> tuple[list[Event], Store]:

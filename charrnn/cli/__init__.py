@@ -15,6 +15,7 @@ import typer
 from charrnn import CharrnnError, UsageError, __version__
 from charrnn.cli import exit_codes, options
 from charrnn.cli.exit_codes import ExitCode
+from charrnn.cli.process import rank
 
 VERBS = {
     "train": "train:train",
@@ -138,6 +139,11 @@ def _check_completion(arguments: list[str]) -> None:
         raise UsageError(f"{arguments[0]} takes no value, not {arguments[1]!s:.80}; it serves the shell that runs it")
 
 
+def _says_rank_0() -> bool:
+    """Whether another rank says what is wrong: torchrun calls all alike, and they haven't met yet."""
+    return bool(rank()) and "charrnn.training.distributed" not in sys.modules
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; every expected failure is one line on stderr."""
     from charrnn.output.console import Console, StdoutClosedError
@@ -159,7 +165,8 @@ def run(arguments: list[str] | None = None) -> int:
             return ExitCode.STDOUT_CLOSED
         raise
     except UsageError as error:
-        Console().error(_usage(error, typed))
+        if not _says_rank_0():
+            Console().error(_usage(error, typed))
         return exit_codes.of(error)
     except CharrnnError as error:
         Console().error(_explained(str(error), typed))
@@ -178,7 +185,8 @@ def run(arguments: list[str] | None = None) -> int:
     except typer.TyperException as error:
         if not error.format_message():  # No arguments at all: the help was shown.
             return error.exit_code
-        Console().error(_usage(error, typed))
+        if not _says_rank_0():
+            Console().error(_usage(error, typed))
         return error.exit_code
 
 

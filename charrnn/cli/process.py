@@ -18,6 +18,12 @@ IDLE_SPIN = "20"
 """OpenBLAS's threads look for work for two to this power of the processor's ticks, less than a thousandth of a second."""
 
 
+def rank() -> int | None:
+    """Which of the ranks this process is that torchrun has started; None where it hasn't."""
+    number = os.environ.get("RANK", "") if "TORCHELASTIC_RUN_ID" in os.environ else ""
+    return int(number) if number.isascii() and number.isdecimal() else None
+
+
 def limit_threads(most: int = SAMPLING_THREADS, libraries: tuple[str, ...] = ("OPENBLAS", "MKL")) -> int:
     """Limit the threads of NumPy's matrix library, which would otherwise take every core; call it before NumPy is imported.
 

@@ -23,6 +23,10 @@ SIGNALS = {
 """The reason that each signal gives in the ``end`` event, and the program's exit code."""
 
 
+EXIT_CODES = {"interrupted": ExitCode.INTERRUPTED, "terminated": ExitCode.TERMINATED}
+"""The exit code of a run that ended for a reason that another process gave."""
+
+
 @dataclass
 class Stop:
     """Why the run should end, as far as signals and stdout have said."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import shlex
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,14 +13,16 @@ import typer
 
 from charrnn import CharrnnError, UsageError
 from charrnn.cli import exit_codes, options
+from charrnn.cli.exit_codes import ExitCode
 from charrnn.cli.options import After, Given, Json, Quiet, complete_checkpoint
-from charrnn.cli.process import seconds_since_start
-from charrnn.cli.signals import Stop, stop_on_failing_stdout, stop_on_signals
+from charrnn.cli.process import rank, seconds_since_start
+from charrnn.cli.signals import EXIT_CODES, Stop, stop_on_failing_stdout, stop_on_signals
 from charrnn.config import FITTED, ModelConfig, TrainConfig
 from charrnn.declaration import Option, Panel
 
 if TYPE_CHECKING:
     from charrnn.output.console import Console
+    from charrnn.training.ranks import Ranks
     from charrnn.training.runs import RunRequest
 
 _BOOKKEEPING, _MACHINE = Panel.BOOKKEEPING.value, Panel.MACHINE.value
@@ -101,10 +106,9 @@ def train(
 
     Progress goes to stderr. Ctrl-C finishes the step, saves, and says how to go on.
     """
-    from charrnn.output import live
     from charrnn.output.console import Console
     from charrnn.training import members as several
-    from charrnn.training import runs
+    from charrnn.training import ranks, runs
 
     settings = {**model.values, **training.values}
     if dropout is not None:
@@ -113,29 +117,90 @@ def train(
         del settings["workers"]  # A new run chooses anyway; a resumed one keeps its number unless it is told to choose anew.
     console, stop = Console(quiet=quiet), Stop()
     request = runs.RunRequest(corpus or [], settings, out, resume, allow_changed_corpus, init_from, overwrite, members or 1)
-    if dry_run:
-        _show_plan(request, console, as_json=as_json)
-        return
-    if several.is_asked_for(request):
+    if rank() is not None:
+        _train_as_rank(request, console, stop, dry_run=dry_run, as_json=as_json, plain=plain)
+    elif dry_run:
+        _show_plan(request, console, ranks.ALONE, as_json=as_json)
+    elif several.is_asked_for(request):
         _train_members(request, console, stop, as_json=as_json, plain=plain)
-        return
-    run, trainer, start = runs.begin(
-        request, seconds_since_start, stop, lambda text: console.say(f"charrnn: {text}"), console.warn
-    )
+    else:
+        _train_network(request, console, stop, seconds_since_start, stop, ranks.ALONE, as_json=as_json, plain=plain)
+
+
+def _train_network(
+    request: RunRequest,
+    console: Console,
+    stop: Stop,
+    clock: Callable[[], float],
+    stopped: Callable[[], str | None],
+    among: Ranks,
+    *,
+    as_json: bool,
+    plain: bool,
+) -> None:
+    """Train one network and print the path of its best checkpoint.
+
+    ``clock`` and ``stopped`` are what the run goes by: of one process, its own clock and ``stop``.
+    """
+    from charrnn.output import live
+    from charrnn.training import runs
+
+    run, trainer, start = runs.begin(request, clock, stopped, lambda text: console.say(f"charrnn: {text}"), console.warn, among)
+    go_on = runs.command_to_go_on(request, run, among)
     with live.training_view(console, as_json=as_json, plain=plain) as view, stop_on_signals(stop):
         view.recall(run.past_steps(start["step"]) if start["step"] else [])
-        for event in runs.logged(run, trainer, start):
-            if stop.unheard is None:
-                with stop_on_failing_stdout(stop):
-                    view.show(event)
+        try:
+            for event in runs.logged(run, trainer, start):
+                if stop.unheard is None:
+                    with stop_on_failing_stdout(stop):
+                        view.show(event)
+        except CharrnnError as error:
+            if not among.launched or request.overwrite:
+                raise
+            raise type(error)(f"{run.path}: {error}; go on from what was saved last by: {go_on}") from error
     assert event["event"] == "end"
-    go_on = runs.command_to_go_on(request, run)
     if trouble := runs.trouble(event, run, go_on):
         raise CharrnnError(trouble)
-    _raise_unless_finished(event["reason"], go_on, stop, console)
+    if (reason := event["reason"]) in EXIT_CODES:  # Perhaps another rank was asked to stop.
+        stop.ask(reason, EXIT_CODES[reason])
+    _raise_unless_finished(reason, go_on, stop, console)
     if not as_json:
         console.product(f"{event['best_path']}\n")
     console.finish()
+
+
+def _train_as_rank(request: RunRequest, console: Console, stop: Stop, *, dry_run: bool, as_json: bool, plain: bool) -> None:
+    """Train a network together with the other ranks that torchrun has started; rank 0 alone writes and speaks.
+
+    Of ranks that fail the first says why: what the others then run into is that it is gone.
+    """
+    from charrnn.network import rundir
+    from charrnn.output.console import Console
+    from charrnn.training.distributed import Group
+    from charrnn.training.learner import RunIsOverError
+
+    group = Group(seconds_since_start, stop)
+    if group.number:
+        console, as_json = Console(io.StringIO(), io.StringIO(), quiet=True), False
+    try:
+        if dry_run:
+            _show_plan(request, console, group, as_json=as_json)
+            return
+        with stop_on_signals(stop):
+            _train_network(request, console, stop, group.clock, group.stop, group, as_json=as_json, plain=plain)
+    except RunIsOverError:
+        if not group.restarts:
+            raise
+        console.product(f"{group.path / rundir.BEST}\n")  # A rank ended badly after the last save.
+    except typer.Exit:
+        raise
+    except Exception as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends them all now; first the line is said.
+        if not group.takes_the_word():
+            raise typer.Exit(exit_codes.of(error) if isinstance(error, CharrnnError) else ExitCode.FAILURE) from error
+        raise
+    finally:
+        group.leave()
 
 
 def _train_members(request: RunRequest, console: Console, stop: Stop, *, as_json: bool, plain: bool) -> None:
@@ -173,7 +238,7 @@ def _raise_unless_finished(reason: str, go_on: str, stop: Stop, console: Console
         raise stop.unheard
 
 
-def _show_plan(request: RunRequest, console: Console, *, as_json: bool) -> None:
+def _show_plan(request: RunRequest, console: Console, among: Ranks, *, as_json: bool) -> None:
     from charrnn.output import tables
     from charrnn.output.notation import json_line, list_in_words, yardsticks_clause
     from charrnn.text import baselines
@@ -181,8 +246,9 @@ def _show_plan(request: RunRequest, console: Console, *, as_json: bool) -> None:
 
     if request.resume is not None:
         raise UsageError("--dry-run plans a new run; a resumed one keeps its plan")
-    prepared = (members.prepare if request.members > 1 else runs.prepare)(request, console.warn)
-    repeat = runs.command(request, prepared)
+    several = request.members > 1 and not among.launched
+    prepared = members.prepare(request, console.warn) if several else runs.prepare(request, console.warn, among)
+    repeat = runs.command(request, prepared, among)
     listed = None if prepared.text.records is None else prepared.text.records.facts.to_json()
     beside = baselines.facts(baselines.unigram_bits(prepared.text), baselines.xz_bits(prepared.text))
     if as_json:

@@ -130,10 +130,12 @@ def describe_start(event: Start) -> str:
     model = event["config"]["model"]
     known = event.get("records")
     listed = f"{list_in_words(known)}; " if known else ""
+    ranks = f", {event['ranks']} ranks" if event.get("ranks", 1) > 1 else ""
+    computed = f"{event['device']} {event['precision']}{ranks}"
     return (
         f"training {model['cell']} {model['num_layers']} x {model['hidden_size']} ({event['parameters']:,} parameters) on"
         f" {event['corpus']}: {listed}{event['train_characters']:,} + {event['val_characters']:,} characters,"
-        f" {event['vocab_size']} symbols; {event['device']} {event['precision']}; run {event['run_dir']}{_resuming(event)}"
+        f" {event['vocab_size']} symbols; {computed}; run {event['run_dir']}{_resuming(event)}"
     )
 
 

@@ -19,7 +19,7 @@ class Batch:
     ``rows`` says where these N columns are in a state of all columns; ``first`` is true if all hidden states are zero again
     here, as at the beginning of an epoch; ``opens`` (N,), if given, tells the columns that begin from the zero state at this
     chunk. ``counted`` targets are predicted, all if None: of records of several lengths side by side, those after a record's
-    end are -100 and don't count.
+    end are -100 and don't count; ``whole`` is how many records stood side by side before the shorter ones ended.
     """
 
     inputs: NDArray[Any]
@@ -29,6 +29,7 @@ class Batch:
     first: bool
     opens: NDArray[np.bool_] | None = None
     counted: int | None = None
+    whole: int | None = None
 
 
 class Columns:
@@ -144,7 +145,7 @@ class RecordStreams(Columns):
         inputs, targets, counted = rectangle(
             self._ids, self._starts[records], self._spans[records], chunk * self.bptt, self.bptt
         )
-        return Batch(inputs, targets, slice(0, len(inputs)), epoch, chunk == 0, counted=counted)
+        return Batch(inputs, targets, slice(0, len(inputs)), epoch, chunk == 0, counted=counted, whole=len(records))
 
     def _arrange(self, epoch: int) -> None:
         rng = np.random.default_rng((self._seed, epoch))

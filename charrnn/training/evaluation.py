@@ -23,6 +23,7 @@ from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import events
 from charrnn.training.device import autocast
 from charrnn.training.model import CharRNN
+from charrnn.training.ranks import ALONE, Ranks
 from charrnn.training.temperature import FACTORS, PLAIN, calibrate
 from charrnn.training.workers import Workers
 
@@ -61,10 +62,15 @@ def reading(characters: int) -> int:
 
 
 def validate(
-    model: CharRNN, corpus: Corpus, excerpt: Excerpt, precision: str = "fp32", workers: Workers | None = None
+    model: CharRNN,
+    corpus: Corpus,
+    excerpt: Excerpt,
+    precision: str = "fp32",
+    workers: Workers | None = None,
+    ranks: Ranks = ALONE,
 ) -> Validation | None:
     """Score an ``excerpt`` of what is held out; None if the loss is not finite."""
-    found = losses(model, corpus, excerpt, precision, workers) / math.log(2)  # (P, 2, G)
+    found = losses(model, corpus, excerpt, precision, workers, ranks) / math.log(2)  # (P, 2, G)
     plain = found[:, :, PLAIN].sum(axis=1)  # (P,)
     if not np.isfinite(plain).all():
         return None
@@ -74,7 +80,12 @@ def validate(
 
 
 def losses(
-    model: CharRNN, corpus: Corpus, excerpt: Excerpt, precision: str = "fp32", workers: Workers | None = None
+    model: CharRNN,
+    corpus: Corpus,
+    excerpt: Excerpt,
+    precision: str = "fp32",
+    workers: Workers | None = None,
+    ranks: Ranks = ALONE,
 ) -> NDArray[np.float64]:
     """The loss of each piece of an ``excerpt`` in nats, with logits times each of `FACTORS`; (P, 2, G).
 
@@ -86,7 +97,7 @@ def losses(
     """
     workers = workers or Workers(1)
     if corpus.records is not None:
-        return _of_records(model, corpus.ids, excerpt, precision, workers)
+        return _of_records(model, corpus.ids, excerpt, precision, workers, ranks)
     begins, ends, overlap = excerpt.begins, excerpt.ends, OVERLAP
     if corpus.pieces is not None:
         overlap = corpus.pieces.warm_up - 1  # The first character is only read: what stands before it was trained on.
@@ -96,7 +107,8 @@ def losses(
         length = -(-excerpt.characters // columns)
         begins = excerpt.begins[0] + length * np.arange(columns)
         ends = np.minimum(begins + length, excerpt.ends[0])
-    found = _side_by_side(model, corpus.ids, begins, ends, min(overlap, int(begins[0]) - 1), precision, workers)
+    overlap = min(overlap, int(begins[0]) - 1)
+    found = _side_by_side(model, corpus.ids, begins, ends, overlap, precision, workers, ranks)
     return found if len(found) == len(excerpt.begins) else found.sum(axis=0, keepdims=True)
 
 
@@ -108,17 +120,20 @@ def _side_by_side(
     overlap: int,
     precision: str,
     workers: Workers,
+    ranks: Ranks,
 ) -> NDArray[np.float64]:
     """The losses (N, 2, G) of N columns, each from its start to its end, after an overlap from the zero state."""
     device = model.head.weight.device
     columns, length = len(starts), int((ends - starts).max())
     chunk = max(1, min(MAX_CHUNK, MAX_LOGITS // (columns * model.config.vocab_size)))
 
+    own, found = ranks.share(columns), np.zeros((columns, 2, len(FACTORS)))
+
     @torch.inference_mode()
-    def total(share: slice) -> NDArray[np.float64]:
+    def score(share: slice) -> None:
+        share = slice(own.start + share.start, own.start + share.stop)
         begins, stops = starts[share, None], ends[share, None]  # (n, 1): one worker's columns
-        middles = (begins + stops) // 2
-        state, found = model.initial_state(len(begins)), np.zeros((len(begins), 2, len(FACTORS)))
+        middles, state = (begins + stops) // 2, model.initial_state(len(begins))
         with autocast(device, precision):
             for offset in range(-overlap, length, chunk):
                 # Positions of the targets, (n, T); the inputs stand one before.
@@ -130,13 +145,15 @@ def _side_by_side(
                     costs = _costs(logits, targets)  # (n, T, G)
                     halves = (positions >= begins) & (positions < middles), (positions >= middles) & (positions < stops)
                     for half, counted in enumerate(halves):
-                        found[:, half] += _summed(costs, counted)
-        return found
+                        found[share, half] += _summed(costs, counted)
 
-    return np.concatenate(workers.map(total, workers.shares(columns)))
+    workers.map(score, workers.shares(own.stop - own.start))
+    return ranks.total(found)
 
 
-def _of_records(model: CharRNN, ids: NDArray[Any], excerpt: Excerpt, precision: str, workers: Workers) -> NDArray[np.float64]:
+def _of_records(
+    model: CharRNN, ids: NDArray[Any], excerpt: Excerpt, precision: str, workers: Workers, ranks: Ranks
+) -> NDArray[np.float64]:
     """The losses (P, 2, G) of the records of an ``excerpt``, each read from the zero state, its newline included."""
     device, vocab_size = model.head.weight.device, model.config.vocab_size
     spans = excerpt.ends - excerpt.begins
@@ -145,12 +162,13 @@ def _of_records(model: CharRNN, ids: NDArray[Any], excerpt: Excerpt, precision: 
     most = MAX_COLUMNS if device.type == "cpu" else MAX_COLUMNS_ON_GPU
     chunk = max(1, min(MAX_CHUNK, MAX_LOGITS // (most * vocab_size)))
     rows = RecordRows(spans, most * chunk, chunk, most)
+    own = ranks.share(len(rows))
     found = np.zeros((len(spans), 2, len(FACTORS)))
 
     @torch.inference_mode()
     def total(share: slice) -> None:
         with autocast(device, precision):
-            for begin, end in itertools.pairwise(rows.first[share.start : share.stop + 1]):
+            for begin, end in itertools.pairwise(rows.first[own.start + share.start : own.start + share.stop + 1]):
                 state = model.initial_state(int(end - begin))
                 for offset in range(0, int(spans[begin]), chunk):
                     read, ahead, _ = rectangle(ids, starts[begin:end], spans[begin:end], offset, chunk)
@@ -160,8 +178,8 @@ def _of_records(model: CharRNN, ids: NDArray[Any], excerpt: Excerpt, precision: 
                     numbers = order[begin : begin + len(costs)]
                     found[numbers, numbers % 2] += costs
 
-    workers.map(total, workers.shares(len(rows)))
-    return found
+    workers.map(total, workers.shares(own.stop - own.start))
+    return ranks.total(found)
 
 
 def _costs(logits: Tensor, targets: Tensor) -> Tensor:

@@ -27,7 +27,9 @@ class Facts(TypedDict):
     precision: str
     """``fp32``, ``bf16`` or ``fp16``, likewise decided."""
     workers: int
-    """Processes, or threads, that share the columns."""
+    """Processes, or threads, that share the columns of each rank."""
+    ranks: int
+    """Processes started by torchrun, perhaps on several machines, that share the columns of all; 1 without it."""
     records: Mapping[str, Any] | None
     """The list that the text is: `Records.to_json`; None for a text that isn't read as one."""
     plan: Mapping[str, Any] | None

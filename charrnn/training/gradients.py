@@ -13,6 +13,7 @@ from torch.nn import functional
 from charrnn.training.device import autocast
 from charrnn.training.model import CharRNN
 from charrnn.training.processes import Part, Processes, Shapes, can_fork
+from charrnn.training.ranks import ALONE, Ranks
 from charrnn.training.workers import Workers
 
 
@@ -27,6 +28,8 @@ def of_chunk(
     precision: str = "fp32",
     workers: Workers | None = None,
     processes: Processes | None = None,
+    ranks: Ranks = ALONE,
+    among: int | None = None,
     scale: Callable[[Tensor], Tensor] = lambda loss: loss,
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Compute the loss of one chunk and what follows from it.
@@ -41,31 +44,58 @@ def of_chunk(
         precision: of the matrix products.
         workers: threads that share the columns.
         processes: of `forked`; they share the columns instead, and ``scale`` is not used.
+        ranks: each calls this with all N columns, and takes a share of them.
+        among: the columns that are shared out, of which these are the first; None: just these.
         scale: applied to the loss before its gradient is taken.
 
     Returns:
-        The mean loss in nats per character, the state after the chunk (cut from the graph), and the gradients of the scaled
-        loss in the order of ``model.weights()``. The same number of workers, threads or processes, gives the same bits;
-        another number sums in another order.
+        The mean loss in nats per character, the state after the chunk (cut from the graph; a rank knows that of its own
+        columns), and the gradients of the scaled loss in the order of ``model.weights()``. The same number of workers, threads
+        or processes, and of ranks gives the same bits; another number sums in another order.
 
     Raises:
         WorkerLostError: a worker process has ended before its time.
+        RankLostError: another rank has.
     """
     total = targets.numel() if counted is None else counted
-    if processes is not None:
-        parts = processes.of_chunk(inputs, targets, state, masks, total)
+    own = ranks.share(len(inputs), among)
+    if own.start == own.stop:  # Fewer columns than ranks leave some without any.
+        loss, after, summed = state.new_zeros(()), state, [torch.zeros_like(weight) for weight in model.weights().values()]
     else:
-        workers = workers or Workers(1)
+        mine = inputs[own], targets[own], state[:, :, own], None if masks is None else [mask[own] for mask in masks]
+        parts = _parts(model, *mine, total, precision=precision, workers=workers, processes=processes, scale=scale)
+        losses, states, gradients = zip(*parts, strict=True)
+        summed = _apart([sum(same[1:], start=same[0]) for same in zip(*gradients, strict=True)])
+        loss, after = sum(losses[1:], start=losses[0]), torch.cat(states, dim=2)
+        if ranks.count > 1:
+            after = torch.cat([state[:, :, : own.start], after, state[:, :, own.stop :]], dim=2)
+    loss, summed = ranks.summed(loss, summed)
+    return loss, after, summed
 
-        def learn(share: slice) -> Part:
-            own = None if masks is None else [mask[share] for mask in masks]
-            columns = inputs[share], targets[share], state[:, :, share]
-            return _part(model, *columns, own, total, precision=precision, scale=scale)
 
-        parts = workers.map(learn, workers.shares(len(inputs)))
-    losses, states, gradients = zip(*parts, strict=True)
-    summed = [sum(same[1:], start=same[0]) for same in zip(*gradients, strict=True)]
-    return sum(losses[1:], start=losses[0]), torch.cat(states, dim=2), _apart(summed)
+def _parts(
+    model: CharRNN,
+    inputs: Tensor,
+    targets: Tensor,
+    state: Tensor,
+    masks: Sequence[Tensor] | None,
+    total: int,
+    *,
+    precision: str,
+    workers: Workers | None,
+    processes: Processes | None,
+    scale: Callable[[Tensor], Tensor],
+) -> list[Part]:
+    """The parts of all workers of this process."""
+    if processes is not None:
+        return processes.of_chunk(inputs, targets, state, masks, total)
+    workers = workers or Workers(1)
+
+    def learn(share: slice) -> Part:
+        own = None if masks is None else [mask[share] for mask in masks]
+        return _part(model, inputs[share], targets[share], state[:, :, share], own, total, precision=precision, scale=scale)
+
+    return workers.map(learn, workers.shares(len(inputs)))
 
 
 @contextlib.contextmanager

@@ -19,14 +19,14 @@ from charrnn.text.corpus import Corpus
 from charrnn.text.excerpts import Excerpt
 from charrnn.text.scattered import StretchStreams
 from charrnn.text.streams import Columns, RecordStreams, Streams
-from charrnn.training import evaluation, events, gradients, recipe, schedule
+from charrnn.training import evaluation, gradients, recipe, schedule
 from charrnn.training.compressor import Compressor
 from charrnn.training.device import choose_device, choose_precision, prepare
 from charrnn.training.evaluation import Validation
-from charrnn.training.events import Event
 from charrnn.training.model import CharRNN
 from charrnn.training.optimizer import Optimizer
 from charrnn.training.processes import Processes
+from charrnn.training.ranks import ALONE, Ranks
 from charrnn.training.schedule import Budget
 from charrnn.training.snapshot import Progress, TrainingState
 from charrnn.training.validation import ValidationPlan
@@ -41,17 +41,27 @@ LARGEST_NORM = 1e20
 """Norms of gradients are watched up to this, so that their sums stay finite."""
 
 
+class RunIsOverError(UsageError):
+    """A run that is to be gone on with has had its length."""
+
+
 class Learner:
     """A network, its text and its settings, and all that changes from step to step."""
 
     def __init__(
-        self, model_config: ModelConfig, config: TrainConfig, corpus: Corpus, plan: Mapping[str, Any] | None = None
+        self,
+        model_config: ModelConfig,
+        config: TrainConfig,
+        corpus: Corpus,
+        plan: Mapping[str, Any] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """A network with fresh weights; the arguments and errors are `Trainer`'s."""
-        self.config, self.corpus, self.vocabulary = config, corpus, corpus.vocabulary
+        self.config, self.corpus, self.vocabulary, self.ranks = config, corpus, corpus.vocabulary, ranks
         self.device = choose_device(config.device)
         self.precision = choose_precision(config.precision, self.device)
-        self._plan = plan
+        self.plan = plan
+        """Why the settings are what they are, to be kept."""
         prepare(self.device, self.precision)
         model = CharRNN(model_config, torch.Generator().manual_seed(config.seed)).to(self.device)
         self._parameters = list(model.weights().values())
@@ -62,7 +72,7 @@ class Learner:
         self._reset_share = RESET_SHARE if corpus.records is None else 0.0
         self.streams = _streams(corpus, config)
         self.state = TrainingState(model, optimizer, scaler, self.streams.columns)
-        count = choose_workers(config.workers, self.device, self.streams.batch_size)
+        count = ranks.of_first(choose_workers(config.workers, self.device, ranks.most(self.streams.batch_size)))
         self.workers = Workers(count)
         self._processes: Processes | None = None
         if self.device.type == "cpu":
@@ -89,41 +99,12 @@ class Learner:
         """Passes over the training text so far."""
         return self.progress.step / self.streams.chunks_per_epoch
 
-    def describe(self) -> events.Facts:
-        """The part of the ``start`` event that the run itself knows."""
-        return {
-            "characters": len(self.corpus.ids),
-            "vocab_size": self.vocabulary.size,
-            "train_characters": self.corpus.train_characters,
-            "val_characters": self.corpus.val_characters,
-            "parameters": self.model.config.parameters,
-            "device": self.device.type,
-            "precision": self.precision,
-            "workers": self.workers.count,
-            "records": None if self.corpus.records is None else self.corpus.records.facts.to_json(),
-            "plan": self._plan,
-            "step": self.progress.step,
-            "steps": self.budget.steps,
-            "seconds": self.progress.seconds,
-            "best_val_bits_per_char": self.progress.best_val_bits_per_char,
-            "config": {**self.config.to_json(), "model": self.model.config.to_json()},
-        }
-
-    def warnings(self) -> Iterator[Event]:
-        """What the user should know before the run."""
-        less = _less_than_asked(self.config, self.streams)
-        if less:
-            train = f"{self.corpus.train_characters:,} characters to train on"
-            yield events.warning(f"a short text ({train}): {' and '.join(less)}")
-        if not self.corpus.val_characters:
-            yield events.warning("no validation text: best.safetensors is whatever was saved last")
-
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
         """Start the workers on entering and end them on leaving; processes first, because they are forked."""
-        chunk = self.streams.batch_size, self.streams.bptt
+        chunk = self.ranks.most(self.streams.batch_size), self.streams.bptt
         with (
-            self.compressor.working(),
+            contextlib.nullcontext() if self.ranks.number else self.compressor.working(),
             gradients.forked(self.model, self.workers, *chunk, self.config.dropouts, self.precision) as self._processes,
             self.workers.working(),
         ):
@@ -140,6 +121,7 @@ class Learner:
 
         Raises:
             WorkerLostError: a worker process has ended before its time; the step has changed nothing.
+            RankLostError: another rank has; the others may have made the step.
         """
         state, scaler = self.state, self.state.scaler
         batch = self.streams.batch(state.progress.step)
@@ -164,6 +146,8 @@ class Learner:
             precision=self.precision,
             workers=self.workers,
             processes=self._processes,
+            ranks=self.ranks,
+            among=batch.whole,
             scale=scaler.scale,
         )
         for parameter, gradient in zip(self._parameters, found, strict=True):
@@ -216,9 +200,15 @@ class Learner:
 
     def validate(self, excerpt: Excerpt) -> Validation | None:
         """Score an ``excerpt`` of the validation text; None if the loss is not finite."""
-        return evaluation.validate(self.model, self.corpus, excerpt, self.precision, self.workers)
+        return evaluation.validate(self.model, self.corpus, excerpt, self.precision, self.workers, self.ranks)
 
     # -- checkpoints ----------------------------------------------------------------------------------------------
+
+    def check_ranks(self) -> None:
+        """Raise a `CharrnnError` if this rank's network isn't that of rank 0, bit for bit."""
+        if self.ranks.count > 1:
+            weights = b"".join(weight.tobytes() for weight in self.model.export().values())
+            self.ranks.check_same(weights, f"its network differs from that of rank 0 at step {self.progress.step:,}")
 
     def network(self, seconds: float) -> Checkpoint:
         """The network as it is: a ``best`` checkpoint."""
@@ -227,7 +217,7 @@ class Learner:
             **self.corpus.facts(),
             "characters": len(self.corpus.ids),
             "config": self.config.to_json(),
-            "plan": self._plan,
+            "plan": self.plan,
             "seed": self.config.seed,
             "step": p.step,
             "epochs": self.epochs,
@@ -241,10 +231,16 @@ class Learner:
         )
 
     def snapshot(self, seconds: float) -> Checkpoint:
-        """Everything needed to go on: a ``last`` checkpoint."""
-        p, tensors, network = self.progress, self.state.tensors(), self.network(seconds)
+        """Everything needed to go on: a ``last`` checkpoint. All ranks make it, and each gets the whole of it."""
+        p = self.progress
+        if p.step:
+            batch, groups = self.streams.batch(p.step - 1), self.streams.groups
+            own = self.ranks.share(len(batch.inputs), batch.whole)
+            self.ranks.gather(self.state.carried, slice(own.start * groups, own.stop * groups))
+        tensors, network = self.state.tensors(), self.network(seconds)
         p.seconds = seconds
-        return replace(network, training={**network.training, "progress": dict(vars(p))}, extra=tensors)
+        training = {**network.training, "progress": dict(vars(p)), **self.ranks.facts()}
+        return replace(network, training=training, extra=tensors)
 
     def rewind(self, good: Checkpoint, elapsed: float) -> Progress:
         """`restore` ``good`` with half the learning rate; what is known of the best network stays known.
@@ -287,7 +283,7 @@ class Learner:
         if (config.steps, config.epochs, config.minutes) == (stored.steps, stored.epochs, stored.minutes):
             return False
         if spent := budget.spent(p.step, p.seconds + elapsed, self._closing()):
-            raise UsageError(f"the run has {spent} already; give a length beyond that, it counts from the run's beginning")
+            raise RunIsOverError(f"the run has {spent} already; give a length beyond that, it counts from the run's beginning")
         p.schedule_from, p.next_mark = budget.position(p.step, p.seconds), 0
         return True
 
@@ -300,18 +296,6 @@ def _streams(corpus: Corpus, config: TrainConfig) -> Columns:
     if corpus.pieces is not None:
         return StretchStreams(corpus.ids, corpus.pieces, *shape)
     return Streams(corpus.ids[: corpus.train_characters], *shape)
-
-
-def _less_than_asked(config: TrainConfig, streams: Columns) -> list[str]:
-    """What a step reads less than it was asked to, because the text is short."""
-    if isinstance(streams, RecordStreams):
-        return []
-    less, asked, got = [], (config.batch_size, config.bptt), (streams.batch_size, streams.bptt)
-    if asked != got:
-        less.append(f"{got[0]} columns x {got[1]} characters per step instead of {asked[0]} x {asked[1]}")
-    if (groups := streams.groups) != config.groups:
-        less.append(f"{groups} {'group' if groups == 1 else 'groups'} of columns instead of {config.groups}")
-    return less
 
 
 def _key(seed: int, step: int) -> int:

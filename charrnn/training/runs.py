@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from charrnn import CharrnnError, UsageError
 from charrnn.config import ModelConfig, TrainConfig
@@ -26,6 +27,7 @@ from charrnn.text.reading import TextReader
 from charrnn.text.sources import STDIN, VERSION
 from charrnn.training import events, recipe
 from charrnn.training.events import Event, Start
+from charrnn.training.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from charrnn.training.trainer import Trainer
@@ -86,9 +88,10 @@ class Prepared:
     initial: Checkpoint | None
 
 
-def prepare(request: RunRequest, warn: Say) -> Prepared:
+def prepare(request: RunRequest, warn: Say, ranks: Ranks = ALONE) -> Prepared:
     """Read the text and plan the run. Settings are checked before the text is read, so that mistakes show at once."""
     training, shape, initial = request.training, request.model, None
+    _check_ranks(request, ranks)
     if request.init_from is not None:
         initial = checkpoint.read(rundir.resolve(request.init_from))
         shape = _same_shape(initial, shape)
@@ -111,7 +114,7 @@ def prepare(request: RunRequest, warn: Say) -> Prepared:
         raise CharrnnError(f"{error}; --level byte reads any file, byte by byte") from error
     speed = None
     if config.minutes is not None and not training.keys() | shape.keys() >= recipe.CHOSEN:
-        speed = recipe.rounded_speed(_speed(config, shape))
+        speed = recipe.rounded_speed(float(ranks.total(np.array(_speed(config, shape)))))
     adapts = initial is not None
     planned = recipe.plan(text.train_characters, text.vocabulary.size, shape, training, speed, adapts=adapts)
     if adapts:
@@ -119,6 +122,16 @@ def prepare(request: RunRequest, warn: Say) -> Prepared:
         planned = replace(planned, reasons=planned.reasons | kept)
     model = ModelConfig(**planned.model, vocab_size=text.vocabulary.size)
     return Prepared(text, model, TrainConfig(**planned.training), planned, initial)
+
+
+def _check_ranks(request: RunRequest, ranks: Ranks) -> None:
+    """Raise the `UsageError` for what ranks can't have."""
+    if not ranks.launched:
+        return
+    if request.members > 1:
+        raise UsageError("--members trains each network on a core of one machine; call charrnn train without torchrun")
+    if STDIN in request.corpus:
+        raise UsageError("each rank reads the text itself; name a file, not -")
 
 
 def _speed(config: TrainConfig, shape: Mapping[str, Any]) -> float:
@@ -132,9 +145,9 @@ def _speed(config: TrainConfig, shape: Mapping[str, Any]) -> float:
     return speed.of_training(device, choose_precision(config.precision, device), seconds, cell, config.workers)
 
 
-def command(request: RunRequest, prepared: Prepared) -> str:
+def command(request: RunRequest, prepared: Prepared, ranks: Ranks = ALONE) -> str:
     """The command that repeats the plan, with everything given that the recipe chose."""
-    words = ["charrnn", "train", *prepared.plan.options()]
+    words = ["train", *prepared.plan.options()]
     if not request.settings.keys() & {"steps", "epochs", "minutes"}:
         words += ["--minutes", recipe.as_option(TrainConfig().minutes)]
     chosen = recipe.CHOSEN | {"dropout"}
@@ -151,25 +164,42 @@ def command(request: RunRequest, prepared: Prepared) -> str:
         words.append("--overwrite")
     # A file's name may begin with a dash.
     words += ["--"] * any(path.startswith("-") and path != STDIN for path in request.corpus)
-    return shlex.join([*words, *request.corpus])
+    return ranks.command([*words, *request.corpus])
 
 
-def command_to_go_on(request: RunRequest, run: RunDirectory) -> str:
+def command_to_go_on(request: RunRequest, run: RunDirectory, ranks: Ranks = ALONE) -> str:
     """The command that resumes ``run``; it names the text where the run itself doesn't find it."""
     told = run.text_facts["corpus_paths"]
     lost = any(path == STDIN or paths.found(path, run.path) is None for path in told)
-    return shlex.join(["charrnn", "train", *(request.corpus if lost else ()), "--resume", str(run.path)])
+    return ranks.command(["train", *(request.corpus if lost else ()), "--resume", str(run.path)])
 
 
 def begin(
-    request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None], say: Say, warn: Say
+    request: RunRequest,
+    clock: Callable[[], float],
+    stop: Callable[[], str | None],
+    say: Say,
+    warn: Say,
+    ranks: Ranks = ALONE,
 ) -> tuple[RunDirectory, Trainer, Start]:
-    """The run's directory, its trainer and its ``start`` event; ``say`` hears what is worth a line, ``warn`` a warning."""
+    """The run's directory, its trainer and its ``start`` event; ``say`` hears what is worth a line, ``warn`` a warning.
+
+    ``ranks`` that were started anew go on with the run that they began.
+    """
+    if request.resume is None and (before := ranks.begun_before(request.out)) is not None:
+        request = replace(request, resume=str(before), out=None, init_from=None, overwrite=False)
     if request.resume is not None:
-        return _resumed(request, clock, stop, say, warn)
-    prepared = prepare(request, warn)
+        return _resumed(request, clock, stop, say, warn, ranks)
+    prepared = prepare(request, warn, ranks)
     name, out = prepared.text.name, request.out
-    return begun(request, prepared, lambda: RunDirectory.create(name, out, overwrite=request.overwrite), clock, stop, say)
+
+    def directory() -> RunDirectory:
+        return RunDirectory.create(name, out, overwrite=request.overwrite)
+
+    run, trainer, start = begun(request, prepared, directory, clock, stop, say, ranks)
+    if ranks.launched and not request.overwrite:
+        run.save("last", trainer.snapshot())  # However early they are started anew, they find it.
+    return run, trainer, start
 
 
 def begun(
@@ -179,20 +209,20 @@ def begun(
     clock: Callable[[], float],
     stop: Callable[[], str | None],
     say: Say,
+    ranks: Ranks = ALONE,
 ) -> tuple[RunDirectory, Trainer, Start]:
     """What `begin` gives, of a run that is ``prepared``; its ``directory`` is made once all else is sound."""
     from charrnn.training.snapshot import symbols
     from charrnn.training.trainer import Trainer
 
-    text, initial = prepared.text, prepared.initial
-    trainer = Trainer(
-        prepared.model, prepared.config, text, clock=clock, stop=stop, initial=initial, plan=prepared.plan.to_json()
-    )
+    text, initial, plan = prepared.text, prepared.initial, prepared.plan.to_json()
+    _check_text(text, ranks)
+    trainer = Trainer(prepared.model, prepared.config, text, clock=clock, stop=stop, initial=initial, plan=plan, ranks=ranks)
     if initial is not None:
         old, new = ({*symbols(vocabulary)} - {None} for vocabulary in (initial.vocabulary, text.vocabulary))
         counts = f"{len(old & new)} characters carried over, {len(new - old)} new, {len(old - new)} dropped"
         say(f"from {initial.path}: {counts}")
-    run = directory()
+    run = ranks.directory(directory)
     run.text_facts = _text_facts(request.corpus, text, run.path)
     return run, trainer, _start_event(run, trainer)
 
@@ -231,25 +261,29 @@ def trouble(end: events.End, run: RunDirectory, go_on: str) -> str | None:
 
 
 def _resumed(
-    request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None], say: Say, warn: Say
+    request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None], say: Say, warn: Say, ranks: Ranks
 ) -> tuple[RunDirectory, Trainer, Start]:
     """Open the run's directory before its checkpoint is read, so that no other process can change it in between."""
     if not request.resume:
         raise UsageError("--resume: the name is empty; is a variable not set?")
-    assert request.resume is not None
+    _check_ranks(request, ranks)
+    name = request.resume
     with contextlib.ExitStack() as stack:
-        run = RunDirectory(rundir.of_one_network(run_to_resume(request.resume)))
+        run = ranks.directory(lambda: RunDirectory(rundir.of_one_network(run_to_resume(name))))
         stack.callback(run.close)
-        previous = checkpoint.read(run.last)
+        previous = ranks.previous(run)
         config = _resumed_config(previous, request.training, request.model)
+        if previous.training.get("ranks", 1) != ranks.count and "workers" not in request.settings:
+            config = replace(config, workers=None)  # As many cores as a rank has now.
         stored = [] if request.corpus else _stored_paths(previous)
         found = request.corpus or [_found(path, run.path, previous.path) for path in stored]
         text = _read(found, config, warn, previous)
         _check_same_text(previous, text, config, request.allow_changed_corpus)
+        _check_text(text, ranks)
 
         from charrnn.training.trainer import Trainer
 
-        trainer = Trainer(previous.model, config, text, clock=clock, stop=stop, resume=previous)
+        trainer = Trainer(previous.model, config, text, clock=clock, stop=stop, resume=previous, ranks=ranks)
         if trainer.made_longer:
             say("the learning rate warms up again over the added part; one longer run would have ended otherwise")
         run.text_facts = _text_facts(found, text, run.path, stored)
@@ -355,6 +389,11 @@ def _check_same_text(previous: Checkpoint, text: Corpus, config: TrainConfig, al
         raise CharrnnError(f"{paths}: {named}; --allow-changed-corpus goes on with it")
     if text.unknown and config.min_count == 1:
         raise CharrnnError(f"{paths}: {text.unknown:,} characters are not in the run's vocabulary; see --init-from")
+
+
+def _check_text(text: Corpus, ranks: Ranks) -> None:
+    """Raise a `CharrnnError` if this rank has read another text than rank 0."""
+    ranks.check_same(text.sha256.encode(), f"{', '.join(text.paths)}: not the text that rank 0 has read")
 
 
 def _other_files(previous: Checkpoint, text: Corpus) -> str:

@@ -1,18 +1,66 @@
-"""How a run stands, as events: what an evaluation found and advises, and how the run ended."""
+"""How a run stands, as events: what it begins with, what an evaluation found and advises, and how it ended."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from charrnn.analysis import advice
+from charrnn.config import TrainConfig
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint
+from charrnn.text.streams import Columns, RecordStreams
 from charrnn.training import evaluation, events
 from charrnn.training.evaluation import Validation
+from charrnn.training.events import Event
 from charrnn.training.learner import Learner
 from charrnn.training.schedule import EVALUATION_SHARE
+
+
+def described(learner: Learner) -> events.Facts:
+    """The part of the ``start`` event that the run itself knows."""
+    return {
+        "characters": len(learner.corpus.ids),
+        "vocab_size": learner.vocabulary.size,
+        "train_characters": learner.corpus.train_characters,
+        "val_characters": learner.corpus.val_characters,
+        "parameters": learner.model.config.parameters,
+        "device": learner.device.type,
+        "precision": learner.precision,
+        "workers": learner.workers.count,
+        "ranks": learner.ranks.count,
+        "records": None if learner.corpus.records is None else learner.corpus.records.facts.to_json(),
+        "plan": learner.plan,
+        "step": learner.progress.step,
+        "steps": learner.budget.steps,
+        "seconds": learner.progress.seconds,
+        "best_val_bits_per_char": learner.progress.best_val_bits_per_char,
+        "config": {**learner.config.to_json(), "model": learner.model.config.to_json()},
+    }
+
+
+def warnings(learner: Learner) -> Iterator[Event]:
+    """What the user should know before the run."""
+    less = _less_than_asked(learner.config, learner.streams)
+    if less:
+        train = f"{learner.corpus.train_characters:,} characters to train on"
+        yield events.warning(f"a short text ({train}): {' and '.join(less)}")
+    if not learner.corpus.val_characters:
+        yield events.warning("no validation text: best.safetensors is whatever was saved last")
+
+
+def _less_than_asked(config: TrainConfig, streams: Columns) -> list[str]:
+    """What a step reads less than it was asked to, because the text is short."""
+    if isinstance(streams, RecordStreams):
+        return []
+    less, asked, got = [], (config.batch_size, config.bptt), (streams.batch_size, streams.bptt)
+    if asked != got:
+        less.append(f"{got[0]} columns x {got[1]} characters per step instead of {asked[0]} x {asked[1]}")
+    if (groups := streams.groups) != config.groups:
+        less.append(f"{groups} {'group' if groups == 1 else 'groups'} of columns instead of {config.groups}")
+    return less
 
 
 def evaluated(

@@ -23,6 +23,7 @@ from charrnn.training.learner import Learner
 from charrnn.training.losses import Recent, Soundness, StepSums
 from charrnn.training.model import CharRNN
 from charrnn.training.processes import WorkerLostError
+from charrnn.training.ranks import ALONE, Ranks
 from charrnn.training.schedule import Cadence
 from charrnn.training.snapshot import Progress, Saves, Store
 
@@ -45,6 +46,7 @@ class Trainer:
         resume: Checkpoint | None = None,
         initial: Checkpoint | None = None,
         plan: Mapping[str, Any] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Prepare a run.
 
@@ -58,13 +60,15 @@ class Trainer:
             resume: the ``last`` checkpoint of a run to go on with.
             initial: a trained network whose weights a new run starts from; only its vocabulary may differ.
             plan: why the settings are what they are, to be kept; a resumed run keeps its own.
+            ranks: the processes that train together; ``clock`` and ``stop`` are then what all of them go by.
 
         Raises:
             CharrnnError: the device isn't there, or ``resume`` doesn't fit the network or the text.
             UsageError: the device doesn't support the precision, or a resumed run is over already.
         """
         self._clock, self._stop, self._before_step = clock, stop, before_step
-        self._learner = Learner(model_config, config, corpus, plan if resume is None else resume.training.get("plan"))
+        plan = plan if resume is None else resume.training.get("plan")
+        self._learner = Learner(model_config, config, corpus, plan, ranks)
         self._text_changed = resume is not None and not corpus.is_text_of(resume.training)
         self._recent = Recent()
         # What is held out from all over is like the rest, and what was found before a resumption is not known.
@@ -115,11 +119,11 @@ class Trainer:
 
     def describe(self) -> events.Facts:
         """The part of the ``start`` event that the run itself knows."""
-        return self._learner.describe()
+        return standing.described(self._learner)
 
     def warnings(self) -> Iterator[Event]:
         """What the user should know before the run."""
-        yield from self._learner.warnings()
+        yield from standing.warnings(self._learner)
         if self.progress.step == 0:
             yield from map(events.warning, heldout.advise(self.corpus))
 
@@ -156,15 +160,18 @@ class Trainer:
 
     def _steps(self, saves: Saves) -> Generator[Event, None, str]:
         """Step, log, evaluate and save until there is a reason to end, and return it."""
-        begun = self.seconds
+        now = begun = self.seconds
         cadence, sums, losses = Cadence(self.config, self.progress.step, begun), StepSums(), Soundness()
-        good, good_at, reason = self.snapshot(), begun, ""
+        good, good_at, reason, due = self.snapshot(), begun, "", None
         while not reason:
-            begun = self.seconds
+            # Right after another step it is as late as it was then.
+            begun = self.seconds if due is None or due else now
             reason = self._reason_to_end(begun)
             try:
-                now = self.seconds if reason else self._timed_step(begun, cadence, sums, losses)
+                now = begun if reason else self._timed_step(begun, cadence, sums, losses)
             except WorkerLostError as error:
+                if self._learner.ranks.count > 1:
+                    raise  # The others wait for this rank's part of the step, which can't be saved without them.
                 yield events.warning(str(error))
                 reason, now = "worker_lost", self.seconds
             due = cadence.due(self.progress.step, now, marked=self._learner.is_marked(now), reason=reason)
@@ -265,6 +272,7 @@ class Trainer:
 
     def _save(self, saves: Saves) -> Iterator[Event]:
         begun = self.seconds
+        self._learner.check_ranks()
         if saves.best is None or not self.corpus.val_characters:
             yield from saves.keep("best", self._learner.network(self.seconds))
         else:

@@ -21,17 +21,11 @@ MIN_COLUMNS = 8
 def choose_workers(asked: int | None, device: torch.device, columns: int) -> int:
     """How many workers share the columns: ``asked``, or by default one per core with at least 8 columns each.
 
-    There are never more workers than columns, and one on a GPU. Of the ranks that torchrun starts on one machine, each takes
-    its share of the cores.
+    There are never more workers than columns, and one on a GPU. Ranks have been given their share of the cores when they met.
     """
     if device.type != "cpu":
         return 1
-    return max(1, min(_cores(), columns // MIN_COLUMNS) if asked is None else min(asked, columns))
-
-
-def _cores() -> int:
-    ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    return torch.get_num_threads() // max(1, int(ranks) if ranks.isdecimal() else 1)
+    return max(1, min(torch.get_num_threads(), columns // MIN_COLUMNS) if asked is None else min(asked, columns))
 
 
 class Workers:
@@ -78,5 +72,5 @@ class Workers:
     def shares(self, columns: int) -> list[slice]:
         """Cut ``columns`` into contiguous, nearly equal pieces, one for each worker."""
         count = min(self.count, columns)
-        borders = [columns * share // count for share in range(count + 1)]
+        borders = [columns * share // count for share in range(count + 1)] if columns else []
         return [slice(a, b) for a, b in itertools.pairwise(borders)]

@@ -49,7 +49,6 @@ def test_the_rate_is_characters_by_seconds(seconds, steps, clock):
 @pytest.mark.parametrize(("cell", "asked", "expected"), [("lstm", None, 4), ("lstm", 2, 2), ("gru", None, 4), ("gru", 3, 3)])
 def test_an_exercise_has_the_workers_that_training_has(cell, asked, expected, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     config = ModelConfig(vocab_size=9, cell=cell, embedding_size=4, hidden_size=8)
     assert speed.Exercise(config, CPU, "fp32", asked_workers=asked).workers.count == expected
 

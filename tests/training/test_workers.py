@@ -29,15 +29,7 @@ from charrnn.training.workers import Workers, choose_workers
 )
 def test_every_worker_has_a_core_and_8_columns_unless_their_number_is_given(asked, columns, expected, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     assert choose_workers(asked, torch.device("cpu"), columns) == expected
-
-
-@pytest.mark.parametrize(("ranks", "expected"), [("1", 8), ("2", 4), ("3", 2), ("8", 1), ("99", 1), ("many", 8), ("0", 8)])
-def test_the_ranks_on_one_machine_share_its_cores(ranks, expected, monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
-    assert choose_workers(None, torch.device("cpu"), 64) == expected
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])

@@ -1,0 +1,278 @@
+"""Ranks that torchrun has started: sums of gradients, one clock, one reason to stop, by `torch.distributed`.
+
+Every collective is called by all ranks in the same order, because all run the same program on the same numbers. With the
+gradients of a step travel the clock of rank 0 and the signals that any rank has received, so that a step costs one message.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import shlex
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
+
+from charrnn import CharrnnError, files
+from charrnn.cores import usable_cores
+from charrnn.network import checkpoint, rundir
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.network.rundir import RunDirectory
+from charrnn.training.ranks import RankLostError, Ranks
+
+REASONS = ("interrupted", "terminated")
+"""Why a run ends early; the first of them that a rank gives counts."""
+JOINING = timedelta(minutes=5)
+"""How long ranks wait for each other at the beginning; torchrun has started all of them by then."""
+
+
+class Group(Ranks):
+    """One process among the ranks that torchrun has started.
+
+    ``clock`` and ``stop`` are what all ranks go by. A reading of the clock is a message, but for the one after a step.
+    """
+
+    launched = True
+
+    def __init__(self, clock: Callable[[], float], stop: Callable[[], str | None]) -> None:
+        """Join the others; `RankLostError` if they can't be reached.
+
+        Args:
+            clock: this process's clock; that of rank 0 counts.
+            stop: why this process would end the run, if it would.
+        """
+        self._own_clock, self._own_stop = clock, stop
+        self._reason: str | None = None
+        self._came_with_step: float | None = None
+        self.restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+        """How often torchrun has started the ranks anew."""
+        self.path = Path()
+        """The run's directory, once it is known."""
+        with _talking():
+            store, self.number, self.count = next(rendezvous("env://", timeout=JOINING))
+            self._store = PrefixStore(f"charrnn/{self.restarts}", store)  # It outlives the ranks.
+            local, backend = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))), "gloo"
+            if local <= torch.cuda.device_count():
+                torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+                backend = "cpu:gloo,cuda:nccl"
+            dist.init_process_group(backend, store=self._store, rank=self.number, world_size=self.count)
+        if local > 1 and os.environ.get("OMP_NUM_THREADS") == "1":
+            # torchrun's own default; any other number is the user's.
+            torch.set_num_threads(max(1, usable_cores() // local))
+
+    def leave(self) -> None:
+        """Part from the others at the end of the run."""
+        with contextlib.suppress(RuntimeError):
+            dist.destroy_process_group()
+
+    def takes_the_word(self) -> bool:
+        """Whether this rank is the first that something has kept from going on: one tells why, the others fail silently."""
+        try:
+            return bool(self._store.add("charrnn/first to fail", 1) == 1)
+        except RuntimeError:  # The machine that holds the store is gone.
+            return True
+
+    # -- what all go by ---------------------------------------------------------------------------------------------
+
+    def clock(self) -> float:
+        """The seconds that rank 0 reads."""
+        seconds, self._came_with_step = self._came_with_step, None
+        if seconds is None:
+            told = self._told()
+            _add_up(told)
+            seconds = self._hear(told)
+        return seconds
+
+    def stop(self) -> str | None:
+        """Why the run should end, as far as the latest message tells."""
+        return self._reason
+
+    def _told(self) -> Tensor:
+        """What this rank tells all others with every message, (4,): seconds, in two parts, and whether to stop."""
+        seconds = self._own_clock() if self.number == 0 else 0.0
+        coarse = float(np.float32(seconds))
+        reason = self._own_stop()
+        return torch.tensor([coarse, seconds - coarse, *(float(reason == known) for known in REASONS)])
+
+    def _hear(self, summed: Tensor) -> float:
+        coarse, rest, *asked = summed.tolist()
+        if self._reason is None:
+            self._reason = next((reason for reason, ranks in zip(REASONS, asked, strict=True) if ranks), None)
+        return float(coarse + rest)
+
+    # -- sums -------------------------------------------------------------------------------------------------------
+
+    def summed(self, loss: Tensor, gradients: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The sums over all ranks, by one message that the clock and the signals travel with."""
+        told = self._told().to(loss.device)
+        flat = torch.cat([told, loss.reshape(1), *(gradient.reshape(-1) for gradient in gradients)])
+        _add_up(flat)
+        told, loss, *parts = torch.split(flat, [len(told), 1, *(gradient.numel() for gradient in gradients)])
+        self._came_with_step = self._hear(told)
+        return loss[0], [part.view(gradient.shape) for part, gradient in zip(parts, gradients, strict=True)]
+
+    def total(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The sums over all ranks."""
+        summed = torch.from_numpy(np.array(parts, dtype=np.float64, ndmin=1))
+        _add_up(summed)
+        return summed.numpy().reshape(np.shape(parts))
+
+    def gather(self, state: Tensor, own: slice) -> None:
+        """Take the columns of a ``state`` (L, P, columns, H) that are not ``own`` from the ranks that know them."""
+        # As whole numbers: the sum of a float's bits and zeros is that float, whatever its sign.
+        bits = torch.zeros(state.shape, dtype=torch.int32, device=state.device)
+        bits[:, :, own] = state[:, :, own].contiguous().view(torch.int32)
+        _add_up(bits)
+        state.copy_(bits.view(torch.float32))
+
+    # -- agreement --------------------------------------------------------------------------------------------------
+
+    def of_first(self, number: int) -> int:
+        """The ``number`` that rank 0 has."""
+        told = torch.tensor(number)
+        with _talking():
+            dist.broadcast(told, 0)
+        return int(told)
+
+    def check_same(self, what: bytes, message: str) -> None:
+        """Compare digests; the rank whose differs raises a `CharrnnError`, and is lost to the others."""
+        digest = hashlib.sha256(what).digest()
+        if self._from_first(digest) != digest:
+            raise CharrnnError(f"rank {self.number} on {platform.node()}: {message}")
+
+    def _from_first(self, data: bytes) -> bytes:
+        """The ``data`` that rank 0 has."""
+        length = self.of_first(len(data))
+        told = torch.frombuffer(bytearray(data), dtype=torch.uint8) if self.number == 0 and length else None
+        told = torch.zeros(length, dtype=torch.uint8) if told is None else told
+        with _talking():
+            dist.broadcast(told, 0)
+        return told.numpy().tobytes()
+
+    # -- the run's directory ----------------------------------------------------------------------------------------
+
+    def facts(self) -> dict[str, Any]:
+        """How many ranks there are, and by what torchrun's restarts find the run."""
+        return {"ranks": self.count, "torchrun": _launch()}
+
+    def command(self, words: Sequence[str]) -> str:
+        """The command line by which torchrun calls this program with these ``words``."""
+        here = self.count == int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        options = f"--nproc-per-node {self.count}" if here else "..."  # Of several machines each is called differently.
+        return f"torchrun {options} -m {shlex.join(['charrnn', *words])}"
+
+    def directory(self, make: Callable[[], RunDirectory]) -> RunDirectory:
+        """The run's directory, which rank 0 makes or opens; the others get an `Onlooker`."""
+        run = make() if self.number == 0 else None
+        path = os.fsdecode(self._from_first(os.fsencode(run.path) if run else b""))
+        self.path = Path(path)
+        return run or Onlooker(self.path)
+
+    def previous(self, run: RunDirectory) -> Checkpoint:
+        """The ``last`` checkpoint, which rank 0 reads and sends: the others need not see its files."""
+        found = super().previous(run) if self.number == 0 else None
+        last = self._checkpoint(found)
+        best = self._checkpoint(run.load("best") if found else None)
+        assert last is not None
+        if isinstance(run, Onlooker):
+            run.best_there = best
+        return found or last
+
+    def _checkpoint(self, found: Checkpoint | None) -> Checkpoint | None:
+        """The checkpoint that rank 0 has ``found``, read from the bytes of its file; None if it has found none."""
+        with files.guard(found.path if found else self.path):
+            data = found.path.read_bytes() if found else b""
+        data = self._from_first(data)
+        if not data or self.number == 0:
+            return found
+        with tempfile.TemporaryDirectory(prefix="charrnn-") as folder:
+            file = Path(folder, rundir.LAST)
+            file.write_bytes(data)
+            return checkpoint.read(file)
+
+    def begun_before(self, out: Path | None) -> Path | None:
+        """The run whose ``last`` says that this launch of torchrun began it, if it has started its ranks anew."""
+        path = b""
+        if self.number == 0 and self.restarts:
+            path = os.fsencode(_begun_by(_launch(), out) or "")
+        found = self._from_first(path)
+        return Path(os.fsdecode(found)) if found else None
+
+
+class Onlooker(RunDirectory):
+    """What the other ranks hold in place of the run's directory: they write nothing, and remember the best network."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.text_facts = path, {}
+        self.best_there: Checkpoint | None = None
+
+    def save(self, kind: str, checkpoint: Checkpoint) -> Path:
+        """Remember what rank 0 writes."""
+        if kind == "best":
+            self.best_there = replace(checkpoint, path=self.best)
+        return self.path / (rundir.BEST if kind == "best" else rundir.LAST)
+
+    def set_aside(self, kind: str) -> Path:
+        """Forget what was kept."""
+        self.best_there = None
+        return self.path / f"{kind} set aside"
+
+    def load(self, kind: str) -> Checkpoint | None:
+        """The best network, as rank 0 reads it."""
+        return self.best_there if kind == "best" else None
+
+    def log(self, event: Any) -> None:
+        """Rank 0 does."""
+
+    def past_steps(self, made: int) -> list[dict[str, Any]]:
+        """Nothing, since nobody looks."""
+        return []
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+@contextlib.contextmanager
+def _talking() -> Iterator[None]:
+    """Turn what goes wrong between the ranks into a `RankLostError`."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RankLostError("another rank has ended before its time") from error
+
+
+def _add_up(parts: Tensor) -> None:
+    """Replace ``parts``, of which every rank has its own, by their sum."""
+    with _talking():
+        dist.all_reduce(parts)
+
+
+def _launch() -> str:
+    """What torchrun calls this launch of ranks, restarts included; where it has no name for it, the process is its name."""
+    name = os.environ["TORCHELASTIC_RUN_ID"]
+    return f"none {platform.node()} {os.getppid()}" if name == "none" else name
+
+
+def _begun_by(launch: str, out: Path | None) -> Path | None:
+    """The directory of the latest run that a ``launch`` has begun, if it has saved anything."""
+    files = [out / rundir.LAST] if out is not None else rundir.checkpoints_under(rundir.DEFAULT_ROOT, rundir.LAST)
+    begun = list[Checkpoint]()
+    for file in files:
+        with contextlib.suppress(CharrnnError):
+            found = checkpoint.read_header(file)
+            if found.training.get("torchrun") == launch:
+                begun.append(found)
+    return max(begun, key=lambda found: found.saved_at).path.parent if begun else None

@@ -1,0 +1,153 @@
+"""Ranks of torchrun: what they make of the cores, and what kills leave of a run.
+
+    python tests/bench/ranks.py scaling TEXT [--steps 40] [--hidden-size 384]
+    python tests/bench/ranks.py kills [--kills 20] [--ranks 4] [--seed 0]
+
+``scaling`` prints characters a second of one network on one core and on all, in processes and in ranks. ``kills`` trains with
+torchrun, which starts the ranks anew whenever one of them was killed at a random moment; at the end of each run its weights
+must equal those of a run of as many ranks that was never disturbed, bit for bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from charrnn.cores import usable_cores
+from charrnn.network import checkpoint
+
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
+TALE = "The fox said to the crow: sing, and let the cheese fall.\n" * 40
+
+
+def main() -> None:
+    """Print what was asked for; exit with 1 if weights differ."""
+    parser = argparse.ArgumentParser()
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    scaling_of = verbs.add_parser("scaling")
+    scaling_of.add_argument("text", type=Path)
+    scaling_of.add_argument("--steps", type=int, default=40)
+    scaling_of.add_argument("--hidden-size", type=int, default=384)
+    kills_of = verbs.add_parser("kills")
+    kills_of.add_argument("--kills", type=int, default=20)
+    kills_of.add_argument("--ranks", type=int, default=4)
+    kills_of.add_argument("--steps", type=int, default=400)
+    kills_of.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    if options.verb == "scaling":
+        scaling(options.text.resolve(), options.steps, options.hidden_size)
+    else:
+        sys.exit(not kills(options.kills, options.ranks, options.steps, options.seed))
+
+
+def scaling(text: Path, steps: int, hidden_size: int) -> None:
+    """Characters a second, by how many processes or ranks on how many cores."""
+    words: tuple[str, ...] = (
+        "train",
+        str(text),
+        "--steps",
+        str(steps),
+        "--hidden-size",
+        str(hidden_size),
+        "--batch-size",
+        "64",
+        "--json",
+        "-q",
+    )
+    words += ("--eval-every", "1000000", "--device", "cpu")
+    cores = sorted(os.sched_getaffinity(0))
+    for number in sorted({1, len(cores)}):
+        some = ",".join(map(str, cores[:number]))
+        for ranks in (0, 1, 2):
+            with tempfile.TemporaryDirectory() as folder:
+                launch = (*TORCHRUN, "--nproc-per-node", str(ranks)) if ranks else (sys.executable,)
+                command = ("taskset", "-c", some, *launch, "-m", "charrnn", *words)
+                done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+            told = [json.loads(line) for line in done.stdout.splitlines()]
+            start, end = told[0], told[-1]
+            how = f"{ranks} ranks" if ranks else "charrnn train"
+            print(
+                f"{number} cores  {how:14s} {start['workers']} workers each  {start['parameters']:,} parameters"
+                f"  {end['chars_per_second']:10,.0f} characters/s  {end['best_val_bits_per_char']:.4f} bits",
+                flush=True,
+            )
+
+
+def kills(count: int, ranks: int, steps: int, seed: int) -> bool:
+    """Whether every run that was disturbed ended like the one that wasn't."""
+    rng, killed, runs, equal, begun = random.Random(seed), 0, 0, 0, time.monotonic()
+    words: tuple[str, ...] = (
+        "train",
+        "tale.txt",
+        "--steps",
+        str(steps),
+        "--hidden-size",
+        "16",
+        "--batch-size",
+        "8",
+        "--bptt",
+        "8",
+        "--workers",
+    )
+    words += ("1", "--save-every", "0.1", "--log-every", "1", "--device", "cpu", "--precision", "fp32", "-q")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "tale.txt").write_text(TALE)
+        launch = (*TORCHRUN, "--nproc-per-node", str(ranks), "--max-restarts", str(count + 1), "-m", "charrnn", *words)
+        subprocess.run((*launch, "--out", "whole"), cwd=folder, check=True, capture_output=True)
+        whole = checkpoint.read(Path(folder, "whole", "last.safetensors"))
+        while killed < count:
+            runs += 1
+            out = f"run{runs}"
+            agent = subprocess.Popen(
+                (*launch, "--out", out),
+                cwd=folder,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            log = Path(folder, out, "log.jsonl")
+            while agent.poll() is None and killed < count:
+                before = log.stat().st_size if log.exists() else 0
+                while agent.poll() is None and (log.stat().st_size if log.exists() else 0) == before:
+                    time.sleep(0.01)  # The ranks are at work again once a step is logged.
+                time.sleep(rng.uniform(0, 0.5))
+                pids = children(agent.pid)
+                if len(pids) == ranks:
+                    os.kill(rng.choice(pids), signal.SIGKILL)
+                    killed += 1
+            code = agent.wait()
+            last = checkpoint.read(Path(folder, out, "last.safetensors"))
+            same = code == 0 and all(
+                np.array_equal(value, getattr(last, part)[name])
+                for part in ("weights", "extra")
+                for name, value in getattr(whole, part).items()
+            )
+            equal += same
+    print(
+        f"{killed} kills at {ranks} ranks on {usable_cores()} cores; {runs} runs of {steps} steps, {equal} with equal weights;",
+        end="",
+    )
+    print(f" {time.monotonic() - begun:.0f} s")
+    return equal == runs
+
+
+def children(pid: int) -> list[int]:
+    """The processes that ``pid`` has started."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+if __name__ == "__main__":
+    main()

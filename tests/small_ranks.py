@@ -1,0 +1,121 @@
+"""Ranks for tests: forked processes, told of each other as torchrun would, without the seconds that it takes to start."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.distributed as dist
+
+PATIENCE = 150
+"""Seconds after which ranks that wait for each other are ended."""
+
+
+@dataclass
+class Launch:
+    """What torchrun is to its ranks: it holds the store, starts them, and knows them by a name."""
+
+    name: str = "launch"
+    restarts: int = 0
+    pids: dict[int, int] = field(default_factory=dict)
+    store: ClassVar[Any] = None
+    """What ranks find each other by; torchrun's outlives them."""
+
+    def start(self, count: int, work: Callable[[int], Any], folder: Path) -> None:
+        """Fork ``count`` ranks that each do ``work``, with stdout and stderr in files in ``folder``."""
+        if not self.restarts:
+            Launch.store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        for number in range(count):
+            pid = os.fork()
+            if pid == 0:
+                self._be(number, count, work, folder)
+            self.pids[number] = pid
+
+    def end(self) -> dict[int, int]:
+        """Wait for all ranks; their exit codes, those of killed ones negative."""
+        codes = {}
+        for number, pid in self.pids.items():
+            codes[number] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        self.pids = {}
+        return codes
+
+    def _be(self, number: int, count: int, work: Callable[[int], Any], folder: Path) -> None:
+        code = 99
+        try:
+            signal.alarm(PATIENCE)
+            for stream, name in ((1, "out"), (2, "err")):
+                os.dup2(os.open(folder / f"{number}.{name}", os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+            sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+            told = {"RANK": number, "WORLD_SIZE": count, "LOCAL_RANK": number, "LOCAL_WORLD_SIZE": count}
+            told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": Launch.store.port}
+            told |= {"TORCHELASTIC_RUN_ID": self.name, "TORCHELASTIC_RESTART_COUNT": self.restarts}
+            os.environ.update({name: str(value) for name, value in told.items()}, TORCHELASTIC_USE_AGENT_STORE="True")
+            torch.set_num_threads(1)
+            code = work(number)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code if isinstance(code, int) else 99)
+
+
+def together(
+    count: int,
+    work: Callable[[Any], Any],
+    folder: Path,
+    *,
+    before: Callable[[], None] = lambda: None,
+    cores: int | None = None,
+    environment: dict[str, str] | None = None,
+) -> list[Any]:
+    """What ``work`` gives in each of ``count`` ranks that have joined in a `Group`; there may be so many ``cores``."""
+    clocks = iter(range(10**9))
+
+    def be(number: int) -> int:
+        from charrnn.training import distributed
+        from charrnn.training.distributed import Group
+
+        before()
+        if cores is not None:
+            distributed.usable_cores = lambda: cores
+            os.environ.pop("OMP_NUM_THREADS", None)
+        os.environ.update(environment or {})
+        group = Group(lambda: next(clocks) / 1000, lambda: None)
+        (folder / f"{number}.pickle").write_bytes(pickle.dumps(work(group)))
+        group.leave()
+        return 0
+
+    launch = Launch()
+    launch.start(count, be, folder)
+    codes = launch.end()
+    assert not any(codes.values()), "\n".join(said(folder, number) for number in range(count))
+    return [pickle.loads((folder / f"{number}.pickle").read_bytes()) for number in range(count)]
+
+
+def said(folder: Path, number: int) -> str:
+    """What a rank has written to stderr."""
+    return (folder / f"{number}.err").read_text()
+
+
+@contextlib.contextmanager
+def launched(**named: Any) -> Iterator[Launch]:
+    """A launch none of whose ranks outlives the context."""
+    launch = Launch(**named)
+    try:
+        yield launch
+    finally:
+        for pid in launch.pids.values():
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        launch.end()

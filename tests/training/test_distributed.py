@@ -1,0 +1,361 @@
+"""Ranks: the losses of one process, bit-equal networks, states by column, and an end for all when one is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import TALE_TEXT
+from small_ranks import launched, said, together
+from small_runs import DROPOUT, Store, corpus_of, only, random_text, trainer_of
+
+from charrnn import CharrnnError, cli
+from charrnn.network import checkpoint, rundir
+from charrnn.text import corpus
+from charrnn.text.reading import TextReader
+from charrnn.training import processes
+from charrnn.training.distributed import Group
+from charrnn.training.learner import Learner
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.skipif(not processes.can_fork(), reason="this system doesn't fork processes that compute"),
+]
+
+SETTINGS: dict[str, Any] = {"batch_size": 5, "steps": 12, "log_every": 1, "eval_every": 6, "groups": 2, **DROPOUT}
+TEXT = random_text(900)
+
+
+def run_of(group: Group | None, resume: Any = None, stop_after: int | None = None, **settings: Any) -> tuple[Any, Store]:
+    """The events of a run, by one process or as one rank, and its store."""
+    store = Store()
+    if resume is not None:
+        store.save("best", resume.latest("best"))
+
+    def stop() -> str | None:
+        return "interrupted" if stop_after is not None and trainer.progress.step >= stop_after else None
+
+    told: dict[str, Any] = {"stop": stop}
+    if group is not None:
+        group._own_stop = stop
+        told = {"clock": group.clock, "stop": group.stop, "ranks": group}
+    last = None if resume is None else resume.latest("last")
+    trainer = trainer_of(corpus_of(TEXT, 300), "lstm", resume=last, **told, **{**SETTINGS, **settings})
+    return list(trainer.run(store)), store
+
+
+def tensors(store: Store) -> dict[str, Any]:
+    last = store.latest("last")
+    return {**last.weights, **last.extra}
+
+
+def assert_close(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_allclose(value, other[name], atol=2e-4, rtol=2e-3, err_msg=name)
+
+
+def losses(found: Any) -> list[float]:
+    told = [event["bits_per_char"] for event in only(found, "step")]
+    return told + [event["val_bits_per_char"] for event in only(found, "eval")]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_ranks_have_the_losses_of_one_process_and_the_same_network_bit_for_bit(count, tmp_path):
+    expected, whole = run_of(None)
+    runs = together(count, run_of, tmp_path)
+    for found, store in runs:
+        assert losses(found) == pytest.approx(losses(expected), abs=1e-4)
+        assert len(losses(found)) == 14
+        assert_close(tensors(store), tensors(whole))
+        for name, value in tensors(store).items():
+            np.testing.assert_array_equal(value, tensors(runs[0][1])[name], err_msg=name)
+    assert only(runs[0][0], "end")[0]["seconds"] == only(runs[-1][0], "end")[0]["seconds"]
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 2, "groups": 1}, {"workers": 2, "batch_size": 7}])
+def test_ranks_without_columns_and_ranks_with_workers_of_their_own(settings, tmp_path):
+    expected, whole = run_of(None, **{**settings, "workers": 1})
+    found, store = together(3, lambda group: run_of(group, **settings), tmp_path)[0]
+    assert losses(found) == pytest.approx(losses(expected), abs=1e-4)
+    assert_close(tensors(store), tensors(whole))
+
+
+def test_ranks_learn_a_list_whose_longest_records_take_several_steps(tmp_path):
+    lines = [random_text(length, length).replace("\n", " ") for length in (3, 5, 9, 14, 30, 70, 75, 90, 95, 99)] * 5
+    (tmp_path / "list.txt").write_text("\n".join(f"{number}{line}" for number, line in enumerate(lines)) + "\n")
+    text = corpus.read_corpus([str(tmp_path / "list.txt")], TextReader("char"), val_fraction=0.3, val_seed=1)
+
+    def learn(group: Group | None) -> tuple[Any, Store]:
+        told = {} if group is None else {"clock": group.clock, "stop": group.stop, "ranks": group}
+        trainer = trainer_of(text, "lstm", **told, bptt=8, batch_size=60, steps=20, log_every=1, eval_every=10)
+        assert any(trainer.streams.batch(step).whole != len(trainer.streams.batch(step).inputs) for step in range(20))
+        store = Store()
+        return list(trainer.run(store)), store
+
+    expected, _ = learn(None)
+    for found, _ in together(2, learn, tmp_path):
+        assert losses(found) == pytest.approx(losses(expected), abs=1e-4)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_run_stopped_by_any_rank_resumes_bit_for_bit_with_as_many_and_to_rounding_with_others(count, tmp_path):
+    whole = together(2, run_of, tmp_path)[0][1]
+    halves = together(2, lambda group: run_of(group, stop_after=7 if group.number else None), tmp_path)
+    assert [only(found, "end")[0]["reason"] for found, _ in halves] == ["interrupted"] * 2
+    steps = {store.latest("last").training["step"] for _, store in halves}
+    assert steps in ({7}, {8})
+    half = halves[0][1]
+    assert half.latest("last").training["ranks"] == 2
+    _, rest = together(count, lambda group: run_of(group, resume=half), tmp_path)[-1]
+    assert rest.latest("last").training["ranks"] == count
+    if count == 2:
+        for name, value in tensors(whole).items():
+            np.testing.assert_array_equal(value, tensors(rest)[name], err_msg=name)
+    assert_close(tensors(rest), tensors(whole))
+    assert_close(tensors(run_of(None, resume=half)[1]), tensors(whole))
+
+
+def test_minutes_are_those_of_the_first_rank(tmp_path):
+    def learn(group: Group) -> tuple[int, float]:
+        if group.number:
+            group._own_clock = lambda: 1e6
+        found, _ = run_of(group, steps=None, minutes=0.005)
+        return found[-1]["step"], found[-1]["seconds"]
+
+    one, other = together(2, learn, tmp_path)
+    assert one == other
+    assert 2 < one[0] < 1000
+    assert one[1] < 1
+
+
+def test_the_time_comes_without_loss_of_digits(tmp_path):
+    def read(group: Group) -> float:
+        group._own_clock = lambda: 31_556_952.123456
+        return group.clock()
+
+    assert together(2, read, tmp_path) == [pytest.approx(31_556_952.123456, abs=1e-6)] * 2
+
+
+def test_ranks_that_drift_apart_end_before_the_next_save(tmp_path):
+    def learn(group: Group) -> tuple[str, int]:
+        def drift(step: int) -> None:
+            if group.number and step == 3:
+                trainer.model.head.bias.data[0] += 1e-6
+
+        told = {"clock": group.clock, "stop": group.stop, "ranks": group}
+        trainer = trainer_of(corpus_of(TEXT, 300), "lstm", **told, **SETTINGS, before_step=drift)
+        store = Store()
+        try:
+            list(trainer.run(store))
+        except CharrnnError as error:
+            return str(error), len(store.saved)
+        return "", 0
+
+    first, second = together(2, learn, tmp_path)
+    assert second[0].startswith("rank 1 on ")
+    assert second[0].endswith(": its network differs from that of rank 0 at step 12")
+    assert first == ("another rank has ended before its time", second[1])
+
+
+# -- whole programs ----------------------------------------------------------------------------------------------------
+
+WORDS = ("train", "tale.txt", "--hidden-size", "8", "--steps", "24", "--batch-size", "4", "--bptt", "8", "--workers", "1")
+WORDS += ("--save-every", "0.0001", "--eval-every", "12", "--device", "cpu", "--precision", "fp32")
+
+
+def program(*words: str, count: int = 2, before: Any = lambda number: None, **named: Any) -> dict[int, int]:
+    """Call the command line in ``count`` ranks and return their exit codes; their streams are files in this directory."""
+    folder = Path.cwd()
+
+    def work(number: int) -> int:
+        before(number)
+        return cli.run(list(words))
+
+    for file in [*folder.glob("*.out"), *folder.glob("*.err")]:
+        file.unlink()
+    with launched(**named) as launch:
+        launch.start(count, work, folder)
+        return launch.end()
+
+
+def all_said(count: int = 2) -> str:
+    return "".join(said(Path.cwd(), number) for number in range(count))
+
+
+def killing(rank: int, step: int) -> Any:
+    """What kills a ``rank`` before a ``step``, counted in its own process."""
+
+    def before(number: int) -> None:
+        steps, learn = iter(range(10**6)), Learner.step
+
+        def killed(self: Learner, lr: float) -> Any:
+            if number == rank and next(steps) == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return learn(self, lr)
+
+        Learner.step = killed
+
+    return before
+
+
+@pytest.fixture
+def tale(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tale.txt").write_text(TALE_TEXT)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("tale")
+def test_rank_0_alone_writes_and_speaks():
+    assert program(*WORDS, "--out", "run") == {0: 0, 1: 0}
+    assert Path("0.out").read_text() == "run/best.safetensors\n"
+    assert "; cpu fp32, 2 ranks; run run\n" in said(Path.cwd(), 0)
+    assert (Path("1.out").read_text(), said(Path.cwd(), 1)) == ("", "")
+    log = [json.loads(line) for line in Path("run/log.jsonl").read_text().splitlines()]
+    assert (log[0]["ranks"], log[-1]["event"], log[-1]["step"]) == (2, "end", 24)
+    last = checkpoint.read(Path("run/last.safetensors"))
+    assert (last.training["ranks"], last.training["torchrun"]) == (2, "launch")
+
+
+@pytest.mark.usefixtures("tale")
+def test_ranks_that_are_killed_twice_and_started_anew_end_as_if_nothing_had_happened():
+    assert program(*WORDS, "--out", "whole") == {0: 0, 1: 0}
+    assert program(*WORDS, before=killing(1, 0)) == {0: 1, 1: -signal.SIGKILL}
+    assert checkpoint.read(Path("checkpoints/tale/last.safetensors")).training["step"] == 0
+    assert all_said().count("charrnn: ") == 1
+    told = "checkpoints/tale: another rank has ended before its time; go on from what was saved last by:"
+    assert f"{told} torchrun --nproc-per-node 2 -m charrnn train --resume checkpoints/tale\n" in all_said()
+    assert program(*WORDS, before=killing(0, 15), restarts=1) == {0: -signal.SIGKILL, 1: 1}
+    assert all_said().count("charrnn: ") == 1
+    assert checkpoint.read(Path("checkpoints/tale/last.safetensors")).training["step"] > 0
+    assert program(*WORDS, restarts=2) == {0: 0, 1: 0}
+    for name in (rundir.BEST, rundir.LAST):
+        whole, disturbed = (checkpoint.read(Path(run, name)) for run in ("whole", "checkpoints/tale"))
+        for part in ("weights", "extra"):
+            for tensor, value in getattr(whole, part).items():
+                np.testing.assert_array_equal(value, getattr(disturbed, part)[tensor], err_msg=tensor)
+    assert [path.name for path in Path("checkpoints").iterdir()] == ["tale"]
+
+
+@pytest.mark.usefixtures("tale")
+def test_ranks_started_anew_after_the_last_save_have_nothing_to_do():
+    assert program(*WORDS) == {0: 0, 1: 0}
+    assert program(*WORDS, restarts=1) == {0: 0, 1: 0}
+    assert Path("0.out").read_text() == "checkpoints/tale/best.safetensors\n"
+    assert program(*WORDS, "--out", "other", restarts=2) == {0: 0, 1: 0}  # That is another run.
+    assert Path("0.out").read_text() == "other/best.safetensors\n"
+
+
+@pytest.mark.usefixtures("tale")
+def test_ranks_started_anew_go_on_with_no_run_of_another_launch():
+    assert program(*WORDS) == {0: 0, 1: 0}
+    assert program(*WORDS, name="another", before=killing(0, 0))[0] == -signal.SIGKILL
+    assert program(*WORDS, name="another", restarts=1) == {0: 0, 1: 0}
+    assert Path("0.out").read_text() == "checkpoints/tale-2/best.safetensors\n"
+
+
+@pytest.mark.usefixtures("tale")
+def test_a_signal_to_any_rank_saves_once_and_ends_all():
+    def interrupt(number: int) -> None:
+        steps, learn = iter(range(10**6)), Learner.step
+
+        def interrupted(self: Learner, lr: float) -> Any:
+            if number == 1 and next(steps) == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+            return learn(self, lr)
+
+        Learner.step = interrupted
+
+    assert program(*WORDS, "--save-every", "1000", before=interrupt) == {0: 130, 1: 130}
+    go_on = "torchrun --nproc-per-node 2 -m charrnn train --resume checkpoints/tale"
+    assert all_said().endswith(f"charrnn: stopped and saved; go on by: {go_on}\n")
+    log = [json.loads(line) for line in Path("checkpoints/tale/log.jsonl").read_text().splitlines()]
+    assert [event["kind"] for event in log if event["event"] == "saved"] == ["best", "last"]
+    step = log[-1]["step"]
+    assert step in (6, 7)
+    assert program("train", "--resume", "checkpoints/tale", count=1) == {0: 0}
+
+
+@pytest.mark.usefixtures("tale")
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (("train", "gone.txt"), 1, "charrnn: gone.txt: No such file"),
+        (("train", "tale.txt", "--bptt", "no"), 2, "charrnn: --bptt"),
+        (("train", "tale.txt", "--steps", "1", "--groups", "2", "--records"), 2, "charrnn: --groups"),
+        (("train", "tale.txt", "--members", "2"), 2, "charrnn: --members trains each network on a core of one machine"),
+        (("train", "-"), 2, "charrnn: each rank reads the text itself; name a file, not -"),
+        (("train", "--resume", "gone"), 1, "charrnn: gone: not a run's directory"),
+    ],
+)
+def test_what_keeps_all_ranks_from_beginning_is_said_once(words, code, line):
+    def before(number: int) -> None:
+        sys.modules.pop("charrnn.training.distributed")  # As of a program that has just begun.
+
+    codes = program(*words, before=before)
+    assert set(codes.values()) <= {code, 1}
+    assert code in codes.values()
+    assert all_said().startswith(line)
+    assert all_said().count("\n") == 1
+
+
+@pytest.mark.usefixtures("tale")
+def test_a_rank_that_reads_another_text_says_so():
+    def elsewhere(number: int) -> None:
+        if number:
+            Path("other").mkdir()
+            os.chdir("other")
+            Path("tale.txt").write_text(TALE_TEXT + "!")
+
+    assert program(*WORDS, before=elsewhere) == {0: 1, 1: 1}
+    assert "tale.txt: not the text that rank 0 has read" in all_said()
+    assert all_said().count("\n") == 1
+    assert not Path("checkpoints").exists()
+
+
+@pytest.mark.usefixtures("tale")
+def test_a_plan_is_shown_once_and_told_for_torchrun():
+    assert program(*WORDS, "--dry-run") == {0: 0, 1: 0}
+    assert "\ntorchrun --nproc-per-node 2 -m charrnn train --cell lstm " in Path("0.out").read_text()
+    assert Path("1.out").read_text() == ""
+
+
+@pytest.mark.parametrize(("given", "cores", "expected"), [("1", 8, 4), ("1", 1, 1), ("3", 8, 3), (None, 8, 5)])
+def test_a_rank_takes_its_share_of_the_cores_unless_the_environment_says_how_many(given, cores, expected, tmp_path):
+    def threads(group_of: Any) -> int:
+        return torch.get_num_threads()
+
+    def before() -> None:
+        torch.set_num_threads(5 if given is None else int(given))
+
+    environment = {} if given is None else {"OMP_NUM_THREADS": given}
+    assert together(2, threads, tmp_path, before=before, cores=cores, environment=environment) == [expected] * 2
+
+
+def test_torchrun_starts_killed_ranks_anew_and_the_run_goes_on(tale):
+    """The real one, which takes seconds to start."""
+    kill = (
+        "import os, signal, sys\nfrom charrnn import cli\nfrom charrnn.training.learner import Learner\n"
+        "learn = Learner.step\n"
+        "def step(self, lr):\n"
+        "    if self.progress.step == 9 and os.environ['RANK'] + os.environ['TORCHELASTIC_RESTART_COUNT'] == '10':\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return learn(self, lr)\n"
+        "Learner.step = step\ncli.main()\n"
+    )
+    (tale / "killed.py").write_text(kill)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1"]
+    done = subprocess.run([*torchrun, "killed.py", *WORDS], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "checkpoints/tale/best.safetensors\n"
+    assert done.stderr.count("charrnn: ") == 1
+    assert checkpoint.read(Path("checkpoints/tale/last.safetensors")).training["step"] == 24
