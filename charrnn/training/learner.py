@@ -73,7 +73,7 @@ class Learner:
         self.streams = _streams(corpus, config)
         self.state = TrainingState(model, optimizer, scaler, self.streams.columns)
         count = ranks.of_first(choose_workers(config.workers, self.device, ranks.most(self.streams.batch_size)))
-        self.workers = Workers(count)
+        self.workers = Workers(count, model_config.hidden_size)
         self._processes: Processes | None = None
         if self.device.type == "cpu":
             # Whoever goes on with the run adds up in the same order, however many cores there are then.

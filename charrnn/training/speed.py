@@ -47,7 +47,8 @@ class Exercise:
         self._state = self._model.initial_state(self.columns)
         self._processes: Processes | None = None
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=False)
-        self.workers = Workers(choose_workers(self.asked_workers, self.device, self.columns))
+        count = choose_workers(self.asked_workers, self.device, self.columns)
+        self.workers = Workers(count, self.model_config.hidden_size)
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:

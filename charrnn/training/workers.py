@@ -17,6 +17,9 @@ R = TypeVar("R")
 MIN_COLUMNS = 8
 """With fewer columns than this, a worker's matrix products are too thin to be worth a thread of their own."""
 
+NARROW = 512
+"""Of layers with up to so many units, a single worker's products are as fast with one thread as with two."""
+
 
 def choose_workers(asked: int | None, device: torch.device, columns: int) -> int:
     """How many workers share the columns: ``asked``, or by default one per core with at least 8 columns each.
@@ -36,17 +39,23 @@ class Workers:
     torch's own are divided. Outside it, and with one worker, everything runs in the calling thread.
     """
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, count: int, hidden_size: int = 0) -> None:
+        """A single worker of layers of ``hidden_size`` units, if that is known, takes one thread where more gain nothing."""
+        self.count, self._narrow = count, 0 < hidden_size <= NARROW
         self._pool: ThreadPoolExecutor | None = None
 
     @contextmanager
     def working(self) -> Iterator[None]:
         """Start the threads on entering and end them on leaving."""
-        if self.count == 1:
-            yield
-            return
         before = torch.get_num_threads()
+        if self.count == 1:
+            # Beside other work, a second thread waits for a core in every product, or lets the first one wait.
+            torch.set_num_threads(1 if self._narrow and not os.environ.get("OMP_NUM_THREADS") else before)
+            try:
+                yield
+            finally:
+                torch.set_num_threads(before)
+            return
         each = max(1, min(before, os.cpu_count() or 1) // self.count)
 
         def settle() -> None:

@@ -96,6 +96,15 @@ def test_one_worker_is_the_calling_thread_and_changes_nothing():
         assert workers.map(lambda _: threading.current_thread(), [1, 2]) == [threading.current_thread()] * 2
 
 
+@pytest.mark.usefixtures("four_threads")
+@pytest.mark.parametrize(("units", "asked", "threads"), [(256, "", 1), (512, "", 1), (1024, "", 4), (256, "4", 4)])
+def test_one_worker_of_narrow_layers_has_one_thread_unless_more_are_asked_for(units, asked, threads, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    with Workers(1, units).working():
+        assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 4
+
+
 def test_outside_their_context_workers_are_the_calling_thread():
     workers = Workers(3)
     for _ in range(2):
