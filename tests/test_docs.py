@@ -26,6 +26,7 @@ from charrnn.network import checkpoint
 from charrnn.training.events import CONTRACT, keys
 
 README = ROOT / "README.md"
+MANUAL = ROOT / "docs" / "manual.md"
 FIRST_SCREEN = 40  # lines
 MOST_COLUMNS = 100
 MAIN_JOB = "pip install -e . && charrnn train corpora/fables.txt --minutes 1 && charrnn sample"
@@ -115,8 +116,8 @@ def test_every_command_and_option_in_a_document_exists(path: Path) -> None:
     assert unknown == []
 
 
-def test_the_readme_shows_calls_of_every_command() -> None:
-    found = [words for words in invocations(README.read_text(encoding="utf-8")) if words]
+def test_the_manual_shows_calls_of_every_command() -> None:
+    found = [words for words in invocations(MANUAL.read_text(encoding="utf-8")) if words]
     shown = {words[0] for words in found} | {" ".join(words[:2]) for words in found}
     assert commands().keys() - {""} <= shown
 
@@ -129,15 +130,15 @@ def test_every_long_option_is_documented() -> None:
 
 
 def keys_in_the_readme(label: str) -> list[str]:
-    """The keys that the README's table gives an object, without what a key means, or holds in turn."""
-    (row,) = re.findall(rf"^\| {re.escape(label)} \|(.*)\|$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    """The keys that the manual's table gives an object, without what a key means, or holds in turn."""
+    (row,) = re.findall(rf"^\| {re.escape(label)} \|(.*)\|$", MANUAL.read_text(encoding="utf-8"), re.MULTILINE)
     while "(" in row:
         row = re.sub(r"\([^()]*\)", "", row)
     return sorted(re.findall(r"`([^`]+)`", row))
 
 
 @pytest.mark.parametrize("event", list(CONTRACT))
-def test_the_readme_lists_the_keys_of_every_event_and_no_others(event: str) -> None:
+def test_the_manual_lists_the_keys_of_every_event_and_no_others(event: str) -> None:
     assert keys_in_the_readme(f"`{event}`") == sorted(keys(event))
 
 
@@ -154,7 +155,7 @@ OBJECTS: dict[str, type] = {
 
 
 @pytest.mark.parametrize("label", OBJECTS)
-def test_the_readme_lists_the_keys_of_what_json_writes_and_no_others(label: str) -> None:
+def test_the_manual_lists_the_keys_of_what_json_writes_and_no_others(label: str) -> None:
     assert keys_in_the_readme(label) == sorted(get_type_hints(OBJECTS[label]))
 
 

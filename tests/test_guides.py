@@ -1,4 +1,4 @@
-"""The commands of the guides run as they stand, with short budgets and small networks."""
+"""The commands of README and of the guides run as they stand, with short budgets and small networks."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ NAMES = [
     "Ulla",
 ]
 NOT_RUN = {
+    "pip install": "another test's environment",
     "tail -f": "endless input",
     "nohup ": "goes on in the background",
     "charrnn bench": "measures for a minute",
@@ -50,7 +51,7 @@ SETTINGS = "--steps 2 --hidden-size 8 --batch-size 2 --workers 1 --device cpu"
 
 def blocks(name: str) -> list[str]:
     """The shell blocks of a guide."""
-    text = (GUIDES / name).read_text(encoding="utf-8")
+    text = (ROOT / name if name == "README.md" else GUIDES / name).read_text(encoding="utf-8")
     return re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
@@ -103,13 +104,13 @@ def desk(tmp_path: Path) -> Path:
 
 
 def tasks() -> list[str]:
-    """The guides in shell; those in Python are tested with the documents."""
-    return sorted(path.name for path in GUIDES.glob("*.md") if path.name != "python.md")
+    """README and the guides in shell; those in Python are tested with the documents."""
+    return ["README.md", *sorted(path.name for path in GUIDES.glob("*.md") if path.name != "python.md")]
 
 
 def test_there_is_a_guide_for_each_task() -> None:
     wanted = ["classify", "code", "fine-tune", "jobs", "lists", "logs", "memory", "own-text", "runs", "troubleshooting"]
-    assert tasks() == [f"{name}.md" for name in wanted]
+    assert tasks() == [f"{name}.md" for name in ["README", *wanted]]
 
 
 def test_what_is_not_run_is_in_a_guide() -> None:

@@ -25,7 +25,7 @@ Invoke = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory as the README's examples find it, and a ``charrnn`` on the path."""
+    """A directory as the manual's examples find it, and a ``charrnn`` on the path."""
     place = tmp_path_factory.mktemp("place")
     for name in ("fables", "novel"):
         network(place / "checkpoints" / name)
@@ -46,8 +46,8 @@ def shell(place: Path, script: str) -> subprocess.CompletedProcess[str]:
 
 
 def examples(heading: str) -> list[str]:
-    """The examples of the first block of shell code under a heading of the README; blank lines stand between them."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").split(f"\n## {heading}\n")[1]
+    """The examples of the first block of shell code under a heading of the manual; blank lines stand between them."""
+    text = (ROOT / "docs/manual.md").read_text(encoding="utf-8").split(f"\n## {heading}\n")[1]
     return re.search(r"```sh\n(.*?)```", text, re.DOTALL)[1].strip().split("\n\n")  # type: ignore[index] # it is there
 
 

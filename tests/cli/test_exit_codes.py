@@ -1,4 +1,4 @@
-"""The exit codes: what README says, what the errors mean."""
+"""The exit codes: what the manual says, what the errors mean."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from charrnn.output.console import StdoutClosedError, StdoutError
 
 
 def test_the_readme_lists_every_exit_code() -> None:
-    table = (ROOT / "README.md").read_text(encoding="utf-8").split("| exit code | meaning |")[1].split("\n\n")[0]
+    table = (ROOT / "docs/manual.md").read_text(encoding="utf-8").split("| exit code | meaning |")[1].split("\n\n")[0]
     listed = [int(code) for cell in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE) for code in cell.split(", ")]
     assert sorted(listed) == sorted(ExitCode)
 
