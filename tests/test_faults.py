@@ -240,7 +240,7 @@ def test_too_little_memory_is_one_line_that_says_what_to_try(
         raise error
 
     monkeypatch.setattr(runs, "begin", fail)
-    monkeypatch.setattr(rundir, "resolve", fail)
+    monkeypatch.setattr(rundir, "resolve_each", fail)
     result = invoke(*arguments)
     assert result.code == 1
     assert "not enough memory" in one_line(result.stderr)

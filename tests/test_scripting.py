@@ -143,7 +143,7 @@ def here(here: Path) -> Path:
     return here
 
 
-TRIED_ELSEWHERE = {"bench"}
+TRIED_ELSEWHERE = {"bench", "export"}
 """Commands that take long or need more than a tiny network."""
 
 

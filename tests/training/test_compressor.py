@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -36,9 +37,20 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def children() -> list[str]:
     """The program's processes that this one has begun."""
-    found = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    lines = [Path(f"/proc/{pid}/cmdline") for pid in found]
-    return [line.read_text() for line in lines if line.exists() and xz.__file__ in line.read_text()]
+    # A process is listed with the thread that began it, and its command is told a moment after it has begun.
+    found = " ".join(path.read_text() for path in Path("/proc/self/task").glob("*/children")).split()
+    return [command for pid in found if xz.__file__ in (command := command_of(Path(f"/proc/{pid}/cmdline")))]
+
+
+def command_of(path: Path) -> str:
+    """Nothing for a process that has ended."""
+    deadline = time.monotonic() + 0.2
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            if command := path.read_text():
+                return command
+        time.sleep(0.001)
+    return ""
 
 
 def test_both_figures_are_those_of_the_text(beside: None) -> None:

@@ -439,7 +439,7 @@ def test_best_is_saved_exactly_where_an_evaluation_is_the_lowest_so_far(monkeypa
 
 
 def test_saves_come_every_so_many_seconds():
-    events, _ = run(trainer_of(steps=200, save_every=1.0, clock=Clock(0.01)))
+    events, _ = run(trainer_of(steps=400, save_every=1.0, clock=Clock(0.01)))
     lasts = [event for event in only(events, "saved") if event["kind"] == "last"]
     assert 3 < len(lasts) <= events[-1]["seconds"] / 1.0 + 1
 
