@@ -312,7 +312,7 @@ def test_help_loads_neither_numpy_nor_torch(arguments: list[str]) -> None:
 def test_sampling_loads_no_torch_and_no_other_verb(trained: Path) -> None:
     stdout, loaded = loaded_by("sample", "-n", "1", "-c", trained)
     assert stdout.removesuffix("\n") in ("", "a", "b", "\n")
-    assert loaded & {"numpy", "torch", "charrnn.training.trainer", "charrnn.cli.train"} == {"numpy"}
+    assert loaded & {"numpy", "torch", "rich", "charrnn.training.trainer", "charrnn.cli.train"} == {"numpy"}
 
 
 @pytest.mark.parametrize("arguments", [["score", __file__], ["score", __file__, "--lines"], ["next", "a"]])

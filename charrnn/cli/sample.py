@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -146,7 +147,7 @@ def sample(
     from charrnn.cli import network
     from charrnn.generation.request import SampleRequest
     from charrnn.generation.streaming import Generation
-    from charrnn.output import conversation, sampled, scored
+    from charrnn.output import conversation, sampled
 
     request = SampleRequest(
         config=config,
@@ -172,7 +173,11 @@ def sample(
     between = None if separator is None else request.typed(separator, "--separator")
     shown = sampled.Shown(as_json, not no_echo, raw, between, out_dir, copied_from, save_state)
     with np.errstate(over="ignore", invalid="ignore"):  # Absurd weights give absurd text, not warnings.
-        adapted = list if adapt_to is None else partial(scored.adapted_to, adapt_to, request.encoding, console)
+        adapted: Callable[..., Any] = list
+        if adapt_to is not None:
+            from charrnn.output import scored
+
+            adapted = partial(scored.adapted_to, adapt_to, request.encoding, console)
         generation = Generation(request, console.warn, threads, adapted=adapted)
         compared = sampled.check(shown, generation, console, interactive=interactive)
         fresh = [f"seed {generation.seed}"] if config.seed is None and load_state is None else []
