@@ -73,7 +73,8 @@ class Learner:
         self.streams = _streams(corpus, config)
         self.state = TrainingState(model, optimizer, scaler, self.streams.columns)
         count = ranks.of_first(choose_workers(config.workers, self.device, ranks.most(self.streams.batch_size)))
-        self.workers = Workers(count, model_config.hidden_size)
+        # The number of threads changes the last digits of SOAP's and Muon's products, so theirs stays.
+        self.workers = Workers(count, model_config.hidden_size if config.optimizer == "adamw" else 0)
         self._processes: Processes | None = None
         if self.device.type == "cpu":
             # Whoever goes on with the run adds up in the same order, however many cores there are then.

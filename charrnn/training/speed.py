@@ -48,7 +48,7 @@ class Exercise:
         self._processes: Processes | None = None
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=False)
         count = choose_workers(self.asked_workers, self.device, self.columns)
-        self.workers = Workers(count, self.model_config.hidden_size)
+        self.workers = Workers(count, self.model_config.hidden_size if self.optimizer == "adamw" else 0)
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:

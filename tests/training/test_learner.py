@@ -53,3 +53,18 @@ def test_a_loss_counts_as_diverged_from_three_times_a_uniform_guess_after_the_wa
     assert learner.largest_loss(0.0) == math.inf
     learner.progress.step = 3
     assert learner.largest_loss(0.0) == pytest.approx(3 * math.log(max(learner.vocabulary.size, 16)))
+
+
+@pytest.mark.parametrize(("optimizer", "threads"), [("adamw", 1), ("soap", 3), ("muon", 3)])
+def test_one_worker_takes_one_thread_where_the_number_changes_no_weight(
+    optimizer: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SOAP's and Muon's products round by it, and a seed must go on giving the same weights."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with learner_of(optimizer=optimizer, workers=1).workers.working():
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
