@@ -88,13 +88,6 @@ def test_the_first_screen_of_the_readme_holds_the_two_commands() -> None:
     assert [line for line in lines if line.startswith("pip install")] == [MAIN_JOB, TESTS]
 
 
-def test_the_files_that_the_readme_links_to_exist() -> None:
-    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", README.read_text(encoding="utf-8"))
-    inside = [link for link in links if "://" not in link]
-    assert "docs/design.md" in inside
-    assert [link for link in inside if not (ROOT / link).exists()] == []
-
-
 @pytest.mark.parametrize("path", [*documents(), ROOT / "CHANGELOG.md"], ids=lambda path: path.name)
 def test_every_command_and_option_in_a_document_exists(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
@@ -129,7 +122,7 @@ def test_every_long_option_is_documented() -> None:
     assert missing == []
 
 
-def keys_in_the_readme(label: str) -> list[str]:
+def keys_in_the_manual(label: str) -> list[str]:
     """The keys that the manual's table gives an object, without what a key means, or holds in turn."""
     (row,) = re.findall(rf"^\| {re.escape(label)} \|(.*)\|$", MANUAL.read_text(encoding="utf-8"), re.MULTILINE)
     while "(" in row:
@@ -139,7 +132,7 @@ def keys_in_the_readme(label: str) -> list[str]:
 
 @pytest.mark.parametrize("event", list(CONTRACT))
 def test_the_manual_lists_the_keys_of_every_event_and_no_others(event: str) -> None:
-    assert keys_in_the_readme(f"`{event}`") == sorted(keys(event))
+    assert keys_in_the_manual(f"`{event}`") == sorted(keys(event))
 
 
 OBJECTS: dict[str, type] = {
@@ -156,11 +149,11 @@ OBJECTS: dict[str, type] = {
 
 @pytest.mark.parametrize("label", OBJECTS)
 def test_the_manual_lists_the_keys_of_what_json_writes_and_no_others(label: str) -> None:
-    assert keys_in_the_readme(label) == sorted(get_type_hints(OBJECTS[label]))
+    assert keys_in_the_manual(label) == sorted(get_type_hints(OBJECTS[label]))
 
 
-def test_the_readme_lists_what_json_tells_of_a_checkpoint() -> None:
-    assert keys_in_the_readme("a checkpoint") == sorted(checkpoint.facts(small()))
+def test_the_manual_lists_what_json_tells_of_a_checkpoint() -> None:
+    assert keys_in_the_manual("a checkpoint") == sorted(checkpoint.facts(small()))
 
 
 def test_the_changelog_has_a_section_for_this_version() -> None:
@@ -193,12 +186,67 @@ def test_the_picture_of_the_live_display_can_be_drawn_from_the_shipped_log(tmp_p
     assert "hidden state" in texts
 
 
-@pytest.mark.parametrize(
-    "path", [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda path: str(path.relative_to(ROOT))
-)
-def test_the_files_that_a_document_links_to_exist(path: Path) -> None:
-    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
-    assert [link for link in links if "://" not in link and not (path.parent / link).exists()] == []
+def pages() -> list[Path]:
+    """Every Markdown file that is part of the project."""
+    return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests/bench").rglob("*.md")])
+
+
+@cache
+def anchors(path: Path) -> frozenset[str]:
+    """What the headings of a Markdown file can be linked to by: GitHub's rule."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = (title.strip().lower() for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE))
+    return frozenset(re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in headings)
+
+
+def dead_links(path: Path) -> list[str]:
+    """The links of a Markdown file into the project that lead nowhere: no such file, or no such heading in it."""
+    dead = []
+    for link in re.findall(r"\]\(([^)\s]+)[^)]*\)", path.read_text(encoding="utf-8")):
+        target, _, anchor = link.partition("#")
+        place = path.parent / target if target else path
+        if "://" not in link and (not place.exists() or (anchor and anchor not in anchors(place))):
+            dead.append(link)
+    return dead
+
+
+def test_a_dead_link_is_seen(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A `b`, c's\n[1](#a-b-cs) [2](#none) [3](page.md#a-b-cs) [4](page.md#none) [5](none.md) [6](https://a.example/#b)\n"
+    )
+    assert dead_links(page) == ["#none", "page.md#none", "none.md"]
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_headings_that_a_document_links_to_exist(path: Path) -> None:
+    assert dead_links(path) == []
+
+
+RESULTS = ROOT / "tests/bench/RESULTS.md"
+
+
+def untold(text: str) -> list[str]:
+    """The sections of a page of results that don't tell by which command, when or at which commit, or on which machine."""
+    found = []
+    for title, body in re.findall(r"^##+ ([^\n]*)\n(.*?)(?=^##+ |\Z)", text, re.DOTALL | re.MULTILINE):
+        told = re.search(r"`[^`]*\b(charrnn|python)\s[^`]+`", body), re.search(r"\b2\d{3}-\d\d-\d\d\b|commit [0-9a-f]{7}", body)
+        if not (all(told) and re.search(r"Zen \d|\bcores?\b|\bmachine\b", body)):
+            found.append(title)
+    return found
+
+
+def test_every_result_tells_its_command_its_day_and_its_machine() -> None:
+    whole = "`charrnn bench`, Zen 5, 2026-11-21:"
+    assert untold(f"## a\n{whole}\n## b\n{whole.replace('2026', '')}\n### c\n{whole.replace('charrnn', 'x')}") == ["b", "c"]
+    assert untold(RESULTS.read_text(encoding="utf-8")) == []
+
+
+def test_the_history_of_results_lies_by_its_day() -> None:
+    days = sorted(path.stem for path in (RESULTS.parent / "log").glob("*.md"))
+    assert days
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d", day) for day in days)
+    assert [day for day in days if f"# Measured on {day}\n" not in (RESULTS.parent / f"log/{day}.md").read_text()] == []
 
 
 @pytest.mark.parametrize("name", ["guide/python.md", "reference/python.md"])
@@ -247,7 +295,7 @@ def test_a_long_line_of_prose_is_seen() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests/bench").glob("*.md")]),
+    pages(),
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_prose_is_wrapped(path: Path) -> None:

@@ -53,7 +53,7 @@ Curve = NDArray[np.float64]
 
 
 class MemoryRecord(TypedDict):
-    """How far back one network remembers; README tells what each number means, `Reach` when one is None."""
+    """How far back one network remembers; docs/manual.md tells what each number means, `Reach` when one is None."""
 
     label: str
     bits_per_char: float | None

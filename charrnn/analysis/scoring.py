@@ -35,7 +35,7 @@ _LN2 = math.log(2.0)
 
 
 class ScoreRecord(TypedDict):
-    """What a text, or a part of it, costs a network; README tells what each number means."""
+    """What a text, or a part of it, costs a network; docs/manual.md tells what each number means."""
 
     characters: int
     unknown: int

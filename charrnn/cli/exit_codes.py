@@ -8,7 +8,7 @@ from charrnn import CharrnnError, UsageError
 
 
 class ExitCode(IntEnum):
-    """The exit codes that README lists; from 128 on as a shell counts signals."""
+    """The exit codes that docs/reference/scripting.md lists; from 128 on as a shell counts signals."""
 
     DONE = 0
     FAILURE = 1

@@ -50,7 +50,7 @@ PIECE = 64
 
 
 class SampleRecord(TypedDict):
-    """A finished text as JSON values; README tells what each means."""
+    """A finished text as JSON values; docs/manual.md tells what each means."""
 
     index: int
     text: str
