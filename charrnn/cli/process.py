@@ -7,7 +7,7 @@ import functools
 import os
 import time
 
-from charrnn.cores import usable_cores
+from charrnn.cores import usable_cores, x86_64
 
 _IMPORTED = time.monotonic()
 
@@ -24,8 +24,13 @@ def rank() -> int | None:
     return int(number) if number.isascii() and number.isdecimal() else None
 
 
-def limit_threads(most: int = SAMPLING_THREADS, libraries: tuple[str, ...] = ("OPENBLAS", "MKL")) -> int:
+def limit_threads(
+    most: int = SAMPLING_THREADS, libraries: tuple[str, ...] = ("OPENBLAS", "MKL"), *, begin_with_one: bool = False
+) -> int:
     """Limit the threads of NumPy's matrix library, which would otherwise take every core; call it before NumPy is imported.
+
+    OpenBLAS has one at first if it is to ``begin_with_one`` and their number may change later
+    (`charrnn.network.pace.threads_of_numpy`): NumPy then starts some milliseconds sooner.
 
     Returns:
         Up to how many may be used, 1 where the environment already says how many: that number then stays.
@@ -33,7 +38,8 @@ def limit_threads(most: int = SAMPLING_THREADS, libraries: tuple[str, ...] = ("O
     chosen = bool(os.environ.get("OPENBLAS_NUM_THREADS"))
     most = min(usable_cores(), most, _allowed())
     for library in libraries:
-        os.environ.setdefault(f"{library}_NUM_THREADS", str(most))
+        one = begin_with_one and library == "OPENBLAS" and x86_64()
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1" if one else str(most))
     # Threads that have nothing to do spin on a core for a tenth of a second, unless they are told to sleep sooner.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", IDLE_SPIN)
     return 1 if chosen else most

@@ -141,12 +141,13 @@ def sample(
     from charrnn.output.console import Console
 
     console = Console(quiet=quiet)
-    threads = limit_threads()
+    most = limit_threads(begin_with_one=True)
     import numpy as np
 
     from charrnn.cli import network
     from charrnn.generation.request import SampleRequest
     from charrnn.generation.streaming import Generation
+    from charrnn.network.pace import threads_of_numpy
     from charrnn.output import conversation, sampled
 
     request = SampleRequest(
@@ -178,7 +179,7 @@ def sample(
             from charrnn.output import scored
 
             adapted = partial(scored.adapted_to, adapt_to, request.encoding, console)
-        generation = Generation(request, console.warn, threads, adapted=adapted)
+        generation = Generation(request, console.warn, threads_of_numpy(most, now=1), adapted=adapted)
         compared = sampled.check(shown, generation, console, interactive=interactive)
         fresh = [f"seed {generation.seed}"] if config.seed is None and load_state is None else []
         network.tell(checkpoint, generation.networks, console, *fresh)

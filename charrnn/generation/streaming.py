@@ -15,25 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import UsageError
-from charrnn.generation.copied import looped
 from charrnn.generation.drawing import Sampler, generator
 from charrnn.generation.generate import generate, opening, read
 from charrnn.generation.listing import Listing, Picker
 from charrnn.generation.request import SampleRequest, Say, drawing, ending, possible_stops, within
 from charrnn.generation.stopping import Text
-from charrnn.generation.together import Beginning, Completion, Steps, complete
-from charrnn.generation.turns import Dealer, in_turns
 from charrnn.network import checkpoint, ensemble, rundir
 from charrnn.network.cells import Array, Network
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.ensemble import Predictor
-from charrnn.network.pace import Pace, Threads, threads_of_numpy
-from charrnn.network.stepper import Clamp, multiplies_in_threads
+from charrnn.network.pace import Pace, Threads
+from charrnn.network.stepper import Clamp
 from charrnn.text import given
 from charrnn.text.reading import TextReader
 
 if TYPE_CHECKING:
     from charrnn.generation.bookmark import Bookmark
+    from charrnn.generation.together import Beginning, Completion, Steps
 
 BATCH = 256
 """How many texts a thread draws together; larger batches no longer fit the caches."""
@@ -119,13 +117,13 @@ class Generation:
         self,
         request: SampleRequest,
         warn: Say,
-        threads: int = 1,
+        threads: Threads | None = None,
         loaded: tuple[Checkpoint, Network] | None = None,
         adapted: Callable[[list[Checkpoint]], list[Checkpoint]] = list,
     ) -> None:
         """`UsageError` or `CharrnnError` for whatever can't be done; ``warn`` hears of what has no effect.
 
-        Of NumPy's ``threads`` as many are used as are faster just now; 1 leaves their number as it is. A network that is
+        Of NumPy's ``threads`` as many are used as are faster just now; None leaves their number as it is. A network that is
         ``loaded`` already isn't read again. Those that are read write as ``adapted`` makes them.
         """
         self.request = request
@@ -147,9 +145,7 @@ class Generation:
         """The number of texts from every prompt."""
         self.vocabulary = vocabulary = self.trained.vocabulary
         calibration = ensemble.common_temperature(self.networks)
-        self._most, self._threads = threads, None
-        if loaded is None and any(multiplies_in_threads(trained.model) for trained in self.networks):
-            self._threads = threads_of_numpy(threads)
+        self._threads = threads
         self.network = _packed(self.networks, calibration, self._threads) if loaded is None else loaded[1]
         self.generating = self._clamped(clamps)
         """The network that writes: `network`, with the clamped units held."""
@@ -238,6 +234,8 @@ class Generation:
                 best = None
 
     def _candidates(self, wanted: Iterable[tuple[int, int]], device: Steps | None) -> Iterator[Sample]:
+        from charrnn.generation.together import Beginning  # One stream starts sooner without it.
+
         best_of = self.config.best_of
         candidates = ((number, prompt, number * best_of + one) for number, prompt in wanted for one in range(best_of))
         drawn: deque[tuple[int, int, Start]] = deque()  # Begun, but not given yet; the latest on the left.
@@ -253,16 +251,18 @@ class Generation:
 
     def _completions(self, beginnings: Iterator[Beginning], device: Steps | None) -> Iterator[Completion]:
         """The texts of ``beginnings`` in their order: in batches on the ``device``, or in threads that take turns."""
+        from charrnn.generation.together import complete
+        from charrnn.generation.turns import Dealer, in_turns
+
         measured = self.request.measured or self.config.best_of > 1
         settings = self.drawing, self.ending
         if device is not None:
             yield from complete(device, beginnings, *settings, rows=DEVICE_BATCH, measured=measured, refill=False)
             return
-        first = list(islice(beginnings, self._most * BATCH))
-        texts, shared = chain(first, beginnings), self._threads
-        if shared is None and len(first) >= 2 * FEWEST:
-            shared = threads_of_numpy(self._most)
-        threads = 1 if shared is None else max(1, min(shared.most, len(first) // FEWEST))
+        shared = self._threads
+        most = 1 if shared is None else shared.most
+        first = list(islice(beginnings, most * BATCH))
+        texts, threads = chain(first, beginnings), max(1, min(most, len(first) // FEWEST))
         rows = min(-(-len(first) // threads), BATCH)
         if shared is None or threads == 1:
             yield from complete(self.generating, texts, *settings, rows=rows, measured=measured)
@@ -277,6 +277,8 @@ class Generation:
             yield from in_turns(threads, work)
 
     def _sample(self, index: int, prompt: int, start: Start, completion: Completion) -> Sample:
+        from charrnn.generation.copied import looped
+
         decoder = self.vocabulary.decoder(start.pending)
         text, length = decoder.text(completion.ids.tolist()), len(completion.ids)
         stop = None if completion.stop is None else self.stops[completion.stop]

@@ -9,12 +9,15 @@ given up as soon as they take longer.
 from __future__ import annotations
 
 import contextlib
-import platform
+import functools
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+
+from charrnn.cores import x86_64
 
 Step = Callable[[Any], Any]
 
@@ -58,16 +61,40 @@ class Threads:
             self._apart = False
 
 
-def threads_of_numpy(most: int) -> Threads | None:
-    """NumPy's threads, up to ``most``; None where their number can't be changed, or would change what is computed."""
-    if most < 2 or platform.machine().lower() not in ("x86_64", "amd64"):
+def threads_of_numpy(most: int, now: int = 0) -> Threads | None:
+    """NumPy's threads, up to ``most``; None where their number can't be changed, or would change what is computed.
+
+    If the caller knows that there are ``now``, the library is looked for only when their number first changes.
+    """
+    if most < 2 or not x86_64():
         return None
+    most = 4 if most >= 4 else 2
+    if now and openblas_version():
+        return Threads(most, _change, now)
+    setter = _setter()
+    return None if setter is None else Threads(most, setter, now)
+
+
+def _change(number: int) -> None:
+    if (setter := _setter()) is not None:
+        setter(number)
+
+
+@functools.cache
+def _setter() -> Callable[[int], object] | None:
+    """What sets the number of threads, if the process has one matrix library and that is OpenBLAS."""
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-    if len(libraries) != 1 or libraries[0].internal_api != "openblas":
-        return None
-    return Threads(4 if most >= 4 else 2, libraries[0].set_num_threads)
+    return libraries[0].set_num_threads if len(libraries) == 1 and libraries[0].internal_api == "openblas" else None
+
+
+def openblas_version() -> tuple[int, ...]:
+    """The version of the OpenBLAS that NumPy was built with; empty if it was another library."""
+    build: Mapping[str, Any] = np.show_config(mode="dicts") or {}
+    library = build.get("Build Dependencies", {}).get("blas", {})
+    named = "openblas" in str(library.get("name")).lower()
+    return tuple(map(int, re.findall(r"\d+", str(library.get("version")))[:3])) if named else ()
 
 
 class Pace:

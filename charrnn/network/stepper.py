@@ -7,10 +7,7 @@ become one table, the LSTM's sigmoid gates stand side by side, weights lie in la
 from __future__ import annotations
 
 import functools
-import math
 import os
-import platform
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import ModelConfig
-from charrnn.network.pace import Pace
+from charrnn.cores import x86_64
+from charrnn.network.pace import Pace, openblas_version
 
 Array = NDArray[np.float32]
 Step = Callable[[NDArray[Any]], Array]
@@ -36,13 +34,6 @@ _HALF = np.float32(0.5)
 
 _LayerStep = Callable[[NDArray[Any], Array], Array]
 _Advance = Callable[[Array], None]
-
-
-def multiplies_in_threads(config: ModelConfig) -> bool:
-    """Whether a product of one stream may be large enough for several threads, rows of zeros included."""
-    # An upper layer's matrix is [W_ih | W_hh].
-    largest = max(math.prod(shape) * min(config.num_layers, 2) for shape in config.parameter_shapes().values())
-    return 1.25 * largest >= THREADED_ELEMENTS
 
 
 class PackedNetwork:
@@ -256,9 +247,9 @@ class _Matrix:
     """
 
     def __init__(self, matrix: Array, multiple: int = 1) -> None:
-        """With threads that come and go, the rows that they share are a ``multiple``."""
+        """With threads that come and go, the rows that they share are a ``multiple`` of more than 1."""
         self._M, K = matrix.shape
-        self.rows = _rows_of_shares(_rows_for_threads(self._M, K), K, multiple)
+        self.rows = _rows_of_shares(_rows_for_threads(self._M, K, come_and_go=multiple > 1), K, multiple)
         self.padded, self.size = _in_large_pages(matrix, self.rows), self.rows * K
 
     @functools.cached_property
@@ -281,28 +272,22 @@ def _rows_of_shares(rows: int, columns: int, multiple: int) -> int:
     return -(-rows // multiple) * multiple if rows * columns >= THREADED_ELEMENTS else rows
 
 
-def _rows_for_threads(rows: int, columns: int) -> int:
+def _rows_for_threads(rows: int, columns: int, *, come_and_go: bool = False) -> int:
     """``rows``, or as many as bring the product to OpenBLAS's threshold, if that is at most a quarter more: on two cores, a
     product with 1,200 x 384 takes half as long as one with 1,152 x 384.
     """
     enough = -(-THREADED_ELEMENTS // columns)
-    return enough if rows < enough <= 1.25 * rows and _multiplies_in_threads() else rows
+    return enough if rows < enough <= 1.25 * rows and _multiplies_in_threads(come_and_go) else rows
 
 
 @functools.cache
-def _multiplies_in_threads() -> bool:
-    build: Mapping[str, Any] = np.show_config(mode="dicts") or {}
-    library = build.get("Build Dependencies", {}).get("blas", {})
-    version = tuple(map(int, re.findall(r"\d+", str(library.get("version")))[:3]))
+def _multiplies_in_threads(come_and_go: bool) -> bool:
+    """Whether OpenBLAS may multiply in several threads: those that ``come_and_go``, or as many as it began with."""
+    if openblas_version() < SINCE or not x86_64():
+        return False
     # As OpenBLAS reads them.
     threads = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS")
-    return (
-        "openblas" in str(library.get("name")).lower()
-        and version >= SINCE
-        and platform.machine().lower() in ("x86_64", "amd64")
-        and threads != "1"
-        and (os.cpu_count() or 1) > 1
-    )
+    return come_and_go or (threads != "1" and (os.cpu_count() or 1) > 1)
 
 
 def _in_large_pages(matrix: Array, rows: int) -> Array:

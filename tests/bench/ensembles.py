@@ -23,6 +23,7 @@ from pathlib import Path
 from charrnn.config import SampleConfig
 from charrnn.generation.request import SampleRequest
 from charrnn.generation.streaming import PIECE, Generation
+from charrnn.network.pace import threads_of_numpy
 
 CHARRNN = [sys.executable, "-m", "charrnn"]
 
@@ -57,7 +58,7 @@ def losses(text: Path, minutes: float, members: list[int], seed: int) -> None:
 def characters_per_second(networks: list[Path], length: int, threads: int, clock: Callable[[], float]) -> float:
     """How fast one stream is drawn from the mean of ``networks``."""
     request = SampleRequest(SampleConfig(seed=1, length=length), networks)
-    stream = Generation(request, lambda _: None, threads).stream()
+    stream = Generation(request, lambda _: None, threads_of_numpy(threads)).stream()
     pieces = stream.pieces(PIECE)
     next(pieces)
     begun = clock()

@@ -41,3 +41,16 @@ def test_threads_are_limited_unless_the_user_has_set_them(
     monkeypatch.setattr(process, "usable_cores", lambda: cores)
     assert process.limit_threads(most) == allowed
     assert (os.environ["OPENBLAS_NUM_THREADS"], os.environ["MKL_NUM_THREADS"]) == set_to
+
+
+@pytest.mark.parametrize(("intel", "first"), [(True, "1"), (False, "2")])
+def test_openblas_begins_with_one_thread_where_their_number_may_change_later(
+    intel: bool, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in THREADS:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(process, "usable_cores", lambda: 2)
+    monkeypatch.setattr(process, "x86_64", lambda: intel)
+    assert process.limit_threads(begin_with_one=True) == 2
+    assert (os.environ["OPENBLAS_NUM_THREADS"], os.environ["MKL_NUM_THREADS"]) == (first, "2")

@@ -14,11 +14,12 @@ import pytest
 
 from charrnn import UsageError
 from charrnn.config import ModelConfig, SampleConfig
-from charrnn.generation import streaming
+from charrnn.generation import streaming, turns
 from charrnn.generation.request import SampleRequest
 from charrnn.generation.streaming import Generation, Sample
 from charrnn.network import checkpoint
 from charrnn.network.checkpoint import Checkpoint
+from charrnn.network.pace import threads_of_numpy
 from charrnn.text.vocabulary import Vocabulary
 
 
@@ -61,12 +62,12 @@ def test_threads_write_what_one_writes(net: Path, settings: dict[str, Any], monk
     monkeypatch.setattr(streaming, "BATCH", 20)
     asked = {"num_samples": 90, **settings}
     found = generation(net, asked, stop=["ab"])
-    several = Generation(found.request, lambda text: None, threads=2)
-    seen: list[int] = []
-    original = streaming.in_turns
-    monkeypatch.setattr(streaming, "in_turns", lambda threads, work: seen.append(threads) or original(threads, work))
-    if streaming.threads_of_numpy(2) is None:
+    if (shared := threads_of_numpy(2)) is None:
         pytest.skip("the number of NumPy's threads can't be changed here")
+    several = Generation(found.request, lambda text: None, threads=shared)
+    seen: list[int] = []
+    original = turns.in_turns
+    monkeypatch.setattr(turns, "in_turns", lambda threads, work: seen.append(threads) or original(threads, work))
     assert texts(several) == texts(found)
     assert seen == [2]
 

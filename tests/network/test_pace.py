@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from charrnn.network import pace
 from charrnn.network.pace import (
     ALIGNED,
     FIRST_REST,
@@ -97,8 +98,8 @@ def test_a_second_thread_that_gains_nothing_is_left_out() -> None:
 
 def test_steps_of_many_streams_have_all_threads_always() -> None:
     numbers: list[int] = []
-    pace = Pace(Threads(4, numbers.append))
-    one, many = pace.one(lambda ids: ids), pace.many(lambda ids: ids)
+    chosen = Pace(Threads(4, numbers.append))
+    one, many = chosen.one(lambda ids: ids), chosen.many(lambda ids: ids)
     for _ in range(2):
         many(0)
         one(0)
@@ -126,6 +127,24 @@ def test_where_threads_are_left_alone(machine: str, most: int, monkeypatch: pyte
     assert threads_of_numpy(most) is None
 
 
+def test_threads_whose_number_is_known_are_looked_for_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_to: list[int] = []
+    monkeypatch.setattr(pace, "openblas_version", lambda: (0, 3, 31))
+    monkeypatch.setattr(pace, "x86_64", lambda: True)
+    monkeypatch.setattr(pace, "_setter", lambda: pytest.fail("looked for too early"))
+    threads = threads_of_numpy(3, now=1)
+    assert threads is not None
+    assert threads.most == 2
+    threads.take(1)
+    monkeypatch.setattr(pace, "_setter", lambda: set_to.append)
+    threads.take(2)
+    threads.take(1)
+    assert set_to == [2, 1]
+    monkeypatch.setattr(pace, "_setter", lambda: None)  # Another library came in between: the number stays as it is.
+    threads.take(2)
+    assert set_to == [2, 1]
+
+
 def test_a_steady_pace_changes_no_threads_and_no_step() -> None:
     changed: list[int] = []
     steady = Steady(Threads(4, changed.append))
@@ -141,8 +160,8 @@ def test_a_steady_pace_changes_no_threads_and_no_step() -> None:
 def test_steps_apart_have_one_thread_each() -> None:
     numbers: list[int] = []
     threads = Threads(2, numbers.append)
-    pace = Pace(threads)
-    one, many = pace.one(lambda ids: ids), pace.many(lambda ids: ids)
+    chosen = Pace(threads)
+    one, many = chosen.one(lambda ids: ids), chosen.many(lambda ids: ids)
     many("ids")
     with threads.apart():
         for _ in range(100):

@@ -59,7 +59,7 @@ def test_rows_that_only_keep_threads_busy_change_nothing(cell, layers, monkeypat
     rows = shape(cell).parameter_shapes()["rnn.weight_hh_l0"][0]
     monkeypatch.setattr(stepper, "THREADED_ELEMENTS", (rows + 1) * H)
     for threaded in (True, False):
-        monkeypatch.setattr(stepper, "_multiplies_in_threads", lambda threaded=threaded: threaded)
+        monkeypatch.setattr(stepper, "_multiplies_in_threads", lambda _, threaded=threaded: threaded)
         network = random_network(cell, layers)
         assert network._packed.layers[0].hh.rows == rows + threaded
         assert_steps_as_unrolled(network, 1)
@@ -70,17 +70,8 @@ def test_rows_that_only_keep_threads_busy_change_nothing(cell, layers, monkeypat
     ("rows", "columns", "expected"), [(1152, 384, 1200), (1200, 384, 1200), (960, 320, 960), (1280, 320, 1440)]
 )
 def test_only_products_a_little_too_small_for_threads_get_more_rows(rows, columns, expected, monkeypatch):
-    monkeypatch.setattr(stepper, "_multiplies_in_threads", lambda: True)
+    monkeypatch.setattr(stepper, "_multiplies_in_threads", lambda _: True)
     assert stepper._rows_for_threads(rows, columns) == expected
-
-
-@pytest.mark.parametrize(
-    ("cell", "layers", "size", "expected"),
-    [("lstm", 1, 384, True), ("gru", 1, 384, True), ("lstm", 1, 128, False), ("rnn", 1, 384, False), ("rnn", 2, 512, True)],
-)
-def test_only_large_matrices_are_worth_threads(cell, layers, size, expected):
-    config = ModelConfig(66, cell=cell, num_layers=layers, hidden_size=size)
-    assert stepper.multiplies_in_threads(config) is expected
 
 
 @pytest.mark.parametrize(
@@ -96,16 +87,18 @@ def test_only_large_matrices_are_worth_threads(cell, layers, size, expected):
         ({"version": "0.4"}, True),
         ({"machine": "aarch64"}, False),
         ({"cores": 1}, False),
+        ({"threads": {"OPENBLAS_NUM_THREADS": "1"}, "come_and_go": True}, True),
+        ({"version": "0.3.26", "come_and_go": True}, False),
     ],
 )
 def test_only_openblas_with_threads_gets_rows_to_share(changed, expected, monkeypatch):
     here = {"name": "scipy-openblas", "version": "0.3.31.188.0", "machine": "x86_64", "cores": 2, "threads": {}} | changed
     blas = {"name": here["name"], "version": here["version"]}
-    monkeypatch.setattr(stepper.np, "show_config", lambda mode: {"Build Dependencies": {"blas": blas}})
-    monkeypatch.setattr(stepper.platform, "machine", lambda: here["machine"])
+    monkeypatch.setattr("numpy.show_config", lambda mode: {"Build Dependencies": {"blas": blas}})
+    monkeypatch.setattr("platform.machine", lambda: here["machine"])
     monkeypatch.setattr(stepper.os, "cpu_count", lambda: here["cores"])
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     for name, value in here["threads"].items():
         monkeypatch.setenv(name, value)
-    assert stepper._multiplies_in_threads.__wrapped__() is expected
+    assert stepper._multiplies_in_threads.__wrapped__(changed.get("come_and_go", False)) is expected
