@@ -42,13 +42,13 @@ class Threads:
 
     def __init__(self, most: int, change: Callable[[int], object], now: int = 0) -> None:
         """``change`` sets their number, which is ``now`` (0: not known)."""
-        self.most, self._change, self._now, self._apart = most, change, now, False
+        self.most, self.now, self._change, self._apart = most, now, change, False
 
     def take(self, number: int) -> None:
         """Let products take so many threads from now on."""
-        if number != self._now and not self._apart:
+        if number != self.now and not self._apart:
             self._change(number)
-            self._now = number
+            self.now = number
 
     @contextlib.contextmanager
     def apart(self) -> Iterator[None]:
@@ -118,18 +118,21 @@ class Pace:
 
     def one(self, step: Step) -> Step:
         """``step`` of one stream, with as many threads as are faster just now."""
-        take, most, clock = self._threads.take, self._threads.most, self._clock
+        threads, most, clock = self._threads, self._threads.most, self._clock
 
         def paced(ids: Any) -> Any:
-            take(most if self.together else 1)
+            wanted = most if self.together else 1
+            if threads.now != wanted:
+                threads.take(wanted)
             begun = clock()
             result = step(ids)
             ended = clock()
             if self.together:
                 saved = self._alone - (ended - begun)
                 self._gain += saved
-                self._credit = min(self._credit + saved - self._margin, MOST_CREDIT)
-                if self._credit < 0:
+                credit = self._credit + saved - self._margin
+                self._credit = credit if credit < MOST_CREDIT else MOST_CREDIT
+                if credit < 0:
                     self._give_up(ended)
             else:
                 self._try_more(ended - begun, ended)
@@ -152,8 +155,8 @@ class Pace:
         times = self._times
         times.append(seconds)
         if len(times) == STRETCH:
-            # The median, for a step that waited for a core says nothing of the others.
-            self._alone = float(np.median(times))
+            # The median, for a step that waited for a core says nothing of the others; `np.median` takes 10 ms to import.
+            self._alone = sorted(times)[STRETCH // 2]
             times.clear()
             if now >= self._until:
                 self.together, self._gain, self._credit = True, 0.0, FIRST_CREDIT
