@@ -192,11 +192,7 @@ def _described(file: TensorFile) -> Checkpoint:
         raise file.fault("its header is damaged") from error
     except CharrnnError as error:
         raise file.fault(str(error)) from error
-    training = file.facts["training"]
-    if not isinstance(training, dict) or not all(
-        value is None or (isinstance(value, int | float) and abs(value) < 1e300) for value in map(training.get, _NUMBERS)
-    ):
-        raise file.fault("its header is damaged")
+    training = file.record("training", _NUMBERS)
     if vocabulary.size != model.vocab_size:
         raise file.fault(f"its vocabulary has {vocabulary.size} symbols, its network {model.vocab_size}")
     calibration = file.facts.get("calibration", {"temperature": 1.0})

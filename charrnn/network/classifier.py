@@ -187,11 +187,7 @@ def _described(file: TensorFile) -> Classifier:
     sound = sound and not re.search("[\ud800-\udfff]", "".join(labels))  # Halves of characters can't be printed.
     if not sound or not 2 <= len(labels) <= MOST_LABELS or len(set(labels)) != len(labels):
         raise file.fault("its labels are not different texts, two or more")
-    training = file.facts["training"]
-    if not isinstance(training, dict) or not all(
-        value is None or (isinstance(value, int | float) and abs(value) < 1e300) for value in map(training.get, _NUMBERS)
-    ):
-        raise file.fault("its header is damaged")
+    training = file.record("training", _NUMBERS)
     if vocabulary.size != model.vocab_size:
         raise file.fault(f"its vocabulary has {vocabulary.size} symbols, its network {model.vocab_size}")
     return Classifier(model, vocabulary, config, tuple(labels), training, path=file.path)

@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -141,6 +141,15 @@ class TensorFile:
             raise self.fault(f"the tensor {name} is missing")
         if entry.dtype != dtype or entry.shape != shape:
             raise self.fault(f"{name} is {entry.dtype} {entry.shape}, expected {np.dtype(dtype)} {shape}")
+
+    def record(self, name: str, numbers: Iterable[str]) -> dict[str, Any]:
+        """The object ``name`` of the header; `CharrnnError` unless it is one whose ``numbers`` are numbers, or not there."""
+        found = self.facts[name]
+        if not isinstance(found, dict) or not all(
+            value is None or (isinstance(value, int | float) and abs(value) < 1e300) for value in map(found.get, numbers)
+        ):
+            raise self.fault("its header is damaged")
+        return found
 
     def array(self, name: str) -> NDArray[Any]:
         """Read one array; `CharrnnError` if it holds a NaN or an infinity."""
