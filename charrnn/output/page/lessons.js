@@ -117,7 +117,7 @@ class Lessons {
     const shares = spreadOf(player, logits), last = player.at === player.last;
     this.part(player, "loop-read").textContent = shape(player.textOf([player.ids[player.at]]));
     this.part(player, "loop-odds").textContent = best.map((id) => `${player.symbol(id)} ${share(shares[id])}`).join(", ");
-    this.part(player, "loop-next").textContent = last ? "?" : shape(player.textOf([player.ids[player.at + 1]]));
+    this.part(player, "loop-next").textContent = last ? "one" : shape(player.textOf([player.ids[player.at + 1]]));
   }
 
   // Why a plain network forgets, and what the gates change.
