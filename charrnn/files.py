@@ -34,19 +34,26 @@ def guard(path: Path | str, failure: str = "") -> Iterator[None]:
         raise CharrnnError(f"{path}: {failure}: {reason}" if failure else f"{path}: {reason}") from error
 
 
+def temporary_place() -> str:
+    """The directory of temporary files, in words where there is none."""
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return "temporary files"
+
+
 @contextlib.contextmanager
-def temporary_space(what: str) -> Iterator[None]:
-    """Turn an `OSError` of temporary files, which ``what`` needs, into a `CharrnnError` that names their directory."""
+def temporary_space(what: str, place: Path | None = None, variable: str = "TMPDIR") -> Iterator[None]:
+    """Turn an `OSError` of temporary files, which ``what`` needs, into a `CharrnnError` that names their directory: ``place``,
+    which the ``variable`` tells, or by default that of all.
+    """
     try:
         yield
     except OSError as error:
-        try:
-            place = tempfile.gettempdir()
-        except OSError:
-            place = "temporary files"
         reason = error.strerror or str(error)
-        advice = f"{what} needs room for temporary files; TMPDIR may name another directory for them"
-        raise CharrnnError(f"{place}: {reason}; {advice}") from error
+        named = variable if place is not None else "TMPDIR"
+        advice = f"{what} needs room for temporary files; {named} may name another directory for them"
+        raise CharrnnError(f"{place or temporary_place()}: {reason}; {advice}") from error
 
 
 def check_replaceable(path: Path, refusal: str, ours: Callable[[Path], bool] | None = None) -> None:

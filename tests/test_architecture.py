@@ -48,7 +48,8 @@ MODULES = sorted(SOURCES)
 every_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: f"module {module}")
 """One law, which pytest counts once for each module: such tests grow with the modules, not with what they promise."""
 VERBS = {
-    f"cli.{verb}" for verb in ("train", "sample", "score", "encode", "next", "info", "inspect", "export", "bench", "classify")
+    f"cli.{verb}"
+    for verb in ("train", "sample", "score", "encode", "next", "info", "inspect", "export", "cache", "bench", "classify")
 }
 """A verb is tested with what it shows, and with the command line as a whole (`test_cli`)."""
 
@@ -297,7 +298,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "arguments",
     [
         ["--help"],
-        *([verb, "--help"] for verb in ("train", "sample", "score", "encode", "next", "inspect", "export", "info", "bench")),
+        *(
+            [verb, "--help"]
+            for verb in ("train", "sample", "score", "encode", "next", "inspect", "export", "info", "cache", "bench")
+        ),
         *(["classify", verb, "--help"] for verb in ("fit", "predict", "evaluate")),
         ["classify", "--help"],
         ["--version"],

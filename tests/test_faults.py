@@ -36,7 +36,7 @@ from charrnn import CharrnnError
 from charrnn.config import ModelConfig
 from charrnn.network import checkpoint, rundir
 from charrnn.network.cells import Network
-from charrnn.text import corpus, sources
+from charrnn.text import sources, spilled
 from charrnn.text.corpus import read_corpus
 from charrnn.text.decoding import Encoding
 from charrnn.text.reading import TextReader
@@ -694,7 +694,7 @@ def test_a_file_that_changes_while_it_is_read_is_what_was_read_of_it(
     path = tmp_path / "x"
     path.write_bytes(b"0123456789\n" * 200)
     monkeypatch.setattr(sources, "BLOCK_BYTES", 64)
-    monkeypatch.setattr(corpus, "IN_MEMORY_BYTES", memory)
+    monkeypatch.setattr(spilled, "IN_MEMORY_BYTES", memory)
     real, seen = sources.blocks, []
 
     def changing(name: str, version: int) -> Iterator[bytes]:

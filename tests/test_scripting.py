@@ -143,8 +143,8 @@ def here(here: Path) -> Path:
     return here
 
 
-TRIED_ELSEWHERE = {"bench", "export"}
-"""Commands that take long or need more than a tiny network."""
+TRIED_ELSEWHERE = {"bench", "cache", "export"}
+"""Commands that take long or need more than a tiny network, or none."""
 
 
 def test_every_command_is_tried_here() -> None:

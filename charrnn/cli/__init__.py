@@ -27,6 +27,7 @@ VERBS = {
     "info": "info:info",
     "inspect": "inspect:inspect",
     "export": "export:export",
+    "cache": "cache:cache",
     "bench": "bench:bench",
 }
 """The verbs in the order of ``--help``: the module of each in this package, and its function or its own verbs there."""

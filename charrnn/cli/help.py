@@ -81,6 +81,11 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("charrnn info checkpoints/novel", "one of them"),
         ("charrnn info --json | jq .path", "for programs"),
     ),
+    "cache": (
+        ("charrnn cache", "the large texts that are kept"),
+        ("charrnn cache --clear", "remove them all"),
+        ("CHARRNN_CACHE=/data/cache charrnn train big.txt", "keep it there"),
+    ),
     "inspect": (
         ("charrnn inspect --file novel.txt --units", "what units follow"),
         ("charrnn inspect 'What time?' --unit 0:7", "coloured by a unit"),

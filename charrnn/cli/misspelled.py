@@ -33,6 +33,7 @@ VERBS = {
     "info": "list ls show runs models describe status checkpoints",
     "inspect": "visualize visualise plot analyze analyse explain view html memory",
     "bench": "benchmark speed timing",
+    "cache": "clean prune purge",
     "--help": "usage",
 }
 """Other words for each command."""

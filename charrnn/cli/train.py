@@ -6,6 +6,7 @@ import io
 import shlex
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,6 +52,14 @@ def train(
             rich_help_panel=_BOOKKEEPING,
         ),
     ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Read the text whole, though it seems to be the one that is kept (see charrnn cache).",
+            rich_help_panel=Panel.RARE.value,
+        ),
+    ] = False,
     members: Annotated[
         int | None,
         typer.Option(
@@ -116,7 +125,9 @@ def train(
     if resume is None and settings.get("workers", 0) is None:
         del settings["workers"]  # A new run chooses anyway; a resumed one keeps its number unless it is told to choose anew.
     console, stop = Console(quiet=quiet), Stop()
-    request = runs.RunRequest(corpus or [], settings, out, resume, allow_changed_corpus, init_from, overwrite, members or 1)
+    request = runs.RunRequest(
+        corpus or [], settings, out, resume, allow_changed_corpus, init_from, overwrite, members or 1, verify
+    )
     if rank() is not None:
         _train_as_rank(request, console, stop, dry_run=dry_run, as_json=as_json, plain=plain)
     elif dry_run:
@@ -143,9 +154,12 @@ def _train_network(
     ``clock`` and ``stopped`` are what the run goes by: of one process, its own clock and ``stop``.
     """
     from charrnn.output import live
+    from charrnn.output.progress import Progress, reading
     from charrnn.training import runs
 
-    run, trainer, start = runs.begin(request, clock, stopped, lambda text: console.say(f"charrnn: {text}"), console.warn, among)
+    with Progress(console) as progress:
+        say = _say(console)
+        run, trainer, start = runs.begin(request, clock, stopped, say, console.warn, among, reading(progress))
     go_on = runs.command_to_go_on(request, run, among)
     with live.training_view(console, as_json=as_json, plain=plain) as view, stop_on_signals(stop):
         view.recall(run.past_steps(start["step"]) if start["step"] else [])
@@ -205,10 +219,12 @@ def _train_as_rank(request: RunRequest, console: Console, stop: Stop, *, dry_run
 
 def _train_members(request: RunRequest, console: Console, stop: Stop, *, as_json: bool, plain: bool) -> None:
     """Train several networks and print the path of their run."""
+    from charrnn.output.progress import Progress, reading
     from charrnn.output.side_by_side import MembersView
     from charrnn.training import members
 
-    run = members.begin(request, seconds_since_start, stop, lambda text: console.say(f"charrnn: {text}"), console.warn)
+    with Progress(console) as progress:
+        run = members.begin(request, seconds_since_start, stop, _say(console), console.warn, reading(progress))
     ends = []
     with MembersView(console, run.count, as_json=as_json, plain=plain) as view, stop_on_signals(stop):
         for event in run.events():
@@ -226,6 +242,10 @@ def _train_members(request: RunRequest, console: Console, stop: Stop, *, as_json
     console.finish()
 
 
+def _say(console: Console) -> Callable[[str], None]:
+    return lambda text: console.say(f"charrnn: {text}")
+
+
 def _raise_unless_finished(reason: str, go_on: str, stop: Stop, console: Console) -> None:
     """Say how a run ended that was stopped, or that nobody heard; ``go_on`` is the command that resumes it."""
     if reason != "finished":
@@ -241,13 +261,17 @@ def _raise_unless_finished(reason: str, go_on: str, stop: Stop, console: Console
 def _show_plan(request: RunRequest, console: Console, among: Ranks, *, as_json: bool) -> None:
     from charrnn.output import tables
     from charrnn.output.notation import json_line, list_in_words, yardsticks_clause
+    from charrnn.output.progress import Progress, reading
     from charrnn.text import baselines
     from charrnn.training import members, runs
 
     if request.resume is not None:
         raise UsageError("--dry-run plans a new run; a resumed one keeps its plan")
     several = request.members > 1 and not among.launched
-    prepared = members.prepare(request, console.warn) if several else runs.prepare(request, console.warn, among)
+    with Progress(console) as progress:
+        tell = reading(progress)
+        plan = members.prepare if several else partial(runs.prepare, ranks=among)
+        prepared = plan(request, console.warn, tell=tell)
     repeat = runs.command(request, prepared, among)
     listed = None if prepared.text.records is None else prepared.text.records.facts.to_json()
     beside = baselines.facts(baselines.unigram_bits(prepared.text), baselines.xz_bits(prepared.text))

@@ -33,6 +33,12 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def size_in_words(count: float) -> str:
+    """So many bytes in their largest decimal unit: ``1.2 GB``."""
+    unit, size = next(((unit, size) for unit, size in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)) if count >= size), ("bytes", 1))
+    return f"{count / size:.1f} {unit}" if size > 1 and count < 10 * size else f"{count / size:,.0f} {unit}"
+
+
 def age(seconds: float) -> str:
     """A time in its largest whole unit: ``2 minutes``."""
     units = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))

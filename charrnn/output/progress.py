@@ -7,9 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from charrnn.output.console import Console
-from charrnn.output.notation import clock
+from charrnn.output.notation import clock, size_in_words
+
+if TYPE_CHECKING:
+    from charrnn.text.corpus import Reading, Tell
 
 PATIENCE = 2.0
 """So many seconds nobody wonders."""
@@ -79,3 +83,29 @@ class Progress:
         elif not self._told:
             self._told = True
             self._console.say(f"charrnn: {self._doing}; this takes a while")
+
+
+def reading(progress: Progress) -> Tell:
+    """What hears how far a text is read, and says it: how much, how fast, which file of many, and then the share encoded."""
+    from charrnn.text.corpus import Reading
+
+    began, latest = time.monotonic(), Reading(0)
+
+    def so_far() -> str:
+        if latest.encoded:
+            return f"{latest.encoded:.0%} encoded"
+        speed = size_in_words(latest.bytes / max(time.monotonic() - began, 1e-9))
+        which = f"file {latest.file:,} of {latest.files:,}, " if latest.files > 1 else ""
+        return f"{which}{size_in_words(latest.bytes)}, {speed}/s"
+
+    def tell(now: Reading) -> None:
+        nonlocal began, latest
+        if not latest.bytes:
+            began = time.monotonic()
+            progress("reading the text", so_far)
+        latest = now
+        if now.encoded == 1:
+            progress.pause()
+            latest = Reading(0)
+
+    return tell

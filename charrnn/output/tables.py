@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,14 @@ from rich.text import Text
 
 from charrnn.output.notation import (
     adaptation_in_words,
+    age,
     bar,
     calibration_in_words,
     clock,
     escaped,
     list_in_words,
     on_one_line,
+    size_in_words,
     three_digits,
     visible,
     yardsticks_clause,
@@ -83,6 +86,22 @@ def info_table(runs: Sequence[Record], *, framed: bool) -> Table:
         for facts in runs
     ]
     return _table(INFO_COLUMNS, rows, framed=framed, left=("path", "cell", "size", "corpus", "when"))
+
+
+def cache_table(texts: Sequence[Record], *, framed: bool) -> Table:
+    """The texts of `charrnn cache`, a row each."""
+    rows = [
+        (
+            on_one_line(facts.get("text", "damaged")),
+            f"{facts['characters']:,}" if "characters" in facts else "",
+            f"{facts['symbols']:,}" if "symbols" in facts else "",
+            size_in_words(facts["bytes"]),
+            f"{age(max(time.time() - facts['used'], 0))} ago",
+        )
+        for facts in texts
+    ]
+    columns = ("text", "characters", "symbols", "size", "used")
+    return _table(columns, rows, framed=framed, left={"text"}, whole={"size", "used"})
 
 
 def fact_table(facts: Record) -> Table:

@@ -25,9 +25,10 @@ BLOCK = 1 << 20
 
 def unigram_bits(corpus: Corpus) -> float:
     """The entropy of the frequencies of a text's characters, in bits per character: what knowing no order at all comes to."""
-    counts = np.zeros(corpus.vocabulary.size, dtype=np.int64)
-    for start in range(0, len(corpus.ids), BLOCK):
-        counts += np.bincount(corpus.ids[start : start + BLOCK], minlength=len(counts))
+    if (counts := corpus.counts) is None:
+        counts = np.zeros(corpus.vocabulary.size, dtype=np.int64)
+        for start in range(0, len(corpus.ids), BLOCK):
+            counts += np.bincount(corpus.ids[start : start + BLOCK], minlength=len(counts))
     shares = counts[counts > 0] / len(corpus.ids)
     return 0.0 - float((shares * np.log2(shares)).sum())
 

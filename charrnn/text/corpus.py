@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import CharrnnError, files
-from charrnn.text import sources
+from charrnn.text import cache as caching
+from charrnn.text import room, sources, spilled
+from charrnn.text.cache import Cache, Source
+from charrnn.text.cachefile import Encoded, Remark
 from charrnn.text.digest import TextDigest
 from charrnn.text.reading import PLAIN, TextReader
 from charrnn.text.records import RecordList, split
 from charrnn.text.scattered import Pieces, scatter
 from charrnn.text.sources import STDIN, VERSION
+from charrnn.text.spilled import BlockStore, joined
 from charrnn.text.vocabulary import CODE_POINTS, Vocabulary, id_dtype
 
 NEWLINE = 10
-IN_MEMORY_BYTES = 1 << 26
-"""Code points or ids that need more than this live in a temporary file."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Corpus:
     files: tuple[str, ...] = ()
     pieces: Pieces | None = None
     records: RecordList | None = None
+    counts: NDArray[np.int64] | None = None
+    """How often each id occurs; None if nobody has counted."""
 
     @property
     def val_characters(self) -> int:
@@ -58,7 +61,9 @@ class Corpus:
     @property
     def unknown(self) -> int:
         """How many characters of the text are not in the vocabulary."""
-        return 0 if self.vocabulary.unknown is None else int(np.count_nonzero(self.ids == self.vocabulary.unknown))
+        if (unknown := self.vocabulary.unknown) is None:
+            return 0
+        return int(np.count_nonzero(self.ids == unknown) if self.counts is None else self.counts[unknown])
 
     def is_text_of(self, training: Mapping[str, Any]) -> bool:
         """Whether a checkpoint with these facts was trained on this text: the same bytes or, where it says so, characters."""
@@ -84,6 +89,25 @@ def corpus_name(paths: Sequence[str]) -> str:
     return sources.stem(paths[0]) or "corpus"
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How far the reading of a text is: the ``bytes`` and the files that were read, of so many files; and then the share of its
+    characters that are ids.
+    """
+
+    bytes: int
+    file: int = 1
+    files: int = 1
+    encoded: float = 0.0
+
+
+Tell = Callable[[Reading], None]
+
+
+def untold(_: Reading) -> None:
+    """Where nobody wants to know how far the reading is."""
+
+
 def read_corpus(
     paths: Sequence[str],
     reader: TextReader = PLAIN,
@@ -93,6 +117,9 @@ def read_corpus(
     val_fraction: float = 0.1,
     vocabulary: Vocabulary | None = None,
     val_seed: int | None = None,
+    cache: Cache | None = None,
+    verify: bool = False,
+    tell: Tell = untold,
 ) -> Corpus:
     """Read files, directories and ``-`` into one corpus.
 
@@ -104,78 +131,221 @@ def read_corpus(
         val_fraction: the share of the text that is.
         vocabulary: encode with this one rather than the text's own.
         val_seed: each line is a record of its own, and this chooses which of them are held out; None: the text is one stream.
+        cache: where a large text is kept as ids, and found again.
+        verify: read the files and what is kept of them whole, even if they seem to be as they were.
+        tell: called now and then with what was read so far.
 
     Raises:
-        CharrnnError: a file can't be read, is not valid text, or all of them hold fewer than 2 characters or no record.
+        CharrnnError: a file can't be read, is not valid text, or all of them hold fewer than 2 characters or no record; or
+            there is too little room for temporary files.
     """
     names = reader.files(paths)
-    with _BlockStore() as store:
-        read = _read_files(names, store, reader, counted=min_count > 1, records=val_seed is not None)
-        characters = store.characters
-        if characters < 2:
-            what = "holds no text" if characters == 0 else "holds a single character"
-            raise CharrnnError(f"{', '.join(names)[:200]}: {what}; at least 2 characters are needed")
-        if vocabulary is None:
-            present = np.flatnonzero(read.counts)
-            occurrences = dict(zip(present.tolist(), read.counts[present].tolist(), strict=True))
-            if val_seed is not None:
-                occurrences[NEWLINE] = max(occurrences.get(NEWLINE, 0), min_count)  # It ends every record.
-            byte = reader.level == "byte"
-            vocabulary = Vocabulary("byte") if byte else Vocabulary.from_counts(occurrences, min_count)
-        if vocabulary.size == 1:
-            raise CharrnnError(f"{', '.join(names)[:200]}: no character occurs {min_count} times; lower --min-count")
-        ids, listed = store.encoded(vocabulary), None
-        folded = val_seed is not None and vocabulary.unknown is not None
-        codes = store.codes() if folded else None
+    asked = _Asked(names, reader, min_count, val_fraction, vocabulary, val_seed, tell)
+    source = None if cache is None else _source(cache, asked)
+    text = None if source is None else asked.found(source, verify=verify)
+    if text is None:
+        text = _read(asked, source if _has_room(asked, source) else None)
+    characters, pieces = len(text.ids), None
     held_out = int(characters * val_fraction)
     train_characters = characters - (held_out if held_out >= 2 and characters - held_out >= 2 else 0)
-    pieces = scatter(characters, val_fraction) if val == "scattered" else None
-    if val == "scattered":
+    if text.records is not None:
+        train_characters = int(text.records.starts[text.records.train]) + 1
+    elif val == "scattered":
+        pieces = scatter(characters, val_fraction)
         train_characters = pieces.trained if pieces is not None else characters
-    if val_seed is not None:
-        try:
-            listed, blocks = split(ids, vocabulary, val_fraction, val_seed, codes)
-        except CharrnnError as error:
-            raise CharrnnError(f"{', '.join(names)[:200]}: {error}") from error
-        ids = _joined(blocks, int(listed.starts[-1]) + 1, ids.dtype)
-        train_characters = int(listed.starts[listed.train]) + 1
     return Corpus(
         name=corpus_name(paths),
         # Like stdin, a pipe or device can't be read again.
         paths=tuple(str(Path(path).resolve()) if sources.readable_again(path) else STDIN for path in paths),
-        bytes_read=read.size,
-        sha256=read.sha256,
-        vocabulary=vocabulary,
-        ids=ids,
+        bytes_read=text.bytes_read,
+        sha256=text.sha256,
+        vocabulary=text.vocabulary,
+        ids=text.ids,
         train_characters=train_characters,
         reading=reader.version,
-        text_sha256=read.text_sha256,
+        text_sha256=text.text_sha256,
         files=tuple(name if sources.readable_again(name) else STDIN for name in names),
         pieces=pieces,
-        records=listed,
+        records=text.records,
+        counts=text.counts,
     )
 
 
 @dataclass(frozen=True)
+class _Asked:
+    """What is to be read, by which rules."""
+
+    names: Sequence[str]
+    reader: TextReader
+    min_count: int
+    val_fraction: float
+    vocabulary: Vocabulary | None
+    val_seed: int | None
+    tell: Tell
+
+    @property
+    def named(self) -> str:
+        """The files, for errors."""
+        return ", ".join(self.names)[:200]
+
+    def rules(self) -> dict[str, Any]:
+        """All that a text's ids follow from beside its bytes, and the vocabulary that is given."""
+        reader = self.reader
+        return {
+            "level": reader.level,
+            "encoding": reader.encoding.name,
+            "errors": reader.encoding.errors,
+            "reading": reader.version,
+            "min_count": self.min_count,
+            "records": None if self.val_seed is None else [self.val_seed, self.val_fraction],
+            "vocabulary": None,
+        }
+
+    def found(self, source: Source, *, verify: bool) -> Encoded | None:
+        """The text as it is kept, with the warnings that reading it gave; None if it isn't."""
+
+        def tell(count: int) -> None:
+            self.tell(Reading(count, len(self.names), len(self.names)))
+
+        text = source.find(verify=verify, tell=tell)
+        if self.vocabulary is not None and (text is None or text.vocabulary != self.vocabulary):
+            text = source.for_vocabulary(self.vocabulary).find(verify=verify, tell=tell)
+        if text is None:
+            return None
+        for number, sentence in text.remarks:
+            self.reader.warn(f"{self.names[number]}: {sentence}" if 0 <= number < len(self.names) else sentence)
+        return text
+
+
+def _source(cache: Cache, asked: _Asked) -> Source | None:
+    """The text as something that may be kept."""
+    source = Source.of(cache, asked.names, asked.rules(), asked.reader.version)
+    return source if source is not None and cache.usable() else None
+
+
+def _has_room(asked: _Asked, source: Source | None) -> bool:
+    """Whether ``source`` can be kept, for all that is known beforehand; says so if not.
+
+    Raises:
+        CharrnnError: there is too little room for the temporary files of a text that isn't kept.
+    """
+    try:
+        needed = room.needed(asked.names, asked.reader)
+    except OSError:
+        return source is not None  # Whoever reads it says why.
+    copies = needed.ids if asked.val_seed is None else 2 * needed.ids + needed.codes
+    total = sum(size for size in (needed.codes, copies) if size > spilled.IN_MEMORY_BYTES)
+    if source is not None:
+        cache, free = source.cache, room.free(source.cache.place)
+        sparing = None if free is None else free + sum(entry.size for entry in cache.entries())
+        if needed.ids > cache.most:
+            reason = f"the text takes {_gigabytes(needed.ids)}, all that is kept at most {_gigabytes(cache.most)}"
+            cache.warn(f"{reason}; it is read anew next time; {caching.SIZE} sets another limit")
+        elif sparing is not None and sparing < total:
+            reason = f"{_gigabytes(sparing)} free, the text needs {_gigabytes(total)} to be kept"
+            cache.warn(f"{cache.place}: {reason}; it is read anew next time; {caching.PLACE} names another directory")
+        else:
+            return True
+    place = files.temporary_place()
+    free = room.free(Path(place))
+    if free is not None and free < total:
+        raise CharrnnError(
+            f"{place}: {_gigabytes(free)} free, the text needs {_gigabytes(total)} of temporary files;"
+            " TMPDIR may name another directory for them"
+        )
+    return False
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"
+
+
+def _read(asked: _Asked, source: Source | None) -> Encoded:
+    """Read the text, and keep it in ``source`` where it is given and that is possible."""
+    vocabulary, val_seed = asked.vocabulary, asked.val_seed
+    with BlockStore(None if source is None else source.cache.place) as store:
+        read = _read_files(asked, store)
+        characters = store.characters
+        if characters < 2:
+            what = "holds no text" if characters == 0 else "holds a single character"
+            raise CharrnnError(f"{asked.named}: {what}; at least 2 characters are needed")
+        if vocabulary is None:
+            vocabulary = _vocabulary(asked, read.counts)
+        if vocabulary.size == 1:
+            raise CharrnnError(f"{asked.named}: no character occurs {asked.min_count} times; lower --min-count")
+        text = Encoded(
+            read.told.bytes, read.sha256, read.text_sha256, vocabulary, np.empty(0), remarks=read.remarks, name=asked.named
+        )
+        dtype = np.dtype(id_dtype(vocabulary.size))
+
+        def tell(share: float) -> None:
+            asked.tell(replace(read.told, encoded=share))
+
+        blocks: Callable[[], Iterable[NDArray[Any]]] = partial(store.ids, vocabulary, tell)
+        length = characters
+        if val_seed is not None:
+            ids = store.encoded(vocabulary)
+            try:
+                codes = None if vocabulary.unknown is None else store.codes()
+                listed, blocks = split(ids, vocabulary, asked.val_fraction, val_seed, codes)
+            except CharrnnError as error:
+                raise CharrnnError(f"{asked.named}: {error}") from error
+            length, text = int(listed.starts[-1]) + 1, replace(text, records=listed)
+        if source is not None:
+            if asked.vocabulary is not None:
+                source = source.for_vocabulary(vocabulary)
+            kept = source.keep(text, blocks(), read.sizes, length * dtype.itemsize)
+            if kept is not None:
+                return kept
+        return replace(text, ids=joined(blocks(), length, dtype))
+
+
+def _vocabulary(asked: _Asked, counts: NDArray[np.int64]) -> Vocabulary:
+    """The text's own vocabulary."""
+    if asked.reader.level == "byte":
+        return Vocabulary("byte")
+    present = np.flatnonzero(counts)
+    occurrences = dict(zip(present.tolist(), counts[present].tolist(), strict=True))
+    if asked.val_seed is not None:
+        occurrences[NEWLINE] = max(occurrences.get(NEWLINE, 0), asked.min_count)  # It ends every record.
+    return Vocabulary.from_counts(occurrences, asked.min_count)
+
+
+@dataclass(frozen=True)
 class _Read:
-    """What reading the files found: the number of raw bytes, both digests, and how often each code point or byte occurs.
+    """What reading the files found: what was ``told`` at the end, the number of raw bytes of each file, both digests, how often
+    each code point or byte occurs, and what was warned of.
 
     Unless the caller asked for counts, 1 may stand for any number of occurrences.
     """
 
-    size: int
+    told: Reading
+    sizes: Sequence[int]
     sha256: str
     text_sha256: str
     counts: NDArray[np.int64]
+    remarks: tuple[Remark, ...]
 
 
-def _read_files(names: Sequence[str], store: _BlockStore, reader: TextReader, *, counted: bool, records: bool) -> _Read:
+def _read_files(asked: _Asked, store: BlockStore) -> _Read:
+    names, remarks, sizes = asked.names, list[Remark](), list[int]()
+    records, counted = asked.val_seed is not None, asked.min_count > 1
+
+    def warn(said: str) -> None:
+        """Pass on a warning, and keep it without the file's name: next time it may have another."""
+        number, named = len(sizes) - 1, f"{names[len(sizes) - 1]}: "
+        remarks.append((number, said.removeprefix(named)) if said.startswith(named) else (-1, said))
+        asked.reader.warn(said)
+
+    reader = replace(asked.reader, warn=warn)
     digest, size, seen = TextDigest(reader.level), 0, bytearray()
     counts = np.zeros(CODE_POINTS if reader.level == "char" else 256, dtype=np.int64)
     last = NEWLINE
-    for raw, codes in reader.joined(names, by_lines=records):
+    for raw, codes in reader.joined(names, by_lines=records, begins=lambda: sizes.append(0)):
         digest.update(raw, codes)
         size += len(raw)
+        sizes[-1] += len(raw)
+        asked.tell(Reading(size, len(sizes), len(names)))
         if not len(codes):
             continue
         if counted or codes.dtype != np.uint8:
@@ -188,90 +358,4 @@ def _read_files(names: Sequence[str], store: _BlockStore, reader: TextReader, *,
         last = int(codes[-1])
     if records and last != NEWLINE:
         store.append(np.array([NEWLINE], dtype=np.uint8))
-    return _Read(size, digest.of_bytes, digest.of_text, counts)
-
-
-class _BlockStore:
-    """Blocks of code points, in memory while they are small, else in an unnamed temporary file."""
-
-    def __init__(self) -> None:
-        self._blocks: list[NDArray[Any]] = []
-        self._bytes = 0
-        self.characters = 0
-        self._spilled: list[tuple[Any, int]] = []
-        self._file: IO[bytes] | None = None
-
-    def __enter__(self) -> _BlockStore:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            with contextlib.suppress(OSError):  # A failure to write was reported when it happened.
-                self._file.close()
-
-    def append(self, codes: NDArray[Any]) -> None:
-        self._blocks.append(codes)
-        self._bytes += codes.nbytes
-        self.characters += len(codes)
-        if self._bytes > IN_MEMORY_BYTES:
-            with files.temporary_space("a long text"):
-                self._file = self._file or tempfile.TemporaryFile(prefix="charrnn-")  # noqa: SIM115 - read back later
-                for block in self._blocks:
-                    self._file.write(block.data)
-                    self._spilled.append((block.dtype, len(block)))
-                self._file.flush()
-            self._blocks, self._bytes = [], 0
-
-    def _all(self) -> Iterator[NDArray[Any]]:
-        if self._file is not None:
-            self._file.seek(0)
-            for dtype, length in self._spilled:
-                yield np.frombuffer(self._file.read(length * dtype.itemsize), dtype=dtype)
-        yield from self._blocks
-
-    def codes(self) -> NDArray[Any]:
-        """The code points of all blocks as one array, memory-mapped where it is large."""
-        return _joined((block.astype(np.uint32) for block in self._all()), self.characters, np.dtype(np.uint32))
-
-    def encoded(self, vocabulary: Vocabulary) -> NDArray[Any]:
-        """The ids of all blocks as one array, memory-mapped where it is large.
-
-        Raises:
-            CharrnnError: there is too little room for temporary files.
-        """
-        dtype = np.dtype(id_dtype(vocabulary.size))
-        return _joined(map(_encoder(vocabulary, dtype), self._all()), self.characters, dtype)
-
-
-def _joined(blocks: Iterable[NDArray[Any]], characters: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """All ``blocks`` of ids as one array of so many ``characters``, memory-mapped where it is large."""
-    if characters * dtype.itemsize <= IN_MEMORY_BYTES:
-        ids = np.empty(characters, dtype=dtype)
-        position = 0
-        for block in blocks:
-            ids[position : position + len(block)] = block
-            position += len(block)
-        return ids
-    # An unnamed file, which is gone once the process ends, in whatever way. It is written before it is mapped: where there
-    # is no room, writing is an error, while a page of a map kills the process.
-    with files.temporary_space("a long text"), tempfile.TemporaryFile(prefix="charrnn-") as file:
-        for block in blocks:
-            file.write(block.data)
-        file.flush()
-        mapped: NDArray[Any] = np.memmap(file, dtype=dtype, mode="r+", shape=(characters,))
-    return mapped
-
-
-def _encoder(vocabulary: Vocabulary, dtype: np.dtype[Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """What makes ids of type ``dtype`` out of code points."""
-    if vocabulary.level == "byte":
-        return lambda block: block
-    table, ascii_ids = vocabulary.table, vocabulary.table[:256].astype(np.uint8).tobytes()
-
-    def encode(block: NDArray[Any]) -> NDArray[Any]:
-        if block.dtype == np.uint8 and dtype == np.uint8:
-            # ``bytes.translate`` looks up a gigabyte a second, several times ``np.take``.
-            return np.frombuffer(block.tobytes().translate(ascii_ids), dtype=np.uint8)
-        return np.take(table, block)
-
-    return encode
+    return _Read(Reading(size, len(names), len(names)), sizes, digest.of_bytes, digest.of_text, counts, tuple(remarks))

@@ -68,12 +68,15 @@ class TextReader:
         """The code points of a file (its bytes, at level ``byte``) in blocks, none of them empty."""
         return (codes for _, codes in self.pieces(path) if len(codes))
 
-    def joined(self, names: Sequence[str], *, by_lines: bool = False) -> Iterator[tuple[bytes, NDArray[Any]]]:
+    def joined(
+        self, names: Sequence[str], *, by_lines: bool = False, begins: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[bytes, NDArray[Any]]]:
         """The `pieces` of all files; one that lacks a final newline gets it if another file follows, at level ``byte`` only
-        where the files are read ``by_lines``.
+        where the files are read ``by_lines``. ``begins`` is called before each file.
         """
         last = 10
         for name in names:
+            begins()
             if (by_lines or self.level == "char") and last != 10:
                 yield b"", NEWLINE
                 last = 10

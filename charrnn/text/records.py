@@ -94,8 +94,8 @@ def are_held_out(records: Sequence[str], fraction: float, val_seed: int = 0, lev
 
 def split(
     ids: NDArray[Any], vocabulary: Vocabulary, fraction: float, val_seed: int, codes: NDArray[Any] | None = None
-) -> tuple[RecordList, Iterator[NDArray[Any]]]:
-    """The records of ``ids``, lines that each end with a newline; and, in blocks, the ids that `RecordList` speaks of.
+) -> tuple[RecordList, Callable[[], Iterator[NDArray[Any]]]]:
+    """The records of ``ids``, lines that each end with a newline; and what gives, in blocks, the ids that it speaks of.
 
     A line of nothing but white space is blank and left out. If every record would be held out, none is. ``codes`` are the code
     points of ``ids``, needed where some characters of the list are the unknown one: which side a record is on must not depend
@@ -105,7 +105,9 @@ def split(
         CharrnnError: there is no record.
     """
     newline = int(vocabulary.encode("\n")[0])
-    starts = np.concatenate([[0], np.flatnonzero(ids == newline) + 1])  # of the lines, and the end
+    ends = [begin + np.flatnonzero(ids[begin : begin + BLOCK] == newline) for begin in range(0, len(ids), BLOCK)]
+    starts = np.concatenate([[0], *ends])  # of the lines, and the end
+    starts[1:] += 1
     blank, hashes = _read(ids, starts, vocabulary) if codes is None else _read_codes(codes, starts)
     kept = hashes[~blank]
     if not len(kept):
@@ -127,7 +129,8 @@ def split(
         mean_length=float(spans.mean()) - 1,
     )
     arranged = RecordList(np.concatenate([[0], np.cumsum(spans)]), len(sides[0]), facts, distinct)
-    return arranged, _arranged(ids, starts, [~blank & ~held_out, held_out], newline)
+    sides_of = [~blank & ~held_out, held_out]
+    return arranged, lambda: _arranged(ids, starts, sides_of, newline)
 
 
 def _arranged(

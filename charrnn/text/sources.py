@@ -151,6 +151,11 @@ def blocks(path: str, version: int = VERSION) -> Iterator[bytes]:
         yield from iter(read, b"") if module is None else _unpacked(read, path, module)
 
 
+def is_packed(path: str, version: int = VERSION) -> bool:
+    """Whether a file of this name holds more than its size tells."""
+    return _compression(path, version) is not None
+
+
 def _compression(path: str, version: int) -> str | None:
     """The module that unpacks a file of this name."""
     if version == 1:

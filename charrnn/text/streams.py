@@ -95,14 +95,8 @@ class Streams(Columns):
         epoch, within = divmod(step, self.chunks_per_epoch)
         chunk, group = divmod(within, self.groups)
         start = self.offset(epoch) + group * self._column + chunk * self.bptt
-        apart = self.groups * self._column
-        end = start + (self.batch_size - 1) * apart + self.bptt
-        texts = np.lib.stride_tricks.as_strided(
-            self._ids[start : end + 1],
-            shape=(self.batch_size, self.bptt + 1),
-            strides=(apart * self._ids.itemsize, self._ids.itemsize),
-            writeable=False,
-        )
+        starts = start + self.groups * self._column * np.arange(self.batch_size)
+        texts = self._ids[starts[:, None] + np.arange(self.bptt + 1)]
         rows = slice(group, None, self.groups)
         return Batch(texts[:, :-1], texts[:, 1:], rows, epoch, within == 0)
 

@@ -26,6 +26,7 @@ from charrnn.config import TrainConfig
 from charrnn.cores import usable_cores
 from charrnn.network import rundir
 from charrnn.network.rundir import RunDirectory
+from charrnn.text.corpus import Tell, untold
 from charrnn.training import recipe, runs
 from charrnn.training.runs import Prepared, RunRequest, Say
 
@@ -243,24 +244,31 @@ class _Told:
 # -- new and resumed runs ---------------------------------------------------------------------------------------------
 
 
-def prepare(request: RunRequest, warn: Say) -> Prepared:
+def prepare(request: RunRequest, warn: Say, tell: Tell = untold) -> Prepared:
     """The plan that all members share; the settings of the first, whose budget is its turn's."""
     check(request)
     split = recipe.split(request.members, usable_cores())
     settings: dict[str, Any] = {**request.settings, "workers": 1, "device": "cpu"}
     if not request.settings.keys() & {"steps", "epochs"}:
         settings["minutes"] = request.settings.get("minutes", TrainConfig().minutes) / split.turns
-    prepared = runs.prepare(replace(request, settings=settings), warn)
+    prepared = runs.prepare(replace(request, settings=settings), warn, tell=tell)
     plan, told = prepared.plan, {"members": split.reason(prepared.config.minutes)}
     training = {**plan.training, "members": request.members}
     return replace(prepared, plan=replace(plan, training=training, reasons=told | plan.reasons))
 
 
-def begin(request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None], say: Say, warn: Say) -> Members:
+def begin(
+    request: RunRequest,
+    clock: Callable[[], float],
+    stop: Callable[[], str | None],
+    say: Say,
+    warn: Say,
+    tell: Tell = untold,
+) -> Members:
     """The run that was asked for, new or resumed."""
     if request.resume is not None:
         return _resumed(request, clock, stop)
-    prepared = prepare(request, warn)
+    prepared = prepare(request, warn, tell)
     directory = RunDirectory.create(prepared.text.name, request.out)
 
     def begin_member(number: int, own_clock: Callable[[], float], own_stop: Callable[[], str | None]) -> Any:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +18,10 @@ from charrnn.declaration import option_name
 from charrnn.network import checkpoint, paths, rundir
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.rundir import RunDirectory
-from charrnn.text import corpus
-from charrnn.text.corpus import Corpus
-from charrnn.text.decoding import Encoding, NotTextError
-from charrnn.text.reading import TextReader
-from charrnn.text.sources import STDIN, VERSION
-from charrnn.training import events, recipe
+from charrnn.text.corpus import Corpus, Tell, untold
+from charrnn.text.decoding import NotTextError
+from charrnn.text.sources import STDIN
+from charrnn.training import events, recipe, texts
 from charrnn.training.events import Event, Start
 from charrnn.training.ranks import ALONE, Ranks
 
@@ -39,8 +35,6 @@ SPEED_SHARE, SPEED_SECONDS = 0.01, 0.8
 """The share of a budget in minutes, and the most seconds, for which the machine's speed is measured."""
 
 Say = Callable[[str], None]
-
-_NAME_IT = "name it: charrnn train TEXT --resume RUN"
 
 
 @dataclass(frozen=True)
@@ -56,6 +50,8 @@ class RunRequest:
     overwrite: bool = False
     members: int = 1
     """How many networks of different seeds."""
+    verify: bool = False
+    """Whether the text is read whole although it seems to be the one that is kept."""
 
     def __post_init__(self) -> None:
         """`UsageError` for what excludes ``resume``: before it is looked for."""
@@ -88,7 +84,7 @@ class Prepared:
     initial: Checkpoint | None
 
 
-def prepare(request: RunRequest, warn: Say, ranks: Ranks = ALONE) -> Prepared:
+def prepare(request: RunRequest, warn: Say, ranks: Ranks = ALONE, tell: Tell = untold) -> Prepared:
     """Read the text and plan the run. Settings are checked before the text is read, so that mistakes show at once."""
     training, shape, initial = request.training, request.model, None
     _check_ranks(request, ranks)
@@ -109,7 +105,7 @@ def prepare(request: RunRequest, warn: Say, ranks: Ranks = ALONE) -> Prepared:
     if not request.corpus:
         raise UsageError("which text? name a file, a directory, or - for stdin")
     try:
-        text = _read(request.corpus, config, warn)
+        text = texts.read(request.corpus, config, warn, verify=request.verify, tell=tell)
     except NotTextError as error:
         raise CharrnnError(f"{error}; --level byte reads any file, byte by byte") from error
     speed = None
@@ -181,16 +177,18 @@ def begin(
     say: Say,
     warn: Say,
     ranks: Ranks = ALONE,
+    tell: Tell = untold,
 ) -> tuple[RunDirectory, Trainer, Start]:
-    """The run's directory, its trainer and its ``start`` event; ``say`` hears what is worth a line, ``warn`` a warning.
+    """The run's directory, its trainer and its ``start`` event; ``say`` hears what is worth a line, ``warn`` a warning, and
+    ``tell`` how far the text is read.
 
     ``ranks`` that were started anew go on with the run that they began.
     """
     if request.resume is None and (before := ranks.begun_before(request.out)) is not None:
         request = replace(request, resume=str(before), out=None, init_from=None, overwrite=False)
     if request.resume is not None:
-        return _resumed(request, clock, stop, say, warn, ranks)
-    prepared = prepare(request, warn, ranks)
+        return _resumed(request, clock, stop, say, warn, ranks, tell)
+    prepared = prepare(request, warn, ranks, tell)
     name, out = prepared.text.name, request.out
 
     def directory() -> RunDirectory:
@@ -216,14 +214,14 @@ def begun(
     from charrnn.training.trainer import Trainer
 
     text, initial, plan = prepared.text, prepared.initial, prepared.plan.to_json()
-    _check_text(text, ranks)
+    texts.check_ranks_agree(text, ranks)
     trainer = Trainer(prepared.model, prepared.config, text, clock=clock, stop=stop, initial=initial, plan=plan, ranks=ranks)
     if initial is not None:
         old, new = ({*symbols(vocabulary)} - {None} for vocabulary in (initial.vocabulary, text.vocabulary))
         counts = f"{len(old & new)} characters carried over, {len(new - old)} new, {len(old - new)} dropped"
         say(f"from {initial.path}: {counts}")
     run = ranks.directory(directory)
-    run.text_facts = _text_facts(request.corpus, text, run.path)
+    run.text_facts = texts.facts(request.corpus, text, run.path)
     return run, trainer, _start_event(run, trainer)
 
 
@@ -261,7 +259,13 @@ def trouble(end: events.End, run: RunDirectory, go_on: str) -> str | None:
 
 
 def _resumed(
-    request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None], say: Say, warn: Say, ranks: Ranks
+    request: RunRequest,
+    clock: Callable[[], float],
+    stop: Callable[[], str | None],
+    say: Say,
+    warn: Say,
+    ranks: Ranks,
+    tell: Tell,
 ) -> tuple[RunDirectory, Trainer, Start]:
     """Open the run's directory before its checkpoint is read, so that no other process can change it in between."""
     if not request.resume:
@@ -275,82 +279,20 @@ def _resumed(
         config = _resumed_config(previous, request.training, request.model)
         if previous.training.get("ranks", 1) != ranks.count and "workers" not in request.settings:
             config = replace(config, workers=None)  # As many cores as a rank has now.
-        stored = [] if request.corpus else _stored_paths(previous)
-        found = request.corpus or [_found(path, run.path, previous.path) for path in stored]
-        text = _read(found, config, warn, previous)
-        _check_same_text(previous, text, config, request.allow_changed_corpus)
-        _check_text(text, ranks)
+        stored = [] if request.corpus else texts.stored_paths(previous)
+        found = request.corpus or [texts.found(path, run.path, previous.path) for path in stored]
+        text = texts.read(found, config, warn, previous, verify=request.verify, tell=tell)
+        texts.check_same(previous, text, config, request.allow_changed_corpus)
+        texts.check_ranks_agree(text, ranks)
 
         from charrnn.training.trainer import Trainer
 
         trainer = Trainer(previous.model, config, text, clock=clock, stop=stop, resume=previous, ranks=ranks)
         if trainer.made_longer:
             say("the learning rate warms up again over the added part; one longer run would have ended otherwise")
-        run.text_facts = _text_facts(found, text, run.path, stored)
+        run.text_facts = texts.facts(found, text, run.path, stored)
         stack.pop_all()
     return run, trainer, _start_event(run, trainer)
-
-
-def _stored_paths(previous: Checkpoint) -> list[str]:
-    """Where a run says that its text lies."""
-    stored = previous.training.get("corpus_paths")
-    if not isinstance(stored, list) or not all(isinstance(path, str) for path in stored):
-        raise CharrnnError(f"{previous.path}: doesn't say which text it was trained on; {_NAME_IT}")
-    if STDIN in stored:
-        raise UsageError("the run read its text from stdin or a pipe; name the text again: charrnn train TEXT --resume RUN")
-    return stored
-
-
-def _found(stored: str, run: Path, last: Path) -> str:
-    path = paths.found(stored, run)
-    if path is None:
-        raise CharrnnError(f"{last}: its text {stored} is not where it was, nor here; {_NAME_IT}")
-    return str(path)
-
-
-def _text_facts(typed: list[str], text: Corpus, run: Path, stored: Sequence[str] = ()) -> dict[str, Any]:
-    """What ``last`` says of where the text lies; a resumed run keeps what was ``stored`` as long as it leads there."""
-    told = [
-        STDIN if path == STDIN else paths.told_again(before, Path(name), run) if before else paths.told(name, run)
-        for name, path, before in zip_longest(typed, text.paths, stored)
-    ]
-    return {"corpus_paths": told, "corpus_files": [_told_file(file, typed, told) for file in text.files]}
-
-
-def _told_file(file: str, typed: Sequence[str], told: Sequence[str]) -> str:
-    """``file``, one of those ``typed`` or in a directory of them, as they are ``told``."""
-    for name, path in zip(typed, told, strict=True):
-        if file == name or (path != STDIN and Path(file).is_relative_to(name)):
-            return (Path(path) / Path(file).relative_to(name)).as_posix()
-    return STDIN
-
-
-def _read(paths: list[str], config: TrainConfig, warn: Say, previous: Checkpoint | None = None) -> Corpus:
-    """Read the text of a new run, or that of a ``previous`` one by the rules with which that began."""
-    reader = TextReader(
-        config.level,
-        Encoding(config.encoding, config.errors),
-        VERSION if previous is None else _reading_of(previous),
-        warn=warn,
-    )
-    vocabulary = None if previous is None else previous.vocabulary
-    return corpus.read_corpus(
-        paths,
-        reader,
-        min_count=config.min_count,
-        val=config.val,
-        val_fraction=config.val_fraction,
-        vocabulary=vocabulary,
-        val_seed=config.val_seed if config.records else None,
-    )
-
-
-def _reading_of(previous: Checkpoint) -> int:
-    """The version of the rules by which a run reads its text; `CharrnnError` for one that isn't known here."""
-    version = previous.training.get("corpus_reading", 1)
-    if not isinstance(version, int) or not 1 <= version <= VERSION:
-        raise CharrnnError(f"{previous.path}: its text was read by rules of another version of charrnn; resume it there")
-    return version
 
 
 def _start_event(run: RunDirectory, trainer: Trainer) -> Start:
@@ -377,37 +319,6 @@ def run_to_resume(name: str) -> Path:
     if not (path / rundir.LAST).exists() and not rundir.is_of_members(path):
         raise CharrnnError(f"{path}: holds no {rundir.LAST} to go on from; --init-from starts a new run from its weights")
     return path
-
-
-def _check_same_text(previous: Checkpoint, text: Corpus, config: TrainConfig, allowed: bool) -> None:
-    """Refuse to resume on another text, unless ``allowed`` and every character of it is known."""
-    if text.is_text_of(previous.training):
-        return
-    paths = ", ".join(text.paths)
-    if not allowed:
-        named = f"not the text that {previous.path} was trained on{_other_files(previous, text)}"
-        raise CharrnnError(f"{paths}: {named}; --allow-changed-corpus goes on with it")
-    if text.unknown and config.min_count == 1:
-        raise CharrnnError(f"{paths}: {text.unknown:,} characters are not in the run's vocabulary; see --init-from")
-
-
-def _check_text(text: Corpus, ranks: Ranks) -> None:
-    """Raise a `CharrnnError` if this rank has read another text than rank 0."""
-    ranks.check_same(text.sha256.encode(), f"{', '.join(text.paths)}: not the text that rank 0 has read")
-
-
-def _other_files(previous: Checkpoint, text: Corpus) -> str:
-    """`` (new: ch3.txt; gone: ch1.txt)`` where the text has several files, and others than it had."""
-    stored = previous.training.get("corpus_files")
-    if (
-        not isinstance(stored, list)
-        or not all(isinstance(path, str) for path in stored)
-        or max(len(stored), len(text.files)) < 2
-    ):
-        return ""
-    had, has = (Counter(Path(path).name for path in files) for files in (stored, text.files))
-    parts = [f"{label}: {', '.join(islice(names, 3))}" for label, names in (("new", has - had), ("gone", had - has)) if names]
-    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _same_shape(initial: Checkpoint, shape: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn import CharrnnError
-from charrnn.text import corpus, sources
+from charrnn.text import sources, spilled
 from charrnn.text.corpus import Corpus, corpus_name, read_corpus
 from charrnn.text.reading import TextReader
 from charrnn.text.streams import Streams
@@ -51,7 +51,7 @@ def test_the_text_does_not_depend_on_the_size_of_blocks_or_memory(scratch: Path,
     scratch.write_bytes(text.encode())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "BLOCK_BYTES", block)
-        patch.setattr(corpus, "IN_MEMORY_BYTES", memory)
+        patch.setattr(spilled, "IN_MEMORY_BYTES", memory)
         read = read_corpus([str(scratch)])
     assert text_of(read) == as_lf(text)
     assert read.vocabulary.characters == "".join(sorted(set(as_lf(text))))
@@ -167,7 +167,7 @@ def test_a_large_text_is_memory_mapped_and_leaves_no_file(
     monkeypatch.setattr(sources, "BLOCK_BYTES", 128)
     (home / "a.txt").write_bytes(text.encode())
     small = read_corpus([str(home / "a.txt")])
-    monkeypatch.setattr(corpus, "IN_MEMORY_BYTES", 500)
+    monkeypatch.setattr(spilled, "IN_MEMORY_BYTES", 500)
     large = read_corpus([str(home / "a.txt")])
     assert isinstance(large.ids, np.memmap)
     assert not isinstance(small.ids, np.memmap)
@@ -186,7 +186,7 @@ def test_a_fault_in_a_large_text_leaves_no_file_and_no_open_handle(
     (temporary := tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     monkeypatch.setattr(sources, "BLOCK_BYTES", 64)
-    monkeypatch.setattr(corpus, "IN_MEMORY_BYTES", 256)
+    monkeypatch.setattr(spilled, "IN_MEMORY_BYTES", 256)
     with pytest.raises(CharrnnError, match="byte 3000 "):  # a handle left open would be a ResourceWarning
         read_corpus([put("a.txt", b"abc" * 1000 + b"\xff")])
     assert list(temporary.iterdir()) == []
@@ -217,7 +217,7 @@ def test_temporary_space_that_runs_out_is_a_line_that_names_it(
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     monkeypatch.setattr(sources, "BLOCK_BYTES", 1000)
-    monkeypatch.setattr(corpus, "IN_MEMORY_BYTES", 500)
+    monkeypatch.setattr(spilled, "IN_MEMORY_BYTES", 500)
     put("a.txt", b"Once upon a\n" * 1000)
     done = invoke(*command)
     assert (done.code, done.stdout) == (1, "")
@@ -230,7 +230,7 @@ def test_a_temporary_directory_that_is_nowhere_is_a_line(
     put: Put, invoke: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/no/where")
-    monkeypatch.setattr(corpus, "IN_MEMORY_BYTES", 500)
+    monkeypatch.setattr(spilled, "IN_MEMORY_BYTES", 500)
     done = invoke("train", "--dry-run", put("a.txt", b"Once upon a\n" * 1000))
     assert done.stderr.startswith("charrnn: /no/where: No such file or directory; ")
 

@@ -32,7 +32,7 @@ def listed(count: int) -> Corpus:
     corpus = corpus_of("".join(f"{number:x}\n" for number in range(count)))
     records, blocks = split(corpus.ids, corpus.vocabulary, 0.3, 0)
     train = int(records.starts[records.train]) + 1
-    return replace(corpus, ids=np.concatenate(list(blocks)), records=records, train_characters=train)
+    return replace(corpus, ids=np.concatenate(list(blocks())), records=records, train_characters=train)
 
 
 @pytest.mark.parametrize("characters", [1, 255, 2_000, 8_000, 46_000, 199_999, 900_000])

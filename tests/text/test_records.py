@@ -25,7 +25,7 @@ def read(lines: list[str], fraction: float = 0.1, val_seed: int = 0) -> tuple[li
     text = "".join(f"{line}\n" for line in lines)
     vocabulary = Vocabulary("char", "".join(sorted({*text, "\n"})))
     found, blocks = split(vocabulary.encode(text), vocabulary, fraction, val_seed)
-    ids = np.concatenate(list(blocks))
+    ids = np.concatenate(list(blocks()))
     assert [vocabulary.decode([ids[place]]) for place in found.starts] == ["\n"] * (found.facts.count + 1)
     assert len(ids) == found.starts[-1] + 1
     every = [vocabulary.decode(ids[a + 1 : b]) for a, b in zip(found.starts, found.starts[1:], strict=False)]

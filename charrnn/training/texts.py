@@ -1,0 +1,127 @@
+"""The text of a run: by which rules it is read, where it lies, and whether it is the same one still."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import islice, zip_longest
+from pathlib import Path
+from typing import Any
+
+from charrnn import CharrnnError, UsageError
+from charrnn.config import TrainConfig
+from charrnn.network import paths
+from charrnn.network.checkpoint import Checkpoint
+from charrnn.text import corpus
+from charrnn.text.cache import Cache
+from charrnn.text.corpus import Corpus, Tell
+from charrnn.text.decoding import Encoding
+from charrnn.text.reading import TextReader
+from charrnn.text.sources import STDIN, VERSION
+from charrnn.training.ranks import Ranks
+
+Say = Callable[[str], None]
+
+MOST_FILES = 1000
+"""The files of a text that has more are not listed in every checkpoint."""
+_NAME_IT = "name it: charrnn train TEXT --resume RUN"
+
+
+def read(
+    paths: list[str], config: TrainConfig, warn: Say, previous: Checkpoint | None = None, *, verify: bool, tell: Tell
+) -> Corpus:
+    """Read the text of a new run, or that of a ``previous`` one by the rules with which that began."""
+    reader = TextReader(
+        config.level,
+        Encoding(config.encoding, config.errors),
+        VERSION if previous is None else _reading_of(previous),
+        warn=warn,
+    )
+    vocabulary = None if previous is None else previous.vocabulary
+    return corpus.read_corpus(
+        paths,
+        reader,
+        min_count=config.min_count,
+        val=config.val,
+        val_fraction=config.val_fraction,
+        vocabulary=vocabulary,
+        val_seed=config.val_seed if config.records else None,
+        cache=Cache.of_user(warn),
+        verify=verify,
+        tell=tell,
+    )
+
+
+def _reading_of(previous: Checkpoint) -> int:
+    """The version of the rules by which a run reads its text; `CharrnnError` for one that isn't known here."""
+    version = previous.training.get("corpus_reading", 1)
+    if not isinstance(version, int) or not 1 <= version <= VERSION:
+        raise CharrnnError(f"{previous.path}: its text was read by rules of another version of charrnn; resume it there")
+    return version
+
+
+def stored_paths(previous: Checkpoint) -> list[str]:
+    """Where a run says that its text lies."""
+    stored = previous.training.get("corpus_paths")
+    if not isinstance(stored, list) or not all(isinstance(path, str) for path in stored):
+        raise CharrnnError(f"{previous.path}: doesn't say which text it was trained on; {_NAME_IT}")
+    if STDIN in stored:
+        raise UsageError("the run read its text from stdin or a pipe; name the text again: charrnn train TEXT --resume RUN")
+    return stored
+
+
+def found(stored: str, run: Path, last: Path) -> str:
+    """Where a text lies that ``run`` has ``stored`` the path of; ``last`` is for the error."""
+    path = paths.found(stored, run)
+    if path is None:
+        raise CharrnnError(f"{last}: its text {stored} is not where it was, nor here; {_NAME_IT}")
+    return str(path)
+
+
+def facts(typed: list[str], text: Corpus, run: Path, stored: Sequence[str] = ()) -> dict[str, Any]:
+    """What ``last`` says of where the text lies; a resumed run keeps what was ``stored`` as long as it leads there."""
+    told = [
+        STDIN if path == STDIN else paths.told_again(before, Path(name), run) if before else paths.told(name, run)
+        for name, path, before in zip_longest(typed, text.paths, stored)
+    ]
+    listed = text.files if len(text.files) <= MOST_FILES else ()
+    return {"corpus_paths": told, "corpus_files": [_told_file(file, typed, told) for file in listed]}
+
+
+def _told_file(file: str, typed: Sequence[str], told: Sequence[str]) -> str:
+    """``file``, one of those ``typed`` or in a directory of them, as they are ``told``."""
+    for name, path in zip(typed, told, strict=True):
+        if file == name or (path != STDIN and Path(file).is_relative_to(name)):
+            return (Path(path) / Path(file).relative_to(name)).as_posix()
+    return STDIN
+
+
+def check_same(previous: Checkpoint, text: Corpus, config: TrainConfig, allowed: bool) -> None:
+    """Refuse to resume on another text, unless ``allowed`` and every character of it is known."""
+    if text.is_text_of(previous.training):
+        return
+    paths = ", ".join(text.paths)
+    if not allowed:
+        named = f"not the text that {previous.path} was trained on{_other_files(previous, text)}"
+        raise CharrnnError(f"{paths}: {named}; --allow-changed-corpus goes on with it")
+    if text.unknown and config.min_count == 1:
+        raise CharrnnError(f"{paths}: {text.unknown:,} characters are not in the run's vocabulary; see --init-from")
+
+
+def _other_files(previous: Checkpoint, text: Corpus) -> str:
+    """`` (new: ch3.txt; gone: ch1.txt)`` where the text has several files, and others than it had."""
+    stored = previous.training.get("corpus_files")
+    if (
+        not isinstance(stored, list)
+        or not all(isinstance(path, str) for path in stored)
+        or not (stored and max(len(stored), len(text.files)) >= 2)
+    ):
+        return ""
+    had, has = (Counter(Path(path).name for path in files) for files in (stored, text.files))
+    parts = [f"{label}: {', '.join(islice(names, 3))}" for label, names in (("new", has - had), ("gone", had - has)) if names]
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def check_ranks_agree(text: Corpus, ranks: Ranks) -> None:
+    """Raise a `CharrnnError` if this rank has read another text than rank 0."""
+    ranks.check_same(text.sha256.encode(), f"{', '.join(text.paths)}: not the text that rank 0 has read")
