@@ -84,7 +84,16 @@ class ReadConfig(Config):
 
 
 @dataclass(frozen=True)
-class TrainConfig(ReadConfig):
+class TextConfig(ReadConfig):
+    """How texts are read that may be tables."""
+
+    field: str | None = setting(
+        None, Name(), Option("Read this field of the rows of .jsonl and .parquet files (pip install pyarrow).", Panel.RARE)
+    )
+
+
+@dataclass(frozen=True)
+class TrainConfig(TextConfig):
     """How a network is trained. At most one of ``steps``, ``epochs`` and ``minutes`` is set; without any it is 3 minutes."""
 
     level: str = choice("char", "char", "byte", option=Option("Characters or raw bytes.", Panel.TEXT))
@@ -300,7 +309,7 @@ class SampleConfig(ReadConfig):
 
 
 @dataclass(frozen=True)
-class ScoreConfig(ReadConfig):
+class ScoreConfig(TextConfig):
     """How a text is scored: with ``window`` None the state is carried from its beginning to its end."""
 
     window: int | None = count(None, 1, MANY, Option("Score windows of so many characters, each from a zero state."))
@@ -384,7 +393,7 @@ class BenchConfig(Config):
 
 
 @dataclass(frozen=True)
-class InspectConfig(ReadConfig):
+class InspectConfig(TextConfig):
     """What `charrnn inspect` colours a text by."""
 
     color: str | None = choice(

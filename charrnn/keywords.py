@@ -43,6 +43,7 @@ class TrainSettings(TypedDict, total=False):
     embedding_size: int
     encoding: str
     errors: str
+    field: str
     level: str
     min_count: int
     val_fraction: float

@@ -24,7 +24,7 @@ PACKAGE = ROOT / "charrnn"
 # A folder imports from itself and from those before it; "" holds the modules beside the folders.
 LIBRARIES: dict[str, set[str]] = {
     "": set(),
-    "text": {"numpy"},
+    "text": {"numpy", "pyarrow"},  # for Parquet files alone, where it is installed
     "network": {"numpy", "safetensors", "threadpoolctl"},
     "generation": {"numpy", "safetensors"},
     "analysis": {"numpy"},

@@ -88,6 +88,8 @@ def desk(tmp_path: Path) -> Path:
     (tmp_path / "chinese.txt").write_text("春眠不觉晓，处处闻啼鸟。\n" * 60, encoding="utf-8")
     (tmp_path / "song.mid").write_bytes(bytes(range(256)) * 8)
     (tmp_path / "src").mkdir()
+    posts = "".join(f'{{"id": {number}, "text": "the fox said to the crow: sing"}}\n' for number in range(60))
+    (tmp_path / "posts.jsonl").write_text(posts, encoding="utf-8")
     (tmp_path / "src/a.py").write_text("def add(a, b):\n    return a + b\n" * 60, encoding="utf-8")
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints/fables").symlink_to(FABLES)

@@ -9,7 +9,7 @@ import typer
 
 from charrnn.cli.options import Checkpoint, Quiet, Texts
 from charrnn.cli.process import limit_threads
-from charrnn.config import ReadConfig
+from charrnn.config import TextConfig
 
 
 def encode(
@@ -17,7 +17,7 @@ def encode(
     files: Texts,
     npz: Annotated[Path, typer.Option("--npz", metavar="OUT", help="The archive to write, for numpy.load.")],
     checkpoint: Checkpoint = None,
-    config: ReadConfig,
+    config: TextConfig,
     quiet: Quiet = False,
 ) -> None:
     """Turn each line of FILE into vectors: the last hidden state, and the mean over the line."""
@@ -30,7 +30,7 @@ def encode(
     from charrnn.output import encoded
     from charrnn.text.decoding import Encoding
 
-    encoding = Encoding(config.encoding, config.errors)
+    encoding = Encoding(config.encoding, config.errors, config.field)
     lines.check_place(npz)
     encoded.show(files, npz, encoding, network.read(checkpoint, console), console)
     console.finish()

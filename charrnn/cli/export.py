@@ -10,7 +10,7 @@ import typer
 from charrnn import UsageError
 from charrnn.cli.options import Quiet, Uncalibrated, complete_checkpoint
 from charrnn.cli.process import limit_threads
-from charrnn.config import ReadConfig
+from charrnn.config import TextConfig
 
 
 def export(
@@ -38,7 +38,7 @@ def export(
             " as classify evaluate reads them.",
         ),
     ] = None,
-    config: ReadConfig,
+    config: TextConfig,
     uncalibrated: Uncalibrated = False,
     quiet: Quiet = False,
 ) -> None:

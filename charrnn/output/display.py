@@ -14,7 +14,7 @@ from rich.text import Text
 from charrnn.analysis.hidden import Summary
 from charrnn.config import GATE_NAMES
 from charrnn.output import charts
-from charrnn.output.notation import BLOCKS, bar, clock, gradient_line, on_one_line, sparkline, total, visible
+from charrnn.output.notation import BLOCKS, bar, clock, gradient_line, on_one_line, read_so_far, sparkline, total, visible
 from charrnn.output.plot import Axis, Curves, Point, Scale
 from charrnn.training.events import End, Eval, Event, Record, Step
 
@@ -217,7 +217,7 @@ def _losses(seen: Seen, step: Step, room: int) -> list[Text]:
 
 def _facts(step: Step) -> list[tuple[str, str]]:
     return [
-        ("step", f"{step['step']:,}{total(step, ' of ')} (epoch {step['epoch']:.2f})"),
+        ("step", f"{step['step']:,}{total(step, ' of ')} ({read_so_far(step)})"),
         ("speed", f"{step['chars_per_second']:,.0f} chars/s"),
         ("learning rate", f"{step['learning_rate']:.2g}, gradient norm {step['grad_norm']:.2f}"),
     ]

@@ -11,7 +11,7 @@ import numpy as np
 from charrnn import CharrnnError, UsageError, files
 from charrnn.analysis import features, reach, rounding, traces
 from charrnn.analysis.judge import Judge
-from charrnn.config import ReadConfig
+from charrnn.config import TextConfig
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint, records_of
 from charrnn.network.classifier import Classifier
@@ -40,7 +40,7 @@ class ExportRequest:
 
     page: Path
     file: Path | None = None
-    config: ReadConfig = field(default_factory=ReadConfig)
+    config: TextConfig = field(default_factory=TextConfig)
 
     def __post_init__(self) -> None:
         if self.page == Path("-"):
@@ -99,7 +99,9 @@ def _examples(judge: Judge, texts: Sequence[str], right: Sequence[int]) -> list[
 
 
 def _reader(request: ExportRequest, console: Console) -> TextReader:
-    return TextReader(encoding=Encoding(request.config.encoding, request.config.errors), warn=console.warn)
+    return TextReader(
+        encoding=Encoding(request.config.encoding, request.config.errors, request.config.field), warn=console.warn
+    )
 
 
 def _written(page: Path, data: bytes, console: Console) -> None:

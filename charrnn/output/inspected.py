@@ -91,7 +91,7 @@ class InspectRequest:
 
     def read(self, console: Console) -> GivenText:
         """The text, to be read as each network needs it."""
-        reader = TextReader(encoding=Encoding(self.config.encoding, self.config.errors), warn=console.warn)
+        reader = TextReader(encoding=Encoding(self.config.encoding, self.config.errors, self.config.field), warn=console.warn)
         for text, option in ((self.text, "--file"), (self.contribution, "--contribution - <")):
             given.tell_of_file(text or "", f"charrnn inspect {option} {text}", console.warn)
         return GivenText(self.text, self.file, "the text to inspect", reader, keep_newline=self.keep_newline)

@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from charrnn.output.console import Console
-from charrnn.output.notation import clock, json_line, list_in_words, on_one_line, total, visible, yardsticks_clause
+from charrnn.output.notation import (
+    clock,
+    count_in_words,
+    json_line,
+    list_in_words,
+    on_one_line,
+    read_so_far,
+    total,
+    visible,
+    yardsticks_clause,
+)
 from charrnn.training.events import End, Eval, Event, Sample, Start, Step
 
 
@@ -151,7 +161,7 @@ def _resuming(event: Start) -> str:
 def describe_step(event: Step) -> str:
     """A ``step`` event as one line."""
     return (
-        f"{clock(event['seconds'])}  step {event['step']:,}{total(event, '/')}  epoch {event['epoch']:.2f}"
+        f"{clock(event['seconds'])}  step {event['step']:,}{total(event, '/')}  {read_so_far(event)}"
         f"  train {event['bits_per_char']:.3f} bits/char  lr {event['learning_rate']:.2g}"
         f"  grad norm {event['grad_norm']:.2f}  {event['chars_per_second']:,.0f} chars/s"
     )
@@ -183,10 +193,12 @@ def describe_end(event: End) -> str:
     error = _error(event.get("val_standard_error"))
     beside = f" ({clause})" if (clause := yardsticks_clause(event)) else ""
     score = "" if best is None else f", best validation {best:.3f}{error} bits/char{beside}{_where(event)}"
-    reason = event["reason"].replace("_", " ")
+    reason, passes = event["reason"].replace("_", " "), f"{event['epochs']:.2f} epochs"
+    if event["epochs"] < 1 and "characters_read" in event:
+        passes = f"{count_in_words(event['characters_read'])} characters"
     advised = f"; {event['advice']}" if event.get("advice") else ""
     return (
-        f"{reason} after {event['step']:,} steps ({event['epochs']:.2f} epochs) in {clock(event['seconds'])}{score},"
+        f"{reason} after {event['step']:,} steps ({passes}) in {clock(event['seconds'])}{score},"
         f" {event['chars_per_second']:,.0f} chars/s{advised}"
     )
 

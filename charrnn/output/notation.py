@@ -184,6 +184,22 @@ def total(step: Mapping[str, Any], before: str) -> str:
     return f"{before}{step['steps']:,}" if step.get("steps_settled", True) else ""
 
 
+def read_so_far(step: Mapping[str, Any]) -> str:
+    """How much a ``step`` event says was read: passes over the text, or characters where the run won't come to one pass."""
+    characters = step.get("characters_read")
+    if characters is None or step["epoch"] >= max(step.get("done", 1), 1e-9):
+        return f"epoch {step['epoch']:.2f}"
+    return f"{count_in_words(characters)} characters"
+
+
+def count_in_words(count: int) -> str:
+    """A number with three digits: ``12,300``, ``1.23 million``, ``12.3 billion``."""
+    for word, size in (("billion", 10**9), ("million", 10**6)):
+        if count >= size:
+            return f"{three_digits(count / size)} {word}"
+    return f"{count:,}"
+
+
 def yardsticks_clause(facts: Mapping[str, Any]) -> str:
     """What a text takes without a network, as in ``xz 2.61, letters alone 4.78``; empty where neither is told."""
     told = (("xz", facts.get("xz_bits_per_char")), ("letters alone", facts.get("unigram_bits_per_char")))

@@ -93,7 +93,7 @@ def reading(progress: Progress) -> Tell:
 
     def so_far() -> str:
         if latest.encoded:
-            return f"{latest.encoded:.0%} encoded"
+            return f"{100 * latest.encoded:.0f} % encoded"
         speed = size_in_words(latest.bytes / max(time.monotonic() - began, 1e-9))
         which = f"file {latest.file:,} of {latest.files:,}, " if latest.files > 1 else ""
         return f"{which}{size_in_words(latest.bytes)}, {speed}/s"

@@ -64,7 +64,7 @@ class ScoreRequest:
     @property
     def encoding(self) -> Encoding:
         """How files become text; `UsageError` if there is no such encoding."""
-        return Encoding(self.config.encoding, self.config.errors)
+        return Encoding(self.config.encoding, self.config.errors, self.config.field)
 
     def check_kept(self, paths: Sequence[str]) -> None:
         """`UsageError` or `CharrnnError` if no network can be kept that has read the texts in ``paths``."""

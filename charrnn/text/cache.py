@@ -23,7 +23,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from charrnn import UsageError, files
-from charrnn.text import cachefile, room, sources
+from charrnn.text import cachefile, room, rows, sources
 from charrnn.text.cachefile import Encoded, is_ours
 from charrnn.text.vocabulary import Vocabulary
 
@@ -183,7 +183,7 @@ class Source:
             if sources.STDIN in names or not all(stat.S_ISREG(one.st_mode) for one in status):
                 return None
             size = sum(one.st_size for one in status)
-            packed = sum(one.st_size for one, name in zip(status, names, strict=True) if sources.is_packed(name, version))
+            packed = sum(one.st_size for one, name in zip(status, names, strict=True) if _is_packed(name, version))
             if size < LARGE_BYTES and packed < PACKED_BYTES and len(names) < MANY_FILES:
                 return None
             stamp = _stamp(names, status)
@@ -239,7 +239,8 @@ class Source:
 
     def key(self, sha256: str, sizes: Sequence[int]) -> str:
         """What a text with this digest and files of these sizes, unpacked, is called."""
-        return f"{_digest(self.rules)[:8]}-{_digest([self.rules, sha256, list(sizes)])}"
+        kinds = [rows.kind(name) for name in self.names] if self.rules["field"] is not None else None
+        return f"{_digest(self.rules)[:8]}-{_digest([self.rules, sha256, list(sizes), kinds])}"
 
     def keep(self, text: Encoded, blocks: Iterable[NDArray[Any]], sizes: Sequence[int], size: int) -> Encoded | None:
         """Keep ``text``, whose ids are ``blocks`` and take ``size`` bytes; its files have ``sizes``, unpacked.
@@ -287,6 +288,10 @@ def _stamp(names: Sequence[str], status: Sequence[os.stat_result]) -> str:
                     position += max(total // SAMPLES, 1)
         begin = end
     return digest.hexdigest()
+
+
+def _is_packed(name: str, version: int) -> bool:
+    return sources.is_packed(name, version) or rows.kind(name) == "parquet"
 
 
 def _note(path: Path) -> dict[str, Any]:

@@ -195,6 +195,7 @@ class _Asked:
             "level": reader.level,
             "encoding": reader.encoding.name,
             "errors": reader.encoding.errors,
+            "field": reader.encoding.field,
             "reading": reader.version,
             "min_count": self.min_count,
             "records": None if self.val_seed is None else [self.val_seed, self.val_fraction],

@@ -49,11 +49,12 @@ class NotTextError(CharrnnError):
 @dataclass(frozen=True)
 class Encoding:
     """How bytes become text: a Python codec's name, None for UTF-8 or what the file itself says; and ``errors``, ``strict``
-    or ``replace``, by which U+FFFD stands for what isn't valid.
+    or ``replace``, by which U+FFFD stands for what isn't valid. Of tables, ``field`` is the text.
     """
 
     name: str | None = None
     errors: str = "strict"
+    field: str | None = None
 
     def __post_init__(self) -> None:
         if self.name is None:

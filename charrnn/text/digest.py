@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_FARTHEST = 1 << 24
+"""So many raw bytes may wait for their characters; of a table, whose texts are but a part of it, all might."""
+
 
 class TextDigest:
     """Two SHA-256 digests, fed with a text's raw bytes and the code points (or bytes) that were read from them.
@@ -27,7 +30,7 @@ class TextDigest:
         text = raw if self._bytes_are_text else _utf_8(codes)
         if self._raw is None:
             seen = self._behind + raw if self._behind else raw
-            if seen.startswith(text):
+            if seen.startswith(text) and len(seen) - len(text) < _FARTHEST:
                 self._behind = seen[len(text) :]
             else:
                 self._raw = self._text.copy()

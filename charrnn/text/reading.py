@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import files
-from charrnn.text import sources
+from charrnn import UsageError, files
+from charrnn.text import rows, sources
 from charrnn.text.canonical import Normalizer
 from charrnn.text.decoding import TOLD, Encoding, decoded
 from charrnn.text.sources import VERSION, Say
@@ -44,10 +44,20 @@ class TextReader:
 
     def files(self, paths: Sequence[str]) -> list[str]:
         """``paths`` with each directory replaced by the texts below it; see `sources.text_files`."""
-        return sources.text_files(paths, self.warn, self.version)
+        if (field := self.encoding.field) is None:
+            return sources.text_files(paths, self.warn, self.version)
+        if not field:
+            raise UsageError("--field: the name is empty; is a variable not set?")
+        names = sources.text_files(paths, self.warn, self.version, rows.NAMES)
+        if not any(map(rows.kind, names)):
+            found = f"{names[0]} is neither" if len(names) == 1 else "these are neither"
+            raise UsageError(f"--field names a field of .jsonl and .parquet files; {found}")
+        return names
 
-    def pieces(self, path: str) -> Iterator[tuple[bytes, NDArray[Any]]]:
+    def pieces(self, path: str, *, by_lines: bool = False) -> Iterator[tuple[bytes, NDArray[Any]]]:
         """Each block of raw bytes of a file with the code points (bytes, at level ``byte``) that it completes, as they arrive.
+
+        Where the text is read ``by_lines``, a row of a table is a line.
 
         Raises:
             CharrnnError: the file can't be read, or is not valid text.
@@ -58,11 +68,21 @@ class TextReader:
             return
         with files.guard(sources.shown(path)):
             blocks = sources.blocks(path, self.version)
-            if self.level == "byte":
+            if self.encoding.field is not None and rows.kind(path):
+                yield from self._rows(path, self.encoding.field, blocks, one_line=by_lines)
+            elif self.level == "byte":
                 yield from ((block, np.frombuffer(block, dtype=np.uint8)) for block in blocks)
             else:
                 again = sources.readable_again(path)
                 yield from decoded(blocks, sources.shown(path), self.encoding, self.warn, self.version, to_the_end=again)
+
+    def _rows(self, path: str, field: str, blocks: Iterator[bytes], *, one_line: bool) -> Iterator[tuple[bytes, NDArray[Any]]]:
+        strict = self.encoding.errors == "strict"
+        table = rows.Rows(path, field, self.level, self.warn, strict=strict, one_line=one_line)
+        if rows.kind(path) == "parquet":
+            return table.of_parquet(lambda: blocks)
+        read = decoded(blocks, sources.shown(path), self.encoding, self.warn, self.version)
+        return table.of_json((raw, text_of(codes)) for raw, codes in read)
 
     def codes(self, path: str) -> Iterator[NDArray[Any]]:
         """The code points of a file (its bytes, at level ``byte``) in blocks, none of them empty."""
@@ -80,7 +100,7 @@ class TextReader:
             if (by_lines or self.level == "char") and last != 10:
                 yield b"", NEWLINE
                 last = 10
-            for raw, codes in self.pieces(name):
+            for raw, codes in self.pieces(name, by_lines=by_lines):
                 if len(codes):
                     last = int(codes[-1])
                 yield raw, codes
@@ -91,6 +111,8 @@ class TextReader:
 
     def text_in(self, raw: bytes, name: str) -> str:
         """The bytes ``raw`` of something that can be read once only, as `text` would give them."""
+        if self.encoding.field is not None:
+            return self._whole(self._rows(sources.STDIN, self.encoding.field, iter([raw]), one_line=False))
         if self.level == "byte":
             return raw.decode("utf-8", "surrogateescape")
         return self._whole(decoded(iter([raw]), name, self.encoding, self.warn, self.version))
@@ -112,6 +134,8 @@ class TextReader:
 
 def text_of(codes: NDArray[Any]) -> str:
     """Code points as text."""
+    if codes.dtype == np.uint8:
+        return codes.tobytes().decode("latin-1")
     return codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
 

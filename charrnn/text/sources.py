@@ -33,11 +33,12 @@ Say = Callable[[str], None]
 # -- names -------------------------------------------------------------------------------------------------------------
 
 
-def text_files(paths: Sequence[str], warn: Say, version: int = VERSION) -> list[str]:
+def text_files(paths: Sequence[str], warn: Say, version: int = VERSION, also: re.Pattern[str] | None = None) -> list[str]:
     """``paths`` with each directory replaced by the texts in it and below it, in natural order.
 
-    Texts are ``*.txt``, compressed or not. Names that begin with a dot are left out, directories behind links too; ``warn``
-    hears what else was not read. In version 1 they are the ``*.txt`` of the directory alone, sorted by code points.
+    Texts are ``*.txt``, compressed or not, and what has a name that ``also`` finds. Names that begin with a dot are left
+    out, directories behind links too; ``warn`` hears what else was not read. In version 1 they are the ``*.txt`` of the
+    directory alone, sorted by code points.
 
     Raises:
         CharrnnError: a directory can't be read, or holds no text.
@@ -52,7 +53,7 @@ def text_files(paths: Sequence[str], warn: Say, version: int = VERSION) -> list[
         elif version == 1:
             found += sorted(str(entry) for entry in Path(path).glob("*.txt") if entry.is_file())
         else:
-            found += _texts_below(path, warn)
+            found += _texts_below(path, warn, also)
     if found.count(STDIN) > 1:
         raise UsageError("- (standard input) can be read once, not twice")
     return found
@@ -89,7 +90,7 @@ def stem(path: str) -> str:
     return Path(name[: len(name) - len(_ending(name))]).stem
 
 
-def _texts_below(directory: str, warn: Say) -> list[str]:
+def _texts_below(directory: str, warn: Say, also: re.Pattern[str] | None) -> list[str]:
     texts, others = list[Path](), collections.Counter[str]()
     with files.guard(directory):
         for folder, folders, names in os.walk(directory, onerror=_raise):
@@ -101,14 +102,15 @@ def _texts_below(directory: str, warn: Say) -> list[str]:
                     continue
                 if not path.is_file():
                     others["pipes, sockets or broken links"] += 1
-                elif _TEXT.search(name):
+                elif _TEXT.search(name) or (also is not None and also.search(name)):
                     texts.append(path)
                 else:
                     others[path.suffix.lower() or "without an ending"] += 1
     left_out = _counted(+others)
     if not texts:
         found = f" ({left_out})" if left_out else ""
-        raise CharrnnError(f"{directory}: the directory holds no *.txt file{found}; name the files to read")
+        table = "" if also is None else " and no table"
+        raise CharrnnError(f"{directory}: the directory holds no *.txt file{table}{found}; name the files to read")
     if left_out:
         read = f"{len(texts):,} file{'s' * (len(texts) != 1)} read"
         not_read = "1 other not" if others.total() == 1 else f"{others.total():,} others not"

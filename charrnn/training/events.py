@@ -73,6 +73,8 @@ class Step(TypedDict):
     """Share of the whole run that is over, by steps or by the clock."""
     epoch: float
     """Passes over the training text so far."""
+    characters_read: int
+    """Characters trained on so far, those read again counted again."""
     seconds: float
     """Seconds of the run so far, in all its processes, imports included."""
     bits_per_char: float
@@ -167,6 +169,8 @@ class End(TypedDict):
     step: int
     epochs: float
     """Passes over the training text."""
+    characters_read: int
+    """Characters trained on, those read again counted again."""
     seconds: float
     best_val_bits_per_char: float | None
     """Of the best network; at the end of a finished run, on as much of the validation text as there was time for."""

@@ -40,6 +40,7 @@ class StepSums:
             "steps_settled": learner.budget.is_settled(p.step),
             "done": learner.budget.done(p.step, seconds),
             "epoch": learner.epochs,
+            "characters_read": p.step * learner.streams.characters_per_step,
             "seconds": seconds,
             "bits_per_char": float(self._loss) / self.steps / math.log(2),
             "learning_rate": learner.state.optimizer.lr,

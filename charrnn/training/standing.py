@@ -158,6 +158,7 @@ def ended(
         "event": "end",
         "step": p.step,
         "epochs": learner.epochs,
+        "characters_read": p.step * learner.streams.characters_per_step,
         "seconds": seconds,
         "best_val_bits_per_char": p.best_val_bits_per_char,
         "best_step": p.best_step,

@@ -12,7 +12,7 @@ from charrnn import CharrnnError, UsageError
 from charrnn.config import TrainConfig
 from charrnn.network import paths
 from charrnn.network.checkpoint import Checkpoint
-from charrnn.text import corpus
+from charrnn.text import corpus, rows
 from charrnn.text.cache import Cache
 from charrnn.text.corpus import Corpus, Tell
 from charrnn.text.decoding import Encoding
@@ -33,11 +33,15 @@ def read(
     """Read the text of a new run, or that of a ``previous`` one by the rules with which that began."""
     reader = TextReader(
         config.level,
-        Encoding(config.encoding, config.errors),
+        Encoding(config.encoding, config.errors, config.field),
         VERSION if previous is None else _reading_of(previous),
         warn=warn,
     )
     vocabulary = None if previous is None else previous.vocabulary
+    if config.field is None and previous is None:
+        for name in paths:
+            if name != STDIN and rows.kind(name) == "json":
+                warn(f"{name}: read as plain text, with all that is no text in it; --field NAME reads one field of each row")
     return corpus.read_corpus(
         paths,
         reader,

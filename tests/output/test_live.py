@@ -305,3 +305,11 @@ def test_plain_lines_tell_fresh_records_as_new_or_known() -> None:
     said = stderr_of([start(), {**sample("maya\na\ncor"), "records": records}])
     assert "records: maya (known), a\u241b[2J (new), cor ...\n" in said
     assert "crow" not in stderr_of([start(), sample("the crow")])
+
+
+def test_of_less_than_one_pass_the_characters_are_told() -> None:
+    part = {"epoch": 0.01, "done": 0.5, "characters_read": 4_560_000}
+    said = stderr_of([start(), step(1, 0.0) | part, end() | {"epochs": 0.02, "characters_read": 9_120_000}])
+    assert "step 1/400  4.56 million characters  train" in said
+    assert "finished after 400 steps (9.12 million characters) in 2:05" in said
+    assert "epoch" not in said

@@ -127,3 +127,41 @@ def test_json_is_utf8_whatever_files_are_called() -> None:
 )
 def test_an_age_is_told_in_its_largest_unit(seconds: float, said: str) -> None:
     assert notation.age(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 KB"),
+        (64_000_000, "64 MB"),
+        (2_040_000_000, "2.0 GB"),
+        (10**11, "100 GB"),
+    ],
+)
+def test_sizes_are_told_in_their_largest_unit(count: int, said: str) -> None:
+    assert notation.size_in_words(count) == said
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(999_999, "999,999"), (1_234_567, "1.23 million"), (12_300_000, "12.3 million"), (4 * 10**9, "4.00 billion")],
+)
+def test_large_numbers_have_three_digits(count: int, said: str) -> None:
+    assert notation.count_in_words(count) == said
+
+
+@pytest.mark.parametrize(
+    ("epoch", "done", "said"),
+    [
+        (0.001, 0.5, "12,345 characters"),
+        (0.5, 0.5, "epoch 0.50"),
+        (0.4, 0.1, "epoch 0.40"),
+        (1.5, 0.2, "epoch 1.50"),
+        (0.0, 0.0, "12,345 characters"),
+    ],
+)
+def test_a_run_that_comes_to_less_than_a_pass_tells_characters(epoch: float, done: float, said: str) -> None:
+    assert notation.read_so_far({"epoch": epoch, "done": done, "characters_read": 12_345}) == said
+    assert notation.read_so_far({"epoch": epoch, "done": done}) == f"epoch {epoch:.2f}"

@@ -14,7 +14,8 @@ from conftest import Stream
 
 from charrnn.output import progress
 from charrnn.output.console import Console
-from charrnn.output.progress import Progress
+from charrnn.output.progress import Progress, reading
+from charrnn.text.corpus import Reading
 
 
 def shown(terminal: bool, seconds: float, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -133,3 +134,21 @@ def test_texts_on_the_terminal_never_stand_in_a_line_with_the_progress(
     text = shared.getvalue()
     assert "\rcharrnn: drawing: 0 of 70 texts" in text
     assert re.sub(r"\rcharrnn: drawing[^\n]*?\x1b\[K(?=\r)|\r\x1b\[K", "", text) == plain.stderr + plain.stdout
+
+
+def test_reading_a_long_text_tells_how_fast_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    monkeypatch.setattr(progress, "_TICK", 0.01)
+    monkeypatch.setenv("TERM", "xterm")
+    console = Console(Stream(), Stream(terminal=True))
+    with Progress(console) as doing:
+        tell = reading(doing)
+        for told in (Reading(1, 1, 300), Reading(5_000_000, 12, 300), Reading(9_000_000, 300, 300, 0.5)):
+            tell(told)
+            time.sleep(0.1)
+        tell(Reading(9_000_000, 300, 300, 1.0))
+        time.sleep(0.1)
+    said = console.stderr.getvalue()  # type: ignore[attr-defined]
+    assert re.search(r"charrnn: reading the text: file 12 of 300, 5.0 MB, \d\d? MB/s \(0:00\)", said)
+    assert "reading the text: 50 % encoded" in said
+    assert said.endswith("\r\x1b[K")

@@ -6,6 +6,7 @@ import errno
 import gzip
 import hashlib
 import io
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 from charrnn import CharrnnError
 from charrnn.text import sources, spilled
-from charrnn.text.corpus import Corpus, corpus_name, read_corpus
+from charrnn.text.corpus import Corpus, Reading, corpus_name, read_corpus
 from charrnn.text.reading import TextReader
 from charrnn.text.streams import Streams
 from charrnn.text.vocabulary import Vocabulary
@@ -296,3 +297,20 @@ def test_a_corpus_is_called_after_its_first_path(
     (tmp_path / "folder.d" / "sub").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert corpus_name(paths) == name
+
+
+def test_many_files_are_open_one_at_a_time(put: Put, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    for number in range(60):
+        put(f"{number}.txt", b"ab\n")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    told: list[Reading] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 4, before[1]))
+    try:
+        read = read_corpus([str(tmp_path)], tell=told.append)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert len(read.ids) == 180
+    assert [one.file for one in told if not one.encoded][::2][:3] == [1, 2, 3]
+    assert told[-1] == Reading(180, 60, 60, 1.0)

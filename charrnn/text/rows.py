@@ -1,0 +1,127 @@
+"""Tables whose rows have a text in one field: JSON lines and Parquet files, row by row."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn import CharrnnError
+from charrnn.text.sources import STDIN, Say, shown
+
+NAMES = re.compile(r"\.(jsonl|ndjson)(\.gz|\.bz2|\.xz)?$|\.parquet$", re.IGNORECASE)
+"""What the names of such files end in."""
+TOGETHER = 1 << 10
+"""So many rows of a Parquet file are decoded at a time."""
+_HALVES = re.compile("[\ud800-\udfff]")
+_NAMED = 8
+
+
+def kind(path: str) -> str | None:
+    """``json`` or ``parquet``, by a file's name; stdin has JSON lines; None for any other file."""
+    if path == STDIN:
+        return "json"
+    found = NAMES.search(path)
+    return None if found is None else "json" if found[1] else "parquet"
+
+
+class Rows:
+    """The texts of one file's rows, as code points; each ends with a newline. ``warn`` hears of rows without a text."""
+
+    def __init__(self, path: str, field: str, level: str, warn: Say, *, strict: bool, one_line: bool) -> None:
+        """Where ``one_line`` is true, a newline within a text becomes a space, so that each row is a line."""
+        self._path, self._name, self._field, self._level, self._warn = path, shown(path), field, level, warn
+        self._strict, self._one_line = strict, one_line
+        self._without, self._seen = 0, False
+
+    def of_json(self, decoded: Iterable[tuple[bytes, str]]) -> Iterator[tuple[bytes, NDArray[Any]]]:
+        """The raw bytes of JSON lines with the texts of the rows that they complete; ``decoded`` are bytes and characters."""
+        unfinished, number = "", 0
+        for raw, characters in decoded:
+            *lines, unfinished = (unfinished + characters).split("\n")
+            texts = [self._of_line(line, number) for number, line in enumerate(lines, number + 1)]
+            number += len(lines)
+            yield raw, self._codes(texts)
+        if unfinished:
+            yield b"", self._codes([self._of_line(unfinished, number + 1)])
+        self._tell()
+
+    def of_parquet(self, raw: Callable[[], Iterator[bytes]]) -> Iterator[tuple[bytes, NDArray[Any]]]:
+        """The texts of all rows; and then, for whoever identifies the file, its ``raw`` bytes."""
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError as error:
+            what = "Parquet files are read by pyarrow, which isn't installed: pip install 'charrnn-cli[parquet]'"
+            raise CharrnnError(f"{self._name}: {what}") from error
+        row = 0
+        try:
+            with open(self._path, "rb") as file:
+                table = pyarrow.parquet.ParquetFile(file, pre_buffer=False)
+                names = table.schema_arrow.names
+                if self._field not in names:
+                    raise CharrnnError(f"{self._name}: no column {self._field!r}; it has {_listed(names)}")
+                for batch in table.iter_batches(TOGETHER, columns=[self._field], use_threads=False):
+                    texts = [self._text(value, f"row {row + number:,}") for number, value in enumerate(batch[0].to_pylist(), 1)]
+                    row += len(texts)
+                    yield b"", self._codes(texts)
+        except (pyarrow.ArrowException, ValueError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise CharrnnError(f"{self._name}: not a sound Parquet file ({reason:.200})") from error
+        self._tell()
+        nothing = np.empty(0, dtype=np.uint8)
+        yield from ((block, nothing) for block in raw())
+
+    def _of_line(self, line: str, number: int) -> str:
+        where = f"line {number:,}"
+        if not line.strip():
+            return ""
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise CharrnnError(f"{self._name}: {where}: not a JSON object; JSON lines have one object a line") from error
+        if not isinstance(record, dict):
+            raise CharrnnError(f"{self._name}: {where}: not a JSON object; JSON lines have one object a line")
+        if not self._seen and self._field not in record:
+            raise CharrnnError(f"{self._name}: {where}: no field {self._field!r}; it has {_listed(record)}")
+        return self._text(record.get(self._field), where)
+
+    def _text(self, value: object, where: str) -> str:
+        """The text of one row with a newline at its end; nothing where there is none."""
+        self._seen = True
+        if value is None or value == "":
+            self._without += 1
+            return ""
+        if not isinstance(value, str):
+            raise CharrnnError(f"{self._name}: {where}: {self._field!r} is no text but {json.dumps(value, default=str):.40}")
+        if not value.isascii() and (found := _HALVES.search(value)):
+            if self._strict:
+                half = f"half of a character (\\u{ord(found[0]):04x})"
+                raise CharrnnError(f"{self._name}: {where}: {half} in it; --errors replace goes on with U+FFFD")
+            value = _HALVES.sub("\ufffd", value)
+        if "\r" in value:
+            value = value.replace("\r\n", "\n").replace("\r", "\n")
+        if self._one_line:
+            return value.strip("\n").replace("\n", " ") + "\n"
+        return value if value.endswith("\n") else value + "\n"
+
+    def _codes(self, texts: list[str]) -> NDArray[Any]:
+        text = "".join(texts)
+        if self._level == "byte" or text.isascii():
+            return np.frombuffer(text.encode(), dtype=np.uint8)
+        return np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+
+    def _tell(self) -> None:
+        if self._without:
+            rows = "1 row has" if self._without == 1 else f"{self._without:,} rows have"
+            self._warn(f"{self._name}: {rows} no {self._field!r} and {'was' if self._without == 1 else 'were'} left out")
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = [str(name) for name in names]
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return (", ".join(map(repr, found[:_NAMED])) or "none")[:200] + more

@@ -1,0 +1,195 @@
+"""rows: the texts in one field of JSON lines and Parquet files, as any other text."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Put, Result
+
+from charrnn import CharrnnError, UsageError
+from charrnn.text import cache as caching
+from charrnn.text import rows, sources
+from charrnn.text.cache import Cache
+from charrnn.text.corpus import Corpus, read_corpus
+from charrnn.text.decoding import Encoding
+from charrnn.text.reading import TextReader
+
+READER = TextReader(encoding=Encoding(field="text"))
+TEXTS = ["the fox\n", "caf\u00e9 \U0001f600\r\nno", "", "crow", None, "\u4e00\u4e8c"]
+READ = "the fox\ncaf\u00e9 \U0001f600\nno\ncrow\n\u4e00\u4e8c\n"
+
+
+def lines(texts: list[Any] = TEXTS, field: str = "text") -> bytes:
+    return "".join(json.dumps({"id": number, field: text}) + "\n" for number, text in enumerate(texts)).encode()
+
+
+def text_of(read: Corpus) -> str:
+    return read.vocabulary.decode(read.ids[:])
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 16])
+@pytest.mark.parametrize("end", [b"\n", b"", b"\n\n \n", b"\r\n"])
+def test_the_texts_follow_each_other(block: int, end: bytes, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "BLOCK_BYTES", block)
+    data = lines()[:-1] + end
+    said: list[str] = []
+    path = put("a.jsonl", data)
+    read = read_corpus([path], TextReader(encoding=Encoding(field="text"), warn=said.append))
+    assert text_of(read) == READ
+    assert read.bytes_read == len(data)
+    assert read.sha256 == read_corpus([path]).sha256
+    assert read.text_sha256 == read_corpus([put("b.txt", READ.encode())]).text_sha256
+    assert said == [f"{path}: 2 rows have no 'text' and were left out"]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.NDJSON.GZ"])
+def test_compressed_ones_too(name: str, put: Put) -> None:
+    assert text_of(read_corpus([put(name, gzip.compress(lines()))], READER)) == READ
+
+
+def test_at_level_byte_the_text_is_its_bytes(put: Put) -> None:
+    read = read_corpus([put("a.jsonl", lines())], TextReader("byte", Encoding(field="text")))
+    assert bytes(read.ids) == READ.encode()
+
+
+def test_stdin_has_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines())))
+    assert text_of(read_corpus(["-"], READER)) == READ
+
+
+@pytest.mark.parametrize("level", ["char", "byte"])
+def test_what_can_be_read_once_only_is_read_so_too(level: str) -> None:
+    assert TextReader(level, Encoding(field="text")).text_in(lines(), "stdin") == READ
+
+
+def test_a_row_is_one_record(put: Put) -> None:
+    read = read_corpus([put("a.jsonl", lines(["one\ntwo", "three\r\n", "four"]))], READER, val_seed=0, val_fraction=0)
+    assert text_of(read) == "\none two\nthree\nfour\n"
+
+
+def test_a_directory_has_tables_beside_texts(tmp_path: Path, put: Put) -> None:
+    put("a.jsonl", lines(["x"]))
+    put("b.txt", b"y\n")
+    put("c.json", b"z\n")
+    assert text_of(read_corpus([str(tmp_path)], READER)) == "x\ny\n"
+    assert text_of(read_corpus([str(tmp_path)])) == "y\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b'{"id": 1}\n', "a.jsonl: line 1: no field 'text'; it has 'id'"),
+        (b'{"text": "a"}\n[1]\n', "a.jsonl: line 2: not a JSON object; JSON lines have one object a line"),
+        (b'\n{"text": "a"\n', "a.jsonl: line 2: not a JSON object"),
+        (b"[" * 100_000, "a.jsonl: line 1: not a JSON object"),
+        (b'{"text": ["a"]}\n', """a.jsonl: line 1: 'text' is no text but ["a"]"""),
+        (b'{"text": "a"}\n{"text": 12}\n', "a.jsonl: line 2: 'text' is no text but 12"),
+        (b'{"text": "a\\ud800"}\n', r"a.jsonl: line 1: half of a character (\ud800) in it; --errors replace goes on"),
+        (b'{"text": "a\xff"}\n', "a.jsonl: byte 11 (line 1) is not valid UTF-8 text"),
+    ],
+)
+def test_what_is_no_text_is_told_by_its_line(data: bytes, said: str, put: Put) -> None:
+    with pytest.raises(CharrnnError) as caught:
+        read_corpus([put("a.jsonl", data)], READER)
+    assert said in str(caught.value)
+
+
+def test_halves_of_characters_may_be_replaced(put: Put) -> None:
+    reader = TextReader(encoding=Encoding(errors="replace", field="text"))
+    assert text_of(read_corpus([put("a.jsonl", lines(["a\ud800b"]))], reader)) == "a\ufffdb\n"
+
+
+def test_rows_may_lack_the_field_that_others_have(put: Put) -> None:
+    said: list[str] = []
+    path = put("a.jsonl", b'{"text": "ab"}\n{"id": 1}\n{"text": ""}\n')
+    assert text_of(read_corpus([path], TextReader(encoding=Encoding(field="text"), warn=said.append))) == "ab\n"
+    assert said == [f"{path}: 2 rows have no 'text' and were left out"]
+
+
+@pytest.mark.parametrize(("names", "said"), [(["a.txt"], "a.txt is neither"), (["a.txt", "b.txt"], "these are neither")])
+def test_a_field_of_plain_texts_is_a_mistake(names: list[str], said: str, put: Put) -> None:
+    with pytest.raises(UsageError, match=f"--field names a field of .jsonl and .parquet files; .*{said}"):
+        read_corpus([put(name, b"ab") for name in names], READER)
+    with pytest.raises(UsageError, match="--field: the name is empty"):
+        read_corpus([put("a.jsonl", lines())], TextReader(encoding=Encoding(field="")))
+
+
+def test_each_field_is_kept_apart(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caching, "LARGE_BYTES", 0)
+    monkeypatch.setattr(caching, "RACE_SECONDS", 0)
+    data = b'{"text": "fox", "title": "crow"}\n'
+    cache = Cache(tmp_path / "cache")
+    for _ in range(2):
+        for field, text in (("text", "fox\n"), ("title", "crow\n"), (None, data.decode())):
+            reader = TextReader(encoding=Encoding(field=field))
+            assert text_of(read_corpus([put("a.jsonl", data)], reader, cache=cache)) == text
+    names = put("b.txt", data), put("b.jsonl", data)
+    for order in (names, names[::-1]):  # The same bytes; by its name one is a table.
+        assert text_of(read_corpus(order, READER, cache=cache)) == text_of(read_corpus(order, READER))
+
+
+# -- Parquet ----------------------------------------------------------------------------------------------------------
+
+
+def parquet(path: Path, columns: dict[str, list[Any]], **options: Any) -> str:
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(columns), path, **options)
+    return str(path)
+
+
+@pytest.mark.parametrize("together", [1, 2, 1024])
+def test_a_column_of_parquet_is_a_text(together: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "TOGETHER", together)
+    path = parquet(tmp_path / "a.parquet", {"id": [*range(6)], "text": TEXTS}, row_group_size=3)
+    read = read_corpus([path], READER)
+    assert text_of(read) == READ
+    assert read.bytes_read == Path(path).stat().st_size
+    assert read.sha256 == read_corpus([path], TextReader("byte")).sha256
+
+
+def test_what_parquet_lacks_is_told(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "a.parquet", {"id": [1], "title": ["x"]})
+    with pytest.raises(CharrnnError, match=r"a.parquet: no column 'text'; it has 'id', 'title'"):
+        read_corpus([path], READER)
+    with pytest.raises(CharrnnError, match=r"a.parquet: row 1: 'id' is no text but 1"):
+        read_corpus([path], TextReader(encoding=Encoding(field="id")))
+    with pytest.raises(CharrnnError, match=r"this is a Parquet table, not text; .*--field NAME"):
+        read_corpus([path])
+    Path(path).write_bytes(Path(path).read_bytes()[:-20])
+    with pytest.raises(CharrnnError, match=r"a.parquet: not a sound Parquet file \("):
+        read_corpus([path], READER)
+
+
+def test_without_pyarrow_a_line_says_what_to_install(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(CharrnnError, match=r"a.parquet: .*isn't installed: pip install 'charrnn-cli\[parquet\]'$"):
+        read_corpus([put("a.parquet", b"PAR1")], READER)
+
+
+# -- as a user sees it ------------------------------------------------------------------------------------------------
+
+
+def test_the_commands_take_a_field(invoke: Callable[..., Result], put: Put) -> None:
+    from conftest import FABLES
+
+    put("a.jsonl", lines(["the fox said to the crow"] * 40))
+    put("a.txt", b"the fox said to the crow\n" * 40)
+    scored = [
+        invoke("score", name, "-c", FABLES, "--json", *more) for name, *more in (["a.txt"], ["a.jsonl", "--field", "text"])
+    ]
+    assert [json.loads(one.stdout)["bits_per_char"] for one in scored] == [json.loads(scored[0].stdout)["bits_per_char"]] * 2
+    plain = invoke("train", "a.jsonl", "--dry-run", "--steps", "2")
+    assert (
+        "a.jsonl: read as plain text, with all that is no text in it; --field NAME reads one field of each row" in plain.stderr
+    )
+    planned = invoke("train", "a.jsonl", "--field", "text", "--dry-run", "--steps", "2")
+    assert planned.stderr.count("warning") == 0
+    assert "--field text" in planned.stdout
+    assert invoke("train", "a.txt", "--field", "text", "--dry-run").code == 2
