@@ -36,7 +36,7 @@ KINDS = {"ascii": (range(ord("a"), ord("z") + 1), 8), "two": (range(0x430, 0x450
 WORDS, SENTENCE = 5_000, 12
 """So many words are made up, and a sentence has so many of them on average."""
 STEPS = 40
-SETTINGS = ("--hidden-size", "256", "--batch-size", "32", "--bptt", "64", "--workers", "1", "--val-fraction", "0.1")
+SETTINGS = ("--hidden-size", "256", "--batch-size", "32", "--bptt", "64", "--workers", "1", "--groups", "1")
 
 
 def sentences(kind: str, size: int, seed: int = 0) -> Iterator[bytes]:
