@@ -103,6 +103,7 @@ def test_every_setting_stands_in_these_tables() -> None:
     here = {(config.__name__, name) for config, name, *_ in SETTINGS} | CHOICES.keys()
     assert every == here | {
         ("TrainConfig", "encoding"),
+        ("TrainConfig", "field"),
         ("SampleConfig", "encoding"),
         ("TrainConfig", "records"),
         ("TrainConfig", "val_whole"),

@@ -84,7 +84,7 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "cache": (
         ("charrnn cache", "the large texts that are kept"),
         ("charrnn cache --clear", "remove them all"),
-        ("CHARRNN_CACHE=/data/cache charrnn train big.txt", "keep it there"),
+        ("charrnn cache --json | jq .path", "for programs"),
     ),
     "inspect": (
         ("charrnn inspect --file novel.txt --units", "what units follow"),
