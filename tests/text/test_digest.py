@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charrnn.text import digest
 from charrnn.text.digest import TextDigest
 
 
@@ -71,3 +72,16 @@ def test_what_reads_as_its_own_bytes_is_hashed_once() -> None:
         digest.update(raw, codes(text))
     assert digest._raw is None
     assert digest.of_bytes == digest.of_text == sha256("plain text\né".encode())
+
+
+def test_raw_bytes_do_not_wait_for_ever_for_their_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a table whose rows have no text for long, all raw bytes would be held."""
+    monkeypatch.setattr(digest, "_FARTHEST", 100)
+    made, nothing = TextDigest("char"), np.empty(0, dtype=np.uint8)
+    raw = [b"x" * 60] * 9
+    for block in raw:
+        made.update(block, nothing)
+        assert len(made._behind) < 100
+    made.update(b"", np.frombuffer(b"text", dtype=np.uint8))
+    assert made.of_bytes == hashlib.sha256(b"".join(raw)).hexdigest()
+    assert made.of_text == hashlib.sha256(b"text").hexdigest()
