@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -247,6 +248,10 @@ SHORTEST = 0.85
 """The shortest record of a batch has at least this share of the longest one's characters."""
 NOISE = 0.04
 """Records whose lengths differ by up to this share change places, so that each epoch has other batches."""
+TOGETHER = 4
+"""So many groups of rows of like length are read in a step, where it has that many records."""
+PADDING = 0.05
+"""Of the work on rows of several lengths so much may be padding."""
 
 
 class RecordRows:
@@ -297,3 +302,24 @@ def rectangle(
     positions = np.where(inside, starts[:, None] + offset + along, 0)
     targets = np.where(inside, ids[positions + 1].astype(np.int64), -100)
     return ids[positions], targets, int(np.minimum(left, width).sum())
+
+
+def spells(lengths: NDArray[np.int64], padding: float = PADDING) -> list[tuple[int, int, int]]:
+    """How rows of several ``lengths``, the longest first, are read in few spells: from where to where, and how many rows.
+
+    The rows that have ended are left out of the spells after. Spells are joined as long as at most a share ``padding`` of the
+    characters that are read is behind an end.
+    """
+    ends = np.unique(lengths)
+    rows = len(lengths) - np.searchsorted(lengths[::-1], ends)  # how many reach each end
+    found = list(zip([0, *ends[:-1].tolist()], ends.tolist(), rows.tolist(), strict=True))
+    counted, room = int(lengths.sum()), padding / (1 - padding) * int(lengths.sum())
+    assert counted >= 0
+    while len(found) > 1:
+        costs = [(later[1] - later[0]) * (one[2] - later[2]) for one, later in itertools.pairwise(found)]
+        place = int(np.argmin(costs))
+        if costs[place] > room:
+            break
+        room -= costs[place]
+        found[place : place + 2] = [(found[place][0], found[place + 1][1], found[place][2])]
+    return found

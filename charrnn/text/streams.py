@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import CharrnnError
-from charrnn.text.records import LONGEST_CHUNK, MOST_ROWS, NOISE, RecordList, RecordRows, rectangle
+from charrnn.text.records import LONGEST_CHUNK, MOST_ROWS, NOISE, TOGETHER, RecordList, RecordRows, rectangle
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,12 @@ class Streams(Columns):
 
 
 class RecordStreams(Columns):
-    """The records to train on in batches of like length: a pure function of the step, as `Streams` is.
+    """The records to train on, batch by batch: a pure function of the step, as `Streams` is.
 
-    Every epoch draws from (seed, epoch) which of the records of like length stand together, and the order of the batches. A
-    batch of records longer than `LONGEST_CHUNK` times ``bptt`` takes several steps in a row, with its state; every epoch has
-    the same number of steps.
+    Records of like length are the rows of a group, and up to `TOGETHER` groups are read in one step, so that not all rows of a
+    batch end at one place. A group of records longer than `LONGEST_CHUNK` times ``bptt`` stays alone and takes several steps in
+    a row, with its state. Every epoch draws from (seed, epoch) which records of like length are in a group, which groups stand
+    together, and in what order; every epoch has the same number of steps.
     """
 
     groups = 1
@@ -116,11 +117,21 @@ class RecordStreams(Columns):
         self._ids, self._seed = ids, seed
         self._starts, self._spans = records.starts[: records.train], records.spans[: records.train]
         self.bptt = min(LONGEST_CHUNK * bptt, int(self._spans.max()))
-        self._rows = RecordRows(self._spans, batch_size * bptt, self.bptt, MOST_ROWS * batch_size)
-        self.batch_size = int(np.diff(self._rows.first).max())
-        self.chunks_per_epoch = sum(self._rows.chunks)
+        falling, characters, rows = -np.sort(-self._spans), batch_size * bptt, MOST_ROWS * batch_size
+        long = int((falling > self.bptt).sum())
+        alone = RecordRows(falling[:long], characters, self.bptt, rows)
+        # A group has a record at least: where they are long, fewer groups, lest a step of few characters become one of many.
+        typical = (falling[long:] ** 2).sum() / max(falling[long:].sum(), 1)  # of the record that a character stands in
+        self._together = min(TOGETHER, max(1, int(characters / max(typical, 1.0))))
+        short = RecordRows(falling[long:], -(-characters // self._together), self.bptt, -(-rows // self._together))
+        # Of each group the ranks of its first record and of the one after its last in the order by falling length.
+        self._first = np.concatenate([alone.first, long + short.first[1:]])
+        self._long, self._chunks = len(alone), alone.chunks + [1] * -(-len(short) // self._together)
+        largest = -np.sort(-np.diff(short.first))[: self._together].sum() if len(short) else 0
+        self.batch_size = int(max(largest, *np.diff(alone.first), 1))
+        self.chunks_per_epoch = sum(self._chunks)
         self._epoch = -1
-        self._order = self._batches = self._ends = np.empty(0, dtype=np.int64)
+        self._order = self._shuffled = self._turns = self._ends = np.empty(0, dtype=np.int64)
 
     @property
     def characters_per_step(self) -> int:
@@ -133,19 +144,30 @@ class RecordStreams(Columns):
         if epoch != self._epoch:
             self._arrange(epoch)
         turn = int(np.searchsorted(self._ends, within, side="right"))
-        number = int(self._batches[turn])
-        chunk = within - int(self._ends[turn]) + self._rows.chunks[number]
-        records = self._order[self._rows.first[number] : self._rows.first[number + 1]]
+        number = int(self._turns[turn])
+        chunk = within - int(self._ends[turn]) + self._chunks[number]
+        records = self._order[self._ranks(number)]
         inputs, targets, counted = rectangle(
             self._ids, self._starts[records], self._spans[records], chunk * self.bptt, self.bptt
         )
         return Batch(inputs, targets, slice(0, len(inputs)), epoch, chunk == 0, counted=counted, whole=len(records))
+
+    def _ranks(self, number: int) -> NDArray[np.int64]:
+        """Which ranks a batch takes of the order by falling length."""
+        if number < self._long:
+            return np.arange(self._first[number], self._first[number + 1])
+        place = (number - self._long) * self._together
+        groups = [np.arange(self._first[n], self._first[n + 1]) for n in self._shuffled[place : place + self._together]]
+        # Whoever takes some of the rows takes as many of each group.
+        along = np.concatenate([np.arange(len(group)) / len(group) for group in groups])
+        return np.concatenate(groups)[np.argsort(along, kind="stable")]
 
     def _arrange(self, epoch: int) -> None:
         rng = np.random.default_rng((self._seed, epoch))
         drawn, short = rng.random(len(self._spans)), self._spans <= self.bptt
         # Records of one length change places, and those of about one length, too, unless they are read in chunks.
         self._order = np.argsort(-np.where(short, self._spans * (1 - NOISE * drawn), self._spans + 0.5 * drawn))
-        self._batches = rng.permutation(len(self._rows))
-        self._ends = np.cumsum(np.array(self._rows.chunks)[self._batches])
+        self._shuffled = self._long + rng.permutation(len(self._first) - 1 - self._long)
+        self._turns = rng.permutation(len(self._chunks))
+        self._ends = np.cumsum(np.array(self._chunks)[self._turns])
         self._epoch = epoch

@@ -6,10 +6,12 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from charrnn.text.records import spells
 from charrnn.training.device import autocast
 from charrnn.training.model import CharRNN
 from charrnn.training.processes import Part, Processes, Shapes, can_fork
@@ -139,10 +141,36 @@ def _part(
 ) -> Part:
     """One worker's part of the mean loss over ``total`` characters, its columns' state, and its part of the gradients."""
     with autocast(inputs.device, precision):
-        logits, after = model(inputs, state, masks)
-    loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum") / total
+        logits, wanted, after = _read(model, inputs, targets, state, masks)
+    loss = functional.cross_entropy(logits.float(), wanted, reduction="sum") / total
     # Not ``backward``: which thread adds to a shared ``.grad`` first would change the sum's rounding.
     return loss.detach(), after.detach(), torch.autograd.grad(scale(loss), list(model.weights().values()))
+
+
+def _read(
+    model: CharRNN, inputs: Tensor, targets: Tensor, state: Tensor, masks: Sequence[Tensor] | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits (M, V) and what they should have foretold (M,), in an order of their own, and the columns' state.
+
+    Columns that end before others are read as far as they go, or a little farther.
+    """
+    lengths = (targets >= 0).sum(1).numpy(force=True)
+    if lengths.min() == targets.shape[1]:
+        logits, after = model(inputs, state, masks)
+        return logits.flatten(0, 1), targets.flatten(), after
+    order = np.argsort(-lengths, kind="stable")
+    falling = torch.from_numpy(order).to(inputs.device)
+    inputs, targets, after = inputs[falling], targets[falling], state[:, :, falling]
+    masks = None if masks is None else [mask[falling] for mask in masks]
+    found, wanted, states = list[Tensor](), list[Tensor](), list[Tensor]()
+    for begin, end, rows in spells(lengths[order]):
+        states.append(after[:, :, rows:])
+        here = None if masks is None else [mask[:rows] for mask in masks]
+        h, after = model.hidden(model.embedding(inputs[:rows, begin:end]), after[:, :, :rows], here)
+        found.append(h.flatten(0, 1))
+        wanted.append(targets[:rows, begin:end].flatten())
+    back = torch.argsort(falling)
+    return model.head(torch.cat(found)), torch.cat(wanted), torch.cat([after, *reversed(states)], dim=2)[:, :, back]
 
 
 def _apart(gradients: list[Tensor]) -> list[Tensor]:

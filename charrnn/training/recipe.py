@@ -28,6 +28,8 @@ PACE = 0.75
 """The share of a briefly measured speed that a run keeps: evaluations, saves, SOAP and other programs take the rest."""
 ADAPTING = 0.5
 """Share of a fresh network's learning rate for a trained one: the sum of its losses on the new and the old text is lowest."""
+RECORDS_TEACH = 1.5
+"""How much larger a network a list can teach than a text of its length."""
 UNIT = 32
 """Hidden sizes are multiples of this, which suits the kernels."""
 
@@ -126,10 +128,10 @@ def plan(
         reasons[name] = why
         return value
 
-    fitting_columns = _fitting_columns(characters)
+    records = bool(training.get("records"))
+    fitting_columns = _fitting_columns(characters, records)
     rounded = 4 * round(fitting_columns / 4) if fitting_columns > 32 else int(fitting_columns)
     columns = choose(training, "batch_size", rounded, "enough for the kernels, few enough for the text")
-    records = bool(training.get("records"))
     bptt = choose(training, "bptt", FIXED["bptt"], BPTT_REASONS[records])
     timed = length.steps is None and length.epochs is None
     # Here the columns before rounding count, and below the size before it, so that a step of the rounding moves nothing else.
@@ -141,7 +143,7 @@ def plan(
     cell = choose(model, "cell", FIXED["cell"], "learns most per minute")
     layers = choose(model, "num_layers", FIXED["num_layers"], "one wide layer learns more per second than two narrow ones")
     paid = f"{_short(work)} characters of work, {_short(characters)} of text"
-    fitting = _fitting_size(characters, work / layers)
+    fitting = _fitting_size(characters, work / layers, records)
     hidden = choose(model, "hidden_size", int(UNIT * round(fitting / UNIT)), paid)
     embedding = choose(model, "embedding_size", 64 if vocab_size <= 256 else 128, f"{vocab_size:,} symbols")
     # Steps or epochs fix how many characters are read; in a number of minutes a larger network reads fewer.
@@ -222,13 +224,15 @@ def _work(length: TrainConfig, characters: int, per_step: float, speed: float) -
     return 60 * length.minutes * speed
 
 
-def _fitting_columns(characters: int) -> float:
+def _fitting_columns(characters: int, records: bool) -> float:
     """How many columns suit the text, before rounding: 32; fewer for a short text, which needs more updates per pass; up to 64
-    for a long one, whose parts differ more.
+    for a long one, whose parts differ more. ``records`` suit twice as many, up to 32: each is a start of its own, and rows of
+    several lengths in one step cost least where there are many.
     """
     if characters > 1.2e6:
         return min(32 * math.sqrt(characters / 1.2e6), 64.0)
-    return float(max(4, min(8, characters / 1024), min(32, characters / 12288)))
+    fitting = float(max(4, min(8, characters / 1024), min(32, characters / 12288)))
+    return min(2 * fitting, 32.0) if records else fitting
 
 
 def _fitting_groups(passes: float, chunks: float) -> int:
@@ -240,10 +244,13 @@ def _fitting_groups(passes: float, chunks: float) -> int:
     return round(max(min(20 / max(passes, 1e-9) ** 3, 16.0, chunks / 32), 1.0))
 
 
-def _fitting_size(characters: int, work: float) -> float:
-    """The hidden size before rounding: the lesser of what the work affords and what the text can teach, with a soft corner."""
+def _fitting_size(characters: int, work: float, records: bool) -> float:
+    """The hidden size before rounding: the lesser of what the work affords and what the text can teach, with a soft corner.
+
+    A list teaches a larger network than a text of as many characters: its records have nothing to do with each other.
+    """
     affordable = 430 * (max(work, 1) / 9e6) ** 0.14
-    useful = 430 * (max(characters, 1) / 2e5) ** 0.3
+    useful = 430 * (max(characters, 1) / 2e5) ** 0.3 * (RECORDS_TEACH if records else 1.0)
     return float(min(max((affordable**-4 + useful**-4) ** -0.25, 64.0), 2048.0))
 
 

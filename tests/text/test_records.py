@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from charrnn import CharrnnError
 from charrnn.text import records
 from charrnn.text.corpus import read_corpus
-from charrnn.text.records import RecordRows, Records, are_held_out, is_held_out, rectangle, split
+from charrnn.text.records import PADDING, RecordRows, Records, are_held_out, is_held_out, rectangle, spells, split
 from charrnn.text.vocabulary import Vocabulary
 
 LINES = st.lists(st.text("ab\x00\r \N{GREEK SMALL LETTER ALPHA}", max_size=6), min_size=1, max_size=40)
@@ -172,3 +172,24 @@ def test_a_rectangle_holds_what_each_record_predicts_and_nothing_else() -> None:
     assert counted == 5
     inputs, targets, counted = rectangle(ids, starts, np.array([4, 2]), 3, 3)
     assert (inputs.tolist(), targets.tolist(), counted) == ([[3]], [[9]], 1)
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=60))
+def test_rows_that_have_ended_are_left_out_and_little_is_read_behind_an_end(lengths: list[int]) -> None:
+    falling = -np.sort(-np.array(lengths))
+    found = spells(falling)
+    read = np.zeros(len(falling), dtype=int)
+    assert [begin for begin, _, _ in found] == [0, *(end for _, end, _ in found[:-1])]
+    for begin, end, rows in found:
+        assert end > begin
+        read[:rows] += end - begin
+    assert (read >= falling).all()
+    assert read.sum() * (1 - PADDING) <= falling.sum()
+    assert spells(falling, 0.0)[-1][1] == falling[0]
+    assert sum((end - begin) * rows for begin, end, rows in spells(falling, 0.0)) == falling.sum()
+
+
+def test_spells_are_joined_where_that_costs_least() -> None:
+    assert spells(np.array([9] * 10)) == [(0, 9, 10)]
+    assert spells(np.array([9] * 10 + [8] * 5 + [3] * 5)) == [(0, 3, 20), (3, 9, 15)]
+    assert spells(np.array([9, 5]), 0.0) == [(0, 5, 2), (5, 9, 1)]

@@ -177,3 +177,20 @@ def test_every_epoch_reads_the_records_in_another_order_and_any_step_can_be_aske
     for step in (2 * steps, 1, 2 * steps - 1):
         assert other.batch(step).inputs.tolist() == order[step // steps][step % steps]
     assert record_streams(lengths, seed=1).batch(0).inputs.tolist() != order[0][0]
+
+
+def test_a_step_reads_records_of_several_lengths_and_every_share_of_its_rows_as_many_of_each() -> None:
+    streams = record_streams([3] * 400 + [5] * 400 + [8] * 400 + [13] * 400, batch_size=8, bptt=32)
+    lengths = [(streams.batch(step).targets >= 0).sum(1) for step in range(streams.chunks_per_epoch)]
+    assert np.mean([len(np.unique(rows)) for rows in lengths]) > 2
+    for rows in lengths:
+        first, second = (half.mean() for half in np.array_split(rows, 2))
+        assert abs(first - second) < 1
+
+
+@pytest.mark.parametrize("lengths", [[7] * 300, [2, 60] * 40, list(range(1, 60))])
+def test_a_step_reads_about_as_many_characters_as_columns_would(lengths: list[int]) -> None:
+    streams = record_streams(lengths, batch_size=8, bptt=16)
+    counted = [streams.batch(step).counted for step in range(streams.chunks_per_epoch)]
+    assert np.mean(counted) < 1.5 * 8 * 16
+    assert streams.characters_per_step == round(sum(counted) / len(counted))

@@ -169,3 +169,34 @@ def test_every_worker_multiplies_in_the_precision_asked_for(cell):
     # Each column's state alone is as coarse as bf16 makes it.
     differs = (exact[1] != two[1]).any(dim=3).any(dim=1).any(dim=0)
     assert differs.tolist() == [True] * N
+
+
+@every_cell
+@pytest.mark.parametrize("count", [1, 2])
+def test_columns_that_end_before_others_give_what_each_gives_alone(cell, count):
+    model, inputs, targets, state, masks = chunk(cell)
+    lengths = [3, T, 1, 6, 3]
+    for column, length in enumerate(lengths):
+        targets[column, length:] = -100
+    loss, after, found = sharded(count, model, inputs, targets, state, masks, counted=sum(lengths))
+    total, expected = 0.0, [torch.zeros_like(weight) for weight in model.weights().values()]
+    for column, length in enumerate(lengths):
+        one = slice(column, column + 1)
+        alone = inputs[one, :length], targets[one, :length], state[:, :, one], [mask[one] for mask in masks]
+        mean, state_after, gradients_of_it = whole(model, *alone)
+        total += mean.item() * length / sum(lengths)
+        expected = [one + length / sum(lengths) * more for one, more in zip(expected, gradients_of_it, strict=True)]
+        if length == T:  # Only those that go on need theirs.
+            torch.testing.assert_close(after[:, :, one], state_after, rtol=1e-5, atol=1e-6)
+    assert loss.item() == pytest.approx(total, rel=1e-5)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_columns_that_have_ended_cost_no_work(monkeypatch):
+    model, inputs, targets, state, masks = chunk(dropouts=(0, 0, 0))
+    targets[1:, 2:] = -100
+    read, hidden = [], model.hidden
+    monkeypatch.setattr(model, "hidden", lambda x, *more: (read.append(x.shape[:2].numel()), hidden(x, *more))[1])
+    gradients.of_chunk(model, inputs, targets, state, masks, counted=T + 2 * (N - 1))
+    assert sum(read) == T + 2 * (N - 1)

@@ -345,3 +345,19 @@ def test_networks_share_the_cores_in_as_few_turns_as_there_must_be(members: int,
     assert (found.together, found.turns) == (together, turns)
     assert found.together * found.turns >= members
     assert found.together <= cores
+
+
+@pytest.mark.parametrize("minutes", MINUTES)
+def test_a_list_gets_no_smaller_network_and_no_fewer_columns_than_a_text_and_both_grow_with_it(minutes):
+    """Its records are starts of their own, and have nothing to do with each other."""
+    plans = [planned(characters, minutes=minutes, records=True) for characters in SIZES]
+    for text, one in zip(SIZES, plans, strict=True):
+        other = planned(text, minutes=minutes)
+        assert hidden(one) >= hidden(other)
+        assert one.training["batch_size"] >= other.training["batch_size"]
+        assert one.training["batch_size"] == other.training["batch_size"] or text < 1_000_000
+    for few, many in itertools.pairwise(plans):
+        assert hidden(few) <= hidden(many)
+        assert few.training["batch_size"] <= many.training["batch_size"]
+    assert hidden(plans[2]) > hidden(planned(SIZES[2], minutes=minutes))
+    assert plans[2].training["batch_size"] == 2 * planned(SIZES[2], minutes=minutes).training["batch_size"]
