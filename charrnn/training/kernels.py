@@ -1,6 +1,6 @@
-"""GRU and tanh layers with a hand-written backward pass, for CPUs.
+"""Layers for CPUs: GRU and tanh with a hand-written backward pass, and oneDNN's LSTM in bf16 with its cells in fp32.
 
-On a CPU torch computes these cells step by step, forwards and backwards, with some twenty small operators per character.
+On a CPU torch computes GRU and tanh cells step by step, forwards and backwards, with some twenty small operators per character.
 Here the loop keeps one matrix product and a few elementwise operators. Whatever doesn't depend on the step before is computed
 for many characters at once: the products of the inputs, the derivatives of the gates and the gradients of the weights.
 
@@ -23,6 +23,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+_LSTM_MODE = 2
+"""How torch's operator numbers the cell."""
 BLOCK = 8
 """How many steps' factors are computed at once: few enough that they stay in the cache."""
 
@@ -44,6 +46,52 @@ def rnn(
     """One tanh layer, like `gru`; everything but the last state is in ``dtype``, because h goes into nothing but products."""
     outputs: Tensor = _rnn(x.to(dtype), h, w_ih, w_hh, b_ih + b_hh, dtype)
     return outputs, outputs[-1].to(h.dtype)
+
+
+def lstm(
+    x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """OneDNN's LSTM layer in bf16 with its cells in fp32: x (T, N, I), h and c (N, H) and ``nn.LSTM``'s weights -> outputs
+    (T, N, H) in bf16 and the last h and c in fp32. Only where `lstm_keeps_cells`.
+
+    ``nn.LSTM`` under autocast rounds c to bf16 at every character. Bits of 1/256 are too coarse there: a forget gate of 0.999
+    forgets nothing, and what is added a little at a time is lost.
+    """
+    inputs, ih, hh, bias, recurrent_bias, before = (value.to(torch.bfloat16) for value in (x, w_ih, w_hh, b_ih, b_hh, h))
+    with torch.autocast("cpu", enabled=False):  # It would round c too.
+        outputs, last_h, last_c, _ = torch.mkldnn_rnn_layer(
+            inputs.contiguous(),
+            ih,
+            hh,
+            bias,
+            recurrent_bias,
+            before.contiguous(),
+            c.float().contiguous(),
+            reverse=False,
+            batch_sizes=[],
+            mode=_LSTM_MODE,
+            hidden_size=h.shape[-1],
+            num_layers=1,
+            has_biases=True,
+            bidirectional=False,
+            batch_first=False,
+            train=torch.is_grad_enabled(),
+        )
+    return outputs, last_h.float(), last_c
+
+
+@functools.cache
+def lstm_keeps_cells() -> bool:
+    """Whether this torch computes `lstm`: by one of its own operators, which has no promise of staying."""
+    H, T = 8, 64
+    weights = [torch.zeros(4 * H, 4), torch.zeros(4 * H, H), torch.zeros(4 * H), torch.zeros(4 * H)]
+    weights[2][:H], weights[2][H : 2 * H] = -20.0, 7.0  # nothing comes in, next to nothing goes
+    try:
+        with torch.no_grad():
+            _, _, c = lstm(torch.zeros(T, 2, 4), torch.zeros(2, H), torch.full((2, H), 200.0), *weights)
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return bool(torch.allclose(c, torch.full((2, H), 200.0 * torch.sigmoid(torch.tensor(7.0)).item() ** T), rtol=2e-3))
 
 
 class Product:

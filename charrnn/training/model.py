@@ -127,6 +127,8 @@ class CharRNN(nn.Module):
         on_cpu = x.device.type == "cpu" and torch.is_grad_enabled()
         hand_written = _HAND_WRITTEN.get(self.config.cell) if on_cpu else None
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        narrow = x.device.type == "cpu" and dtype == torch.bfloat16
+        keeps_cells = self.config.cell == "lstm" and narrow and kernels.lstm_keeps_cells()
         states = []
         for index, layer in enumerate(self.layers):
             if hand_written is not None:
@@ -135,6 +137,11 @@ class CharRNN(nn.Module):
                 )
                 x = outputs.transpose(0, 1)
                 states.append(h[None])
+            elif keeps_cells:
+                weights = (getattr(layer, name) for name in _LAYER_WEIGHTS)
+                outputs, h, c = kernels.lstm(x.transpose(0, 1), state[index, 0], state[index, 1], *weights)
+                x = outputs.transpose(0, 1)
+                states.append(torch.stack([h, c]))  # (P, N, H)
             elif self.config.cell == "lstm":
                 x, (h, c) = layer(x, (state[index, 0:1].contiguous(), state[index, 1:2].contiguous()))
                 states.append(torch.cat([h, c]))  # (P, N, H)

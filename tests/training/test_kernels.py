@@ -1,4 +1,4 @@
-"""Laws of the hand-written GRU and RNN layers: torch's own are the measure."""
+"""Laws of the layers for CPUs: torch's own are the measure."""
 
 from __future__ import annotations
 
@@ -308,3 +308,100 @@ def test_what_a_call_keeps_for_its_gradient_goes_with_it(cell):
         if number == 6:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 25_000  # KB
+
+
+# -- the LSTM in bf16 ----------------------------------------------------------------------------------------------------
+
+LSTM_NAMES = ("x", "h", "c", "w_ih", "w_hh", "b_ih", "b_hh")
+
+
+@pytest.fixture
+def layer_operator(monkeypatch):
+    """A function that puts another in the place of torch's own operator for an LSTM layer."""
+
+    def replace(operator):
+        monkeypatch.setattr(torch, "mkldnn_rnn_layer", operator)
+        kernels.lstm_keeps_cells.cache_clear()
+
+    yield replace
+    monkeypatch.undo()
+    kernels.lstm_keeps_cells.cache_clear()
+
+
+def needs_lstm():
+    if not kernels.lstm_keeps_cells():
+        pytest.skip("this torch has no LSTM layer in bf16 that keeps its cells in fp32")
+
+
+def remembering(model):
+    """An LSTM into which nothing comes, and of which the forget gates let a thousandth go at each character."""
+    H = model.config.hidden_size
+    with torch.no_grad():
+        for name, weight in model.weights().items():
+            if name.startswith("rnn."):
+                weight.zero_()
+        model.weights()["rnn.bias_ih_l0"][:H] = -20
+        model.weights()["rnn.bias_ih_l0"][H : 2 * H] = 7
+    return model
+
+
+@pytest.mark.parametrize(("T", "N", "hidden", "inputs"), [(20, 8, 32, 16), (1, 1, 32, 16), (9, 1, 7, 5), (8, 3, 17, 31)])
+def test_an_lstm_in_bf16_is_near_torchs_in_fp64(T, N, hidden, inputs):
+    needs_lstm()
+    generator = torch.Generator().manual_seed(T * 100 + N)
+    shapes = [(T, N, inputs), (N, hidden), (N, hidden), (4 * hidden, inputs), (4 * hidden, hidden), *[(4 * hidden,)] * 2]
+    scales = (1.0, 0.5, 1.0, inputs**-0.5, hidden**-0.5, 0.5, 0.5)
+    given = [
+        (scale * torch.randn(*shape, generator=generator)).requires_grad_() for shape, scale in zip(shapes, scales, strict=True)
+    ]
+    exact = [value.detach().double().requires_grad_() for value in given]
+    x, h, c, *weights = exact
+    layer = KERNELS["lstm"](inputs, hidden, dtype=torch.float64)
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    outputs, (last_h, last_c) = torch.func.functional_call(
+        layer, dict(zip(names, weights, strict=True)), (x, (h[None], c[None]))
+    )
+    found, expected = list(kernels.lstm(*given)), [outputs, last_h[0], last_c[0]]
+    assert [value.dtype for value in found] == [torch.bfloat16, torch.float32, torch.float32]
+    for results, arguments_ in ((found, given), (expected, exact)):
+        factors = [torch.randn(value.shape, generator=torch.Generator().manual_seed(1)) for value in results]
+        loss = sum((value.double() * factor).sum() for value, factor in zip(results, factors, strict=True))
+        results += torch.autograd.grad(loss, arguments_)
+    for name, one, other in zip(("outputs", "last h", "last c", *LSTM_NAMES), found, expected, strict=True):
+        assert distance(one, other) < 0.04, name
+
+
+@pytest.mark.parametrize("learning", [False, True])
+def test_under_autocast_an_lstms_cells_still_forget_a_little_at_a_time(learning):
+    """Rounded to bf16 at every character they would stay what they are."""
+    needs_lstm()
+    model = remembering(CharRNN(ModelConfig(7, "lstm", embedding_size=4, hidden_size=8, num_layers=1)))
+    state = model.initial_state(2)
+    state[0, 1] = 200
+    with torch.autocast("cpu", torch.bfloat16), torch.set_grad_enabled(learning):
+        for _ in range(2):
+            _, state = model(torch.zeros(2, 64, dtype=torch.int64), state)
+    expected = 200 * torch.sigmoid(torch.tensor(7.0)) ** 128
+    torch.testing.assert_close(state[0, 1], expected.expand(2, 8), rtol=1e-4, atol=0)
+
+
+def wrong(*given, **named):
+    """An operator that keeps its cells as they are."""
+    outputs, h, _, room = LSTM_LAYER(*given, **named)
+    return outputs, h, given[6].clone(), room
+
+
+LSTM_LAYER = getattr(torch, "mkldnn_rnn_layer", None)
+
+
+@pytest.mark.parametrize("operator", [refuse, wrong])
+def test_an_operator_that_refuses_or_rounds_cells_is_not_used(operator, layer_operator):
+    needs_lstm()
+    layer_operator(operator)
+    assert not kernels.lstm_keeps_cells()
+    model = CharRNN(ModelConfig(7, "lstm", embedding_size=16, hidden_size=32, num_layers=2), torch.Generator().manual_seed(2))
+    ids = torch.randint(7, (8, 16), generator=torch.Generator().manual_seed(3))
+    exact, _ = model(ids, model.initial_state(8))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, _ = model(ids, model.initial_state(8))
+    assert 0 < distance(logits, exact) < 0.05
