@@ -6,6 +6,7 @@ transformers. The tables below hold these words beside ours.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import shlex
@@ -160,9 +161,8 @@ def _no_command(typed: Sequence[str], context: Any) -> tuple[str, str]:
     meant = next((verb for verb, words in VERBS.items() if name in words.split()), None)
     if name in ours:
         meant = name
-    elif meant is None and Path(word).exists():
-        network = word.endswith(".safetensors") or Path(word, "best.safetensors").exists()
-        meant = f"{'sample -c' if network else 'train'} {shlex.quote(word)}"
+    elif meant is None and (kind := _named(word)) is not None:
+        meant = f"{'sample -c' if kind == 'network' else 'train'} {shlex.quote(word)}"
     elif meant is None:
         meant = next(iter(difflib.get_close_matches(name, ours, 1, 0.6)), None)
     if meant is None:
@@ -180,6 +180,16 @@ def _no_subcommand(typed: Sequence[str], context: Any) -> tuple[str, str]:
     meant = next((verb for verb, others in GROUPED.items() if name in others.split()), None)
     meant = meant or next(iter(difflib.get_close_matches(name, list(context.command.commands), 1, 0.6)), None)
     return (f"{message}; say {path} {meant}", f"{path} {meant}") if meant else (message, path)
+
+
+def _named(word: str) -> str | None:
+    """What is called ``word``: a "network", another "file" or "directory"; None of a text, which may be too long for a name."""
+    path = Path(word)
+    with contextlib.suppress(OSError, ValueError):
+        if path.suffix == ".safetensors" or (path / "best.safetensors").exists():
+            return "network"
+        return "file" if path.is_file() else "directory" if path.exists() else None
+    return None
 
 
 # -- options ----------------------------------------------------------------------------------------------------------
@@ -272,9 +282,7 @@ def _no_argument(extra: str, typed: Sequence[str], context: Any) -> str:
         if given := [place for place, word in enumerate(typed) if word in ("-p", "--prompt")]:
             prompt = " ".join([*typed[given[0] + 1 : given[0] + 2], extra])
             return f"; quote a prompt of several words: -p {shlex.quote(prompt):.80}"
-        path = Path(extra)
-        network = path.suffix == ".safetensors" or (path / "best.safetensors").exists()
-        option = "-c" if network else "--prompt-file" if path.is_file() else "-p"
+        option = {"network": "-c", "file": "--prompt-file"}.get(_named(extra) or "", "-p")
         return f"; say {option}: {context.command_path} {option} {shlex.quote(extra):.80}"
     if arguments:
         quoted = ", several words in quotes" if arguments[0] in ("PROMPT", "TEXT") else ""

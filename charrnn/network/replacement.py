@@ -66,13 +66,13 @@ def mend(path: Path, own: Own, is_empty: Callable[[Path], bool] = lambda _: Fals
     """
     new, old = growing(path), replaced(path)
     if not os.path.lexists(old):
-        if new.is_dir() and not new.is_symlink() and is_empty(new):
+        if _is_directory(new) and not new.is_symlink() and is_empty(new):
             _remove_abandoned(new, own)
         return
     if os.path.lexists(path):
         if not os.path.lexists(new):  # Else somebody made a new ``path`` after the kill, and all three hold something.
             _clear_away(path, own)
-    elif not new.is_dir():
+    elif not _is_directory(new):
         old.rename(path)
     elif not _somebody_does_it(path, new):
         with contextlib.suppress(FileNotFoundError):  # Another process may be just as fast.
@@ -87,6 +87,13 @@ def clear(directory: Path, own: Own) -> None:
             if own(entry.name):
                 with contextlib.suppress(OSError):
                     entry.unlink()
+
+
+def _is_directory(path: Path) -> bool:
+    """Whether a directory is called so; a name that has become too long is nobody's."""
+    with contextlib.suppress(OSError):
+        return path.is_dir()
+    return False
 
 
 def _remove_abandoned(new: Path, own: Own) -> None:

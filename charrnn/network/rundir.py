@@ -340,8 +340,9 @@ def member(run: Path, number: int) -> Path:
 def members(run: Path) -> list[Path]:
     """The directories of the networks of a run of several, in order; none of one network."""
     found: list[Path] = []
-    while (path := member(run, len(found))).is_dir() and any((path / name).exists() for name in (BEST, LAST)):
-        found.append(path)
+    with files.guard(run):
+        while (path := member(run, len(found))).is_dir() and any((path / name).exists() for name in (BEST, LAST)):
+            found.append(path)
     return found
 
 

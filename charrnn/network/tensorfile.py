@@ -30,6 +30,7 @@ MAX_HEADER_ENTRIES = 20_000
 KINDS = {
     "charrnn": "it is a language model, which charrnn sample, score, next and inspect read",
     "charrnn-classifier": "it is a classifier of texts, which charrnn classify predict and evaluate read",
+    "charrnn-state": "it is the place in a text, which charrnn sample --load-state reads",
 }
 """What is said of a file of another kind than the one that was expected, by its mark."""
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import stat
 import sys
 import threading
@@ -26,6 +27,10 @@ LOGGED = (
     *("BUILDKITE", "JENKINS_URL", "TEAMCITY_VERSION", "TF_BUILD", "BITBUCKET_BUILD_NUMBER", "CODEBUILD_BUILD_ID", "DRONE"),
 )
 """Variables of notebooks and CI systems, which keep what a terminal would draw over."""
+
+
+_HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Halves of characters that stand for no byte of a path either."""
 
 
 class StdoutError(CharrnnError):
@@ -111,7 +116,10 @@ class Console:
         """Write ``text`` to stdout as it is; raise `StdoutError` if that fails, `StdoutClosedError` if nobody reads it."""
         with self._lock, _writing():
             self._begin(clear=self.stdout_is_terminal)
-            self.stdout.write(text)
+            try:
+                self.stdout.write(text)
+            except UnicodeEncodeError:  # Half of a character, which a stranger's file may hold: nothing was written yet.
+                self.stdout.write(_HALVES.sub("\ufffd", text))
             if flush or self.stdout_is_terminal:
                 self.stdout.flush()
 

@@ -144,6 +144,13 @@ def test_what_was_plainly_meant_is_named(invoke: Invoke, tmp_path: Path, words: 
     assert help_of == f"charrnn {verb} --help)\n".replace("  ", " ")
 
 
+@pytest.mark.parametrize("before", [[], ["sample"]])
+def test_a_text_that_is_too_long_for_a_files_name_is_no_bug(invoke: Invoke, before: list[str]) -> None:
+    done = invoke(*before, "once upon a time " * 400)
+    assert done.code == 2
+    assert re.fullmatch(r"charrnn: [^\n]{1,250}\n", done.stderr)
+
+
 @pytest.mark.parametrize(
     "words",
     ["score --count x", "sample --bogus", "info -z", "trombone", "sample --verbose", "bench --loud", "train x --top-p 1 -y"],

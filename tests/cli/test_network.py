@@ -343,3 +343,15 @@ def test_a_run_of_several_is_never_taken_for_an_empty_directory(invoke: Invoke, 
     assert "already holds a run; go on with it by charrnn train --resume checkpoints/novel, or choose another" in done.stderr
     done = invoke("train", "text", "--steps", "1", "--out", "checkpoints/novel", "--overwrite")
     assert "holds member-0, which is no file of a run" in done.stderr
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=IDS)
+def test_a_name_as_long_as_names_may_be_is_a_runs_and_a_longer_one_is_refused_by_its_name(
+    tmp_path: Path, invoke: Invoke, verb: list[str]
+) -> None:
+    (tmp_path / "text").write_text(TEXT)
+    longest = "r" * 255
+    network(tmp_path / longest)
+    assert invoke(*verb, "-c", longest).code == 0
+    done = invoke(*verb, "-c", f"{longest}r")
+    assert (done.code, done.stderr) == (1, f"charrnn: {longest}r: File name too long\n")

@@ -49,6 +49,12 @@ def test_a_bookmark_comes_back_as_it_was(tmp_path: Path) -> None:
     assert replace(found, state=0, logits=0, recent=0) == replace(mark(), state=0, logits=0, recent=0)  # type: ignore[arg-type]
 
 
+def test_who_takes_it_for_a_network_is_told_what_it_is(tmp_path: Path) -> None:
+    bookmark.write(tmp_path / "state", mark(), network())
+    with pytest.raises(CharrnnError, match="it is the place in a text, which charrnn sample --load-state reads"):
+        checkpoint.read(tmp_path / "state")
+
+
 def test_a_newer_one_replaces_it_and_leaves_nothing_beside(tmp_path: Path) -> None:
     bookmark.write(tmp_path / "state", mark(), network())
     bookmark.write(tmp_path / "state", replace(mark(), drawn=7), network())

@@ -32,6 +32,14 @@ def test_the_product_goes_to_stdout_as_it_is_and_the_conversation_to_stderr() ->
     assert console.stderr.getvalue() == "words\ncharrnn: warning: careful\ncharrnn: no\n"  # type: ignore[attr-defined]
 
 
+def test_half_a_character_is_no_reason_to_fail_and_the_bytes_of_a_path_stay() -> None:
+    """A stranger's checkpoint may call its text so; a path in another encoding is written as it is."""
+    binary = io.BytesIO()
+    console = Console(io.TextIOWrapper(binary, encoding="utf-8"), Stream())
+    console.product("corpus \ud800, path \udcff\n", flush=True)
+    assert binary.getvalue() == "corpus \ufffd, path ".encode() + b"\xff\n"
+
+
 def test_quiet_lets_only_errors_through() -> None:
     console = Console(Stream(), Stream(), quiet=True)
     console.say("words")
