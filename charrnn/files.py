@@ -6,13 +6,14 @@ import contextlib
 import errno
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from charrnn import CharrnnError
+from charrnn import CharrnnError, UsageError
 
 
 @contextlib.contextmanager
@@ -65,6 +66,49 @@ def check_replaceable(path: Path, refusal: str, ours: Callable[[Path], bool] | N
     with guard(path, "can't write"):
         if path.exists() and not (ours is not None and ours(path)):
             raise CharrnnError(f"{path}: {refusal}")
+
+
+def check_place(path: Path, refusal: str, ours: Callable[[Path], bool] | None = None, failure: str = "can't save") -> None:
+    """`check_replaceable`, and raise `CharrnnError` (``PATH: FAILURE: ...``) where there is no directory for the file."""
+    check_replaceable(path, refusal, ours)
+    with guard(path, failure):
+        if not path.parent.is_dir():
+            raise CharrnnError(f"{path}: {failure}: there is no directory {path.parent}; make it, or name another file")
+
+
+def check_name(option: str, path: Path | None, instead: str = "calls stdout /dev/stdout, not -") -> None:
+    """`UsageError` where the ``option`` for a file to write is -: whoever types that means no file of this name."""
+    if path == Path("-"):
+        raise UsageError(f"{option} {instead}")
+
+
+def check_made(path: Path, verb: str) -> None:
+    """Raise the `CharrnnError` of `write_made` that can be known before there is anything to write."""
+    with guard(path, "can't write"):
+        if is_stream(path):
+            return
+    refusal = f"is there already, and not by charrnn {verb}; name another file"
+    check_place(path, refusal, lambda there: _is_made(there, verb), "can't write")
+
+
+def write_made(path: Path, data: bytes, verb: str) -> None:
+    """Write a picture, a page or an archive that ``verb`` made: a file whole or not at all, to a pipe or a device as it is.
+
+    Raises:
+        CharrnnError: it can't be written, or something is there that ``charrnn`` and the verb did not write.
+    """
+    check_made(path, verb)
+    with guard(path, "can't write"):
+        if is_stream(path):
+            write_stream(path, data)
+        else:
+            write_whole(path, data)
+
+
+def _is_made(path: Path, verb: str) -> bool:
+    """Whether a file says near its beginning that ``charrnn`` and the verb made it."""
+    with opened(path, "rb") as file:
+        return re.search(rb"charrnn.%b" % verb.encode(), file.read(4096)) is not None
 
 
 def opened(path: Path, mode: str, **options: Any) -> IO[Any]:

@@ -120,6 +120,22 @@ def test_what_cannot_be_looked_at_may_not_be_replaced(tmp_path: Path) -> None:
         files.check_replaceable(tmp_path, "is taken", ours=fails)
 
 
+def test_only_what_a_verb_made_is_written_over_by_it(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.svg"
+    mine.write_bytes(b"precious")
+    with pytest.raises(CharrnnError, match="is there already"):
+        files.write_made(mine, b"<!-- charrnn inspect -->", "inspect")
+    assert mine.read_bytes() == b"precious"
+    ours = tmp_path / "ours.svg"
+    for data in (b"<!-- charrnn inspect --> 1", b"<!-- charrnn inspect --> 2"):
+        files.write_made(ours, data, "inspect")
+        assert ours.read_bytes() == data
+    with pytest.raises(CharrnnError, match="not by charrnn export"):
+        files.check_made(ours, "export")
+    with pytest.raises(CharrnnError, match="can't write: there is no directory"):
+        files.check_made(tmp_path / "no" / "where.svg", "inspect")
+
+
 def test_of_json_lines_the_sound_objects_are_read(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(
         b'{"a": 1}\n\n[2]\n"x"\n{"b": \n' + b"[" * 100_000 + b'\n\xff\n{"c": "\xff"}\n{"d": null}\n{"unfinished": '

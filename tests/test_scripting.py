@@ -114,6 +114,30 @@ def test_the_classifier_that_ships_answers_in_a_fresh_checkout(invoke: Invoke, t
 # -- stdin ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("inspect ab -c net --svg", "--svg calls stdout /dev/stdout, not -"),
+        ("inspect ab -c net --html", "--html calls stdout /dev/stdout, not -"),
+        ("inspect ab -c net --npz", "--npz calls stdout /dev/stdout, not -"),
+        ("export -c net", "PAGE calls stdout /dev/stdout, not -"),
+        ("encode text -c net --npz", "--npz calls stdout /dev/stdout, not -"),
+        ("classify predict ab -c judge --svg", "--svg calls stdout /dev/stdout, not -"),
+        ("score text -c net --adapt --keep", "--keep saves a network in a file, which stdout is not; name one"),
+        ("sample -c net -n 3 --save-state", "--save-state keeps the place in a file, which stdout is not; name one"),
+        ("sample -c net -n 3 --out-dir", "--out-dir writes files of their own, which stdout is not; name a directory"),
+    ],
+)
+def test_no_output_is_called_dash(tmp_path: Path, invoke: Invoke, words: str, said: str) -> None:
+    network(tmp_path / "net")
+    classifier(tmp_path / "judge")
+    (tmp_path / "text").write_text(TEXT)
+    done = invoke(*words.split(), "-")
+    verb = " ".join(words.split()[: 2 if words.startswith("classify") else 1])
+    assert (done.code, done.stdout, done.stderr) == (2, "", f"charrnn: {said} (see charrnn {verb} --help)\n")
+    assert not (tmp_path / "-").exists()
+
+
 class Untouchable(io.RawIOBase):
     """A standard input that must not be read."""
 

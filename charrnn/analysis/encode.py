@@ -28,7 +28,7 @@ NUMBERS = 1 << 20
 IN_MEMORY_BYTES = 1 << 26
 """Vectors that need more than this wait in temporary files."""
 MARK = "charrnn_encode"
-"""The first array of an archive, by which it is known; it tells what the archive holds."""
+"""The first array of an archive, by which `files.check_made` knows it; it tells what the archive holds."""
 _NAMED = 64
 
 Sink = Callable[[Path], AbstractContextManager[IO[bytes]]]
@@ -111,16 +111,6 @@ def hidden(network: Network, state: Array) -> Feed:
 # -- the archive ------------------------------------------------------------------------------------------------------
 
 
-def check_place(path: Path) -> None:
-    """`CharrnnError` if something is at ``path`` that `charrnn encode` did not write, or there is no such directory."""
-    with files.guard(path, "can't write"):
-        if files.is_stream(path):
-            return
-        files.check_replaceable(path, "is there already, and not by charrnn encode; name another file", ours=_is_ours)
-        if not path.parent.is_dir():
-            raise CharrnnError(f"{path}: no directory {path.parent} to write it into")
-
-
 def write(path: Path, vectors: Iterable[tuple[Array, Array]], units: int, sink: Sink) -> None:
     """Write ``vectors`` as the arrays ``final`` and ``mean`` (lines, H), float32, of an archive for ``numpy.load``.
 
@@ -153,8 +143,3 @@ def _member(archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], shape: tu
     member = archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True)
     np.lib.format.write_array_header_1_0(member, {"descr": dtype.str, "fortran_order": False, "shape": shape})
     return member
-
-
-def _is_ours(path: Path) -> bool:
-    with files.opened(path, "rb") as file:
-        return f"{MARK}.npy".encode() in file.read(4096)

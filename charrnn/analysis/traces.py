@@ -353,32 +353,6 @@ def sentence(found: Inspection) -> str:
     )
 
 
-def check_place(path: Path) -> None:
-    """Raise the `CharrnnError` of `write` that can be known before there is anything to write."""
-    with files.guard(path, "can't write"):
-        path.parent.stat()
-
-
-def write(path: Path, data: bytes, by: str = "inspect") -> None:
-    """Write a picture, a page or an archive that a verb made: a file whole or not at all, to a pipe or a device as it is.
-
-    Raises:
-        CharrnnError: it can't be written, or something is there that ``charrnn`` and the verb ``by`` did not write.
-    """
-    with files.guard(path, "can't write"):
-        if files.is_stream(path):
-            files.write_stream(path, data)
-            return
-        refusal = f"is there already, and not by charrnn {by}; name another file"
-        files.check_replaceable(path, refusal, ours=lambda path: _is_made(path, by))
-        files.write_whole(path, data)
-
-
-def _is_made(path: Path, by: str) -> bool:
-    with files.opened(path, "rb") as file:
-        return re.search(rb"charrnn.%b" % by.encode(), file.read(4096)) is not None
-
-
 def history(path: Path) -> list[dict[str, Any]]:
     """The ``step`` and ``eval`` events of the log beside the checkpoint ``path``; none if there is no log."""
     return [

@@ -146,15 +146,20 @@ def predict(
 ) -> None:
     """Tell the label of each TEXT: label TAB probability TAB text."""
     console, reader = _reading(config, quiet=quiet)
+    from charrnn import files
     from charrnn.cli import network
     from charrnn.output import classified, traced
 
+    files.check_name("--svg", svg)
     asked = classified.Asked(top, threshold, as_json)
     given, paths = classified.given(texts or [], file or [], console)
     if trace or svg is not None:
         if len(given) != 1 or paths:
             raise UsageError("--trace and --svg show one TEXT; give one")
-        traced.run(network.judge(checkpoint, console), given[0], console, as_json=as_json, svg=svg, show=trace)
+        if (top, threshold) != (1, 0.0):
+            raise UsageError("--trace and --svg show the likeliest label; leave out --top and --threshold")
+        judge = network.judge(checkpoint, console)
+        traced.run(judge, given[0], console, as_json=as_json, svg=svg, show=trace or as_json)
     else:
         judge = network.judge(checkpoint, console)
         classified.predict(judge, asked, classified.texts(given, paths, reader), console)

@@ -14,7 +14,7 @@ from charrnn.config import TextConfig
 
 def encode(
     *,
-    files: Texts,
+    texts: Texts,
     npz: Annotated[Path, typer.Option("--npz", metavar="OUT", help="The archive to write, for numpy.load.")],
     checkpoint: Checkpoint = None,
     config: TextConfig,
@@ -25,12 +25,13 @@ def encode(
 
     console = Console(quiet=quiet)
     limit_threads()
-    from charrnn.analysis import encode as lines
+    from charrnn import files
     from charrnn.cli import network
     from charrnn.output import encoded
     from charrnn.text.decoding import Encoding
 
+    files.check_name("--npz", npz)
     encoding = Encoding(config.encoding, config.errors, config.field)
-    lines.check_place(npz)
-    encoded.show(files, npz, encoding, network.read(checkpoint, console), console)
+    files.check_made(npz, "encode")
+    encoded.show(texts, npz, encoding, network.read(checkpoint, console), console)
     console.finish()

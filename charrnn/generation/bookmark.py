@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -60,17 +61,8 @@ def fingerprint(network: Checkpoint, *others: Checkpoint) -> str:
 
 def check_place(path: Path) -> None:
     """Raise `CharrnnError` if no bookmark can be written to ``path``; only a bookmark may be replaced."""
-    files.check_replaceable(path, "is there already, and not a usable state file; name another file", ours=_is_bookmark)
-    if not path.parent.is_dir():
-        raise CharrnnError(f"{path}: can't save: there is no directory {path.parent}; make it, or name another file")
-
-
-def _is_bookmark(path: Path) -> bool:
-    try:
-        with tensorfile.opened(path, FORMAT):
-            return True
-    except CharrnnError:
-        return False
+    ours = functools.partial(tensorfile.is_of, kind=FORMAT)
+    files.check_place(path, "is there already, and not a usable state file; name another file", ours)
 
 
 def write(path: Path, mark: Bookmark, network: Checkpoint, *others: Checkpoint) -> None:

@@ -101,10 +101,7 @@ class Checkpoint(Saved):
 
 def check_place(path: Path) -> None:
     """`CharrnnError` if no checkpoint can be written to ``path``: nothing that is there is replaced."""
-    files.check_replaceable(path, "is there already, and nothing is overwritten; name another file")
-    with files.guard(path, "can't write"):
-        if not path.parent.is_dir():
-            raise CharrnnError(f"{path}: can't save: there is no directory {path.parent}; make it, or name another file")
+    files.check_place(path, "is there already, and nothing is overwritten; name another file")
 
 
 def adapted(trained: Checkpoint, weights: Mapping[str, NDArray[Any]], text: str, characters: int) -> Checkpoint:

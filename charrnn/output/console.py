@@ -134,6 +134,16 @@ class Console:
             binary.write(data)
             binary.flush()
 
+    def made(self, path: Path, data: bytes, verb: str, more: str = "") -> None:
+        """Write what ``verb`` made to ``path`` as `files.write_made` does, and say so, with ``more``; to stdout in silence."""
+        from charrnn import files  # Help pages need none.
+
+        if files.is_stdout(path):
+            self.bytes(data)
+        else:
+            files.write_made(path, data, verb)
+            self.say(f"charrnn: wrote {path}{more}")
+
     def finish(self) -> None:
         """Flush stdout; raise `StdoutError` if what was written before can't be."""
         self.begin()

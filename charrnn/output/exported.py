@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from charrnn import CharrnnError, UsageError, files
-from charrnn.analysis import features, reach, rounding, traces
+from charrnn.analysis import features, reach, rounding
 from charrnn.analysis.judge import Judge
 from charrnn.config import TextConfig
 from charrnn.network.cells import Network
@@ -43,15 +43,14 @@ class ExportRequest:
     config: TextConfig = field(default_factory=TextConfig)
 
     def __post_init__(self) -> None:
-        if self.page == Path("-"):
-            raise UsageError("PAGE calls stdout /dev/stdout, not -")
+        files.check_name("PAGE", self.page)
 
 
 def show(request: ExportRequest, networks: Sequence[Checkpoint], console: Console) -> None:
     """Measure the networks, and write their page."""
     if len(networks) > export.MOST:
         raise UsageError(f"a page shows {export.MOST} networks side by side at most, not {len(networks)}")
-    traces.check_place(request.page)
+    files.check_made(request.page, "export")
     reader = _reader(request, console)
     text = GivenText(None, request.file, "--file", reader, keep_newline=True)
     with np.errstate(over="ignore", invalid="ignore"), Progress(console) as progress:
@@ -65,7 +64,7 @@ def show(request: ExportRequest, networks: Sequence[Checkpoint], console: Consol
 
 def show_classifier(request: ExportRequest, found: Classifier, console: Console) -> None:
     """Measure a classifier on the labelled texts that the request names, and write its page."""
-    traces.check_place(request.page)
+    files.check_made(request.page, "export")
     judge, texts, figures, examples = Judge(found), list[str](), None, list[str]()
     with np.errstate(over="ignore", invalid="ignore"), Progress(console) as progress:
         if request.file is not None:
@@ -106,12 +105,8 @@ def _reader(request: ExportRequest, console: Console) -> TextReader:
 
 def _written(page: Path, data: bytes, console: Console) -> None:
     """Write the page, and say so."""
-    if files.is_stdout(page):
-        console.bytes(data)
-        return
-    traces.write(page, data, by="export")
-    console.say(f"charrnn: wrote {page} ({len(data) / 1e6:.1f} MB); open it in a browser")
-    if len(data) > LARGE:
+    console.made(page, data, "export", f" ({len(data) / 1e6:.1f} MB); open it in a browser")
+    if len(data) > LARGE and not files.is_stdout(page):
         console.warn(f"{page}: so large a page opens and writes slowly on a phone; a smaller network makes a smaller one")
 
 

@@ -60,8 +60,8 @@ class InspectRequest:
             raise UsageError("--memory and --contribution go with --html, --svg, --npz and --json; leave out what shows units")
         if len({path.absolute() for path in self.files.values()}) < len(self.files):
             raise UsageError("--svg, --npz or --html: give each a file of its own")
-        if Path("-") in (self.svg, self.html, self.npz):
-            raise UsageError("--svg, --npz and --html call stdout /dev/stdout, not -")
+        for kind, path in self.files.items():
+            files.check_name(f"--{kind}", path)
 
     @property
     def looks_back(self) -> bool:
@@ -112,7 +112,7 @@ def show(request: InspectRequest, networks: Sequence[Checkpoint], console: Conso
     if request.unit is not None:
         traces.unit_of(request.unit, networks[0].model)
     for path in request.files.values():
-        traces.check_place(path)
+        files.check_made(path, "inspect")
     text = request.read(console)
     with np.errstate(over="ignore", invalid="ignore"), Progress(console) as progress:
         memory = of_memory(request, text, networks, console, progress) if request.looks_back else Memory()
@@ -143,7 +143,7 @@ def of_states(
     for kind, path in request.files.items():
         if kind != "svg" or not request.looks_back:
             progress(f"making {path}")
-            _write(path, _rendered(kind, found, request, on_page if kind == "html" else memory), console)
+            console.made(path, _rendered(kind, found, request, on_page if kind == "html" else memory), "inspect")
     progress.pause()
     if request.as_json:
         console.product(json_line(found.to_json()))
@@ -164,7 +164,7 @@ def of_mean(
     characters = read.characters[: len(numbers)]
     progress.pause()
     if request.svg is not None:
-        _write(request.svg, colored.text_svg(characters, numbers.tolist(), title, False).encode(), console)
+        console.made(request.svg, colored.text_svg(characters, numbers.tolist(), title, False).encode(), "inspect")
     else:
         _show_colored(console, characters, numbers.tolist(), title, False)
 
@@ -193,7 +193,7 @@ def of_memory(
             contributions.append(reach.contributed(trained, known(probe.at(level) or ""), label))
     progress.pause()
     if request.svg is not None:
-        _write(request.svg, charts.memory_svg(curves, contributions).encode(), console)
+        console.made(request.svg, charts.memory_svg(curves, contributions).encode(), "inspect")
     if request.as_json:
         console.product("".join(map(json_line, [*curves, *contributions])))
     elif not any(map(files.is_stdout, request.files.values())):
@@ -226,14 +226,6 @@ def _tell(text: str, mapped: int, trained: Checkpoint, console: Console) -> None
     if strangers := trained.vocabulary.strangers(text):
         unknown = sum(character in strangers for character in text)
         console.warn(notation.unknown_sentence(unknown, strangers))
-
-
-def _write(path: Path, data: bytes, console: Console) -> None:
-    if files.is_stdout(path):
-        console.bytes(data)
-    else:
-        traces.write(path, data)
-        console.say(f"charrnn: wrote {path}")
 
 
 def _rendered(kind: str, found: Inspection, request: InspectRequest, memory: Memory) -> bytes:

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from charrnn import files
 from charrnn.analysis import reach, traces
 from charrnn.analysis.hidden import Summary
 from charrnn.analysis.reach import MemoryRecord
@@ -61,7 +62,7 @@ class Inspected:
 
     def save(self, path: str | Path) -> None:
         """Write the page to ``path``; `CharrnnError` if it can't be written, or something else is there."""
-        traces.write(Path(path), self.html().encode("utf-8", "replace"))
+        files.write_made(Path(path), self.html().encode("utf-8", "replace"), "inspect")
 
     def __repr__(self) -> str:
         """What was read by which network."""

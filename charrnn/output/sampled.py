@@ -106,11 +106,10 @@ def _census(shown: Shown, generation: Generation) -> Census | None:
 
 
 def _check_options(shown: Shown, generation: Generation, *, interactive: bool) -> None:
-    config, many, on_device = (
-        generation.config,
-        generation.count * generation.config.best_of > 1,
-        generation.config.device != "cpu",
-    )
+    files.check_name("--save-state", shown.save_state, "keeps the place in a file, which stdout is not; name one")
+    files.check_name("--out-dir", shown.out_dir, "writes files of their own, which stdout is not; name a directory")
+    config, many = generation.config, generation.count * generation.config.best_of > 1
+    on_device = config.device != "cpu"
     picks = _first_given({"--unique": generation.request.unique, "--not-in": generation.request.not_in})
     waiting = {
         "--num-samples": many,

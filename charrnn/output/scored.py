@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import CharrnnError, UsageError
+from charrnn import CharrnnError, UsageError, files
 from charrnn.analysis.scoring import Foreseen, Scorer, Tally, TextRecord
 from charrnn.config import ScoreConfig
 from charrnn.network import checkpoint, ensemble
@@ -59,6 +59,7 @@ class ScoreRequest:
             raise UsageError(f"--adapt reads a text as one stream, learning as it goes; leave out {given[0]}")
         if self.keep is not None and not self.adapt:
             raise UsageError("--keep saves what a network has learned by --adapt; give both")
+        files.check_name("--keep", self.keep, "saves a network in a file, which stdout is not; name one")
         self.encoding  # noqa: B018 - is checked before any file is read
 
     @property

@@ -72,31 +72,12 @@ def run(judge: Judge, text: str, console: Console, *, as_json: bool, svg: Path |
     if not text.strip():
         raise CharrnnError("the text is blank; there is nothing to trace")
     if svg is not None:
-        _check(svg)
+        files.check_made(svg, "classify")
     trace = Trace(*judge.trace(text), judge.classifier.labels)
     if show:
         shown(trace, console, as_json=as_json)
     if svg is not None:
-        with files.guard(svg, "can't write"):
-            if files.is_stream(svg):
-                files.write_stream(svg, picture(trace).encode())
-            else:
-                files.write_whole(svg, picture(trace).encode())
-        console.say(f"charrnn: wrote {svg}")
-
-
-def _check(path: Path) -> None:
-    """`CharrnnError` if something that isn't such a picture is at ``path``, or there is no such directory."""
-    with files.guard(path, "can't write"):
-        if files.is_stream(path):
-            return
-        files.check_replaceable(path, "is there already, and not by charrnn classify; name another file", ours=_is_ours)
-        path.parent.stat()
-
-
-def _is_ours(path: Path) -> bool:
-    with files.opened(path, "rb") as file:
-        return b"<!-- charrnn classify -->" in file.read(4096)
+        console.made(svg, picture(trace).encode(), "classify")
 
 
 def shown(trace: Trace, console: Console, *, as_json: bool) -> None:

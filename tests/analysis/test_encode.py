@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn import CharrnnError
+from charrnn import CharrnnError, files
 from charrnn.analysis import encode
 from charrnn.analysis.encode import Encoder
 from charrnn.config import ModelConfig
@@ -100,7 +100,7 @@ def test_an_archive_is_numpys_and_is_written_in_pieces(tmp_path: Path, monkeypat
         np.testing.assert_array_equal(archive["final"], rows)
         np.testing.assert_array_equal(archive["mean"], -rows)
         assert str(archive["charrnn_encode"]) == '{"lines": 20, "units": 6}'
-    encode.check_place(tmp_path / "v.npz")
+    files.check_made(tmp_path / "v.npz", "encode")
     encode.write(tmp_path / "v.npz", itertools.chain(), 6, replacing)
     with np.load(tmp_path / "v.npz", allow_pickle=False) as archive:
         assert archive["mean"].shape == (0, 6)

@@ -148,20 +148,6 @@ def test_values_are_those_of_the_unit_that_was_asked_for() -> None:
     assert found.values("entropy")[0] == found.entropy.tolist()
 
 
-def test_only_what_inspect_wrote_is_written_over(tmp_path: Path) -> None:
-    mine = tmp_path / "mine.svg"
-    mine.write_bytes(b"precious")
-    with pytest.raises(CharrnnError, match="is there already"):
-        traces.write(mine, b"<!-- charrnn inspect -->")
-    assert mine.read_bytes() == b"precious"
-    ours = tmp_path / "ours.svg"
-    for data in (b"<!-- charrnn inspect --> 1", b"<!-- charrnn inspect --> 2"):
-        traces.write(ours, data)
-        assert ours.read_bytes() == data
-    with pytest.raises(CharrnnError, match="no"):
-        traces.write(tmp_path / "no" / "where.svg", b"")
-
-
 def test_a_history_is_the_sound_events_of_the_log(tmp_path: Path) -> None:
     lines = [
         '{"event": "step", "step": 1}',

@@ -75,7 +75,7 @@ def test_a_page_is_replaced_and_nothing_else(here: Path, invoke: Invoke) -> None
     ("arguments", "code", "said"),
     [
         (["-"], 2, "PAGE calls stdout /dev/stdout, not - (see charrnn export --help)"),
-        (["no/where.html"], 1, "no/where.html: can't write: No such file or directory"),
+        (["no/where.html"], 1, "no/where.html: can't write: there is no directory no; make it, or name another file"),
         (["p.html", *["-c", "checkpoints/novel"] * 4], 2, "a page shows 3 networks side by side at most, not 4"),
         (["p.html", "--file", "none.txt"], 1, "none.txt: No such file or directory"),
         (["p.html", "--file", "short.txt"], 1, "the text has 4 characters; to look 200 back, at least 402 are needed"),

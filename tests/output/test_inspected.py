@@ -321,7 +321,15 @@ def test_a_place_where_nothing_can_be_written_is_told_before_the_work(invoke, ne
     monkeypatch.setattr("charrnn.analysis.traces.inspect", None)
     done = invoke("inspect", "What time", "-c", networks / "gru", "--html", "no/such/page.html")
     assert (done.code, done.stdout) == (1, "")
-    assert done.stderr == "charrnn: no/such/page.html: can't write: No such file or directory\n"
+    assert "no/such/page.html: can't write: there is no directory no/such; make it, or name another file\n" in done.stderr
+
+
+def test_a_file_of_somebody_elses_is_told_before_the_work(invoke, networks, monkeypatch, tmp_path):
+    (tmp_path / "notes.svg").write_text("precious")
+    monkeypatch.setattr("charrnn.analysis.reach.remembered", None)
+    done = invoke("inspect", TEXT, "-c", networks / "gru", "--memory", "--svg", "notes.svg")
+    assert (done.code, done.stdout) == (1, "")
+    assert done.stderr == "charrnn: notes.svg: is there already, and not by charrnn inspect; name another file\n"
 
 
 def test_long_work_says_what_it_does(invoke, networks, monkeypatch):

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import xml.dom.minidom
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,6 +68,17 @@ def test_the_picture_is_sound_and_names_the_labels_that_led() -> None:
     assert "\x1b[2J" not in shown(Trace("a", np.ones((1, 1)), ("\x1b[2J",)), terminal=True)
 
 
+def test_a_trace_is_json_beside_its_picture_and_has_no_top(tmp_path: Path, invoke: Callable[..., Any]) -> None:
+    small_networks.classifier(tmp_path / "c")
+    done = invoke("classify", "predict", "what time", "-c", "c", "--svg", "t.svg", "--json")
+    assert len(json.loads(done.stdout)["probabilities"]) == 9
+    assert done.stderr == "charrnn: wrote t.svg\n"
+    for option in (("--top", "2"), ("--threshold", "0.5")):
+        refused = invoke("classify", "predict", "what time", "-c", "c", "--trace", *option)
+        assert (refused.code, refused.stdout) == (2, "")
+        assert "leave out --top and --threshold" in refused.stderr
+
+
 def test_a_picture_is_written_whole_and_replaces_its_like_alone(tmp_path: Path) -> None:
     judge = Judge(classifier.read(small_networks.classifier(tmp_path / "c") / classifier.NAME))
     out, err, path = Stream(), Stream(), tmp_path / "t.svg"
@@ -75,7 +88,7 @@ def test_a_picture_is_written_whole_and_replaces_its_like_alone(tmp_path: Path) 
     assert out.getvalue() == ""
     mine = tmp_path / "mine.svg"
     mine.write_text("<svg/>")
-    for place, words in ((mine, "is there already, and not by charrnn classify"), (tmp_path / "no" / "t.svg", "No such file")):
+    for place, words in ((mine, "is there already, and not by charrnn classify"), (tmp_path / "no" / "t.svg", "no directory")):
         with pytest.raises(CharrnnError, match=words):
             traced.run(judge, "what time", Console(out, err), as_json=False, svg=place, show=False)
     with pytest.raises(CharrnnError, match="blank"):
