@@ -160,13 +160,12 @@ def _number(value: float) -> str:
 
 
 def contribution_bars(contributions: Sequence[ContributionRecord], width: int, height: int = 3) -> Text:
-    """A bar over every character: its share in the final state, relative to the largest. Long texts are folded at ``width``."""
+    """A bar over every character: its share in the final state, relative to the largest. A line has ``width`` cells."""
     shown = Text()
     characters = [one_cell(character) for character in contributions[0]["characters"]]
-    for begin in range(0, len(characters), width):
-        part = slice(begin, begin + width)
+    for part in _folded(list(map(cell_len, characters)), width):
         for number, one in enumerate(contributions):
-            if begin == 0:
+            if part.start == 0:
                 shown.append(f"{on_one_line(one['label'])}", f"bold {SERIES[number % len(SERIES)].terminal}")
                 shown.append(f"  half of it in the last {_half(one['contribution'])} of {len(characters)} characters\n", "dim")
             shares, most = one["contribution"][part], max(one["contribution"]) or 1
@@ -177,6 +176,17 @@ def contribution_bars(contributions: Sequence[ContributionRecord], width: int, h
                 shown.append("\n")
             shown.append("".join(characters[part]) + "\n")
     return shown
+
+
+def _folded(widths: Sequence[int], width: int) -> Iterator[slice]:
+    """Which characters of so many cells each stand together in a line of ``width`` cells."""
+    begin = taken = 0
+    for place, cells in enumerate(widths):
+        if place > begin and taken + cells > width:
+            yield slice(begin, place)
+            begin, taken = place, 0
+        taken += cells
+    yield slice(begin, len(widths))
 
 
 def _half(shares: Sequence[float]) -> int:

@@ -132,13 +132,7 @@ def show_report(report: Report, console: Console) -> None:
     console.product("\n")
     console.table(tables.label_table(figures.by_label, framed=framed))
     console.product("\n")
-    width = console.width if framed else None
-    counts = figures.confusion.tolist()
-    found = tables.confusion_table(figures.labels, counts, framed=framed)
-    if width is None or tables.width_of(found) <= width:
-        console.table(found)
-    else:
-        console.table(tables.mistakes_table(figures.labels, counts, framed=framed))
+    console.table(tables.confusion_table(figures.labels, figures.confusion.tolist(), framed=framed))
     if report.units is not None:
         console.product("\n")
         console.table(tables.unit_table(report.units, framed=framed))

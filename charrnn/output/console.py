@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from charrnn import CharrnnError
-from charrnn.output.notation import visible
+from charrnn.output.notation import on_one_line, visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -173,7 +173,10 @@ class Console:
                 return
             if self._announced:
                 self.begin()
-            self.stderr.write(f"\r{visible(text)[: max(1, self.width - 1)]}\x1b[K")
+            from rich.cells import set_cell_size
+
+            # A line that is wider than the terminal couldn't be taken back.
+            self.stderr.write(f"\r{set_cell_size(on_one_line(text), max(1, self.width - 1)).rstrip()}\x1b[K")
             self.stderr.flush()
             self._status = True
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions
 from rich.table import Table
 from rich.text import Text
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 Record = Mapping[str, Any]
 
+SHORT = 12
+"""Cells of so many columns stay whole on any terminal."""
 LISTED_LAGS = (0, 1, 2, 3, 5, 10, 20, 30, 50, 100, 150, 200)
 """The lags at which a pipe gets the memory curves as numbers."""
 
@@ -66,12 +69,50 @@ def _table(
     return table
 
 
+class FirstThatFits:
+    """The first of several forms of a table that the terminal is wide enough for, else the last."""
+
+    def __init__(self, forms: Sequence[Table]) -> None:
+        self._forms = forms
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        """Choose it."""
+        yield next((form for form in self._forms if width_of(form) <= options.max_width), self._forms[-1])
+
+
+def width_of(table: Table) -> int:
+    """How many columns of a terminal a table needs."""
+    return table.__rich_measure__(console := Console(width=10_000), console.options).maximum
+
+
+def _fitting(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    framed: bool,
+    left: Container[str] = (),
+    leaving: Sequence[str] = (),
+) -> Table | FirstThatFits:
+    """A table whose cells are whole. On a narrow terminal the columns ``leaving`` go one after the other, and then long cells
+    are broken: no digit is ever cut.
+    """
+    if not framed:
+        return _table(headings, rows, framed=False, left=left)
+    forms, kept = [], [*range(len(headings))]
+    for gone in (None, *leaving):
+        kept = [column for column in kept if headings[column] != gone]
+        named, cells = [headings[column] for column in kept], [[row[column] for column in kept] for row in rows]
+        forms.append(_table(named, cells, framed=True, left=left, whole=named))
+    short = [name for name, *column in zip(named, *cells, strict=True) if max(map(cell_len, column), default=0) <= SHORT]
+    return FirstThatFits([*forms, _table(named, cells, framed=True, left=left, whole=short)])
+
+
 # -- runs, plans, benchmarks, scores -----------------------------------------------------------------------------------
 
 INFO_COLUMNS = ("path", "cell", "size", "parameters", "corpus", "bits/char", "when")
 
 
-def info_table(runs: Sequence[Record], *, framed: bool) -> Table:
+def info_table(runs: Sequence[Record], *, framed: bool) -> Table | FirstThatFits:
     """The checkpoints of `charrnn info`, a row each."""
     rows = [
         (
@@ -85,7 +126,8 @@ def info_table(runs: Sequence[Record], *, framed: bool) -> Table:
         )
         for facts in runs
     ]
-    return _table(INFO_COLUMNS, rows, framed=framed, left=("path", "cell", "size", "corpus", "when"))
+    left, leaving = ("path", "cell", "size", "corpus", "when"), ("corpus", "parameters")
+    return _fitting(INFO_COLUMNS, rows, framed=framed, left=left, leaving=leaving)
 
 
 def cache_table(texts: Sequence[Record], *, framed: bool) -> Table:
@@ -149,7 +191,7 @@ def plan_table(settings: Record, reasons: Mapping[str, str]) -> Table:
 BENCH_COLUMNS = ("what", "median", "range", "unit", "ratio", "of ceiling")
 
 
-def bench_table(figures: Sequence[Record], *, framed: bool) -> Table:
+def bench_table(figures: Sequence[Record], *, framed: bool) -> Table | FirstThatFits:
     """The figures of `charrnn bench`, a row each."""
     rows = [
         (
@@ -162,13 +204,13 @@ def bench_table(figures: Sequence[Record], *, framed: bool) -> Table:
         )
         for figure in figures
     ]
-    return _table(BENCH_COLUMNS, rows, framed=framed, left=("what", "unit"), whole=BENCH_COLUMNS)
+    return _fitting(BENCH_COLUMNS, rows, framed=framed, left=("what", "unit"), leaving=("of ceiling", "range"))
 
 
 SCORE_COLUMNS = ("file", "bits/char", "nats/char", "perplexity", "characters", "unknown")
 
 
-def score_table(records: Sequence[Record], *, framed: bool) -> Table:
+def score_table(records: Sequence[Record], *, framed: bool) -> Table | FirstThatFits:
     """The scores of texts, a row each."""
     rows = [
         (
@@ -179,7 +221,8 @@ def score_table(records: Sequence[Record], *, framed: bool) -> Table:
         )
         for record in records
     ]
-    return _table(SCORE_COLUMNS, rows, framed=framed, left=("file",), whole=SCORE_COLUMNS[1:])
+    leaving = ("nats/char", "perplexity", "unknown")  # The first two follow from the bits; a warning tells of the last.
+    return _fitting(SCORE_COLUMNS, rows, framed=framed, left=("file",), leaving=leaving)
 
 
 def _decimals(value: float | None, digits: int) -> str:
@@ -213,8 +256,8 @@ def next_table(likeliest: Sequence[tuple[str, float]], others: int, width: int) 
 LAYER_COLUMNS = ("layer", "mean |h|", "std", "saturated", "still", "dims", "c", "time constant", "longest")
 
 
-def layer_table(layers: Sequence[Record], *, framed: bool) -> Table:
-    """The states of `charrnn.analysis.hidden.Statistics.summary`, a row per layer."""
+def layer_table(layers: Sequence[Record], *, framed: bool) -> Table | FirstThatFits:
+    """The states of `charrnn.analysis.hidden.Statistics.summary`, a row per layer; on a narrow terminal a column."""
     rows = [
         (
             f"{number}",
@@ -229,7 +272,10 @@ def layer_table(layers: Sequence[Record], *, framed: bool) -> Table:
         )
         for number, layer in enumerate(layers)
     ]
-    return _table(LAYER_COLUMNS, rows, framed=framed)
+    table = _table(LAYER_COLUMNS, rows, framed=framed, whole=LAYER_COLUMNS)
+    first, *others = zip(LAYER_COLUMNS, *rows, strict=True)
+    turned = (_table(first, others, framed=True, left=LAYER_COLUMNS, whole=whole) for whole in (first, ()))
+    return FirstThatFits([table, *turned]) if framed else table
 
 
 def gate_table(layers: Sequence[Record], *, framed: bool) -> Table:
@@ -249,7 +295,7 @@ def gate_table(layers: Sequence[Record], *, framed: bool) -> Table:
 FINDING_COLUMNS = ("feature", "unit", "r where chosen", "r held out", "needed", "verdict")
 
 
-def finding_table(findings: Sequence[Record], *, framed: bool) -> Table:
+def finding_table(findings: Sequence[Record], *, framed: bool) -> Table | FirstThatFits:
     """The units that follow features best, with the verdict."""
     rows = [
         (
@@ -262,7 +308,8 @@ def finding_table(findings: Sequence[Record], *, framed: bool) -> Table:
         )
         for finding in findings
     ]
-    return _table(FINDING_COLUMNS, rows, framed=framed, left=("feature", "verdict"))
+    leaving = ("r where chosen", "needed")  # What is held out counts, and the verdict says whether it is enough.
+    return _fitting(FINDING_COLUMNS, rows, framed=framed, left=("feature", "verdict"), leaving=leaving)
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------
@@ -286,7 +333,7 @@ def memory_table(memories: Sequence[MemoryRecord], *, framed: bool) -> Table:
         )
         for number, memory in enumerate(memories)
     ]
-    return _table(MEMORY_COLUMNS, rows, framed=framed, left=("", "network"))
+    return _table(MEMORY_COLUMNS, rows, framed=framed, left=("", "network"), whole=("bits/char", "remembers"))
 
 
 def _within(value: float | None, lags: Sequence[int], form: str) -> str:
@@ -343,31 +390,28 @@ def label_table(by_label: Mapping[str, Record], *, framed: bool) -> Table:
     return _table(("label", "precision", "recall", "F1", "texts"), rows, framed=framed, left=("label",))
 
 
-def confusion_table(labels: Sequence[str], counts: Sequence[Sequence[int]], *, framed: bool) -> Table:
-    """How many texts of each label were taken for which; columns are numbered as the rows are."""
+def confusion_table(labels: Sequence[str], counts: Sequence[Sequence[int]], *, framed: bool) -> Table | FirstThatFits:
+    """How many texts of each label were taken for which; columns are numbered as the rows are. Where they are too many for the
+    terminal, the commonest mistakes.
+    """
     numbers = [str(number) for number in range(1, len(labels) + 1)]
     rows = [
         (number, on_one_line(label), *(str(count) if count else "." for count in row))
         for number, label, row in zip(numbers, labels, counts, strict=True)
     ]
-    return _table(("", "taken for", *numbers), rows, framed=framed, left=("taken for",), whole=("", "taken for", *numbers))
+    headings = ("", "taken for", *numbers)
+    table = _table(headings, rows, framed=framed, left=("taken for",), whole=headings)
+    return FirstThatFits([table, _mistakes_table(labels, counts)]) if framed else table
 
 
-def mistakes_table(labels: Sequence[str], counts: Sequence[Sequence[int]], *, framed: bool, most: int = 10) -> Table:
-    """The commonest mistakes, where the whole matrix is too wide."""
+def _mistakes_table(labels: Sequence[str], counts: Sequence[Sequence[int]], most: int = 10) -> Table:
+    """The commonest mistakes, for a terminal."""
     found = [(count, labels[r], labels[c]) for r, row in enumerate(counts) for c, count in enumerate(row) if count and r != c]
     rows = [
         (f"{count:,}", on_one_line(right), on_one_line(said))
         for count, right, said in sorted(found, key=lambda one: -one[0])[:most]
     ]
-    return _table(("mistakes", "label", "taken for"), rows, framed=framed, left=("label", "taken for"))
-
-
-def width_of(table: Table) -> int:
-    """How many columns of a terminal a table needs."""
-    from rich.console import Console
-
-    return table.__rich_measure__(console := Console(width=10_000), console.options).maximum
+    return _table(("mistakes", "label", "taken for"), rows, framed=True, left=("label", "taken for"), whole=("mistakes",))
 
 
 def unit_table(units: Mapping[str, Sequence[Any]], *, framed: bool) -> Table:

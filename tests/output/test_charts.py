@@ -124,6 +124,13 @@ def test_bars_of_a_long_text_are_folded():
     assert lines[1:] == ["████", "abcd", "████", "efgh", "██", "ij"]
 
 
+def test_wide_characters_are_folded_where_the_terminal_ends():
+    one = {"label": "x", "characters": list("漢字a漢"), "contribution": [0.25] * 4}
+    lines = charts.contribution_bars([one], 5, height=1).plain.splitlines()
+    assert lines[1:] == ["█████", "漢字a", "██", "漢"]
+    assert charts.contribution_bars([one], 1, height=1).plain.count("漢") == 2
+
+
 def test_wide_characters_have_wide_bars_and_escapes_are_symbols():
     one = {"label": "x", "characters": ["漢", "\x1b", "\u0301"], "contribution": [0.4, 0.3, 0.3]}
     lines = charts.contribution_bars([one], 80, height=1).plain.splitlines()

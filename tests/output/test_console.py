@@ -40,6 +40,14 @@ def test_half_a_character_is_no_reason_to_fail_and_the_bytes_of_a_path_stay() ->
     assert binary.getvalue() == "corpus \ufffd, path ".encode() + b"\xff\n"
 
 
+def test_a_status_stays_on_its_line_whatever_a_file_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Console, "width", 20)
+    console = Console(Stream(), Stream(terminal=True))
+    console.status(f"charrnn: scoring {'漢' * 20}")
+    console.status("charrnn: a\nb")
+    assert console.stderr.getvalue() == "\rcharrnn: scoring 漢\x1b[K\rcharrnn: a\\nb\x1b[K"  # type: ignore[attr-defined]
+
+
 def test_quiet_lets_only_errors_through() -> None:
     console = Console(Stream(), Stream(), quiet=True)
     console.say("words")

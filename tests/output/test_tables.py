@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 
+import pytest
 from layers import LSTM_LAYER, columns, layer, rendered
 from rich.console import Console
 
@@ -89,6 +91,35 @@ def test_a_narrow_terminal_breaks_long_cells_and_cuts_nothing() -> None:
     Console(file=file, width=60).print(tables.info_table([{**FACTS, "path": "runs/" + "q" * 80}], framed=True))
     assert file.getvalue().count("q") == 80
     assert max(map(len, file.getvalue().splitlines())) <= 60
+
+
+def at(width: int, table: object) -> list[list[str]]:
+    """The cells of a table on a terminal of so many columns."""
+    file = io.StringIO()
+    Console(file=file, width=width).print(table)
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    return [re.split(r"  +", line.strip()) for line in lines if line.strip(" \u2500")]
+
+
+@pytest.mark.parametrize("width", [100, 80, 60, 40])
+def test_a_terminal_of_any_width_shows_whole_figures_and_the_names_of_files(width: int) -> None:
+    scores = {"bits_per_char": 9.1682, "nats_per_char": 6.3549, "perplexity": 575.3078, "characters": 33505, "unknown": 12}
+    headings, *rows = at(width, tables.score_table([{"file": "corpora/alphabet.txt", **scores}], framed=True))
+    whole = dict(zip(headings, rows[0], strict=True))
+    assert whole.pop("file") + "".join(row[0] for row in rows[1:]) == "corpora/alphabet.txt"
+    figures = dict(zip(tables.SCORE_COLUMNS[1:], ("9.1682", "6.3549", "575.3078", "33,505", "12"), strict=True))
+    assert whole.items() <= figures.items()
+    assert {"bits/char", "characters"} <= whole.keys()
+
+
+@pytest.mark.parametrize("width", [100, 80, 60])
+def test_benchmarks_and_layers_show_whole_figures_too(width: int) -> None:
+    figure = {"group": "training", "name": "lstm 1 x 384, bf16", "median": 121000.0, "low": 119000.0, "high": 123000.0}
+    cells = at(width, tables.bench_table([{**figure, "unit": "characters/s", "ratio": 2.13, "ceiling": 0.5}], framed=True))
+    assert {"121,000", "2.13", "characters/s"} <= set(cells[1])
+    shown = [cell for row in at(width, tables.layer_table([LSTM_LAYER], framed=True)) for cell in row]
+    assert {"0.25", "50.0%", "12.4", "-2.2 to 3.5", "2.0 / 12.5 / 30.0", "1,234"} <= set(shown)
 
 
 def test_facts_are_a_line_each_with_readable_numbers() -> None:
