@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from charrnn import UsageError
-from charrnn.cli.options import Quiet, Uncalibrated, complete_checkpoint
+from charrnn.cli.options import Quiet, Uncalibrated, checkpoint_option
 from charrnn.cli.process import limit_threads
 from charrnn.config import TextConfig
 
@@ -18,15 +18,7 @@ def export(
     page: Annotated[Path, typer.Argument(metavar="PAGE.html", help="The file to write.")],
     checkpoint: Annotated[
         list[Path] | None,
-        typer.Option(
-            "-c",
-            "--checkpoint",
-            metavar="PATH",
-            help="A checkpoint or a run (default: latest, the most recent best.safetensors under checkpoints/);"
-            " two or three stand side by side. A classifier has a page of its own.",
-            envvar="CHARRNN_CHECKPOINT",
-            autocompletion=complete_checkpoint,
-        ),
+        checkpoint_option("; two or three stand side by side. A classifier has a page of its own"),
     ] = None,
     file: Annotated[
         Path | None,

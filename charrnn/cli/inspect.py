@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn import UsageError
-from charrnn.cli.options import Json, Quiet, Uncalibrated, complete_checkpoint
+from charrnn.cli.options import Json, Quiet, Uncalibrated, checkpoint_option
 from charrnn.cli.process import limit_threads
 from charrnn.config import InspectConfig
 from charrnn.declaration import Panel
@@ -25,15 +25,7 @@ def inspect(
     file: Annotated[Path | None, typer.Option("--file", metavar="FILE", help="Read this text file instead.")] = None,
     checkpoint: Annotated[
         list[Path] | None,
-        typer.Option(
-            "-c",
-            "--checkpoint",
-            metavar="PATH",
-            help="A checkpoint or a run (default: latest, the most recent best.safetensors under checkpoints/);"
-            " several: compared by --memory and --contribution, the mean with --color.",
-            envvar="CHARRNN_CHECKPOINT",
-            autocompletion=complete_checkpoint,
-        ),
+        checkpoint_option("; several: compared by --memory and --contribution, their mean with --color"),
     ] = None,
     units: Annotated[bool, typer.Option("--units", help="Only which unit follows which feature of the text.")] = False,
     unit: Annotated[

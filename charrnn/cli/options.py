@@ -73,29 +73,21 @@ def complete_checkpoint(incomplete: str) -> list[str]:
     return completion.checkpoints(incomplete)
 
 
-Checkpoint = Annotated[
-    Path | None,
-    typer.Option(
+def checkpoint_option(more: str = "") -> Any:
+    """``-c`` of a verb that reads networks; ``more`` says what several of them are for."""
+    return typer.Option(
         "-c",
         "--checkpoint",
         metavar="PATH",
         envvar="CHARRNN_CHECKPOINT",
-        help="A checkpoint file or a run directory (default: latest, the most recent best.safetensors under checkpoints/).",
+        help="A checkpoint file or a run directory (default: latest, the most recent best.safetensors under checkpoints/)"
+        f"{more}.",
         autocompletion=complete_checkpoint,
-    ),
-]
-Checkpoints = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "-c",
-        "--checkpoint",
-        metavar="PATH",
-        envvar="CHARRNN_CHECKPOINT",
-        help="A checkpoint file or a run directory (default: latest, the most recent best.safetensors under checkpoints/);"
-        " several: the mean of their predictions.",
-        autocompletion=complete_checkpoint,
-    ),
-]
+    )
+
+
+Checkpoint = Annotated[Path | None, checkpoint_option()]
+Checkpoints = Annotated[list[Path] | None, checkpoint_option("; several: the mean of their predictions")]
 TEXTS = "Text files (.gz, .bz2, .xz too), directories of them, or - for stdin."
 """The help of an argument that names texts."""
 Texts = Annotated[list[str], typer.Argument(metavar="FILE...", help=TEXTS)]
@@ -103,12 +95,18 @@ _OUTPUT, _RARE = Panel.OUTPUT.value, Panel.RARE.value
 Json = Annotated[
     bool, typer.Option("--json", help="Machine-readable JSON on stdout, one object per line.", rich_help_panel=_OUTPUT)
 ]
-UNCALIBRATED = "Predictions as the network makes them, without the temperature that was fitted to validation text."
-"""The help of ``--uncalibrated``."""
-Uncalibrated = Annotated[bool, typer.Option("--uncalibrated", help=UNCALIBRATED, rich_help_panel=_RARE)]
-KEEP_NEWLINE = "Keep the newline at the end of a prompt from stdin or a file."
-"""The help of ``--keep-newline``."""
-KeepNewline = Annotated[bool, typer.Option("--keep-newline", help=KEEP_NEWLINE, rich_help_panel=_RARE)]
+Uncalibrated = Annotated[
+    bool,
+    typer.Option(
+        "--uncalibrated",
+        help="Predictions as the network makes them, without the temperature that was fitted to validation text.",
+        rich_help_panel=_RARE,
+    ),
+]
+KeepNewline = Annotated[
+    bool,
+    typer.Option("--keep-newline", help="Keep the newline at the end of a prompt from stdin or a file.", rich_help_panel=_RARE),
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only on stderr.", rich_help_panel=_OUTPUT)]
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from charrnn import UsageError
-from charrnn.cli.options import KEEP_NEWLINE, UNCALIBRATED, After, Checkpoints, Json, Quiet
+from charrnn.cli.options import After, Checkpoints, Json, KeepNewline, Quiet, Uncalibrated
 from charrnn.cli.process import limit_threads
 from charrnn.config import SampleConfig
 from charrnn.declaration import Panel
@@ -43,10 +43,7 @@ def sample(
     prompts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A prompt per line; - is stdin.", rich_help_panel=_PROMPT)
     ] = None,
-    keep_newline: Annotated[
-        bool,
-        typer.Option("--keep-newline", help=KEEP_NEWLINE, rich_help_panel=_RARE),
-    ] = False,
+    keep_newline: KeepNewline = False,
     escapes: Annotated[
         bool,
         typer.Option(
@@ -83,7 +80,7 @@ def sample(
         ),
         After("repetition_window"),
     ] = None,
-    uncalibrated: Annotated[bool, typer.Option("--uncalibrated", help=UNCALIBRATED, rich_help_panel=_RARE)] = False,
+    uncalibrated: Uncalibrated = False,
     separator: Annotated[
         str | None,
         typer.Option(
