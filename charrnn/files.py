@@ -83,7 +83,15 @@ def check_name(option: str, path: Path | None, instead: str = "calls stdout /dev
 
 
 def check_made(path: Path, verb: str) -> None:
-    """Raise the `CharrnnError` of `write_made` that can be known before there is anything to write."""
+    """Raise the `CharrnnError` of `write_made` that can be known before there is anything to write.
+
+    What stdout leads to is no matter of `write_made`: the shell has made room for it.
+    """
+    if not is_stdout(path):
+        _check_made(path, verb)
+
+
+def _check_made(path: Path, verb: str) -> None:
     with guard(path, "can't write"):
         if is_stream(path):
             return
@@ -97,7 +105,7 @@ def write_made(path: Path, data: bytes, verb: str) -> None:
     Raises:
         CharrnnError: it can't be written, or something is there that ``charrnn`` and the verb did not write.
     """
-    check_made(path, verb)
+    _check_made(path, verb)
     with guard(path, "can't write"):
         if is_stream(path):
             write_stream(path, data)

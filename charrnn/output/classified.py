@@ -91,7 +91,7 @@ def judged(
         numbers = [labels[label] for _, label in waiting]
         found = judge.probabilities([text for text, _ in waiting])
         said = found.argmax(axis=1)
-        counts.__iadd__(confusion(numbers, said.tolist(), len(labels)))
+        counts[:] += confusion(numbers, said.tolist(), len(labels))
         sure.append(found.max(axis=1))
         hits.append(said == np.array(numbers))
         if keep:

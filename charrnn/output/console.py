@@ -123,6 +123,16 @@ class Console:
             if flush or self.stdout_is_terminal:
                 self.stdout.flush()
 
+    def made(self, path: Path, data: bytes, verb: str, more: str = "") -> None:
+        """Write what ``verb`` made to ``path`` as `files.write_made` does, and say so, with ``more``; to stdout in silence."""
+        from charrnn import files  # Help pages need none.
+
+        if files.is_stdout(path):
+            self.bytes(data)
+        else:
+            files.write_made(path, data, verb)
+            self.say(f"charrnn: wrote {path}{more}")
+
     def bytes(self, data: bytes) -> None:
         """Write ``data`` to stdout as it is, as `product` does a text."""
         with self._lock, _writing():
@@ -133,16 +143,6 @@ class Console:
                 raise OSError(errno.EINVAL, "takes text only")
             binary.write(data)
             binary.flush()
-
-    def made(self, path: Path, data: bytes, verb: str, more: str = "") -> None:
-        """Write what ``verb`` made to ``path`` as `files.write_made` does, and say so, with ``more``; to stdout in silence."""
-        from charrnn import files  # Help pages need none.
-
-        if files.is_stdout(path):
-            self.bytes(data)
-        else:
-            files.write_made(path, data, verb)
-            self.say(f"charrnn: wrote {path}{more}")
 
     def finish(self) -> None:
         """Flush stdout; raise `StdoutError` if what was written before can't be."""

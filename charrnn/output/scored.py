@@ -133,7 +133,7 @@ def adapted_to(path: str, encoding: Encoding, console: Console, networks: Sequen
         for piece in scorer.pieces(reader.codes(path), by_line=by_line):
             tally.add(piece)
     if tally.unknown:
-        console.warn(f"{path}: {notation.unknown_sentence(tally.unknown, tally.strangers)}")
+        console.warn(f"{sources.shown(path)}: {notation.unknown_sentence(tally.unknown, tally.strangers)}")
     console.say(f"charrnn: adapted to {notation.score_clause({'file': sources.shown(path), **tally.to_json()})}")
     return [_learned(scorer, trained, path, tally)]
 
@@ -185,7 +185,7 @@ class _Shown:
     def score(self, path: str, tally: Tally) -> None:
         """Score one text, counted by an empty ``tally``; show it, or keep it for `finish`."""
         request, console, records, read = self._request, self._console, 0, list[NDArray[Any]]()
-        name = {"file": path} if self._named else {}
+        name, said = {"file": path} if self._named else {}, sources.shown(path)
         for number, piece in enumerate(self._pieces(path), 1):
             if self._records and piece.blank(self._scorer.vocabulary.level):
                 if piece.last and request.by_line:
@@ -211,19 +211,19 @@ class _Shown:
             plain = self._plain.mean_bits(read, by_line=self._by_line)
             summary |= {"adapted": True, "unadapted_bits_per_char": plain}
         if request.per_char or request.by_line or request.rank:
-            console.say(notation.score_sentence(summary))
+            console.say(notation.score_sentence({**summary, "file": said}))
         elif request.as_json:
             console.product(json_line(summary | self._networks), flush=True)
         else:
             self._waiting.append(summary)
         if records and self._records and not request.as_json:
-            console.say(f"charrnn: {path}: {notation.records_sentence(records, tally.bits / records)}")
+            console.say(f"charrnn: {said}: {notation.records_sentence(records, tally.bits / records)}")
         if self._plain is not None and tally.characters:
-            console.say(f"charrnn: {path}: {notation.unadapted_sentence(summary['unadapted_bits_per_char'])}")
+            console.say(f"charrnn: {said}: {notation.unadapted_sentence(summary['unadapted_bits_per_char'])}")
         if tally.mapped:
-            console.say(f"charrnn: {path}: {notation.mapped_sentence(tally.mapped)}")
+            console.say(f"charrnn: {said}: {notation.mapped_sentence(tally.mapped)}")
         if tally.unknown:
-            console.warn(f"{path}: {notation.unknown_sentence(tally.unknown, tally.strangers)}")
+            console.warn(f"{said}: {notation.unknown_sentence(tally.unknown, tally.strangers)}")
         self._total.merge(tally)
 
     def finish(self, *, whole: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,3 +93,8 @@ def test_stdout_takes_the_archive_alone(charrnn: Callable[..., subprocess.Comple
     assert result.returncode == 0
     with np.load(io.BytesIO(result.stdout), allow_pickle=False) as archive:
         assert archive["final"].shape == (4, 8)
+    # Where the shell leads stdout into a file, that file isn't somebody else's.
+    command = [sys.executable, "-m", "charrnn", "encode", "list.txt", "--npz", "/dev/stdout", "-c", "net"]
+    with open(here / "v.npz", "wb") as file:
+        subprocess.run(command, cwd=here, stdout=file, stderr=subprocess.DEVNULL, timeout=60, check=True)
+    assert (here / "v.npz").read_bytes() == result.stdout

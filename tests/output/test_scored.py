@@ -320,6 +320,15 @@ def test_a_network_that_has_adapted_is_kept(invoke: Invoke, here: Path) -> None:
     assert said.endswith(f"charrnn: other.safetensors: the network after {len(TEXT)} characters of novel.txt\n")
 
 
+@pytest.mark.parametrize("options", [["--lines"], ["--lines", "--adapt"]])
+def test_sentences_call_stdin_so_and_json_calls_it_dash(invoke: Invoke, here: Path, options: list[str]) -> None:
+    done = invoke("score", "-", *options, stdin="the \u4e2d\n".encode())
+    assert "charrnn: stdin: " in done.stderr
+    assert "charrnn: warning: stdin: 1 character " in done.stderr
+    assert " -: " not in done.stderr
+    assert records(invoke("score", "-", "--json", stdin=b"the\n"))[0]["file"] == "-"
+
+
 def test_a_kept_network_goes_on_and_samples(invoke: Invoke, here: Path) -> None:
     invoke("score", "novel.txt", "--lines", "--adapt", "--keep", "one.safetensors")
     assert invoke("score", "-", "--adapt", "-c", "one.safetensors", "--keep", "two.safetensors", stdin=b"go\n").code == 0
