@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 
 from rich.console import Console, RenderableType
 from rich.table import Table
+
+from charrnn.analysis.hidden import Statistics
+from charrnn.network.columns import Passage
 
 LSTM_LAYER = {
     "mean_abs": 0.25,
@@ -19,6 +23,16 @@ LSTM_LAYER = {
     "c": [-2.25, 3.5],
     "tau": {"quartiles": [2.0, 12.5, 30.0], "longest": 1234.0},
 }
+
+
+def statistics(blocks: Iterable[Passage]) -> list[Statistics]:
+    """The statistics of every layer over all of ``blocks``."""
+    layers: list[Statistics] = []
+    for block in blocks:
+        layers = layers or [Statistics() for _ in block.traces]
+        for layer, trace in zip(layers, block.traces, strict=True):
+            layer.add(trace)
+    return layers
 
 
 def rendered(what: RenderableType, *, colour: bool = False) -> str:

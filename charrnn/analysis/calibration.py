@@ -12,12 +12,6 @@ LOWEST, HIGHEST = 0.05, 20.0
 BINS = 15
 
 
-def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Logits (N, C) as probabilities."""
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float64)
-    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
-
-
 def nats(logits: NDArray[np.floating], labels: NDArray[np.intp]) -> float:
     """The mean loss of logits (N, C) where ``labels`` (N,) are right."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)

@@ -6,7 +6,7 @@ leaky unit) and Gao et al. 2017 (participation ratio).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from charrnn.config import GATES
 from charrnn.network.cells import Array, LayerTrace
-from charrnn.network.columns import Passage, Reading
 
 SATURATED = 0.9
 """A state, or a tanh candidate, beyond +-0.9 is saturated; a gate above 0.9 is right-saturated (open)."""
@@ -165,16 +164,6 @@ class Statistics:
             if tau is None
             else {"quartiles": [float(q) for q in np.quantile(tau, (0.25, 0.5, 0.75))], "longest": float(tau.max())},
         }
-
-
-def statistics(blocks: Iterator[Passage] | Reading) -> list[Statistics]:
-    """The statistics of every layer over all of ``blocks``."""
-    layers: list[Statistics] = []
-    for block in blocks:
-        layers = layers or [Statistics() for _ in block.traces]
-        for layer, trace in zip(layers, block.traces, strict=True):
-            layer.add(trace)
-    return layers
 
 
 def summarize(traces: Sequence[LayerTrace]) -> list[Summary]:

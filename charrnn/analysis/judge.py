@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import CharrnnError
-from charrnn.analysis.calibration import softmax
 from charrnn.analysis.encode import hidden
 from charrnn.config import ModelConfig
+from charrnn.generation.filters import softmax
 from charrnn.generation.generate import opening
 from charrnn.network.cells import Array, Network
 from charrnn.network.classifier import Classifier, reverse

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.analysis.calibration import softmax
 from charrnn.analysis.minimize import Vector, minimized
+from charrnn.generation.filters import softmax
 
 LONGEST = 5
 BITS = 18

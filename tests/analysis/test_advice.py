@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from layers import statistics
 from torch.nn import functional
 
 from charrnn.analysis import advice
-from charrnn.analysis.hidden import Reading, statistics
 from charrnn.config import ModelConfig
 from charrnn.network.cells import Network
+from charrnn.network.columns import Reading
 from charrnn.training.model import CharRNN
 
 V, H = 7, 12

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from charrnn.analysis import calibration
+from charrnn.generation.filters import softmax
 
 
 def drawn(count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
     """Logits, and labels drawn from the probabilities that they mean."""
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (count, 4)).astype(np.float32)
-    sums = calibration.softmax(logits).cumsum(axis=1)
+    sums = softmax(logits).cumsum(axis=1)
     return logits, (rng.random((count, 1)) > sums).sum(axis=1)
 
 
@@ -24,7 +25,7 @@ def test_the_expected_error_is_small_where_probabilities_mean_what_they_say() ->
     logits, labels = drawn()
 
     def error(scale: float) -> float:
-        shares = calibration.softmax(logits * scale)
+        shares = softmax(logits * scale)
         return calibration.expected_error(shares.max(axis=1), shares.argmax(axis=1) == labels)
 
     assert error(1.0) < 0.015
@@ -39,4 +40,4 @@ def test_the_expected_error_is_the_weighted_mean_of_the_bins_gaps() -> None:
 def test_nats_and_softmax_do_not_overflow() -> None:
     logits = np.array([[1e4, 0.0], [0.0, 1e4]], dtype=np.float32)
     assert calibration.nats(logits, np.array([0, 1])) == 0
-    assert (calibration.softmax(logits) == np.eye(2)).all()
+    assert (softmax(logits) == np.eye(2)).all()

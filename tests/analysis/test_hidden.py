@@ -7,8 +7,9 @@ import math
 
 import numpy as np
 import pytest
+from layers import statistics
 
-from charrnn.analysis.hidden import Statistics, statistics, summarize
+from charrnn.analysis.hidden import Statistics, summarize
 from charrnn.config import GATES, ModelConfig
 from charrnn.network.cells import LayerTrace, Network
 from charrnn.network.columns import Reading

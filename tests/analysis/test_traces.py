@@ -17,13 +17,13 @@ from torch.nn import functional
 from charrnn import CharrnnError, UsageError
 from charrnn.analysis import traces
 from charrnn.analysis.features import random_network
-from charrnn.analysis.hidden import Reading
 from charrnn.config import ModelConfig
 from charrnn.generation.drawing import Drawing, Sampler
 from charrnn.generation.generate import generate, opening, prime
 from charrnn.network import checkpoint
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint
+from charrnn.network.columns import Reading
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.model import CharRNN
 
