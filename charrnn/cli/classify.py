@@ -10,7 +10,7 @@ import typer
 
 from charrnn import UsageError
 from charrnn.cli import options
-from charrnn.cli.options import Given, Json, Quiet, complete_checkpoint
+from charrnn.cli.options import Given, Json, Quiet, complete_checkpoint, complete_classifier
 from charrnn.cli.process import limit_threads, seconds_since_start
 from charrnn.cli.signals import Stop, stop_on_signals
 from charrnn.config import ClassifierConfig, FitConfig, ModelConfig, ReadConfig
@@ -32,7 +32,7 @@ Classified = Annotated[
         "--checkpoint",
         metavar="PATH",
         help="A classifier.safetensors or its directory (default: latest, the most recent one under checkpoints/).",
-        autocompletion=complete_checkpoint,
+        autocompletion=complete_classifier,
     ),
 ]
 

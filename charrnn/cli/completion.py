@@ -6,18 +6,19 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT, BEST, SUFFIX = "checkpoints", "best.safetensors", ".safetensors"
+ROOT, SUFFIX = "checkpoints", ".safetensors"
+BEST, CLASSIFIER = "best.safetensors", "classifier.safetensors"
 HIDDEN = (".charrnn-new", ".charrnn-old")
 """How the names of directories end that are about to change places."""
 MOST_DIRECTORIES = 1000
 """No more than these are looked into for one completion."""
 
 
-def checkpoints(incomplete: str) -> list[str]:
-    """The checkpoints that ``incomplete`` may become, sorted: runs under ``checkpoints/``, and directories and
-    ``.safetensors`` files where the word points to.
+def checkpoints(incomplete: str, name: str = BEST) -> list[str]:
+    """The checkpoints that ``incomplete`` may become, sorted: directories under ``checkpoints/`` that hold a file called
+    ``name``, and directories and ``.safetensors`` files where the word points to.
     """
-    found = {run for run in _runs(ROOT) if run.startswith(incomplete)}
+    found = {run for run in _runs(ROOT, name) if run.startswith(incomplete)}
     parent, name = os.path.split(incomplete)
     for entry in _entries(parent or "."):
         if entry.name.startswith(name) and (name.startswith(".") or not entry.name.startswith(".")):
@@ -29,11 +30,11 @@ def checkpoints(incomplete: str) -> list[str]:
     return sorted(found)
 
 
-def _runs(root: str) -> Iterator[str]:
+def _runs(root: str, name: str) -> Iterator[str]:
     for number, (top, _, files) in enumerate(os.walk(root)):
         if number == MOST_DIRECTORIES:
             return
-        if BEST in files and not top.endswith(HIDDEN):
+        if name in files and not top.endswith(HIDDEN):
             yield top
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn import UsageError
-from charrnn.cli.options import Json, Quiet, Uncalibrated, checkpoint_option
+from charrnn.cli.options import Json, Quiet, Uncalibrated, checkpoint_option, complete_classifier
 from charrnn.cli.process import limit_threads
 from charrnn.config import InspectConfig
 from charrnn.declaration import Panel
@@ -49,7 +49,12 @@ def inspect(
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Everything as one page to explore.")] = None,
     classifier: Annotated[
         Path | None,
-        typer.Option("--classifier", metavar="PATH", help="With --html: what a classifier would say behind each character."),
+        typer.Option(
+            "--classifier",
+            metavar="PATH",
+            help="With --html: what a classifier would say behind each character.",
+            autocompletion=complete_classifier,
+        ),
     ] = None,
     npz: Annotated[Path | None, typer.Option("--npz", metavar="FILE", help="The raw traces for NumPy.")] = None,
     uncalibrated: Uncalibrated = False,

@@ -73,6 +73,13 @@ def complete_checkpoint(incomplete: str) -> list[str]:
     return completion.checkpoints(incomplete)
 
 
+def complete_classifier(incomplete: str) -> list[str]:
+    """The classifiers that a shell offers for ``incomplete``."""
+    from charrnn.cli import completion
+
+    return completion.checkpoints(incomplete, completion.CLASSIFIER)
+
+
 def checkpoint_option(more: str = "") -> Any:
     """``-c`` of a verb that reads networks; ``more`` says what several of them are for."""
     return typer.Option(

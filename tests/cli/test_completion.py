@@ -46,6 +46,15 @@ def test_checkpoints_are_offered_by_run_and_by_path(tree: Path, typed: str, offe
     assert completion.checkpoints(typed) == offered
 
 
+def test_a_verb_of_classifiers_is_offered_classifiers(tree: Path) -> None:
+    (tree / "checkpoints/intents").mkdir()
+    (tree / "checkpoints/intents/classifier.safetensors").touch()
+    assert "checkpoints/intents" in offered_by("bash", "charrnn", "classify", "predict", "-c", "checkpoints/", cwd=tree)
+    assert "checkpoints/novel" in offered_by("bash", "charrnn", "classify", "fit", "-c", "checkpoints/", cwd=tree)
+    assert "checkpoints/intents" in offered_by("bash", "charrnn", "inspect", "--classifier", "checkpoints/", cwd=tree)
+    assert completion.checkpoints("checkpoints/i") == ["checkpoints/intents/"]
+
+
 def test_a_home_directory_is_looked_into_and_stays_as_typed(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tree))
     assert completion.checkpoints("~/m") == ["~/model.safetensors"]
