@@ -29,7 +29,7 @@ def show(paths: Sequence[str], npz: Path, encoding: Encoding, trained: Checkpoin
         encoder = encode.Encoder(Network(trained.model, trained.weights), trained.vocabulary)
         console.begin()
         text = (codes for _, codes in reader.joined(names) if len(codes))
-        streamed = files.is_stream(npz)
+        streamed = files.is_stream(npz) or files.is_stdout(npz)
         with Progress(console, wanted=not sources.typed(paths)) as progress:
             progress("encoding", lambda: f"{encoder.lines:,} lines")
             encode.write(npz, encoder.vectors(text), encoder.units, lambda path: _opened(path, console))
