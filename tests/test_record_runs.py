@@ -245,3 +245,8 @@ def test_a_checkpoint_says_that_it_holds_records(listed: Corpus) -> None:
     _, store = run(trainer(listed, steps=2))
     saved: Checkpoint = store.latest("best")
     assert records_of(saved.training) == listed.records.facts
+
+
+def test_minutes_end_early_on_a_list_that_is_known_by_heart(listed: Corpus) -> None:
+    one = trainer(listed, steps=None, minutes=60.0)
+    assert one._learner.budget.most_steps == 50 * one.streams.chunks_per_epoch

@@ -79,7 +79,8 @@ class Learner:
         if self.device.type == "cpu":
             # Whoever goes on with the run adds up in the same order, however many cores there are then.
             self.config = replace(config, workers=count)
-        self.budget = Budget.of(config, self.streams.chunks_per_epoch, recipe.most_passes(corpus.train_characters))
+        most = recipe.most_passes(corpus.train_characters, records=corpus.records is not None)
+        self.budget = Budget.of(config, self.streams.chunks_per_epoch, most)
         self.validation = ValidationPlan(self.config, corpus, self.budget, self.streams.characters_per_step)
         """What is scored when."""
         self.compressor = Compressor(corpus)

@@ -322,6 +322,16 @@ def test_a_text_of_a_few_lines_is_read_a_thousand_times_in_however_many_minutes(
     assert most_passes(10_000) == 100_000
 
 
+@pytest.mark.parametrize("minutes", [0.1, 3, 600])
+def test_a_short_list_is_read_tens_of_times_and_a_long_one_as_often_as_the_minutes_allow(minutes):
+    for characters in (2, 350, 3500):
+        assert planned(characters, minutes=minutes, speed=65536.0, records=True).passes <= most_passes(characters, records=True)
+        assert most_passes(characters, records=True) == 50 < most_passes(characters)
+    assert most_passes(7000, records=True) == 100
+    assert planned(200_000, minutes=60, speed=65536.0, records=True).passes < most_passes(200_000, records=True)
+    assert planned(3500, epochs=300, records=True).passes == 300
+
+
 def test_the_passes_of_a_number_of_steps_count_what_a_short_text_has_for_a_step():
     assert planned(4, steps=20).passes == 5
     assert planned(400, steps=20).passes == 5

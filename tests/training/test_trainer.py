@@ -497,7 +497,7 @@ def test_a_text_too_short_for_the_groups_asked_for_is_said():
 
 
 def test_minutes_end_early_on_a_text_that_is_known_by_heart_and_say_so(monkeypatch):
-    monkeypatch.setattr(recipe, "most_passes", lambda characters: 4.0)
+    monkeypatch.setattr(recipe, "most_passes", lambda characters, records: 4.0)
     trainer = trainer_of(steps=None, minutes=60.0, corpus=corpus_of(random_text(200), 0))
     events, _ = run(trainer)
     assert (events[-1]["reason"], events[-1]["step"]) == ("finished", 4 * trainer.streams.chunks_per_epoch)
