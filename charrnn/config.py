@@ -30,7 +30,6 @@ CHARACTERS = 500
 FITTED = "fitted to the text and the time"
 """What ``--help`` says of the defaults that a run's recipe chooses."""
 
-_BLOCKS = {"lstm": 4, "gru": 3, "rnn": 1}
 _SHARE = Interval(0, 1, high_open=True)
 _POSITIVE = Interval(0, low_open=True)
 _SEED = Interval(0, 2**63 - 1, integer=True)
@@ -41,7 +40,7 @@ class ModelConfig(Config):
     """The network's shape: embedding -> ``num_layers`` recurrent layers -> a linear head over the vocabulary."""
 
     vocab_size: int = count(2, 1, 0x110001)
-    cell: str = choice("lstm", "lstm", "gru", "rnn", option=Option("Recurrent cell (rnn: tanh).", Panel.NETWORK))
+    cell: str = choice("lstm", *GATES, option=Option("Recurrent cell (rnn: tanh).", Panel.NETWORK))
     hidden_size: int = count(384, 1, 65536, Option("Units per layer.", Panel.NETWORK, shown=FITTED))
     num_layers: int = count(1, 1, 64, Option("Recurrent layers.", Panel.NETWORK, spelling="--layers"))
     embedding_size: int = count(
@@ -50,7 +49,7 @@ class ModelConfig(Config):
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight, in ``torch.nn``'s names: ``embedding.weight`` (V, E), ``rnn.weight_ih_l0``..."""
-        rows, hidden = _BLOCKS[self.cell] * self.hidden_size, self.hidden_size
+        rows, hidden = max(1, len(GATES[self.cell])) * self.hidden_size, self.hidden_size
         shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (self.vocab_size, self.embedding_size)}
         for layer in range(self.num_layers):
             inputs = self.embedding_size if layer == 0 else hidden

@@ -31,8 +31,20 @@ def guard(path: Path | str, failure: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise CharrnnError(f"{path}: {failure}: {reason}" if failure else f"{path}: {reason}") from error
+        reason = f"{failure}: {error.strerror or error}" if failure else error.strerror or str(error)
+        raise CharrnnError(f"{path}: {reason}{_advice(error, os.fspath(path), writing=bool(failure))}") from error
+
+
+def _advice(error: OSError, path: str, *, writing: bool) -> str:
+    """What to do about ``error``, where the path itself is wrong."""
+    from charrnn import absent
+
+    hint = ""
+    if isinstance(error, FileExistsError):
+        hint = "a file has this name; choose another"
+    elif isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        hint = absent.missing_directory(path) if writing else absent.hint(path)
+    return f"; {hint}" if hint else ""
 
 
 def temporary_place() -> str:
@@ -58,14 +70,18 @@ def temporary_space(what: str, place: Path | None = None, variable: str = "TMPDI
 
 
 def check_replaceable(path: Path, refusal: str, ours: Callable[[Path], bool] | None = None) -> None:
-    """Raise `CharrnnError` (``PATH: REFUSAL``) if something is at ``path`` that must stay as it is.
+    """Raise `CharrnnError` (``PATH: REFUSAL``) if something is at ``path`` that must stay, or nothing can be put there.
 
     Nothing of the user's is overwritten: a path is free if nothing is there, or if ``ours`` says that what is there was
     written by this program for the same purpose.
     """
     with guard(path, "can't write"):
-        if path.exists() and not (ours is not None and ours(path)):
-            raise CharrnnError(f"{path}: {refusal}")
+        if path.exists():
+            if not (ours is not None and ours(path)):
+                raise CharrnnError(f"{path}: {refusal}")
+        elif path.parent.is_dir() and not os.access(path.parent, os.W_OK):
+            # Now rather than after the work whose result was to be written.
+            raise CharrnnError(f"{path}: can't write: {path.parent} takes no new files; name a file elsewhere")
 
 
 def check_place(path: Path, refusal: str, ours: Callable[[Path], bool] | None = None, failure: str = "can't save") -> None:
@@ -158,7 +174,8 @@ def stream(path: Path) -> Iterator[IO[bytes]]:
         if error.errno == errno.ENXIO:
             raise OSError(errno.ENXIO, "nobody reads this pipe") from error
         raise
-    os.set_blocking(handle, True)
+    if hasattr(os, "set_blocking"):
+        os.set_blocking(handle, True)
     with os.fdopen(handle, "wb") as file:
         yield file
 

@@ -67,10 +67,16 @@ class Interval:
         except (TypeError, ValueError, OverflowError):
             value = math.nan
         if value not in self:
-            typed, meant = str(text)[:80], _meant(str(text)[:80])
-            better = f"; write {meant}" if meant and (int(meant) if meant.isdecimal() else float(meant)) in self else ""
+            typed = str(text)[:80]
+            better = f"; write {meant}" if (meant := self._meant(option, typed)) else ""
             raise UsageError(f"{option} must be {self}, not {typed or repr('')}{better}")
         return value
+
+    def _meant(self, option: str, typed: str) -> str:
+        """The number of this interval that was plainly meant; empty if there is none."""
+        ways = [_time(typed, _SECONDS[option]) if option in _SECONDS else "", _meant(typed)]
+        ways.append(_share(typed) if self.high == 1 and not self.integer else "")
+        return next((one for one in ways if one and (int(one) if one.isdecimal() else float(one)) in self), "")
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,31 @@ class Name:
     def parse(self, option: str, text: str) -> str:
         """Give ``text`` back."""
         return text
+
+
+_SECONDS = {"--minutes": 60.0, "--seconds": 1.0}
+"""How long one of what these options count is."""
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _time(text: str, unit: float) -> str:
+    """A time that is written with its unit or a colon, in numbers of ``unit`` seconds; empty if it is none."""
+    if found := re.fullmatch(
+        r"(\d{1,6}(?:\.\d{1,6})?) ?(s|m|h|secs?|mins?|hrs?|seconds?|minutes?|hours?)", text.strip().lower()
+    ):
+        seconds = float(found[1]) * _UNITS[found[2][0]]
+    elif found := re.fullmatch(r"(\d{1,6}):([0-5]\d)(?::([0-5]\d))?", text.strip()):
+        first, second, third = int(found[1]), int(found[2]), found[3]
+        seconds = 60.0 * first + second if third is None else 3600.0 * first + 60.0 * second + int(third)
+    else:
+        return ""
+    return f"{seconds / unit:.4f}".rstrip("0").rstrip(".")
+
+
+def _share(text: str) -> str:
+    """A percentage above 1 without its sign as a share; empty if it is none."""
+    percent = float(text) if re.fullmatch(r"\d{1,2}(\.\d{1,6})?|100", text.strip()) else 0.0
+    return f"{percent / 100:.9f}".rstrip("0").rstrip(".") if percent > 1 else ""
 
 
 def _meant(text: str) -> str:

@@ -89,3 +89,32 @@ def test_a_number_in_another_notation_is_shown_in_ours_if_it_would_do(text: str,
     with pytest.raises(UsageError) as error:
         Interval(0, 10_000_000, integer=integer).parse("--x", text)
     assert str(error.value).partition(f"not {text}")[2] == said
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "said"),
+    [
+        ("--minutes", "3m", "; write 3"),
+        ("--minutes", "90 sec", "; write 1.5"),
+        ("--minutes", "2H", "; write 120"),
+        ("--minutes", "1:30", "; write 1.5"),
+        ("--minutes", "1:00:30", "; write 60.5"),
+        ("--minutes", "0s", ""),
+        ("--minutes", "1:90", ""),
+        ("--seconds", "1m", "; write 60"),
+        ("--other", "3m", "; write 3000000"),
+    ],
+)
+def test_a_time_with_its_unit_is_shown_as_the_option_counts(option: str, text: str, said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Interval(0, low_open=True).parse(option, text)
+    assert str(error.value).partition(f"not {text}")[2] == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("90", "; write 0.9"), ("2.5", "; write 0.025"), ("1.", ""), ("101", ""), ("-5", "")]
+)
+def test_a_percentage_is_shown_as_a_share(text: str, said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Interval(0, 1, high_open=True).parse("--top-p", text)
+    assert str(error.value).partition(f"not {text}")[2] == said

@@ -32,6 +32,8 @@ def info(
     console = Console()
     path = rundir.DEFAULT_ROOT if path is None else path
     rundir.mend(path)
+    if path != rundir.DEFAULT_ROOT:
+        rundir.check_exists(path)
     one = path
     if path.is_dir():
         one = next((path / name for name in (rundir.BEST, rundir.CLASSIFIER) if (path / name).exists()), path / rundir.BEST)

@@ -99,8 +99,8 @@ OPTIONS = {
     "--level byte": "byte bytes byte-level",
     "--level char": "char char-level character-level",
     "--min-count": "min-freq min-frequency threshold",
-    "--out | --out-dir | --html": "o output output-dir output-directory save-dir work-dir outf output-file outfile run-dir"
-    " savefile checkpoint-dir checkpoint-name log-dir save",
+    "--out | --out-dir | --html | --npz | PAGE.html": "out o output output-dir output-directory save-dir work-dir outf"
+    " output-file outfile run-dir savefile checkpoint-dir checkpoint-name log-dir save",
     "--resume or --init-from | --checkpoint | PATH": "c checkpoint load load-model load-from weights ckpt m model-path"
     " model-file model-name-or-path network run",
     "--resume": "resume-from resume-from-checkpoint continue restart",
@@ -112,7 +112,7 @@ OPTIONS = {
     "--json": "format output-format jsonl",
     "--quiet": "silent",
     "--svg": "image picture figure png",
-    "--html": "page report",
+    "--html | PAGE.html": "page report html",
     "--npz": "traces npy",
     "--contribution": "saliency attribution",
     "--version": "v V",
@@ -123,14 +123,28 @@ OPTIONS = {
 """Other words for our options, or for what to do instead; of answers with a bar between them the first that the command has."""
 
 
+MISSING = {
+    "FILE...": "which text? name a file, a directory, or - for stdin",
+    "LABELLED": "which labelled texts? name a file with a text, a tab and its label on each line, or a directory",
+    "PAGE.html": "which page? name the file to write",
+    "--npz": "it names the file that the vectors go to",
+}
+"""What is asked where an argument or an option that must be given is missing."""
+
+
 def told(error: typer.TyperException, typed: Sequence[str], command: str) -> tuple[str, str]:
     """What to say of a command line that Typer refuses, and whose help to see: that of ``command``, or of the one meant."""
     context: Any = getattr(error, "ctx", None)
     message = error.format_message().rstrip(".")
     if message.startswith("No such command"):
         return _no_command(typed, context)
+    if message == "Option '--resume' requires an argument":
+        return f"{message}; say --resume latest for the most recent run", command
     if context is None:
         return message, command
+    if found := re.match(r"Missing (?:argument|option) '(.*)'$", message):
+        asked = MISSING.get(found[1])
+        return f"{message}; {asked}" if asked else message, command
     if name := _one_dash(typed, context):
         return _no_option(name, context), command
     if message.startswith("No such option"):
@@ -161,6 +175,8 @@ def _no_command(typed: Sequence[str], context: Any) -> tuple[str, str]:
     meant = next((verb for verb, words in VERBS.items() if name in words.split()), None)
     if name in ours:
         meant = name
+    elif name.partition(" ")[0] in ours:
+        return f"{message}; leave out the quotes around it: charrnn {word:.80}", f"charrnn {name.partition(' ')[0]}"
     elif meant is None and (kind := _named(word)) is not None:
         meant = f"{'sample -c' if kind == 'network' else 'train'} {shlex.quote(word)}"
     elif meant is None:
@@ -179,6 +195,8 @@ def _no_subcommand(typed: Sequence[str], context: Any) -> tuple[str, str]:
     message, name = f"No such command: {path} {word:.80}", word.lower().replace("_", "-")
     meant = next((verb for verb, others in GROUPED.items() if name in others.split()), None)
     meant = meant or next(iter(difflib.get_close_matches(name, list(context.command.commands), 1, 0.6)), None)
+    if meant is None and word and Path(word).exists():
+        return f"{message}; say {path} fit {shlex.quote(word):.80}", f"{path} fit"
     return (f"{message}; say {path} {meant}", f"{path} {meant}") if meant else (message, path)
 
 
@@ -236,6 +254,8 @@ def _alike(name: str, ours: Sequence[str]) -> list[str]:
 def _elsewhere(option: str, context: Any) -> str:
     """Which other commands have the option."""
     program = context.find_root()
+    if context.parent is None and option.removeprefix("--") in program.command.commands:
+        return f"a command has no hyphens: charrnn {option.removeprefix('--')}"
     if context.parent is None:
         having = [verb for verb, command in program.command.commands.items() if option in _spellings(command)[0]]
         return f"options stand behind the command: charrnn {having[0]} {option}" if having else ""
@@ -255,12 +275,18 @@ def _spellings(command: Any) -> tuple[list[str], list[str]]:
 def _one_dash(typed: Sequence[str], context: Any) -> str | None:
     """The first word with a single dash that is a long option of ours or of another program, as in ``-rnn_size``."""
     own = _spellings(context.command)[0]
+    anywhere = {option for command in _commands(context.find_root()) for option in _spellings(command)[0]}
     for word in typed:
         if re.match(r"-[A-Za-z][\w-]+", word):
             name = _bare(word).lower().replace("_", "-")
-            if f"--{name}" in own or any(answer.split()[0] in own for answer in _answers(name)):
+            if f"--{name}" in anywhere or any(answer.split()[0] in own for answer in _answers(name)):
                 return word.partition("=")[0]
     return None
+
+
+def _commands(program: Any) -> list[Any]:
+    """Every command of the program."""
+    return list(program.command.commands.values())
 
 
 def _as_typed(option: str, typed: Sequence[str]) -> str:
@@ -287,4 +313,4 @@ def _no_argument(extra: str, typed: Sequence[str], context: Any) -> str:
     if arguments:
         quoted = ", several words in quotes" if arguments[0] in ("PROMPT", "TEXT") else ""
         return f"; {context.command_path} takes one {arguments[0]}{quoted}"
-    return ""
+    return f"; {context.command_path} takes options only"

@@ -20,6 +20,7 @@ from charrnn.cli.process import rank, seconds_since_start
 from charrnn.cli.signals import EXIT_CODES, Stop, stop_on_failing_stdout, stop_on_signals
 from charrnn.config import FITTED, ModelConfig, TrainConfig
 from charrnn.declaration import Option, Panel
+from charrnn.limits import Interval
 
 if TYPE_CHECKING:
     from charrnn.output.console import Console
@@ -63,8 +64,7 @@ def train(
     members: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            max=64,
+            parser=lambda text: Interval(1, 64, integer=True).parse("--members", text),
             metavar="K",
             help="Train K networks of different seeds, a core for each; their mean predicts better than one (default: 1).",
             rich_help_panel=_MACHINE,

@@ -149,6 +149,7 @@ def resolve(path: Path | None) -> Path:
     """The file that ``path`` means: itself, the one in a directory, or the latest under ``checkpoints`` for None or latest."""
     if path is None or rundir.means_latest(path):
         return _latest()
+    rundir.check_exists(path, NAME)
     if path.is_dir():
         if not (path / NAME).exists():
             if (path / rundir.BEST).exists():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import platform
+import stat
+import tempfile
 from pathlib import Path
 
 from charrnn import CharrnnError, files
@@ -15,13 +18,19 @@ OWNER = ".owner.json"
 
 
 class DirectoryLock:
-    """The lock on a directory, from its making to `release`. It is on the directory itself, so no lock file is left behind."""
+    """The lock on a directory, from its making to `release`.
+
+    It is on the directory itself, so no lock file is left behind; on Windows it is on a file among the temporary ones.
+    """
 
     def __init__(self, directory: Path) -> None:
         """Take the lock; `CharrnnError` if the directory can't be opened or another process works in it."""
         self.directory = directory
-        """Where the directory is; whoever renames it says so here."""
+        """Where the directory is; whoever renames it says so by `follow`."""
         self._handle = taken(directory)
+        self._sign()
+
+    def _sign(self) -> None:
         with contextlib.suppress(OSError):  # On a full disk nobody learns who works here.
             self._note.unlink(missing_ok=True)
             with open(self._note, "x", encoding="utf-8") as file:  # Never through a link that somebody laid there.
@@ -33,10 +42,22 @@ class DirectoryLock:
 
     def holds(self, directory: Path) -> bool:
         """Whether what is at ``directory`` now is what was locked; where there are no locks, that is taken for granted."""
+        if self._handle is None:
+            return True
         try:
-            return self._handle is None or os.path.samestat(directory.stat(), os.fstat(self._handle))
+            locked = os.fstat(self._handle)
+            return not stat.S_ISDIR(locked.st_mode) or os.path.samestat(directory.stat(), locked)
         except OSError:
             return False
+
+    def follow(self, directory: Path) -> None:
+        """Go on holding the directory, which has been renamed to ``directory``; nobody may hold what was there before."""
+        self.directory = directory
+        if self._handle is not None and not stat.S_ISDIR(os.fstat(self._handle).st_mode):
+            os.close(self._handle)  # Its name was locked, which isn't its name any more.
+            self._handle = None
+            self._handle = taken(directory)
+            self._sign()
 
     def release(self) -> None:
         """Let others work in the directory."""
@@ -53,23 +74,43 @@ def taken(directory: Path) -> int | None:
 
     Raises `CharrnnError` if the directory can't be opened or another process holds its lock.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
     with files.guard(directory, "can't open the run's directory"):
+        try:
+            import fcntl
+        except ImportError:  # Windows, which opens no directory either, and renames none with an open file in it
+            return _taken_by_name(directory)
         handle = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(handle)
-        raise CharrnnError(
-            f"{directory}: another process{_owner(directory)} is training there; wait for it, or choose another --out"
-        ) from error
+        raise _refusal(directory) from error
     except OSError:  # a file system without locks
         os.close(handle)
         return None
     return handle
+
+
+def _taken_by_name(directory: Path) -> int | None:
+    """The lock on a file among the temporary ones that is called after where ``directory`` is."""
+    try:
+        import msvcrt
+    except ImportError:  # neither: a Python without both
+        directory.stat()
+        return None
+    name = hashlib.sha256(os.path.normcase(directory.resolve(strict=True)).encode("utf-8", "surrogatepass")).hexdigest()
+    handle = os.open(Path(tempfile.gettempdir(), f"charrnn-{name[:32]}.lock"), os.O_RDWR | os.O_CREAT)
+    try:
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    except OSError as error:
+        os.close(handle)
+        raise _refusal(directory) from error
+    return handle
+
+
+def _refusal(directory: Path) -> CharrnnError:
+    owner = _owner(directory)
+    return CharrnnError(f"{directory}: another process{owner} is training there; wait for it, or choose another --out")
 
 
 def _owner(directory: Path) -> str:

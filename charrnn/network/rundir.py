@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-from charrnn import CharrnnError, files
+from charrnn import CharrnnError, absent, files
 from charrnn.network import lock, paths, replacement
 from charrnn.network.checkpoint import Checkpoint, read, read_header, write
 from charrnn.network.lock import DirectoryLock
@@ -130,8 +130,9 @@ class RunDirectory:
         self._close_log()  # Windows renames no directory with an open file in it.
         with files.guard(self.path, kept):
             replacement.change_places(_real(self.path), _is_own)
-        self._place = self._lock.directory = self.path
         self._replaced.release()
+        self._place = self.path
+        self._lock.follow(self.path)
 
     @property
     def best(self) -> Path:
@@ -369,11 +370,40 @@ def means_latest(path: Path | None) -> bool:
     return path is None or (str(path) == LATEST and not path.exists())
 
 
+def check_exists(path: Path, name: str = BEST) -> None:
+    """Raise `CharrnnError` if nothing is at ``path``, a run or a file of one; it says what was meant, or how to find out.
+
+    ``name`` is the file that counts in the directories that may have been meant.
+    """
+    with files.guard(path):
+        if path.exists():
+            return
+    hint = absent.mistyped(str(path)) or absent.missing_directory(str(path))
+    if not hint:
+        there = {file.parent.name: file.parent for file in checkpoints_under(DEFAULT_ROOT, name)}
+        with contextlib.suppress(OSError):
+            beside = [one for one in path.parent.iterdir() if one.suffix == ".safetensors" or (one / name).exists()]
+            there |= {one.name: one for one in beside}
+        meant = absent.closest(path.name, there)
+        hint = f"is it {there[meant]}?" if meant else "charrnn info lists the runs"
+    raise CharrnnError(f"{path}: No such file or directory; {hint}")
+
+
+def instead_of_going_on(path: Path) -> str:
+    """What can be done with a directory that holds no run that can go on."""
+    if (path / BEST).exists():
+        return "--init-from starts a new run from its weights"
+    if (path / CLASSIFIER).exists():
+        return "charrnn classify fit made it, and makes a new one"
+    return "charrnn info lists the runs"
+
+
 def resolve(path: Path | None) -> Path:
     """The checkpoint file that ``path`` means: itself, a run directory's ``best``, or the latest where `means_latest`."""
     if path is None or means_latest(path):
         return latest()
     mend(path)
+    check_exists(path)
     if path.is_dir():
         if not (path / BEST).exists():
             of_one_network(path)

@@ -77,9 +77,12 @@ class TensorFile:
         size = os.fstat(file.fileno()).st_size
         if size > kind.max_bytes:
             raise self.fault("it is too large")
-        (length,) = struct.unpack("<Q", self._exactly(8))
+        if not size:
+            raise self.fault("it is empty")
+        first = self._exactly(8)
+        (length,) = struct.unpack("<Q", first)
         if length > min(MAX_HEADER_BYTES, size - 8):
-            raise self.fault("it is not a safetensors file, or its header is damaged")
+            raise self.fault(f"it is not a safetensors file, or its header is damaged{_what_else(first)}")
         header = self._header(self._exactly(length))
         self._start = 8 + length
         metadata = header.pop("__metadata__", None)
@@ -194,6 +197,15 @@ def write(path: Path, kind: Format, facts: Mapping[str, Any], arrays: Mapping[st
     tensors = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with files.guard(path, "can't save"):
         files.write_whole(path, save(tensors, metadata))
+
+
+def _what_else(first: bytes) -> str:
+    """What a file may be that begins with these eight bytes, and is none of ours."""
+    if re.match(rb"PK\x03\x04|\x80[\x02-\x05]", first):
+        return "; it may hold pickles, as torch.save writes them, which charrnn never reads"
+    if re.fullmatch(rb"[\t\n\r -~]{8}", first):
+        return "; it may be a text, of which charrnn train makes a network"
+    return ""
 
 
 def _is_other_dtype(dtype: object) -> bool:

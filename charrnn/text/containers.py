@@ -6,6 +6,7 @@ import re
 
 _UNPACK = "unpack it and name the texts in it"
 _CONVERT = "save it as plain text first"
+_NAME_IT = "a network is named by -c, or by --init-from"
 
 _KNOWN = [
     (rb"PK\x03\x04(?s:.{22})\x08\0(?s:..)mimetypeapplication/epub", "an EPUB book", _CONVERT),
@@ -32,7 +33,7 @@ _KNOWN = [
     (rb"ID3[\x02-\x04]\0|OggS\0|fLaC\0|RIFF(?s:....)(WAVE|AVI )|\0\0(?s:..)ftyp|\x1aE\xdf\xa3", "sound or film", ""),
     (rb"\x7fELF|MZ(?s:.{56})[\0-\xff]{4}(?s:.*)PE\0\0|\xca\xfe\xba\xbe|\xcf\xfa\xed\xfe", "a program", ""),
     (rb"PAR1", "a Parquet table", "train, score, encode and inspect read a column of it: --field NAME"),
-    (rb"\x93NUMPY|\x89HDF\r\n|(?s:.{5})\0\0\0\{\"(__metadata__|[\w.]+\":\{\"dtype)", "a file of numbers", ""),
+    (rb"\x93NUMPY|\x89HDF\r\n|(?s:.{5})\0\0\0\{\"(__metadata__|[\w.]+\":\{\"dtype)", "a file of numbers", _NAME_IT),
 ]
 
 

@@ -9,6 +9,7 @@ import os
 import re
 import select
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -110,7 +111,8 @@ def _texts_below(directory: str, warn: Say, also: re.Pattern[str] | None) -> lis
     if not texts:
         found = f" ({left_out})" if left_out else ""
         table = "" if also is None else " and no table"
-        raise CharrnnError(f"{directory}: the directory holds no *.txt file{table}{found}; name the files to read")
+        advice = "a network is named by -c, or by --init-from" if others[".safetensors"] else "name the files to read"
+        raise CharrnnError(f"{directory}: the directory holds no *.txt file{table}{found}; {advice}")
     if left_out:
         read = f"{len(texts):,} file{'s' * (len(texts) != 1)} read"
         not_read = "1 other not" if others.total() == 1 else f"{others.total():,} others not"
@@ -227,4 +229,7 @@ def stdin_block() -> bytes:
         block: bytes | None = buffer.read1(BLOCK_BYTES) if stream is None else stream.read(BLOCK_BYTES)
         if block is not None:
             return block
-        select.select([stream], [], [])
+        try:
+            select.select([stream], [], [])
+        except OSError:  # Windows waits for sockets only.
+            time.sleep(0.01)

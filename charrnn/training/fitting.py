@@ -188,6 +188,7 @@ class Place:
         target = self.path / classifier.NAME
         if not request.overwrite:
             files.check_replaceable(target, "is there already; replace it by --overwrite, or choose another --out")
+        self._made = [one for one in (self.path, *self.path.parents) if not one.exists()]
         with files.guard(self.path, "can't make the directory"):
             self.path.mkdir(parents=True, exist_ok=True)
         self._lock = DirectoryLock(self.path)
@@ -204,7 +205,8 @@ class Place:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
         with contextlib.suppress(OSError):
-            self.path.rmdir()  # Where nothing was saved, nothing stays.
+            for made in self._made:  # Where nothing was saved, nothing stays.
+                made.rmdir()
 
 
 def _free(path: Path) -> Path:
@@ -250,9 +252,9 @@ def fit(
     seconds = 60 * (config.minutes or 3.0) if config.epochs is None else None
     allowed = None if seconds is None else time.monotonic() + YARDSTICK_SHARE * seconds
     val = split.val if len(split.val) else split.train
+    trained = None if request.checkpoint is None else checkpoint.read(rundir.resolve(request.checkpoint))
     yardsticks = Yardsticks.of(split.train.texts, split.train.labels, val.texts, val.labels, split.labels, allowed)
     told(yardsticks)
-    trained = None if request.checkpoint is None else checkpoint.read(rundir.resolve(request.checkpoint))
     if request.frozen:
         assert trained is not None
         found = _frozen(request, trained, split)

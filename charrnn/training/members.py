@@ -53,7 +53,7 @@ def check(request: RunRequest) -> None:
         raise UsageError(f"--members trains on the CPU, a core for each network; leave out --device {settings['device']}")
     if request.overwrite:
         raise UsageError("--overwrite replaces the run of one network; with --members choose another --out")
-    if sys.platform != "linux":
+    if sys.platform != "linux" or not hasattr(os, "fork"):
         raise UsageError("--members forks a process for each network, which this system can't; train them one by one")
 
 

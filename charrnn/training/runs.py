@@ -314,10 +314,11 @@ def run_to_resume(name: str) -> Path:
     rundir.mend(path)
     if path.name == rundir.LAST:
         path = path.parent
+    rundir.check_exists(path, rundir.LAST)
     if not path.is_dir():
         raise CharrnnError(f"{path}: not a run's directory; charrnn info lists the runs")
     if not (path / rundir.LAST).exists() and not rundir.is_of_members(path):
-        raise CharrnnError(f"{path}: holds no {rundir.LAST} to go on from; --init-from starts a new run from its weights")
+        raise CharrnnError(f"{path}: holds no {rundir.LAST} to go on from; {rundir.instead_of_going_on(path)}")
     return path
 
 

@@ -1,0 +1,104 @@
+"""A path at which nothing is: what was probably meant, in a few words, for whoever typed it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+CLOSE = 0.65
+"""From this similarity on, one name is taken for a slip of the other."""
+MOST_NAMES = 10_000
+"""No more names than these are compared."""
+
+
+def hint(path: str) -> str:
+    """What to do about ``path``, where no file is; empty if there is nothing to say."""
+    return mistyped(path) or missing_directory(path) or _nearby(path) or _looked_in(path)
+
+
+def mistyped(path: str) -> str:
+    """For what is no path but looks like one: an option, an address, or what a shell should have replaced."""
+    if found := re.match(r"[‐-―−﹘﹣－-]+([A-Za-z][\w-]*.*)", path, re.DOTALL):
+        return f"an option begins with two plain hyphens: --{found[1]:.40}"
+    if re.search("[“”„‘’«»]", path):
+        return "a shell knows straight quotation marks only: ' or \""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
+        return f"an address is no file; fetch it first: curl -LO {path:.100}"
+    if path.startswith("~"):
+        return f"a shell replaces ~ only outside of quotes: {path:.100} without them"
+    if re.search(r"[*?]|\[.+\]", path):
+        return "no name is like that; outside of quotes a shell replaces a pattern by the names that are"
+    if os.sep == "/" and "\\" in path:
+        return _of_windows(path)
+    if found := re.fullmatch(r"([a-z][a-z-]*[a-z])=(.*)", path):
+        return f"an option begins with two hyphens: --{found[1]} {found[2]:.40}".rstrip()
+    return ""
+
+
+def _of_windows(path: str) -> str:
+    """For a path with backslashes where none are used."""
+    if drive := re.match(r"([A-Za-z]):\\", path):
+        return f"this is a path of Windows; under WSL it is /mnt/{drive[1].lower()}/{path[3:].replace(chr(92), '/'):.100}"
+    return f"names are separated by /, not \\: {path.replace(chr(92), '/'):.100}"
+
+
+def missing_directory(path: str) -> str:
+    """The first of the directories of ``path`` that isn't there, and what was probably meant; empty if all are."""
+    above = Path(path).parent
+    if above.is_dir():
+        return ""
+    while above.parent != above and not above.parent.is_dir():
+        above = above.parent
+    if above.exists():
+        return f"{above} is a file, no directory"
+    meant = _slip_of(above, directories=True)
+    return f"there is no directory {above}" + (f"; is it {meant}?" if meant else "")
+
+
+def _nearby(path: str) -> str:
+    """The name that was probably meant, beside where the path leads."""
+    meant = _slip_of(Path(path))
+    return f"is it {meant}?" if meant else ""
+
+
+def closest(name: str, names: Iterable[str]) -> str:
+    """Which of ``names`` ``name`` is probably a slip of; empty if it is like none."""
+    wanted = name.casefold().strip()
+    alike = {one: _likeness(one.casefold().strip(), wanted) for one in sorted(names)}
+    best = max(alike, key=alike.__getitem__, default="")
+    return best if best and alike[best] >= CLOSE else ""
+
+
+def _slip_of(path: Path, *, directories: bool = False) -> Path | None:
+    """What lies beside ``path`` whose name its own is probably a slip of."""
+    names: list[str] = []
+    try:
+        with os.scandir(path.parent) as entries:
+            for entry in entries:
+                if len(names) == MOST_NAMES:
+                    break
+                if not entry.name.startswith(".") and (entry.is_dir() or not directories):
+                    names.append(entry.name)
+    except OSError:
+        return None
+    meant = closest(path.name, names)
+    return path.with_name(meant) if meant else None
+
+
+def _likeness(name: str, wanted: str) -> float:
+    """How much one name is like another, from 0 to 1: without their endings, which many names share, and a little by these."""
+    import difflib  # At the first mistake, not at every start.
+
+    one, other = Path(name), Path(wanted)
+    alike = difflib.SequenceMatcher(None, one.stem, other.stem).ratio() if one.stem and other.stem else 0.0
+    return alike - 0.01 * (one.suffix != other.suffix)
+
+
+def _looked_in(path: str) -> str:
+    """Where a name without a place was looked for."""
+    try:
+        return "" if Path(path).is_absolute() else f"it was looked for in {Path.cwd()}"
+    except OSError:
+        return "the current directory has been removed"

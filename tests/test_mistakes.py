@@ -1,0 +1,208 @@
+"""What people do wrong, each with the exit code and with words that tell them how to go on."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, TALE
+from small_checkpoints import small
+
+from charrnn.network import checkpoint, rundir
+
+Invoke = Callable[..., Any]
+
+FAILED, USAGE = 1, 2
+
+MISTAKES = [
+    # Paths of texts.
+    ("train novl.txt", FAILED, "novl.txt: No such file or directory; is it novel.txt?"),
+    ("train novel", FAILED, "is it novel.txt?"),
+    ("train Novel.TXT", FAILED, "is it novel.txt?"),
+    ("train ' novel.txt'", FAILED, "is it novel.txt?"),
+    ("train zzz.md", FAILED, "it was looked for in {here}"),
+    ("train textes/a.txt", FAILED, "there is no directory textes; is it texts?"),
+    ("train novel.txt/chapter.txt", FAILED, "novel.txt is a file, no directory"),
+    ("train '~/novel.txt'", FAILED, "a shell replaces ~ only outside of quotes"),
+    ("train '*.md'", FAILED, "outside of quotes a shell replaces a pattern"),
+    (r"train 'C:\Users\me\novel.txt'", FAILED, "a path of Windows; under WSL it is /mnt/c/Users/me/novel.txt"),
+    (r"train 'texts\a.txt'", FAILED, "names are separated by /, not \\: texts/a.txt"),
+    ("train https://example.org/novel.txt", FAILED, "fetch it first: curl -LO https://example.org/novel.txt"),
+    ("train novel.txt missing.txt", FAILED, "missing.txt: No such file or directory"),
+    ("train", USAGE, "which text? name a file, a directory, or - for stdin"),
+    ("train ''", USAGE, "the name of a text is empty"),
+    ("score", USAGE, "which text? name a file, a directory, or - for stdin"),
+    # What is no text.
+    ("train empty.txt", FAILED, "holds no text; at least 2 characters are needed"),
+    ("train blank.txt", FAILED, "holds nothing but white space"),
+    ("train one.txt", FAILED, "holds a single character"),
+    ("train nothing-in-it", FAILED, "holds no *.txt file; name the files to read"),
+    ("train book.zip", FAILED, "this is a zip archive, not text; unpack it"),
+    ("train picture.png", FAILED, "this is a picture, not text"),
+    ("train latin.txt", FAILED, "--encoding"),
+    ("train run", FAILED, "the directory holds no *.txt file (.safetensors 1); a network is named by -c, or by --init-from"),
+    ("train run/best.safetensors", FAILED, "a network is named by -c, or by --init-from"),
+    ("score run novel.txt", FAILED, "a network is named by -c"),
+    # Networks.
+    ("sample", FAILED, "train one by charrnn train"),
+    ("sample -c nowhere", FAILED, "charrnn info lists the runs"),
+    ("sample -c rum", FAILED, "is it run?"),
+    ("sample -c run/best", FAILED, "is it run/best.safetensors?"),
+    ("sample -c runs/run", FAILED, "there is no directory runs"),
+    ("sample -c nothing-in-it", FAILED, "holds no best.safetensors; name a run directory or a checkpoint file"),
+    ("sample -c novel.txt", FAILED, "it may be a text, of which charrnn train makes a network"),
+    ("sample -c model.pt", FAILED, "it may hold pickles, as torch.save writes them, which charrnn never reads"),
+    ("sample -c empty.txt", FAILED, "not a usable checkpoint: it is empty"),
+    ("sample -c cut.safetensors", FAILED, "bytes and holds"),
+    ("sample -c intents", FAILED, "a classifier of texts, which charrnn classify predict reads"),
+    ("sample -c ''", USAGE, "is a variable not set?"),
+    ("info nowhere", FAILED, "charrnn info lists the runs"),
+    ("classify predict Hi -c run", FAILED, "make one of it by charrnn classify fit LABELLED -c run"),
+    ("classify predict Hi -c intnets", FAILED, "is it intents?"),
+    # Runs that should go on.
+    ("train --resume", USAGE, "say --resume latest for the most recent run"),
+    ("train novel.txt --resume nowhere", FAILED, "charrnn info lists the runs"),
+    ("train --resume run", FAILED, "holds no last.safetensors to go on from; --init-from starts a new run from its weights"),
+    ("train --resume intents", FAILED, "charrnn classify fit made it, and makes a new one"),
+    ("train novel.txt --init-from nowhere", FAILED, "No such file or directory"),
+    ("train novel.txt --init-from run --hidden-size 9", USAGE, "--init-from keeps its shape"),
+    ("train novel.txt --init-from run --resume run", USAGE, "leave out --out, --init-from and --overwrite"),
+    # Where things go.
+    ("train novel.txt --out run", FAILED, "already holds a run; go on with it by charrnn train --resume run"),
+    ("train novel.txt --out novel.txt", FAILED, "a file has this name; choose another"),
+    ("train novel.txt --out novel.txt/run", FAILED, "novel.txt is a file, no directory"),
+    ("score novel.txt -c run --adapt --keep run/best.safetensors", FAILED, "nothing is overwritten; name another file"),
+    ("sample -c run -n 2 --save-state nodir/state", FAILED, "there is no directory nodir; make it, or name another file"),
+    ("sample -c run -n 2 --out-dir novel.txt", FAILED, "is no directory; choose another --out-dir"),
+    ("inspect The -c run --html nodir/p.html", FAILED, "there is no directory nodir"),
+    ("inspect The -c run --html novel.txt", FAILED, "is there already, and not by charrnn inspect; name another file"),
+    ("export run -c run", FAILED, "not a regular file"),
+    # Values.
+    ("train novel.txt --minutes 3m", USAGE, "write 3 "),
+    ("train novel.txt --minutes 90s", USAGE, "write 1.5 "),
+    ("train novel.txt --minutes 1:30", USAGE, "write 1.5 "),
+    ("train novel.txt --minutes 2h", USAGE, "write 120 "),
+    ("bench --seconds 1m", USAGE, "write 60 "),
+    ("train novel.txt --steps 3m", USAGE, "write 3000000 "),
+    ("train novel.txt --steps 10k", USAGE, "write 10000 "),
+    ("train novel.txt --steps 5 --minutes 1", USAGE, "give one length for the run"),
+    ("train novel.txt --hidden-size big", USAGE, "must be a whole number of at least 1"),
+    ("train novel.txt --dropout 30", USAGE, "write 0.3 "),
+    ("train novel.txt --val-fraction 10%", USAGE, "write 0.1 "),
+    ("train novel.txt --cell transformer", USAGE, "--cell must be lstm, gru or rnn, not transformer"),
+    ("train novel.txt --members two", USAGE, "--members must be a whole number of at least 1 and at most 64, not two"),
+    ("train novel.txt --encoding utf9", USAGE, "not a text encoding that Python knows (try utf-8, latin-1)"),
+    ("train novel.txt --minutes", USAGE, "'--minutes' requires an argument"),
+    ("sample -c run --top-p 90", USAGE, "write 0.9 "),
+    ("sample -c run --temp 0,8", USAGE, "write 0.8 "),
+    ("sample -c run --temp hot", USAGE, "--temp must be a number of at least 0"),
+    ("sample -c run --seed abc", USAGE, "--seed must be a whole number"),
+    ("sample -c run --clamp 0:99=1", USAGE, "this network has layers 0 to 0 and units 0 to 3"),
+    ("sample -c run --unique", USAGE, "--unique compares lines; give --lines 1"),
+    # Shells: quotes, dashes, the order of words.
+    ("'train novel.txt'", USAGE, "leave out the quotes around it: charrnn train novel.txt"),
+    ("--train novel.txt", USAGE, "a command has no hyphens: charrnn train"),
+    ("train, novel.txt", USAGE, "say charrnn train"),
+    ("novel.txt", USAGE, "say charrnn train novel.txt"),
+    ("run", USAGE, "say charrnn sample -c run"),
+    ("sample run", USAGE, "say -c: charrnn sample -c run"),
+    ("sample novel.txt", USAGE, "say --prompt-file"),
+    ("-c run sample", USAGE, "options stand behind the command: charrnn sample -c"),
+    ("sample -c run -p Once upon a time", USAGE, "quote a prompt of several words: -p 'Once upon a time'"),
+    ("next Once upon -c run", USAGE, "several words in quotes"),
+    ("train novel.txt —minutes 3", FAILED, "an option begins with two plain hyphens: --minutes"),
+    ("train novel.txt “--minutes” 3", FAILED, "a shell knows straight quotation marks only"),
+    ("train novel.txt minutes=3", FAILED, "an option begins with two hyphens: --minutes 3"),
+    ("train novel.txt -minutes 3", USAGE, "say --minutes"),
+    ("train novel.txt -temp 0.5", USAGE, "it belongs to charrnn sample"),
+    ("train novel.txt --temp 0.5", USAGE, "it belongs to charrnn sample"),
+    ("export --html p.html -c run", USAGE, "name it without an option: charrnn export PAGE.html"),
+    ("export -c run", USAGE, "which page? name the file to write"),
+    ("encode novel.txt -c run --out v.npz", USAGE, "say --npz"),
+    ("encode novel.txt -c run", USAGE, "it names the file that the vectors go to"),
+    ("bench novel.txt", USAGE, "charrnn bench takes options only"),
+    # Classifying.
+    ("classify labelled.tsv", USAGE, "say charrnn classify fit labelled.tsv"),
+    ("classify train labelled.tsv", USAGE, "say charrnn classify fit"),
+    ("classify fit", USAGE, "name a file with a text, a tab and its label on each line"),
+    ("classify fit novel.txt", FAILED, "Name them in a first line: text,label"),
+    ("classify fit labelled.tsv -c intents --epochs 1", FAILED, "holds a classifier of texts"),
+    ("classify predict -c intents", USAGE, "which text? Give one in quotes, --file FILE, or - for the lines of stdin"),
+    ("classify evaluate labelled.tsv -c intents", FAILED, "doesn't know the label"),
+]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """A directory with what people have lying about."""
+    texts = {"novel.txt": TALE * 40, "empty.txt": "", "one.txt": "a", "blank.txt": "\n \n\t\n", "texts/a.txt": TALE}
+    for name, text in {**texts, "labelled.tsv": "text\tlabel\nhello\tgreet\nbye now\tpart\n"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "nothing-in-it").mkdir()
+    (tmp_path / "latin.txt").write_bytes("Flüsse\n".encode("latin-1") * 20)
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    for name, inside in (("book.zip", "book.txt"), ("model.pt", "archive/data.pkl")):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr(inside, TALE)
+    (tmp_path / "run").mkdir()
+    checkpoint.write(tmp_path / "run" / rundir.BEST, small())
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "run" / rundir.BEST).read_bytes()[:-40])
+    (tmp_path / "intents").symlink_to(ROOT / "checkpoints/intents")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("line", "code", "said"), MISTAKES, ids=[line for line, _, _ in MISTAKES])
+def test_a_mistake_is_told_in_one_line_that_says_how_to_go_on(
+    invoke: Invoke, desk: Path, line: str, code: int, said: str
+) -> None:
+    before = sorted(path for path in desk.rglob("*"))
+    done = invoke(*shlex.split(line.replace("\\", "\\\\") if "'" not in line else line))
+    *warnings, message = done.stderr.splitlines()
+    assert (done.code, done.stdout) == (code, "")
+    assert said.replace("{here}", str(desk)) in message
+    assert message.startswith("charrnn: ")
+    assert all(re.match("charrnn: (warning|seed|to beat)", warning) for warning in warnings)
+    assert re.search(r" \(see charrnn[a-z ]* --help\)$", message) if code == USAGE else True
+    assert sorted(path for path in desk.rglob("*")) == before
+
+
+def test_there_are_forty_and_none_twice() -> None:
+    lines = [line for line, _, _ in MISTAKES]
+    assert len(lines) == len(set(lines)) > 40
+
+
+SHELL = [
+    ("charrnn sample -c run -n 9 > /dev/full", 1, "charrnn: stdout: No space left on device"),
+    ("charrnn sample -c run -n 99999 | head -c 1 > /dev/null; exit ${PIPESTATUS[0]}", 141, ""),
+    ("cat novel.txt | charrnn train", 2, "name a file, a directory, or - for stdin"),
+    ("charrnn train - < /dev/null", 1, "holds no text"),
+    ("mkdir gone && cd gone && rmdir ../gone && charrnn train a.txt", 1, "the current directory has been removed"),
+    ("CHARRNN_CHECKPOINT=nowhere charrnn sample", 1, "(CHARRNN_CHECKPOINT names it)"),
+    ("charrnn export /sys/page.html -c run", 1, "/sys/page.html: can't write: "),
+    ("charrnn train novel.txt --out /proc/self/run --steps 1", 1, "can't make the run's directory"),
+]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="these devices and file systems are Linux's")
+@pytest.mark.parametrize(("line", "code", "said"), SHELL, ids=[line for line, _, _ in SHELL])
+def test_a_mistake_in_a_shell_is_told_too(desk: Path, line: str, code: int, said: str) -> None:
+    command = desk / "bin/charrnn"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m charrnn "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=desk, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == code
+    assert said in (done.stderr.splitlines() or [""])[-1]
+    assert "Traceback" not in done.stderr
