@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.network import checkpoint, rundir
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.vocabulary import Vocabulary
@@ -357,7 +357,7 @@ def test_info_loads_no_torch(trained: Path, above: int) -> None:
     assert loaded & {"numpy", "torch", "charrnn.training.trainer", "charrnn.cli.train"} == {"numpy"}
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 def test_training_starts_without_torchs_compiler(cell: str, tmp_path: Path) -> None:
     """It takes as long to import as torch itself, and every run would begin with it."""
     text = tmp_path / "text.txt"

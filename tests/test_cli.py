@@ -23,7 +23,7 @@ from conftest import FABLES, TALE_TEXT
 from small_networks import network
 
 from charrnn import __version__, cli
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.network import checkpoint
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.vocabulary import Vocabulary
@@ -656,7 +656,7 @@ def test_the_numeric_options_are_all_tried_here() -> None:
 @pytest.mark.parametrize(
     ("option", "choices"),
     [
-        ("--cell", ["lstm", "gru", "rnn"]),
+        ("--cell", list(GATES)),
         ("--level", ["char", "byte"]),
         ("--optimizer", ["soap", "muon", "adamw"]),
         ("--device", ["auto", "cpu", "cuda", "mps"]),

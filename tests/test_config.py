@@ -84,7 +84,7 @@ SETTINGS: list[tuple[Any, str, str, str, list[Any], list[Any]]] = [
 ]
 NAMES = [f"{config.__name__}.{name}" for config, name, *_ in SETTINGS]
 CHOICES = {
-    ("ModelConfig", "cell"): ("lstm", "gru", "rnn"),
+    ("ModelConfig", "cell"): tuple(GATES),
     ("TrainConfig", "level"): ("char", "byte"),
     ("TrainConfig", "val"): ("tail", "scattered"),
     ("TrainConfig", "optimizer"): ("soap", "muon", "adamw"),
@@ -234,7 +234,7 @@ def test_settings_are_frozen() -> None:
         ModelConfig().hidden_size = 1  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 def test_parameter_shapes_are_torchs_own(cell: str, num_layers: int) -> None:
     from small_runs import KERNELS

@@ -22,7 +22,7 @@ from small_networks import TEXT, network, records
 
 import charrnn
 from charrnn import CharrnnError, CharrnnWarning, UsageError, python
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.network import checkpoint, rundir
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.vocabulary import Vocabulary
@@ -278,7 +278,7 @@ def test_the_next_character_is_that_of_the_command_line(net, run: Path, invoke) 
     assert repr(found).startswith(f"<next: {found.chars[0]!r} ")
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 def test_states_are_those_of_the_command_line(tmp_path: Path, invoke, cell: str) -> None:
     run, text = cell_network(tmp_path / cell, cell), "a bad cab\n" * 3
     assert invoke("inspect", text, "-c", run, "--npz", tmp_path / "a.npz").code == 0

@@ -15,6 +15,7 @@ from conftest import Put
 from small_runs import DROPOUT, run, same_weights, trainer_of
 
 from charrnn.analysis import heldout
+from charrnn.config import GATES
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint, records_of
 from charrnn.text.corpus import Corpus, read_corpus
@@ -44,7 +45,7 @@ def trainer(corpus: Corpus, cell: str = "lstm", **settings: Any) -> Trainer:
     return trainer_of(corpus, cell, **{"records": True, "batch_size": 4, "bptt": 4, "steps": 40, **DROPOUT, **settings})
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 def test_stopping_anywhere_and_going_on_changes_no_bit(listed: Corpus, cell: str) -> None:
     _, whole = run(trainer(listed, cell))
     streams = trainer(listed).streams
@@ -58,7 +59,7 @@ def test_stopping_anywhere_and_going_on_changes_no_bit(listed: Corpus, cell: str
         assert same_weights(whole.latest("last").extra, rest.latest("last").extra)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 @pytest.mark.parametrize("count", [2, 3])
 def test_processes_and_threads_give_the_same_bits_and_one_worker_the_same_weights(listed, cell, count, monkeypatch):
     _, processes = run(trainer(listed, cell, workers=count))

@@ -10,7 +10,7 @@ import torch
 from small_runs import DROPOUT, Clock, corpus_of, random_text, trainer_of, validation
 
 from charrnn import CharrnnError, UsageError
-from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config import GATES, ModelConfig, TrainConfig
 from charrnn.network import checkpoint, rundir
 from charrnn.text.excerpts import spread
 from charrnn.training import evaluation, runs, schedule
@@ -18,7 +18,7 @@ from charrnn.training.model import CharRNN
 from charrnn.training.trainer import Trainer
 
 N = 9
-CELLS = ("lstm", "gru", "rnn")
+CELLS = tuple(GATES)
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")

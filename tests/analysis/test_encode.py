@@ -12,7 +12,7 @@ import pytest
 from charrnn import CharrnnError, files
 from charrnn.analysis import encode
 from charrnn.analysis.encode import Encoder
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.files import replacing
 from charrnn.generation.generate import opening
 from charrnn.network.cells import Network
@@ -43,7 +43,7 @@ def vectors(encoder: Encoder, blocks: list[Any]) -> tuple[Any, Any]:
     return np.concatenate(final), np.concatenate(mean)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 def test_a_lines_vectors_are_those_of_the_equations(cell: str) -> None:
     network, lines = untrained(cell), ["abc", "", "d", "abcdabcdabcd", "x", "a"]
     final, mean = vectors(Encoder(network, VOCABULARY), codes("\n".join(lines)))

@@ -19,7 +19,7 @@ from charrnn.analysis.features import (
     find,
     random_network,
 )
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.network import checkpoint
 from charrnn.network.cells import Network
 
@@ -181,7 +181,7 @@ def test_the_shipped_network_counts_the_line_and_more_and_a_sixth_random_one_doe
     assert [finding for finding in find(stranger, ids, text) if finding.real] == []
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_nothing_is_found_in_random_networks(cell, seed):
     text = FABLES[10_000:14_000]

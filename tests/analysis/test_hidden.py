@@ -27,7 +27,7 @@ def unit(values, steps=4):
     return signs * np.array(values)[None, None, :]
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 @pytest.mark.parametrize("streams", [1, 3])
 def test_a_summary_equals_a_naive_loop_over_units(cell, streams):
     config = ModelConfig(vocab_size=5, cell=cell, embedding_size=3, hidden_size=8, num_layers=2)
@@ -182,7 +182,7 @@ def test_those_numbers_differ_when_two_gates_are_swapped(cell, swapped):
 # -- streaming --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 @pytest.mark.parametrize("sizes", [(1, 99), (33, 67), (50, 1, 49), (7,) * 14 + (2,)])
 def test_statistics_of_blocks_equal_those_of_the_whole(cell, sizes):
     network, _ = network_of(cell, hidden=12)

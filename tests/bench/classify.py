@@ -32,6 +32,7 @@ from sentences import Row
 
 from charrnn.analysis.judge import Figures, Judge, confusion
 from charrnn.analysis.ngrams import NgramClassifier
+from charrnn.config import GATES
 from charrnn.network import classifier
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,7 @@ SIZES = {"assistant": (12_000, 1_000), "enquiries": (4_500, 900)}
 DISTANCES = (5, 10, 20, 30, 40, 50, 75, 100, 150, 200)
 LEARNED, ASKED = 4_000, 200
 """How many texts are learned from, and asked at each distance."""
-CELLS = ("lstm", "gru", "rnn")
+CELLS = tuple(GATES)
 
 
 class Task(NamedTuple):

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from charrnn.analysis import advice
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.network.cells import Network
 from charrnn.text.corpus import Corpus
 from charrnn.text.excerpts import spread
@@ -52,7 +52,7 @@ def main() -> None:
     text = Corpus("noise", (), len(ids), "", Vocabulary("char", "".join(map(chr, range(64)))), ids, len(ids) // 2)
     excerpt = spread(text, len(ids) // 2)
     print("network        panel, ms   validation, ms   panel's share of a minute")
-    for cell in ("lstm", "gru", "rnn"):
+    for cell in GATES:
         for layers in (1, 2):
             config = ModelConfig(vocab_size=64, cell=cell, hidden_size=asked.hidden_size, num_layers=layers)
             model = CharRNN(config)

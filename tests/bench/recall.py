@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config import GATES, ModelConfig, TrainConfig
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.corpus import Corpus, read_corpus
@@ -70,7 +70,7 @@ def main() -> None:
     print(f"bits at the answer by delay, {options.steps} steps of 32 x 128, hidden size {options.hidden_size},")
     print(f"median of {options.seeds} seeds; 0 is remembered, 4 is forgotten")
     print(f"{'':6}" + "".join(f"{f'{low}-{high}':>8}" for low, high in BINS) + f"{'seconds':>10}")
-    for cell in ("lstm", "gru", "rnn"):
+    for cell in GATES:
         results, begun = [], time.perf_counter()
         for seed in range(options.seeds):
             config = TrainConfig(

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.generation.drawing import Drawing, Sampler
 from charrnn.generation.generate import generate, opening, prime
 from charrnn.network.cells import Network
@@ -32,7 +32,7 @@ class Recorder:
         return self._sampler.draw(logits)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 @pytest.mark.parametrize("layers", [1, 2])
 def test_generation_is_teacher_forcing_on_its_own_output(cell, layers):
     network, recorder = random_network(cell, layers), Recorder()
@@ -43,7 +43,7 @@ def test_generation_is_teacher_forcing_on_its_own_output(cell, layers):
     np.testing.assert_allclose(np.stack(recorder.seen), forced[2:-1, 0], atol=1e-4)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 def test_prime_gives_the_logits_after_the_prompt_and_its_state(cell):
     network, ids = random_network(cell, 2), np.array([0, 6, 2, 2])
     logits, state = prime(network, ids)

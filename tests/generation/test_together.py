@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.generation.drawing import Drawing, Sampler, generator
 from charrnn.generation.generate import generate, prime
 from charrnn.generation.stopping import Ending, Stops, Text
@@ -45,7 +45,7 @@ def told(found: Completion) -> tuple[list[int], str, int | None]:
 
 
 @pytest.mark.parametrize("options", SETTINGS)
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 def test_a_text_of_a_batch_is_the_text_drawn_alone(cell: str, options: dict[str, object]) -> None:
     """Of 25 texts 4 are drawn at a time, so most take the place of another."""
     network, drawing = random_network(cell, 2), Drawing(**options)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from small_runs import KERNELS
 from charrnn.config import GATES, ModelConfig
 from charrnn.network.cells import Network, sigmoid
 
-CELLS = ("lstm", "gru", "rnn")
+CELLS = tuple(GATES)
 V, E, H, T, N = 11, 5, 8, 9, 3
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from small_checkpoints import Header, put_together, setting, small, take_apart
 
 from charrnn import CharrnnError
+from charrnn.config import GATES
 from charrnn.network import tensorfile
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint, read, read_header, write
@@ -44,7 +45,7 @@ def refusal(reader: Callable[[Path], Checkpoint], path: Path) -> str:
 
 @settings(deadline=None, max_examples=25)
 @given(
-    cell=st.sampled_from(["lstm", "gru", "rnn"]),
+    cell=st.sampled_from(list(GATES)),
     num_layers=st.integers(1, 3),
     hidden_size=st.integers(1, 5),
     level=st.sampled_from(["char", "byte"]),
@@ -162,7 +163,7 @@ def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
     assert json.loads(metadata["training"])["step"] == 7
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 @pytest.mark.parametrize("num_layers", [1, 2])
 def test_torch_loads_the_weights_by_their_names_and_computes_the_same(cell: str, num_layers: int, tmp_path: Path) -> None:
     import torch

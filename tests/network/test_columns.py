@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.generation.filters import nats_of
 from charrnn.network import columns as side_by_side
 from charrnn.network.cells import Network
@@ -40,7 +40,7 @@ def test_no_column_is_shorter_than_is_worth_its_overlap_and_no_worker_has_more_t
     assert (worthwhile(10**9), worthwhile(10**9, workers=3)) == (most, 3 * most)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 @pytest.mark.parametrize("feed", [stepped, traced])
 def test_columns_of_any_lengths_read_together_are_those_read_alone(cell, feed):
     net, columns = network(cell), texts(7, 30, 1, 30, 12)

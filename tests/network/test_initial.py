@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.network import initial
 from charrnn.training.model import CharRNN
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 def test_numpys_weights_are_drawn_as_torchs_are(cell):
     config = ModelConfig(vocab_size=50, cell=cell, embedding_size=32, hidden_size=48, num_layers=2)
     theirs = CharRNN(config, torch.Generator().manual_seed(1)).export()
@@ -27,7 +27,7 @@ def test_numpys_weights_are_drawn_as_torchs_are(cell):
             np.testing.assert_array_equal(ours[name], weight)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 def test_weights_have_the_variance_that_their_rule_says(cell):
     config = ModelConfig(vocab_size=80, cell=cell, embedding_size=60, hidden_size=90, num_layers=2)
     weights = initial.draw(config, np.random.default_rng(2))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.network import stepper
 from charrnn.network.cells import Network
 
 V, E, H, T, N = 11, 5, 8, 9, 3
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
-every_cell = pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+every_cell = pytest.mark.parametrize("cell", list(GATES))
 every_depth = pytest.mark.parametrize("layers", [1, 2, 3])
 
 

@@ -18,7 +18,7 @@ from charrnn.analysis import traces
 from charrnn.analysis.features import random_network
 from charrnn.analysis.hidden import Statistics
 from charrnn.analysis.traces import Inspection
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.network import checkpoint
 from charrnn.network.cells import LayerTrace, Network
 from charrnn.network.checkpoint import Checkpoint
@@ -97,7 +97,7 @@ def test_large_networks_keep_to_the_size_by_showing_less(layers: int, hidden: in
     assert len(base64.b64decode(data["states"])) == len(data["units"]) * len(data["text"])
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 def test_the_pages_numbers_are_those_of_the_inspection(cell: str) -> None:
     found = inspected('He said: "a b"\n' * 20, cell, layers=2)
     data = data_of(page.render(found))
@@ -439,7 +439,7 @@ def test_nothing_is_wider_than_a_phone(clean: chromium.Chromium, report: Path) -
 
 
 @chromium.needed
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 def test_a_text_that_contains_scripts_runs_nothing(clean: chromium.Chromium, cell: str, tmp_path: Path) -> None:
     path = tmp_path / "hostile.html"
     path.write_text(

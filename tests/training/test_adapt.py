@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from charrnn import CharrnnError
 from charrnn.analysis.scoring import Foreseen, Scorer
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.ensemble import calibrated
 from charrnn.text.vocabulary import Vocabulary
@@ -69,7 +69,7 @@ def test_random_characters_cost_no_less_than_their_logarithm(adaptation: Adaptat
     assert bits.mean() > np.log2(len(LETTERS)) - 3 * bits.std() / np.sqrt(len(bits))
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 @pytest.mark.parametrize("by_line", [False, True])
 def test_what_comes_again_gets_cheaper(cell: str, by_line: bool) -> None:
     again = "a bad cafe\nfaded beef\n" * 60
@@ -79,7 +79,7 @@ def test_what_comes_again_gets_cheaper(cell: str, by_line: bool) -> None:
     assert adapted[-300:].mean() < 0.7 * plain[-300:].mean()
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 @pytest.mark.parametrize("by_line", [False, True])
 def test_without_steps_it_is_the_network_itself(cell: str, by_line: bool) -> None:
     """So the state begins anew at each line, also where lines are read side by side or in parts."""

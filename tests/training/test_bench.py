@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from charrnn import CharrnnError
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.network.cells import Network
 from charrnn.output.notation import bench_heading, three_digits
 from charrnn.output.tables import bench_table
@@ -24,7 +24,7 @@ from charrnn.training.device import choose_precision
 
 Invoke = Callable[..., Any]
 PRECISIONS = ["fp32"] + ["bf16"] * (choose_precision("auto", torch.device("cpu")) == "bf16")
-CELLS = ("lstm", "gru", "rnn")
+CELLS = tuple(GATES)
 FIELDS = {"group", "name", "unit", "median", "low", "high", "beside", "ratio", "ceiling"}
 EXPECTED = (
     {("matrix products", precision) for precision in PRECISIONS}

@@ -14,6 +14,7 @@ import pytest
 import torch
 from small_runs import DROPOUT, random_model, run, trainer_of
 
+from charrnn.config import GATES
 from charrnn.network import checkpoint, rundir
 from charrnn.training import gradients, processes
 from charrnn.training.processes import Processes, WorkerLostError
@@ -42,7 +43,7 @@ def chunk(model, seed=0):
 
 
 @pytest.mark.parametrize("count", [2, 3, 6])
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 def test_processes_and_threads_give_the_same_bits(cell, count):
     model, workers = random_model(cell, layers=2), Workers(count)
     masks = model.dropout_masks(N, (0.1, 0.2, 0.3), torch.Generator().manual_seed(1))
@@ -60,7 +61,7 @@ def test_processes_and_threads_give_the_same_bits(cell, count):
                     parameter.mul_(1.1)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_run_ends_with_the_same_weights_in_processes_and_in_threads(cell, precision, request):
     settings = {**SETTINGS, "precision": precision}

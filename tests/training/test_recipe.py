@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config import GATES, ModelConfig, TrainConfig
 from charrnn.declaration import limits_of, option_name
 from charrnn.training.recipe import CHOSEN, FIXED, PLANNED, SOAP_CHARACTERS, most_passes, plan, rounded_speed, split
 
@@ -48,7 +48,7 @@ def test_every_text_and_length_gets_settings_that_are_legal_and_each_a_reason(ch
     assert json.loads(json.dumps(made.to_json(), allow_nan=False)) == made.to_json()
 
 
-CELLS = ("lstm", "gru", "rnn")
+CELLS = tuple(GATES)
 GIVEN = {
     "cell": "gru",
     "num_layers": 3,

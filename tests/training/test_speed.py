@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.training import speed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -29,7 +29,7 @@ def clock(monkeypatch):
 
 
 @pytest.mark.parametrize("optimizer", ["soap", "muon", "adamw"])
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 def test_an_exercise_learns_as_training_does(cell, optimizer):
     """A fixed chunk is learnt by heart."""
     config = ModelConfig(vocab_size=9, cell=cell, embedding_size=8, hidden_size=32)

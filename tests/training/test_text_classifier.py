@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from charrnn.analysis.judge import Judge
-from charrnn.config import FEATURES, ClassifierConfig, ModelConfig
+from charrnn.config import FEATURES, GATES, ClassifierConfig, ModelConfig
 from charrnn.network.classifier import Classifier, parameter_shapes
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.classify import padded
@@ -31,7 +31,7 @@ def batch(texts: list[str], more: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 def test_no_logit_and_no_gradient_depends_on_padding(cell: str, bidirectional: bool) -> None:
     made = network(cell, bidirectional=bidirectional)
     parameters = made.learned(characters=True)
@@ -61,7 +61,7 @@ def test_no_logit_and_no_gradient_depends_on_padding(cell: str, bidirectional: b
 @pytest.mark.parametrize("head_size", [None, 4])
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("feature", FEATURES)
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 def test_numpy_decides_what_torch_does(cell: str, feature: str, layers: int, head_size: int | None) -> None:
     made = network(cell, (feature,), layers, feature=feature, bidirectional=True, head_size=head_size)
     weights = exported(made.named(feature))

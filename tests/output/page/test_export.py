@@ -14,7 +14,7 @@ from conftest import FABLES
 
 from charrnn.analysis import rounding
 from charrnn.analysis.features import Finding, random_network
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.network import checkpoint
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.output.page import export
@@ -115,7 +115,7 @@ def test_a_unit_is_named_once_by_what_it_follows_best_and_chance_names_none() ->
 
 
 def test_the_explanation_stands_in_its_order_whatever_the_network_is() -> None:
-    for cell in ("lstm", "gru", "rnn"):
+    for cell in GATES:
         html = export.render([shown(cell)])
         headings = re.findall(r'<h2 id="h-(\w+)"', html)
         assert headings == ["state", "loop", "forgets", "gates", "back"]

@@ -16,6 +16,7 @@ import pytest
 from conftest import ROOT
 from test_export import HOSTILE, LIST, shipped, shown
 
+from charrnn.config import GATES
 from charrnn.generation.drawing import Drawing, Sampler
 from charrnn.generation.generate import generate, prime
 from charrnn.network.cells import Network
@@ -168,7 +169,7 @@ def test_the_bars_show_the_odds_after_temperature_and_top_k(opened: Opened) -> N
     assert bars() == [100]
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 def test_a_click_on_a_unit_colours_the_text_by_it_and_tells_its_gates(opened: Opened, cell: str) -> None:
     browser = opened(shown(cell, 2))
     colours = "[...document.querySelectorAll('pre span')].map(span => span.style.backgroundColor)"

@@ -12,7 +12,7 @@ from javascript import evaluate, needs_node
 
 from charrnn.analysis import rounding
 from charrnn.analysis.judge import Judge
-from charrnn.config import FEATURES, ClassifierConfig, ModelConfig
+from charrnn.config import FEATURES, GATES, ClassifierConfig, ModelConfig
 from charrnn.network import classifier as classifiers
 from charrnn.network.classifier import Classifier
 from charrnn.output.page import judged as pages
@@ -76,7 +76,7 @@ def test_each_feature_head_and_direction_says_what_numpy_says(feature: str) -> N
     compare([small(feature=feature, temperature=0.7, **way) for way in WAYS], texts)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 def test_each_cell_says_what_numpy_says(cell: str) -> None:
     found = [small(cell, layers, feature="last+mean", bidirectional=both) for layers in (1, 2) for both in (False, True)]
     compare(found, ["what time is it", "what tim", "no"])

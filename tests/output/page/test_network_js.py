@@ -16,7 +16,7 @@ from conftest import FABLES, ROOT
 from javascript import NODE, complaints, evaluate, needs_node
 
 from charrnn.analysis import rounding
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.generation.drawing import Drawing, Sampler
 from charrnn.generation.filters import softmax
 from charrnn.generation.generate import generate, prime
@@ -27,7 +27,7 @@ from charrnn.output.page import document, export, judged
 from charrnn.text.vocabulary import Vocabulary
 
 SCRIPTS = [*dict.fromkeys((*export.SCRIPTS, *judged.SCRIPTS)), "page.js"]
-CELLS = ("lstm", "gru", "rnn")
+CELLS = tuple(GATES)
 LOGITS = """
 const network = new Network(data.network), all = [];
 for (const [place, value] of data.clamps) network.clamps.set(place, value);
