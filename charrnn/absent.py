@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-CLOSE = 0.65
+CLOSE = 0.72
 """From this similarity on, one name is taken for a slip of the other."""
+SHORT, CLOSE_SHORT = 3, 0.65
+"""For names of so few letters this similarity is enough: one letter of three is another, or two have changed places."""
 MOST_NAMES = 10_000
 """No more names than these are compared."""
 
@@ -68,7 +70,8 @@ def closest(name: str, names: Iterable[str]) -> str:
     wanted = name.casefold().strip()
     alike = {one: _likeness(one.casefold().strip(), wanted) for one in sorted(names)}
     best = max(alike, key=alike.__getitem__, default="")
-    return best if best and alike[best] >= CLOSE else ""
+    enough = CLOSE if len(Path(wanted).stem) > SHORT else CLOSE_SHORT
+    return best if best and alike[best] >= enough else ""
 
 
 def _slip_of(path: Path, *, directories: bool = False) -> Path | None:

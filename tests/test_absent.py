@@ -18,6 +18,8 @@ from charrnn import CharrnnError, absent, files
         ("novel.md", "novel.txt"),
         ("b.txt", ""),
         ("nowhere.txt", ""),
+        ("lettre.txt", "letters.txt"),
+        ("better-known.txt", ""),
         ("", ""),
         (".txt", ""),
     ],

@@ -9,7 +9,7 @@ from layers import statistics
 from torch.nn import functional
 
 from charrnn.analysis import advice
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.network.cells import Network
 from charrnn.network.columns import Reading
 from charrnn.training.model import CharRNN
@@ -46,7 +46,7 @@ def reach(model, ids):
     return advice.vanishes_after(network, ids, network.trace(ids[:, None])[1])
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 @pytest.mark.parametrize("shrink", [0.3, 0.8])
 @pytest.mark.parametrize("characters", [256, 100, 30])
 def test_the_reach_of_gradients_is_that_of_torchs_own_kernels(cell, shrink, characters):

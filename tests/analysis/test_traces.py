@@ -17,7 +17,7 @@ from torch.nn import functional
 from charrnn import CharrnnError, UsageError
 from charrnn.analysis import traces
 from charrnn.analysis.features import random_network
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.generation.drawing import Drawing, Sampler
 from charrnn.generation.generate import generate, opening, prime
 from charrnn.network import checkpoint
@@ -38,7 +38,7 @@ def trained_on(text: str, cell: str = "lstm", level: str = "char", layers: int =
     return Checkpoint(config, vocabulary, {"corpus": "tale"}, network.weights, path=Path("tale")), network
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", list(GATES))
 def test_bits_entropy_alternatives_and_change_are_those_of_torchs_kernels(cell: str) -> None:
     trained, network = trained_on(TEXT, cell)
     found = traces.inspect(trained, network, traces.given(TEXT, trained, network), search=False)

@@ -197,7 +197,8 @@ def test_where_nothing_was_trained_the_error_says_what_to_do() -> None:
 
 def test_a_path_means_itself_or_its_runs_best(tmp_path: Path, sound: Path) -> None:
     assert resolve(sound) == sound
-    assert resolve(tmp_path / "none") == tmp_path / "none"
+    with pytest.raises(CharrnnError, match="none: No such file or directory; charrnn info lists the runs"):
+        resolve(tmp_path / "none")
     with pytest.raises(CharrnnError, match=f"^{tmp_path}: the directory holds no best.safetensors"):
         resolve(tmp_path)
     write(tmp_path / "best.safetensors", small())
