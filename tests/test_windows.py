@@ -40,7 +40,7 @@ sys.modules["msvcrt"] = types.SimpleNamespace(locking=locking, LK_NBLCK=2)
 for name in (
     "O_DIRECTORY O_NOCTTY O_NOFOLLOW O_NONBLOCK chown fchmod fchown fork forkpty getegid geteuid getgid getloadavg getpgid"
     " getpgrp getuid killpg mkfifo mknod nice sched_getaffinity sched_setaffinity sched_setscheduler set_blocking setsid"
-    " statvfs sync sysconf tcgetpgrp uname wait3 waitid WNOHANG"
+    " sync sysconf tcgetpgrp uname wait3 waitid WNOHANG"
 ).split():
     if hasattr(os, name):
         delattr(os, name)
