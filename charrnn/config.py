@@ -185,6 +185,17 @@ class TrainConfig(TextConfig):
             auto=True,
         ),
     )
+    average_every: int = count(
+        1,
+        1,
+        MANY,
+        Option(
+            "Under torchrun: each rank steps on its own, and networks are averaged every K steps.",
+            Panel.RARE,
+            metavar="K",
+            shown="1: gradients are summed at every step",
+        ),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

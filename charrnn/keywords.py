@@ -72,6 +72,7 @@ class TrainSettings(TypedDict, total=False):
     device: str
     precision: str
     workers: int | str
+    average_every: int
     out: str | Path
     overwrite: bool
     resume: str | Path

@@ -13,9 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from small_runs import DROPOUT, Store, corpus_of, only, random_text, trainer_of
 
+SETTINGS: dict[str, Any] = {"batch_size": 5, "steps": 12, "log_every": 1, "eval_every": 6, "groups": 2, **DROPOUT}
+TEXT = random_text(900)
 PATIENCE = 150
 """Seconds after which ranks that wait for each other are ended."""
 
@@ -119,3 +123,40 @@ def launched(**named: Any) -> Iterator[Launch]:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         launch.end()
+
+
+# -- runs of ranks ------------------------------------------------------------------------------------------------------
+
+
+def run_of(group: Any, resume: Any = None, stop_after: int | None = None, **settings: Any) -> tuple[Any, Store]:
+    """The events of a run, by one process (None) or as one rank of a `Group`, and its store."""
+    store = Store()
+    if resume is not None:
+        store.save("best", resume.latest("best"))
+
+    def stop() -> str | None:
+        return "interrupted" if stop_after is not None and trainer.progress.step >= stop_after else None
+
+    told: dict[str, Any] = {"stop": stop}
+    if group is not None:
+        group._own_stop = stop
+        told = {"clock": group.clock, "stop": group.stop, "ranks": group}
+    last = None if resume is None else resume.latest("last")
+    trainer = trainer_of(corpus_of(TEXT, 300), "lstm", resume=last, **told, **{**SETTINGS, **settings})
+    return list(trainer.run(store)), store
+
+
+def tensors(store: Store) -> dict[str, Any]:
+    last = store.latest("last")
+    return {**last.weights, **last.extra}
+
+
+def assert_close(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_allclose(value, other[name], atol=2e-4, rtol=2e-3, err_msg=name)
+
+
+def losses(found: Any) -> list[float]:
+    told = [event["bits_per_char"] for event in only(found, "step")]
+    return told + [event["val_bits_per_char"] for event in only(found, "eval")]

@@ -595,6 +595,7 @@ TRAIN_LIMITS = {
     "--dropout-between": [AT_LEAST_0, BELOW_1],
     "--dropout-output": [AT_LEAST_0, BELOW_1],
     "--workers": whole(1, 1024),
+    "--average-every": whole(1),
     "--val-fraction": [AT_LEAST_0, BELOW_1],
     "--val-seed": whole(0, 2**63 - 1),
 }
@@ -688,6 +689,8 @@ def test_a_choice_that_is_none_is_one_line_with_the_choices(
         (["train", "tale.txt", "--encoding", "klingon"], ["--encoding", "klingon"]),
         (["train", "-", "-"], ["twice"]),
         (["train", "tale.txt", "--device", "cpu", "--precision", "fp16"], ["fp16", "cuda"]),
+        (["train", "tale.txt", "--average-every", "2"], ["--average-every", "torchrun"]),
+        (["train", "tale.txt", "--average-every", "2", "--members", "2"], ["--average-every", "--members"]),
     ],
 )
 def test_a_request_that_cannot_work_is_one_line_and_leaves_nothing(

@@ -61,6 +61,7 @@ SETTINGS: list[tuple[Any, str, str, str, list[Any], list[Any]]] = [
     (TrainConfig, "save_every", "--save-every", ABOVE_0, [1e-9], [0, -1]),
     (TrainConfig, "log_every", "--log-every", FROM_1, [1], [0, 1.5]),
     (TrainConfig, "workers", "--workers", "a whole number of at least 1 and at most 1,024", [1, 1024], [0, 1025, 1.5]),
+    (TrainConfig, "average_every", "--average-every", FROM_1, [1, 10**12], [0, 1.5]),
     (SampleConfig, "temperature", "--temp", FROM_0, [0, 100], [-1e-9]),
     (SampleConfig, "temperature_end", "--temperature-end", FROM_0, [0, 100], [-1e-9]),
     (SampleConfig, "length", "--length", "a whole number of at least -1", [-1, 0, 10**9], [-2, 0.5]),

@@ -39,6 +39,8 @@ NOT_RUN = {
     "pip install": "another test's environment",
     "tail -f": "endless input",
     "nohup ": "goes on in the background",
+    "torchrun": "takes seconds to start; tests/training/test_distributed.py has it",
+    "--rdzv-": "needs several machines",
     "charrnn bench": "measures for a minute",
     "charrnn inspect --memory": "takes minutes on a slow machine",
     "charrnn inspect --units": "likewise",
@@ -111,7 +113,8 @@ def tasks() -> list[str]:
 
 
 def test_there_is_a_guide_for_each_task() -> None:
-    wanted = ["classify", "code", "fine-tune", "jobs", "lists", "logs", "memory", "own-text", "runs", "troubleshooting"]
+    wanted = ["classify", "cluster", "code", "fine-tune", "jobs", "lists", "logs", "memory", "own-text", "runs"]
+    wanted += ["troubleshooting"]
     assert tasks() == [f"{name}.md" for name in ["README", *wanted]]
 
 

@@ -6,7 +6,6 @@ import io
 import shlex
 import signal
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,7 +132,7 @@ def train(
     elif dry_run:
         _show_plan(request, console, ranks.ALONE, as_json=as_json)
     elif several.is_asked_for(request):
-        _train_members(request, console, stop, as_json=as_json, plain=plain)
+        _train_members(request, console, stop, ranks.ALONE, as_json=as_json, plain=plain)
     else:
         _train_network(request, console, stop, seconds_since_start, stop, ranks.ALONE, as_json=as_json, plain=plain)
 
@@ -190,6 +189,7 @@ def _train_as_rank(request: RunRequest, console: Console, stop: Stop, *, dry_run
     """
     from charrnn.network import rundir
     from charrnn.output.console import Console
+    from charrnn.training import members
     from charrnn.training.distributed import Group
     from charrnn.training.learner import RunIsOverError
 
@@ -201,9 +201,12 @@ def _train_as_rank(request: RunRequest, console: Console, stop: Stop, *, dry_run
             _show_plan(request, console, group, as_json=as_json)
             return
         with stop_on_signals(stop):
-            _train_network(request, console, stop, group.clock, group.stop, group, as_json=as_json, plain=plain)
+            if group.of_first(int(not group.number and members.is_asked_for(request))):
+                _train_members(request, console, stop, group, as_json=as_json, plain=plain)
+            else:
+                _train_network(request, console, stop, group.clock, group.stop, group, as_json=as_json, plain=plain)
     except RunIsOverError:
-        if not group.restarts:
+        if not group.restarted:
             raise
         console.product(f"{group.path / rundir.BEST}\n")  # A rank ended badly after the last save.
     except typer.Exit:
@@ -217,14 +220,14 @@ def _train_as_rank(request: RunRequest, console: Console, stop: Stop, *, dry_run
         group.leave()
 
 
-def _train_members(request: RunRequest, console: Console, stop: Stop, *, as_json: bool, plain: bool) -> None:
-    """Train several networks and print the path of their run."""
+def _train_members(request: RunRequest, console: Console, stop: Stop, among: Ranks, *, as_json: bool, plain: bool) -> None:
+    """Train several networks and print the path of their run; ``among`` ranks each trains some."""
     from charrnn.output.progress import Progress, reading
     from charrnn.output.side_by_side import MembersView
     from charrnn.training import members
 
     with Progress(console) as progress:
-        run = members.begin(request, seconds_since_start, stop, _say(console), console.warn, reading(progress))
+        run = members.begin(request, seconds_since_start, stop, console.warn, among, reading(progress))
     ends = []
     with MembersView(console, run.count, as_json=as_json, plain=plain) as view, stop_on_signals(stop):
         for event in run.events():
@@ -233,8 +236,10 @@ def _train_members(request: RunRequest, console: Console, stop: Stop, *, as_json
             if stop.unheard is None:
                 with stop_on_failing_stdout(stop):
                     view.show(event)
-    if trouble := members.trouble(ends, run):
+    if (trouble := members.trouble(ends, run)) and among.number == 0:
         raise CharrnnError(trouble)
+    if run.reason in EXIT_CODES:  # Perhaps another rank was asked to stop.
+        stop.ask(run.reason, EXIT_CODES[run.reason])
     _raise_unless_finished(stop.reason or "finished", run.go_on, stop, console)
     console.say(f"charrnn: {run.count} networks; their mean: charrnn sample -c {shlex.quote(str(run.directory.path))}")
     if not as_json:
@@ -267,11 +272,9 @@ def _show_plan(request: RunRequest, console: Console, among: Ranks, *, as_json: 
 
     if request.resume is not None:
         raise UsageError("--dry-run plans a new run; a resumed one keeps its plan")
-    several = request.members > 1 and not among.launched
+    plan = members.prepare if request.members > 1 else runs.prepare
     with Progress(console) as progress:
-        tell = reading(progress)
-        plan = members.prepare if several else partial(runs.prepare, ranks=among)
-        prepared = plan(request, console.warn, tell=tell)
+        prepared = plan(request, console.warn, ranks=among, tell=reading(progress))
     repeat = runs.command(request, prepared, among)
     listed = None if prepared.text.records is None else prepared.text.records.facts.to_json()
     beside = baselines.facts(baselines.unigram_bits(prepared.text), baselines.xz_bits(prepared.text))

@@ -116,4 +116,4 @@ class StretchStreams(Columns):
         starts = self._begins[stretch] + offsets[stretch] + within_stretch * self.bptt
         texts = self._ids[starts[:, None] + np.arange(self.bptt + 1)]
         rows = slice(group, None, self.groups)
-        return Batch(texts[:, :-1], texts[:, 1:], rows, epoch, within == 0, within_stretch == 0)
+        return Batch(texts[:, :-1], texts[:, 1:], rows, epoch, within == 0, within_stretch == 0, starts=starts)

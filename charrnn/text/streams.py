@@ -30,6 +30,8 @@ class Batch:
     opens: NDArray[np.bool_] | None = None
     counted: int | None = None
     whole: int | None = None
+    starts: NDArray[np.int64] | None = None
+    """Where in the text the chunk of each column begins, (N,), if each lies there in one piece."""
 
 
 class Columns:
@@ -98,7 +100,7 @@ class Streams(Columns):
         starts = start + self.groups * self._column * np.arange(self.batch_size)
         texts = self._ids[starts[:, None] + np.arange(self.bptt + 1)]
         rows = slice(group, None, self.groups)
-        return Batch(texts[:, :-1], texts[:, 1:], rows, epoch, within == 0)
+        return Batch(texts[:, :-1], texts[:, 1:], rows, epoch, within == 0, starts=starts)
 
 
 class RecordStreams(Columns):

@@ -23,7 +23,7 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from charrnn import CharrnnError, files
@@ -31,7 +31,9 @@ from charrnn.cores import usable_cores
 from charrnn.network import checkpoint, rundir
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.rundir import RunDirectory
-from charrnn.training.ranks import RankLostError, Ranks
+from charrnn.training import meeting
+from charrnn.training.mailbox import Mailbox, StoreMailbox
+from charrnn.training.ranks import Apart, Own, RankLostError, Ranks
 
 REASONS = ("interrupted", "terminated")
 """Why a run ends early; the first of them that a rank gives counts."""
@@ -57,21 +59,29 @@ class Group(Ranks):
         self._own_clock, self._own_stop = clock, stop
         self._reason: str | None = None
         self._came_with_step: float | None = None
-        self.restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-        """How often torchrun has started the ranks anew."""
         self.path = Path()
         """The run's directory, once it is known."""
         with _talking():
             store, self.number, self.count = next(rendezvous("env://", timeout=JOINING))
-            self._store = PrefixStore(f"charrnn/{self.restarts}", store)  # It outlives the ranks.
-            local, backend = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))), "gloo"
-            if local <= torch.cuda.device_count():
+            self._store = PrefixStore(f"charrnn/{self._start(store)}", store)  # It outlives the ranks.
+            self._local, backend = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))), "gloo"
+            if self._local <= torch.cuda.device_count():
                 torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
                 backend = "cpu:gloo,cuda:nccl"
             dist.init_process_group(backend, store=self._store, rank=self.number, world_size=self.count)
-        if local > 1 and os.environ.get("OMP_NUM_THREADS") == "1":
+        self.restarted = bool(self.total(np.array(float(meeting.has_started_before()))))
+        """Whether torchrun has started ranks of this launch before, on any machine."""
+        if self._local > 1 and os.environ.get("OMP_NUM_THREADS") == "1":
             # torchrun's own default; any other number is the user's.
-            torch.set_num_threads(max(1, usable_cores() // local))
+            torch.set_num_threads(max(1, usable_cores() // self._local))
+
+    def _start(self, store: Store) -> str:
+        """What tells this start of the ranks from others of the same launch."""
+        try:
+            return meeting.named_start(PrefixStore("charrnn", store), self.number, self.count, JOINING)
+        except RuntimeError as error:
+            waited = f"{error} within {JOINING.seconds // 60} minutes"
+            raise RankLostError(f"{waited}; are torchrun's options the same on all machines?") from error
 
     def leave(self) -> None:
         """Part from the others at the end of the run."""
@@ -124,6 +134,10 @@ class Group(Ranks):
         self._came_with_step = self._hear(told)
         return loss[0], [part.view(gradient.shape) for part, gradient in zip(parts, gradients, strict=True)]
 
+    def apart(self) -> Ranks:
+        """The same rank for a step of its own."""
+        return Apart(self.number, self.count)
+
     def total(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
         """The sums over all ranks."""
         summed = torch.from_numpy(np.array(parts, dtype=np.float64, ndmin=1))
@@ -168,10 +182,22 @@ class Group(Ranks):
         """How many ranks there are, and by what torchrun's restarts find the run."""
         return {"ranks": self.count, "torchrun": _launch()}
 
+    def of_members(self) -> Ranks:
+        """What trains the networks that are this rank's own."""
+        return Own({"torchrun": _launch()})
+
+    def mailbox(self) -> Mailbox:
+        """What goes through torchrun's store."""
+        return StoreMailbox(self._store, self.number, self.count)
+
+    def cores(self) -> int:
+        """The share that rank 0 has of the cores of its machine."""
+        return self.of_first(max(1, usable_cores() // self._local))
+
     def command(self, words: Sequence[str]) -> str:
         """The command line by which torchrun calls this program with these ``words``."""
-        here = self.count == int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        options = f"--nproc-per-node {self.count}" if here else "..."  # Of several machines each is called differently.
+        # Of several machines each is called differently.
+        options = f"--nproc-per-node {self.count}" if self.count == self._local else "..."
         return f"torchrun {options} -m {shlex.join(['charrnn', *words])}"
 
     def directory(self, make: Callable[[], RunDirectory]) -> RunDirectory:
@@ -206,7 +232,7 @@ class Group(Ranks):
     def begun_before(self, out: Path | None) -> Path | None:
         """The run whose ``last`` says that this launch of torchrun began it, if it has started its ranks anew."""
         path = b""
-        if self.number == 0 and self.restarts:
+        if self.number == 0 and self.restarted:
             path = os.fsencode(_begun_by(_launch(), out) or "")
         found = self._from_first(path)
         return Path(os.fsdecode(found)) if found else None
@@ -268,11 +294,14 @@ def _launch() -> str:
 
 def _begun_by(launch: str, out: Path | None) -> Path | None:
     """The directory of the latest run that a ``launch`` has begun, if it has saved anything."""
-    files = [out / rundir.LAST] if out is not None else rundir.checkpoints_under(rundir.DEFAULT_ROOT, rundir.LAST)
+    if out is None:
+        files = rundir.checkpoints_under(rundir.DEFAULT_ROOT, rundir.LAST)
+    else:
+        files = [path / rundir.LAST for path in (out, *rundir.members(out))]
     begun = list[Checkpoint]()
     for file in files:
         with contextlib.suppress(CharrnnError):
             found = checkpoint.read_header(file)
             if found.training.get("torchrun") == launch:
                 begun.append(found)
-    return max(begun, key=lambda found: found.saved_at).path.parent if begun else None
+    return rundir.run_of(max(begun, key=lambda found: found.saved_at).path.parent) if begun else None

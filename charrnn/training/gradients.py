@@ -32,6 +32,7 @@ def of_chunk(
     processes: Processes | None = None,
     ranks: Ranks = ALONE,
     among: int | None = None,
+    alone: bool = False,
     scale: Callable[[Tensor], Tensor] = lambda loss: loss,
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Compute the loss of one chunk and what follows from it.
@@ -48,6 +49,7 @@ def of_chunk(
         processes: of `forked`; they share the columns instead, and ``scale`` is not used.
         ranks: each calls this with all N columns, and takes a share of them.
         among: the columns that are shared out, of which these are the first; None: just these.
+        alone: whether a rank's gradients are those of its own columns' mean loss, and the loss its part of that of all.
         scale: applied to the loss before its gradient is taken.
 
     Returns:
@@ -59,8 +61,11 @@ def of_chunk(
         WorkerLostError: a worker process has ended before its time.
         RankLostError: another rank has.
     """
-    total = targets.numel() if counted is None else counted
+    total = of_all = targets.numel() if counted is None else counted
     own = ranks.share(len(inputs), among)
+    if alone:
+        ranks = ranks.apart()
+        total = max(1, targets[own].numel() if counted is None else int((targets[own] >= 0).sum()))
     if own.start == own.stop:  # Fewer columns than ranks leave some without any.
         loss, after, summed = state.new_zeros(()), state, [torch.zeros_like(weight) for weight in model.weights().values()]
     else:
@@ -72,7 +77,7 @@ def of_chunk(
         if ranks.count > 1:
             after = torch.cat([state[:, :, : own.start], after, state[:, :, own.stop :]], dim=2)
     loss, summed = ranks.summed(loss, summed)
-    return loss, after, summed
+    return loss * (total / of_all) if alone else loss, after, summed
 
 
 def _parts(

@@ -23,6 +23,7 @@ from charrnn.training import evaluation, gradients, recipe, schedule
 from charrnn.training.compressor import Compressor
 from charrnn.training.device import choose_device, choose_precision, prepare
 from charrnn.training.evaluation import Validation
+from charrnn.training.feed import Feed
 from charrnn.training.model import CharRNN
 from charrnn.training.optimizer import Optimizer
 from charrnn.training.processes import Processes
@@ -60,6 +61,8 @@ class Learner:
         self.config, self.corpus, self.vocabulary, self.ranks = config, corpus, corpus.vocabulary, ranks
         self.device = choose_device(config.device)
         self.precision = choose_precision(config.precision, self.device)
+        if config.average_every > 1 and self.precision == "fp16":
+            raise UsageError("--average-every leaves each rank an fp16 loss scale of its own; try --precision bf16 or fp32")
         self.plan = plan
         """Why the settings are what they are, to be kept."""
         prepare(self.device, self.precision)
@@ -71,6 +74,7 @@ class Learner:
         # A record begins at the zero state anyway, and goes on from its own.
         self._reset_share = RESET_SHARE if corpus.records is None else 0.0
         self.streams = _streams(corpus, config)
+        self._feed = Feed(corpus.ids, self.device)
         self.state = TrainingState(model, optimizer, scaler, self.streams.columns)
         count = ranks.of_first(choose_workers(config.workers, self.device, ranks.most(self.streams.batch_size)))
         # The number of threads changes the last digits of SOAP's and Muon's products, so theirs stays.
@@ -114,8 +118,13 @@ class Learner:
 
     # -- one step -------------------------------------------------------------------------------------------------
 
-    def step(self, lr: float) -> tuple[Tensor, Tensor]:
+    def step(self, lr: float, *, alone: bool = False, turning: int = 1) -> tuple[Tensor, Tensor]:
         """Make one update at rate ``lr``.
+
+        Args:
+            lr: the learning rate.
+            alone: whether this rank's own columns alone decide; the loss is then their part of that of all columns.
+            turning: SOAP's bases turn if they are to within so many steps from this one.
 
         Returns:
             The loss in nats per character, (), and what is watched, (3,): a one, the gradient's norm before clipping, and
@@ -130,17 +139,16 @@ class Learner:
         N = len(batch.inputs)
         if batch.first:
             state.carried.zero_()
-        inputs, targets = (torch.from_numpy(part.astype(np.int64)).to(self.device) for part in (batch.inputs, batch.targets))
+        inputs, targets, opens = self._feed.tensors(batch)  # (N, T), int64
         self._mask_generator.manual_seed(_key(self.config.seed, state.progress.step))
         fresh = torch.rand(N, 1, generator=self._mask_generator, device=self.device) < self._reset_share
-        if batch.opens is not None:
-            fresh |= torch.from_numpy(batch.opens[:, None]).to(self.device)
+        fresh = fresh if opens is None else fresh | opens
         # Drawn for all columns, however they are shared out.
         masks = state.model.dropout_masks(N, self.config.dropouts, self._mask_generator)
 
         loss, state.carried[:, :, batch.rows], found = gradients.of_chunk(
             state.model,
-            inputs,  # (N, T), as the targets
+            inputs,
             targets,
             state.carried[:, :, batch.rows].masked_fill(fresh, 0.0),  # (L, P, N, H)
             masks,
@@ -150,6 +158,7 @@ class Learner:
             processes=self._processes,
             ranks=self.ranks,
             among=batch.whole,
+            alone=alone,
             scale=scaler.scale,
         )
         for parameter, gradient in zip(self._parameters, found, strict=True):
@@ -158,12 +167,11 @@ class Learner:
         grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.grad_clip)
         clipped = grad_norm > self.config.grad_clip
         if not scaler.is_enabled() or torch.isfinite(grad_norm):
-            state.optimizer.step(lr, self.workers)
+            state.optimizer.step(lr, self.workers, turning)
         scaler.update()
         # Steps that fp16's loss scaling skips have infinite gradients.
         norm = grad_norm.detach().nan_to_num(nan=0.0, posinf=0.0).clamp(max=LARGEST_NORM)
         watched = torch.stack([torch.ones_like(norm), norm, clipped.to(norm.dtype)])
-        state.watched = state.watched + watched
         state.progress.step += 1
         return loss, watched
 

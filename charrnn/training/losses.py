@@ -8,6 +8,7 @@ from torch import Tensor
 
 from charrnn.training import events
 from charrnn.training.learner import Learner
+from charrnn.training.rounds import Round
 
 JUDGED_STEPS = 20
 """Divergence is judged by the mean loss of at least so many steps: a few bad ones are no more than a bad start."""
@@ -21,11 +22,11 @@ class StepSums:
         self._loss: Tensor | float = 0.0
         self._watched: Tensor | float = 0.0
 
-    def add(self, loss: Tensor, watched: Tensor, seconds: float) -> None:
-        """Add a step: its loss in nats, what `Learner.step` watches of it (3,), and its seconds."""
-        self.steps += 1
-        self._loss = self._loss + loss
-        self._watched = self._watched + watched
+    def add(self, made: Round, seconds: float) -> None:
+        """Add some steps, and the seconds that they took."""
+        self.steps += made.steps
+        self._loss = self._loss + made.loss * made.steps
+        self._watched = self._watched + made.watched
         self.seconds += seconds
 
     def event(self, learner: Learner, seconds: float) -> events.Step:
@@ -57,9 +58,10 @@ class Recent:
     def __init__(self) -> None:
         self._loss: Tensor | None = None
 
-    def add(self, loss: Tensor) -> None:
-        """Add the loss of a step, in nats."""
-        self._loss = loss if self._loss is None else self._loss + (loss - self._loss) / JUDGED_STEPS
+    def add(self, loss: Tensor, steps: int = 1) -> None:
+        """Add the mean loss of some ``steps``, in nats."""
+        share = min(steps / JUDGED_STEPS, 1.0)
+        self._loss = loss if self._loss is None else self._loss + (loss - self._loss) * share
 
     @property
     def bits(self) -> float:
@@ -74,10 +76,10 @@ class Soundness:
         self._steps = 0
         self._loss: Tensor | float = 0.0
 
-    def add(self, loss: Tensor) -> None:
-        """Add the loss of a step, in nats."""
-        self._steps += 1
-        self._loss = self._loss + loss
+    def add(self, loss: Tensor, steps: int = 1) -> None:
+        """Add the mean loss of some ``steps``, in nats."""
+        self._steps += steps
+        self._loss = self._loss + loss * steps
 
     def holds(self, limit: float) -> bool:
         """Whether all losses are finite and their mean is at most ``limit``; where there are fewer than `JUDGED_STEPS`, the

@@ -23,11 +23,12 @@ from typing import Any, NoReturn
 
 from charrnn import CharrnnError, UsageError
 from charrnn.config import TrainConfig
-from charrnn.cores import usable_cores
 from charrnn.network import rundir
 from charrnn.network.rundir import RunDirectory
 from charrnn.text.corpus import Tell, untold
-from charrnn.training import recipe, runs
+from charrnn.training import recipe, runs, texts
+from charrnn.training.mailbox import Mailbox
+from charrnn.training.ranks import ALONE, Ranks
 from charrnn.training.runs import Prepared, RunRequest, Say
 
 INTERRUPTED, TERMINATED = b"i", b"t"
@@ -37,6 +38,8 @@ ENDS = ("end", "lost", "failed")
 """The events that are a member's last."""
 PATIENCE = 0.2
 """Seconds after which signals are looked at again while no event comes."""
+
+_SHARED = "networks of several machines need a directory that all of them share"
 
 MemberEvent = dict[str, Any]
 """An event with the number of its ``member``; ``failed`` and ``lost`` tell what kept one from its end."""
@@ -59,10 +62,14 @@ def check(request: RunRequest) -> None:
 
 @dataclass
 class Members:
-    """A run of several networks: ``directory``, how each of them begins, and how many there are, ``together`` at a time."""
+    """A run of several networks: ``directory``, how each of them begins, and how many there are.
+
+    ``numbers`` are those of the networks that this process trains, ``together`` so many at a time; other ranks train the rest.
+    """
 
     directory: RunDirectory
     count: int
+    numbers: Sequence[int]
     together: int
     begin: Begin
     clock: Callable[[], float]
@@ -70,10 +77,13 @@ class Members:
     fresh: bool
     go_on: str
     """The command that resumes the run."""
+    mailbox: Mailbox
+    reason: str = ""
+    """Why the run was asked to end early, if it was."""
     _active: dict[int, _Process] = field(default_factory=dict)
 
     def events(self) -> Iterator[MemberEvent]:
-        """The events of all members, as they come; the directory is closed behind the last one."""
+        """The events of the members, as they come, on rank 0 also of other ranks'; the directory is closed behind the last."""
         with contextlib.closing(self.directory), selectors.DefaultSelector() as selector:
             try:
                 yield from self._events(selector)
@@ -89,27 +99,38 @@ class Members:
     def _events(self, selector: selectors.BaseSelector) -> Iterator[MemberEvent]:
         from charrnn.training import trainer  # noqa: F401 - once for all: importing torch takes a second of a core
 
-        turns, stopping = deque(range(self.count)), ""
-        if self.fresh and self.count > self.together:
+        turns, stopping = deque(self.numbers), ""
+        if self.fresh:
             # Those whose turn comes later can be gone on with even if it never comes.
-            for number in range(self.together, self.count):
+            for number in self.numbers[self.together :]:
                 self._start(number, selector, only_save=True)
-        while turns or self._active:
+        while turns or self._active or not (stopping or self._others_are_through()):
             at_work = sum(not process.only_saves for process in self._active.values())
             while turns and at_work < self.together and turns[0] not in self._active:
                 self._start(turns.popleft(), selector)
                 at_work += 1
-            if not stopping and (stopping := self.stop() or ""):
+            if not stopping and (stopping := self.stop() or self.mailbox.asked() or ""):
+                self.reason = stopping
+                self.mailbox.end_all(stopping)
                 turns.clear()
                 for process in self._active.values():
                     process.ask(INTERRUPTED if stopping == "interrupted" else TERMINATED)
             for key, _ in selector.select(PATIENCE):
-                yield from self._heard(key.data, selector)
+                for event in self._heard(key.data, selector):
+                    self.mailbox.post(event)
+                    yield event
+            yield from self.mailbox.events()
+        yield from self.mailbox.events()
+
+    def _others_are_through(self) -> bool:
+        """Whether nothing is left to wait for, once this process has nothing more to do."""
+        self.mailbox.be_through()
+        return self.mailbox.all_are_through()
 
     def _start(self, number: int, selector: selectors.BaseSelector, *, only_save: bool = False) -> None:
         # A budget in minutes begins with the member's turn; that of the first also pays for the start.
         now = self.clock()  # Read here in any case: it counts from the beginning of the process that reads it first.
-        offset = 0.0 if number < self.together else now
+        offset = 0.0 if number in self.numbers[: self.together] else now
         ours, theirs = socket.socketpair()
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
         try:
@@ -244,14 +265,14 @@ class _Told:
 # -- new and resumed runs ---------------------------------------------------------------------------------------------
 
 
-def prepare(request: RunRequest, warn: Say, tell: Tell = untold) -> Prepared:
+def prepare(request: RunRequest, warn: Say, ranks: Ranks = ALONE, tell: Tell = untold) -> Prepared:
     """The plan that all members share; the settings of the first, whose budget is its turn's."""
     check(request)
-    split = recipe.split(request.members, usable_cores())
+    split = recipe.split(ranks.most(request.members), ranks.cores())
     settings: dict[str, Any] = {**request.settings, "workers": 1, "device": "cpu"}
     if not request.settings.keys() & {"steps", "epochs"}:
         settings["minutes"] = request.settings.get("minutes", TrainConfig().minutes) / split.turns
-    prepared = runs.prepare(replace(request, settings=settings), warn, tell=tell)
+    prepared = runs.prepare(replace(request, settings=settings), warn, ranks, tell)
     plan, told = prepared.plan, {"members": split.reason(prepared.config.minutes)}
     training = {**plan.training, "members": request.members}
     return replace(prepared, plan=replace(plan, training=training, reasons=told | plan.reasons))
@@ -261,23 +282,47 @@ def begin(
     request: RunRequest,
     clock: Callable[[], float],
     stop: Callable[[], str | None],
-    say: Say,
     warn: Say,
+    ranks: Ranks = ALONE,
     tell: Tell = untold,
 ) -> Members:
-    """The run that was asked for, new or resumed."""
+    """The run that was asked for, new or resumed; ``ranks`` that were started anew go on with what they began."""
+    if request.resume is None and (before := ranks.begun_before(request.out)) is not None:
+        settings = {name: value for name, value in request.settings.items() if name != "seed"}  # Each member has its own.
+        request = replace(request, resume=str(before), settings=settings, out=None, init_from=None)
     if request.resume is not None:
-        return _resumed(request, clock, stop)
-    prepared = prepare(request, warn, tell)
-    directory = RunDirectory.create(prepared.text.name, request.out)
+        return _resumed(request, clock, stop, ranks)
+    prepared = prepare(request, warn, ranks, tell)
+    texts.check_ranks_agree(prepared.text, ranks)
+    directory = ranks.directory(lambda: RunDirectory.create(prepared.text.name, request.out))
+    if not directory.path.is_dir():
+        raise CharrnnError(f"{directory.path}: not seen by rank {ranks.number}; {_SHARED}")
 
     def begin_member(number: int, own_clock: Callable[[], float], own_stop: Callable[[], str | None]) -> Any:
         seed = (prepared.config.seed + number) % 2**63
         mine = replace(prepared, config=replace(prepared.config, seed=seed))
-        return runs.begun(request, mine, lambda: _member(directory.path, number), own_clock, own_stop, lambda _: None)
 
-    together = recipe.split(request.members, usable_cores()).together
-    return Members(directory, request.members, together, begin_member, clock, stop, True, _command(directory.path))
+        def own() -> RunDirectory:
+            return _member(directory.path, number)
+
+        return runs.begun(request, mine, own, own_clock, own_stop, lambda _: None, ranks.of_members())
+
+    return _members(directory, request.members, begin_member, clock, stop, True, _command(ranks, directory.path), ranks)
+
+
+def _members(
+    directory: RunDirectory,
+    count: int,
+    begin: Begin,
+    clock: Callable[[], float],
+    stop: Callable[[], str | None],
+    fresh: bool,
+    go_on: str,
+    ranks: Ranks,
+) -> Members:
+    """A run whose member i is trained by rank i mod the number of ranks."""
+    numbers, together = range(ranks.number, count, ranks.count), recipe.split(ranks.most(count), ranks.cores()).together
+    return Members(directory, count, numbers, together, begin, clock, stop, fresh, go_on, ranks.mailbox())
 
 
 def _member(run: Path, number: int) -> RunDirectory:
@@ -286,31 +331,48 @@ def _member(run: Path, number: int) -> RunDirectory:
     return RunDirectory(path)
 
 
-def _resumed(request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None]) -> Members:
+def _resumed(request: RunRequest, clock: Callable[[], float], stop: Callable[[], str | None], ranks: Ranks) -> Members:
     check(request)
-    assert request.resume is not None
-    path = _run(request.resume)
+    name = request.resume
+    assert name is not None
     if "-" in request.corpus:
         raise UsageError("each member of a run reads its text again; name a file, not -")
+    with contextlib.ExitStack() as stack:
+        directory = ranks.directory(lambda: RunDirectory(_run(name)))
+        stack.callback(directory.close)
+        found = _found(directory, request, clock, stop, ranks)
+        stack.pop_all()
+    return found
+
+
+def _found(
+    directory: RunDirectory,
+    request: RunRequest,
+    clock: Callable[[], float],
+    stop: Callable[[], str | None],
+    ranks: Ranks,
+) -> Members:
+    """The run in ``directory``, to go on with."""
+    path = directory.path
     members = rundir.members(path)
+    if len(members) != (count := ranks.of_first(len(members))):
+        raise CharrnnError(f"{path}: rank {ranks.number} sees {len(members)} of its {count} networks; {_SHARED}")
     if (given := request.members) > 1 and given != len(members):
         raise UsageError(f"--members {given} differs from the run's own, {len(members)}, and can't change on resume")
-    split, settings = recipe.split(len(members), usable_cores()), dict(request.settings)
+    split, settings = recipe.split(ranks.most(len(members)), ranks.cores()), dict(request.settings)
     if "minutes" in settings:
         settings["minutes"] /= split.turns
 
     def begin_member(number: int, own_clock: Callable[[], float], own_stop: Callable[[], str | None]) -> Any:
         mine = replace(request, resume=str(members[number]), settings=settings, members=1)
-        return runs.begin(mine, own_clock, own_stop, lambda _: None, lambda _: None)
+        return runs.begin(mine, own_clock, own_stop, lambda _: None, lambda _: None, ranks.of_members())
 
-    directory = RunDirectory(path)
-    return Members(directory, len(members), split.together, begin_member, clock, stop, False, _command(path, request.corpus))
+    go_on = _command(ranks, path, request.corpus)
+    return _members(directory, len(members), begin_member, clock, stop, False, go_on, ranks)
 
 
-def _command(run: Path, corpus: Sequence[str] = ()) -> str:
-    import shlex
-
-    return shlex.join(["charrnn", "train", *corpus, "--resume", str(run)])
+def _command(ranks: Ranks, run: Path, corpus: Sequence[str] = ()) -> str:
+    return ranks.command(["train", *corpus, "--resume", str(run)])
 
 
 def is_asked_for(request: RunRequest) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from charrnn.config import ModelConfig
 from charrnn.network.initial import initials
-from charrnn.training import kernels
+from charrnn.training import kernels, persistent
 
 _LAYER_WEIGHTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 _HAND_WRITTEN: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"gru": kernels.gru, "rnn": kernels.rnn}
@@ -129,6 +129,8 @@ class CharRNN(nn.Module):
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
         narrow = x.device.type == "cpu" and dtype == torch.bfloat16
         keeps_cells = self.config.cell == "lstm" and narrow and kernels.lstm_keeps_cells()
+        kind = x.device.type
+        of_products = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
         states = []
         for index, layer in enumerate(self.layers):
             if hand_written is not None:
@@ -143,7 +145,8 @@ class CharRNN(nn.Module):
                 x = outputs.transpose(0, 1)
                 states.append(torch.stack([h, c]))  # (P, N, H)
             elif self.config.cell == "lstm":
-                x, (h, c) = layer(x, (state[index, 0:1].contiguous(), state[index, 1:2].contiguous()))
+                missing = persistent.missing_inputs(x.shape[2], self.config.hidden_size, len(x), of_products, x.device)
+                x, h, c = persistent.lstm(layer, x, state[index, 0:1].contiguous(), state[index, 1:2].contiguous(), missing)
                 states.append(torch.cat([h, c]))  # (P, N, H)
             else:
                 x, h = layer(x, state[index].contiguous())

@@ -80,8 +80,11 @@ class Optimizer:
         scaler.unscale_(cast(torch.optim.Optimizer, self))
 
     @torch.no_grad()
-    def step(self, lr: float, workers: Workers) -> None:
-        """Update the weights by their ``.grad`` at rate ``lr``; the blocks of the matrices are shared among ``workers``."""
+    def step(self, lr: float, workers: Workers, turning: int = 1) -> None:
+        """Update the weights by their ``.grad`` at rate ``lr``; the blocks of the matrices are shared among ``workers``.
+
+        SOAP's bases turn if they are to within ``turning`` steps from this one.
+        """
         self.lr = lr
         self._steps += 1
         rate = min(lr, LARGEST_RATE)
@@ -95,7 +98,7 @@ class Optimizer:
         else:
             tasks += grams
         turns: list[Tensor | None] = [None] * len(self._soap)
-        if self._soap and soap.turns_at(self._steps):
+        if self._soap and soap.turn_within(self._steps, turning):
             known = [self._moments[name] for name in self._soap]
             turns = workers.map(_call, [functools.partial(soap.turn, m["gram"], m["basis"], self._dtype) for m in known])
         for name, turned in zip(self._soap, turns, strict=True):
@@ -150,6 +153,10 @@ class Optimizer:
             for moment, tensor in moments.items()
         }
         return tensors, self._steps
+
+    def averageable(self) -> list[Tensor]:
+        """The moments of which a mean makes sense: all but bases."""
+        return [tensor for moments in self._moments.values() for name, tensor in moments.items() if name != "basis"]
 
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
         """The names and shapes of the moments that `state` returns."""

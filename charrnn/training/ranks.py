@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import CharrnnError
+from charrnn.cores import usable_cores
 from charrnn.network import checkpoint
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.rundir import RunDirectory
+from charrnn.training.mailbox import Mailbox
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +53,10 @@ class Ranks:
         """The ranks' parts of a loss and of its gradients, added up."""
         return loss, gradients
 
+    def apart(self) -> Ranks:
+        """The same rank for a step of its own: it takes the same share, and nothing is added up."""
+        return self
+
     def total(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
         """The ranks' parts of some numbers, added up."""
         return parts
@@ -69,6 +75,18 @@ class Ranks:
         """What a ``last`` checkpoint says of the ranks that wrote it."""
         return {}
 
+    def of_members(self) -> Ranks:
+        """What trains the networks that are this rank's own."""
+        return self
+
+    def mailbox(self) -> Mailbox:
+        """What ranks tell each other that train networks of their own."""
+        return Mailbox()
+
+    def cores(self) -> int:
+        """How many cores this rank has."""
+        return usable_cores()
+
     def command(self, words: Sequence[str]) -> str:
         """The command line that calls this program with these ``words``."""
         return shlex.join(["charrnn", *words])
@@ -86,6 +104,24 @@ class Ranks:
     def begun_before(self, out: Path | None) -> Path | None:
         """The run that the same ranks began before torchrun started them anew, in ``out`` if they were given that."""
         return None
+
+
+class Apart(Ranks):
+    """One of ``count`` ranks, which talks to no other."""
+
+    def __init__(self, number: int, count: int) -> None:
+        self.number, self.count = number, count
+
+
+class Own(Ranks):
+    """What trains a network that is one rank's own: a process alone, but that its checkpoints tell the ``launch``."""
+
+    def __init__(self, launch: dict[str, Any]) -> None:
+        self._launch = launch
+
+    def facts(self) -> dict[str, Any]:
+        """By what torchrun's restarts find the run."""
+        return self._launch
 
 
 ALONE = Ranks()

@@ -32,8 +32,34 @@ RECORDS_TEACH = 1.5
 """How much larger a network a list can teach than a text of its length."""
 RECORD_PASSES = 50
 """How often a run of minutes reads a list of 3,500 characters or fewer, some 500 names; a longer one in proportion oftener."""
-UNIT = 32
-"""Hidden sizes are multiples of this, which suits the kernels."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a plan must know of where a run trains."""
+
+    unit: int
+    """Hidden sizes are multiples of this, which suits the kernels."""
+    columns: int
+    """So many suit a text of 1.2 million characters; a longer one takes more, up to `most_columns`."""
+    most_columns: int
+    column_unit: int
+    """Where there are more than 32 columns, they are a multiple of this."""
+    widening: float
+    """Seconds per character grow with the hidden size to this power."""
+
+    def rounded_columns(self, fitting: float) -> int:
+        """So many columns as are read at once."""
+        return self.column_unit * round(fitting / self.column_unit) if fitting > 32 else int(fitting)
+
+    def rounded_size(self, fitting: float) -> int:
+        """A hidden size."""
+        return max(self.unit, self.unit * round(fitting / self.unit))
+
+
+CPU = Hardware(unit=32, columns=32, most_columns=64, column_unit=4, widening=1.7)
+GPU = Hardware(unit=128, columns=128, most_columns=128, column_unit=8, widening=1.0)
+"""By its size, and measured on none yet (docs/decisions.md says why each): one afternoon on a GPU shall settle them."""
 
 FIXED = {"cell": "lstm", "num_layers": 1, "bptt": 64}
 """What suits every text and budget."""
@@ -109,6 +135,7 @@ def plan(
     speed: float | None = None,
     *,
     adapts: bool = False,
+    hardware: Hardware = CPU,
 ) -> Plan:
     """Choose every setting that was not given.
 
@@ -119,6 +146,7 @@ def plan(
         training: the given fields of `TrainConfig`, among them the length of the run; they are kept.
         speed: characters per second at which this machine trains the reference network; used with ``minutes`` only.
         adapts: whether the run starts from a trained network.
+        hardware: where it trains.
     """
     length = TrainConfig(**{name: training[name] for name in ("steps", "epochs", "minutes") if name in training})
     reasons: dict[str, str] = {}
@@ -131,8 +159,8 @@ def plan(
         return value
 
     records = bool(training.get("records"))
-    fitting_columns = _fitting_columns(characters, records)
-    rounded = 4 * round(fitting_columns / 4) if fitting_columns > 32 else int(fitting_columns)
+    fitting_columns = _fitting_columns(characters, records, hardware)
+    rounded = hardware.rounded_columns(fitting_columns)
     columns = choose(training, "batch_size", rounded, "enough for the kernels, few enough for the text")
     bptt = choose(training, "bptt", FIXED["bptt"], BPTT_REASONS[records])
     timed = length.steps is None and length.epochs is None
@@ -146,11 +174,11 @@ def plan(
     layers = choose(model, "num_layers", FIXED["num_layers"], "one wide layer learns more per second than two narrow ones")
     paid = f"{_short(work)} characters of work, {_short(characters)} of text"
     fitting = _fitting_size(characters, work / layers, records)
-    hidden = choose(model, "hidden_size", int(UNIT * round(fitting / UNIT)), paid)
+    hidden = choose(model, "hidden_size", hardware.rounded_size(fitting), paid)
     embedding = choose(model, "embedding_size", 64 if vocab_size <= 256 else 128, f"{vocab_size:,} symbols")
     # Steps or epochs fix how many characters are read; in a number of minutes a larger network reads fewer.
     size = hidden if "hidden_size" in model else fitting
-    passes = (PACE * work / cost(size, layers) if timed else work) / max(characters, 1)
+    passes = (PACE * work / cost(size, layers, hardware) if timed else work) / max(characters, 1)
     passes, often = _often(passes, characters, most_passes(characters, records=records) if timed else math.inf)
     optimizer = choose(training, "optimizer", _optimizer(characters), f"{_short(characters)} characters of text")
     at_output = _output_dropout(passes, characters)
@@ -232,15 +260,15 @@ def _work(length: TrainConfig, characters: int, per_step: float, speed: float) -
     return 60 * length.minutes * speed
 
 
-def _fitting_columns(characters: int, records: bool) -> float:
-    """How many columns suit the text, before rounding: 32; fewer for a short text, which needs more updates per pass; up to 64
-    for a long one, whose parts differ more. ``records`` suit twice as many, up to 32: each is a start of its own, and rows of
-    several lengths in one step cost least where there are many.
+def _fitting_columns(characters: int, records: bool, hardware: Hardware) -> float:
+    """How many columns suit the text, before rounding: on a CPU 32; fewer for a short text, which needs more updates per pass;
+    up to 64 for a long one, whose parts differ more. ``records`` suit twice as many, up to 32: each is a start of its own, and
+    rows of several lengths in one step cost least where there are many.
     """
     if characters > 1.2e6:
-        return min(32 * math.sqrt(characters / 1.2e6), 64.0)
-    fitting = float(max(4, min(8, characters / 1024), min(32, characters / 12288)))
-    return min(2 * fitting, 32.0) if records else fitting
+        return min(hardware.columns * math.sqrt(characters / 1.2e6), float(hardware.most_columns))
+    fitting = float(max(4, min(8, characters / 1024), min(hardware.columns, characters / 12288)))
+    return min(2 * fitting, float(hardware.columns)) if records else fitting
 
 
 def _fitting_groups(passes: float, chunks: float) -> int:
@@ -262,9 +290,9 @@ def _fitting_size(characters: int, work: float, records: bool) -> float:
     return float(min(max((affordable**-4 + useful**-4) ** -0.25, 64.0), 2048.0))
 
 
-def cost(hidden: float, layers: int) -> float:
+def cost(hidden: float, layers: int, hardware: Hardware = CPU) -> float:
     """Seconds per character, relative to the reference network's."""
-    return layers * float((hidden / REFERENCE_SIZE) ** 1.7)
+    return layers * float((hidden / REFERENCE_SIZE) ** hardware.widening)
 
 
 def _optimizer(characters: int) -> str:

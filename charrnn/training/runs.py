@@ -21,7 +21,7 @@ from charrnn.network.rundir import RunDirectory
 from charrnn.text.corpus import Corpus, Tell, untold
 from charrnn.text.decoding import NotTextError
 from charrnn.text.sources import STDIN
-from charrnn.training import events, recipe, texts
+from charrnn.training import events, machine, recipe, texts
 from charrnn.training.events import Event, Start
 from charrnn.training.ranks import ALONE, Ranks
 
@@ -29,10 +29,9 @@ if TYPE_CHECKING:
     from charrnn.training.trainer import Trainer
 
 MAY_CHANGE = {"steps", "epochs", "minutes", "lr", "eval_every", "val_whole", "save_every", "log_every"}
-MAY_CHANGE |= {"device", "precision", "workers"}
+MAY_CHANGE |= {"device", "precision", "workers", "average_every"}
 """The settings that may change when a run is resumed."""
-SPEED_SHARE, SPEED_SECONDS = 0.01, 0.8
-"""The share of a budget in minutes, and the most seconds, for which the machine's speed is measured."""
+
 
 Say = Callable[[str], None]
 
@@ -110,9 +109,13 @@ def prepare(request: RunRequest, warn: Say, ranks: Ranks = ALONE, tell: Tell = u
         raise CharrnnError(f"{error}; --level byte reads any file, byte by byte") from error
     speed = None
     if config.minutes is not None and not training.keys() | shape.keys() >= recipe.CHOSEN:
-        speed = recipe.rounded_speed(float(ranks.total(np.array(_speed(config, shape)))))
+        measured = machine.measured_speed(config, shape)
+        # Ranks add up their speeds, unless each trains networks of its own, which shall be alike.
+        shared = ranks.of_first(round(measured)) if request.members > 1 else float(ranks.total(np.array(measured)))
+        speed = recipe.rounded_speed(shared)
     adapts = initial is not None
-    planned = recipe.plan(text.train_characters, text.vocabulary.size, shape, training, speed, adapts=adapts)
+    size = text.train_characters, text.vocabulary.size
+    planned = recipe.plan(*size, shape, training, speed, adapts=adapts, hardware=machine.hardware(config))
     if adapts:
         kept = dict.fromkeys(shape.keys() - request.model.keys(), "the checkpoint's")
         planned = replace(planned, reasons=planned.reasons | kept)
@@ -121,24 +124,16 @@ def prepare(request: RunRequest, warn: Say, ranks: Ranks = ALONE, tell: Tell = u
 
 
 def _check_ranks(request: RunRequest, ranks: Ranks) -> None:
-    """Raise the `UsageError` for what ranks can't have."""
+    """Raise the `UsageError` for what ranks can't have, and for what only ranks can."""
+    if request.settings.get("average_every", 1) > 1:
+        if request.members > 1:
+            raise UsageError("--average-every is for ranks that train one network; leave it out with --members")
+        if not ranks.launched:
+            raise UsageError("--average-every is for ranks, and this is one process; start them by torchrun, or leave it out")
     if not ranks.launched:
         return
-    if request.members > 1:
-        raise UsageError("--members trains each network on a core of one machine; call charrnn train without torchrun")
     if STDIN in request.corpus:
         raise UsageError("each rank reads the text itself; name a file, not -")
-
-
-def _speed(config: TrainConfig, shape: Mapping[str, Any]) -> float:
-    from charrnn.training import speed
-    from charrnn.training.device import choose_device, choose_precision
-
-    assert config.minutes is not None
-    device = choose_device(config.device)
-    seconds = min(SPEED_SHARE * 60 * config.minutes, SPEED_SECONDS)
-    cell = shape.get("cell", recipe.FIXED["cell"])
-    return speed.of_training(device, choose_precision(config.precision, device), seconds, cell, config.workers)
 
 
 def command(request: RunRequest, prepared: Prepared, ranks: Ranks = ALONE) -> str:

@@ -184,12 +184,12 @@ class Cadence:
     def __init__(self, config: TrainConfig, step: int, seconds: float) -> None:
         self._config, self._first = config, step
         self._logged_at = self._saved_at = seconds
-        self._evaluated = -1
+        self._evaluated, self._seen = -1, step
 
     def logs(self, step: int, seconds: float) -> bool:
         """Whether a ``step`` event is due after ``step`` steps."""
         if self._config.log_every is not None:
-            return step % self._config.log_every == 0
+            return self._passed(step, self._config.log_every)
         # The first step's event shows at once that the run is alive.
         return step == self._first + 1 or seconds - self._logged_at >= LOG_SECONDS
 
@@ -205,9 +205,15 @@ class Cadence:
         if reason:
             return Due(log=False, evaluate=reason == "finished" and self._evaluated != step, save=True)
         every = self._config.eval_every
-        evaluate = marked if every is None else step % every == 0
+        evaluate = marked if every is None else self._passed(step, every)
         pause = min(self._config.save_every, SAVE_SECONDS) if evaluate else self._config.save_every
-        return Due(log=self.logs(step, seconds), evaluate=evaluate, save=seconds - self._saved_at >= pause)
+        due = Due(log=self.logs(step, seconds), evaluate=evaluate, save=seconds - self._saved_at >= pause)
+        self._seen = step
+        return due
+
+    def _passed(self, step: int, every: int) -> bool:
+        """Whether a multiple of ``every`` has come since this was asked before ``step``: a round may be of several steps."""
+        return step // every > self._seen // every
 
     def logged(self, seconds: float) -> None:
         """Remember that a ``step`` event was made."""

@@ -29,6 +29,11 @@ def turns_at(step: int) -> bool:
     return step % TURN_EVERY == 0 or (step < TURN_EVERY and step & (step - 1) == 0)
 
 
+def turn_within(first: int, steps: int) -> bool:
+    """Whether the bases turn before any of so many ``steps`` from step ``first`` on."""
+    return any(turns_at(step) for step in range(first, first + steps))
+
+
 @torch.no_grad()
 def add_to_gram(gram: Tensor, gradient: Tensor, dtype: torch.dtype, steps: int) -> None:
     """Update ``gram`` (K, K), the moving average of G'G, by the ``gradient`` G (M, K) of step ``steps``.
@@ -51,6 +56,8 @@ def turn(gram: Tensor, basis: Tensor, dtype: torch.dtype) -> Tensor | None:
         The matrix (K, K), in ``dtype``, that takes coordinates in the old basis to coordinates in the new one; None if the
         basis stayed as it is.
     """
+    if gram.device.type == "cuda":
+        return turn_without_waiting(gram, basis, dtype)
     if not torch.isfinite(gram).all():
         return None
     before = basis if basis.any() else torch.eye(len(basis), dtype=basis.dtype, device=basis.device)
@@ -59,6 +66,19 @@ def turn(gram: Tensor, basis: Tensor, dtype: torch.dtype) -> Tensor | None:
     # MPS has no QR decomposition.
     after = torch.linalg.qr(towards.cpu() if gram.device.type == "mps" else towards)[0].to(gram.device)
     turned: Tensor = basis.to(dtype).mT @ after.to(dtype)
+    basis.copy_(after)
+    return turned
+
+
+@torch.no_grad()
+def turn_without_waiting(gram: Tensor, basis: Tensor, dtype: torch.dtype) -> Tensor:
+    """`turn` for a device that works behind: nothing is asked of it. Where the basis stays, the matrix is the identity."""
+    eye = torch.eye(len(basis), dtype=basis.dtype, device=basis.device)
+    sound = torch.isfinite(gram).all()
+    before = torch.where(basis.any(), basis, eye)
+    towards = torch.where(sound, before * (SHIFT * gram.trace()) + gram @ before, eye)
+    after = torch.where(sound, torch.linalg.qr(towards)[0], basis)
+    turned = torch.where(sound, basis.to(dtype).mT @ after.to(dtype), eye.to(dtype))
     basis.copy_(after)
     return turned
 

@@ -86,14 +86,19 @@ class Exercise:
 
 
 def of_training(
-    device: torch.device, precision: str, seconds: float, cell: str = REFERENCE.cell, workers: int | None = None
+    device: torch.device,
+    precision: str,
+    seconds: float,
+    cell: str = REFERENCE.cell,
+    workers: int | None = None,
+    columns: int = COLUMNS,
 ) -> float:
-    """Characters per second at which a ``cell`` of the reference network's size trains on this machine.
+    """Characters per second at which a ``cell`` of the reference network's size trains on this machine, in so many ``columns``.
 
     ``workers`` None stands for as many as training itself would choose. Measuring takes about ``seconds``, the warm-up
     included, and makes at least two steps.
     """
-    exercise = Exercise(replace(REFERENCE, cell=cell), device, precision, asked_workers=workers)
+    exercise = Exercise(replace(REFERENCE, cell=cell), device, precision, columns, asked_workers=workers)
     with exercise.working():
         exercise.rate(seconds / 4)  # The warm-up chooses kernels and takes memory.
         return exercise.rate(3 * seconds / 4)

@@ -16,7 +16,7 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.corpus import Corpus
 from charrnn.text.streams import Columns
-from charrnn.training import events, schedule, snapshot, standing
+from charrnn.training import events, rounds, schedule, snapshot, standing
 from charrnn.training.evaluation import Validation
 from charrnn.training.events import Event
 from charrnn.training.learner import Learner
@@ -168,7 +168,7 @@ class Trainer:
             begun = self.seconds if due is None or due else now
             reason = self._reason_to_end(begun)
             try:
-                now = begun if reason else self._timed_step(begun, cadence, sums, losses)
+                now = begun if reason else self._timed_round(begun, cadence, sums, losses)
             except WorkerLostError as error:
                 if self._learner.ranks.count > 1:
                     raise  # The others wait for this rank's part of the step, which can't be saved without them.
@@ -206,19 +206,18 @@ class Trainer:
         finished = self.progress.step > 0 and self._learner.fraction(seconds) >= 1
         return self._stop() or ("finished" if finished else "")
 
-    def _timed_step(self, begun: float, cadence: Cadence, sums: StepSums, losses: Soundness) -> float:
-        """Make a step that began at ``begun``, add it to ``sums`` and ``losses``, and return the time at its end."""
+    def _timed_round(self, begun: float, cadence: Cadence, sums: StepSums, losses: Soundness) -> float:
+        """Make the steps of a round that began at ``begun``, add them to all sums, and return the time at its end."""
         p = self.progress
-        self._before_step(p.step)
-        loss, watched = self._learner.step(self._learner.learning_rate(begun))
+        made = rounds.make(self._learner, begun, self._before_step)
         now = self.seconds
         if self._learner.device.type != "cpu" and cadence.logs(p.step, now):
             torch.accelerator.synchronize()  # So far the steps since the last event have only been queued.
             now = self.seconds
         p.train_seconds += now - begun
-        sums.add(loss, watched, now - begun)
-        self._recent.add(loss)
-        losses.add(loss)
+        sums.add(made, now - begun)
+        self._recent.add(made.loss, made.steps)
+        losses.add(made.loss, made.steps)
         return now
 
     def _rewind(self, good: Checkpoint) -> Event:

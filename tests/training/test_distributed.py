@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,58 +15,22 @@ import numpy as np
 import pytest
 import torch
 from conftest import TALE_TEXT
-from small_ranks import launched, said, together
-from small_runs import DROPOUT, Store, corpus_of, only, random_text, trainer_of
+from small_ranks import SETTINGS, TEXT, assert_close, launched, losses, run_of, said, tensors, together
+from small_runs import Store, corpus_of, only, random_text, same_weights, trainer_of
 
 from charrnn import CharrnnError, cli
 from charrnn.network import checkpoint, rundir
 from charrnn.text import corpus
 from charrnn.text.reading import TextReader
-from charrnn.training import processes
+from charrnn.training import distributed, processes
 from charrnn.training.distributed import Group
 from charrnn.training.learner import Learner
+from charrnn.training.ranks import RankLostError
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.skipif(not processes.can_fork(), reason="this system doesn't fork processes that compute"),
 ]
-
-SETTINGS: dict[str, Any] = {"batch_size": 5, "steps": 12, "log_every": 1, "eval_every": 6, "groups": 2, **DROPOUT}
-TEXT = random_text(900)
-
-
-def run_of(group: Group | None, resume: Any = None, stop_after: int | None = None, **settings: Any) -> tuple[Any, Store]:
-    """The events of a run, by one process or as one rank, and its store."""
-    store = Store()
-    if resume is not None:
-        store.save("best", resume.latest("best"))
-
-    def stop() -> str | None:
-        return "interrupted" if stop_after is not None and trainer.progress.step >= stop_after else None
-
-    told: dict[str, Any] = {"stop": stop}
-    if group is not None:
-        group._own_stop = stop
-        told = {"clock": group.clock, "stop": group.stop, "ranks": group}
-    last = None if resume is None else resume.latest("last")
-    trainer = trainer_of(corpus_of(TEXT, 300), "lstm", resume=last, **told, **{**SETTINGS, **settings})
-    return list(trainer.run(store)), store
-
-
-def tensors(store: Store) -> dict[str, Any]:
-    last = store.latest("last")
-    return {**last.weights, **last.extra}
-
-
-def assert_close(one: dict[str, Any], other: dict[str, Any]) -> None:
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        np.testing.assert_allclose(value, other[name], atol=2e-4, rtol=2e-3, err_msg=name)
-
-
-def losses(found: Any) -> list[float]:
-    told = [event["bits_per_char"] for event in only(found, "step")]
-    return told + [event["val_bits_per_char"] for event in only(found, "eval")]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -197,10 +162,10 @@ def killing(rank: int, step: int) -> Any:
     def before(number: int) -> None:
         steps, learn = iter(range(10**6)), Learner.step
 
-        def killed(self: Learner, lr: float) -> Any:
+        def killed(self: Learner, lr: float, **how: Any) -> Any:
             if number == rank and next(steps) == step:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return learn(self, lr)
+            return learn(self, lr, **how)
 
         Learner.step = killed
 
@@ -227,17 +192,19 @@ def test_rank_0_alone_writes_and_speaks():
 
 
 @pytest.mark.usefixtures("tale")
-def test_ranks_that_are_killed_twice_and_started_anew_end_as_if_nothing_had_happened():
-    assert program(*WORDS, "--out", "whole") == {0: 0, 1: 0}
-    assert program(*WORDS, before=killing(1, 0)) == {0: 1, 1: -signal.SIGKILL}
+@pytest.mark.parametrize("more", [(), ("--average-every", "5")])
+def test_ranks_that_are_killed_twice_and_started_anew_end_as_if_nothing_had_happened(more):
+    words = (*WORDS, *more)
+    assert program(*words, "--out", "whole") == {0: 0, 1: 0}
+    assert program(*words, before=killing(1, 0)) == {0: 1, 1: -signal.SIGKILL}
     assert checkpoint.read(Path("checkpoints/tale/last.safetensors")).training["step"] == 0
     assert all_said().count("charrnn: ") == 1
     told = "checkpoints/tale: another rank has ended before its time; go on from what was saved last by:"
     assert f"{told} torchrun --nproc-per-node 2 -m charrnn train --resume checkpoints/tale\n" in all_said()
-    assert program(*WORDS, before=killing(0, 15), restarts=1) == {0: -signal.SIGKILL, 1: 1}
+    assert program(*words, before=killing(0, 15), restarts=1) == {0: -signal.SIGKILL, 1: 1}
     assert all_said().count("charrnn: ") == 1
     assert checkpoint.read(Path("checkpoints/tale/last.safetensors")).training["step"] > 0
-    assert program(*WORDS, restarts=2) == {0: 0, 1: 0}
+    assert program(*words, restarts=2) == {0: 0, 1: 0}
     for name in (rundir.BEST, rundir.LAST):
         whole, disturbed = (checkpoint.read(Path(run, name)) for run in ("whole", "checkpoints/tale"))
         for part in ("weights", "extra"):
@@ -292,7 +259,11 @@ def test_a_signal_to_any_rank_saves_once_and_ends_all():
         (("train", "gone.txt"), 1, "charrnn: gone.txt: No such file"),
         (("train", "tale.txt", "--bptt", "no"), 2, "charrnn: --bptt"),
         (("train", "tale.txt", "--steps", "1", "--groups", "2", "--records"), 2, "charrnn: --groups"),
-        (("train", "tale.txt", "--members", "2"), 2, "charrnn: --members trains each network on a core of one machine"),
+        (
+            ("train", "tale.txt", "--members", "2", "--average-every", "4"),
+            2,
+            "charrnn: --average-every is for ranks that train",
+        ),
         (("train", "-"), 2, "charrnn: each rank reads the text itself; name a file, not -"),
         (("train", "--resume", "gone"), 1, "charrnn: gone: not a run's directory"),
     ],
@@ -360,3 +331,48 @@ def test_torchrun_starts_killed_ranks_anew_and_the_run_goes_on(tale):
     assert done.stdout == "checkpoints/tale/best.safetensors\n"
     assert done.stderr.count("charrnn: ") == 1
     assert checkpoint.read(Path("checkpoints/tale/last.safetensors")).training["step"] == 24
+
+
+# -- networks of their own ---------------------------------------------------------------------------------------------
+
+MEMBERS = ("train", "tale.txt", "--members", "3", *WORDS[2:])
+
+
+def weights_of(run: str) -> list[dict[str, Any]]:
+    return [checkpoint.read(path / "last.safetensors").weights for path in rundir.members(Path(run))]
+
+
+@pytest.mark.usefixtures("tale")
+def test_ranks_share_several_networks_which_are_those_of_one_process():
+    assert program(*MEMBERS, "--out", "run") == {0: 0, 1: 0}
+    assert (Path("0.out").read_text(), Path("1.out").read_text(), said(Path.cwd(), 1)) == ("run\n", "", "")
+    for number in range(3):
+        assert f"member {number}: training lstm 1 x 8 " in said(Path.cwd(), 0)
+    assert checkpoint.read(Path("run/member-1/last.safetensors")).training["torchrun"] == "launch"
+    assert subprocess.run([sys.executable, "-m", "charrnn", *MEMBERS, "--out", "alone", "-q"], check=False).returncode == 0
+    assert [same_weights(*pair) for pair in zip(weights_of("run"), weights_of("alone"), strict=True)] == [True] * 3
+
+
+@pytest.mark.usefixtures("tale")
+def test_networks_of_ranks_that_were_stopped_or_killed_go_on_with_any_number_of_ranks():
+    words = (*MEMBERS, "--seed", "7")
+    assert program(*words, "--out", "whole") == {0: 0, 1: 0}
+
+    def kill(number: int) -> None:
+        processes.close_all_but = lambda kept: os.kill(os.getppid(), signal.SIGKILL) if number else None
+
+    codes = program(*words, before=kill)
+    assert codes[1] == -signal.SIGKILL
+    assert program(*words, count=3, restarts=1) == {0: 0, 1: 0, 2: 0}
+    assert [path.name for path in Path("checkpoints").iterdir()] == ["tale"]
+    assert [same_weights(*pair) for pair in zip(weights_of("checkpoints/tale"), weights_of("whole"), strict=True)] == [True] * 3
+    assert program("train", "--resume", "whole", "--steps", "30", count=3) == {0: 0, 1: 0, 2: 0}
+    assert checkpoint.read(Path("whole/member-2/last.safetensors")).training["step"] == 30
+
+
+def test_ranks_that_miss_one_say_which(monkeypatch):
+    monkeypatch.setattr(distributed, "JOINING", timedelta(seconds=0))
+    group = object.__new__(Group)
+    group.number, group.count = 0, 2
+    with pytest.raises(RankLostError, match="rank 1 hasn't come within 0 minutes; are torchrun's options the same"):
+        group._start(torch.distributed.HashStore())

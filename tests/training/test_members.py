@@ -15,7 +15,7 @@ import pytest
 
 from charrnn import CharrnnError, UsageError
 from charrnn.network import checkpoint, rundir
-from charrnn.training import members, runs
+from charrnn.training import members, ranks, runs
 from charrnn.training.members import Members
 from charrnn.training.processes import can_fork
 from charrnn.training.runs import RunRequest
@@ -30,13 +30,13 @@ SETTINGS = {"steps": 12, "hidden_size": 8, "batch_size": 4, "bptt": 16, "eval_ev
 def text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A text to learn; two cores, whatever the machine has."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(members, "usable_cores", lambda: 2)
+    monkeypatch.setattr(ranks, "usable_cores", lambda: 2)
     Path("novel.txt").write_text("to be, or not to be\n" * 60)
     return "novel.txt"
 
 
 def begun(request: RunRequest, stop: Callable[[], str | None] = lambda: None) -> Members:
-    return members.begin(request, iter(np.arange(1, 1e6) * 1e-3).__next__, stop, pytest.fail, pytest.fail)
+    return members.begin(request, iter(np.arange(1, 1e6) * 1e-3).__next__, stop, pytest.fail)
 
 
 def asked(text: str, count: int, **others: Any) -> RunRequest:
@@ -58,7 +58,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list
     path = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
-        patch.setattr(members, "usable_cores", lambda: 2)
+        patch.setattr(ranks, "usable_cores", lambda: 2)
         Path("novel.txt").write_text("to be, or not to be\n" * 60)
         run = begun(asked("novel.txt", 3))
         yield path / run.directory.path, list(run.events())
@@ -217,7 +217,7 @@ def test_the_first_turn_pays_for_the_start_and_a_later_one_begins_with_itself(te
         read.append(100.0 + len(read))
         return read[-1]
 
-    run = members.begin(asked(text, 3), clock, lambda: None, print, print)
+    run = members.begin(asked(text, 3), clock, lambda: None, print)
     seconds = {event["member"]: event["seconds"] for event in run.events() if event["event"] == "eval"}
     assert len(read) >= 3  # in this process
     assert min(seconds[0], seconds[1]) > 100

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from charrnn.config import GATES, ModelConfig, TrainConfig
 from charrnn.declaration import limits_of, option_name
-from charrnn.training.recipe import CHOSEN, FIXED, PLANNED, SOAP_CHARACTERS, most_passes, plan, rounded_speed, split
+from charrnn.training.recipe import CHOSEN, FIXED, GPU, PLANNED, SOAP_CHARACTERS, most_passes, plan, rounded_speed, split
 
 SIZES = [10_000, 30_000, 100_000, 220_000, 1_000_000, 3_000_000, 10_000_000, 100_000_000]
 MINUTES = [0.5, 1, 3, 10, 30, 100, 600]
@@ -371,3 +371,20 @@ def test_a_list_gets_no_smaller_network_and_no_fewer_columns_than_a_text_and_bot
         assert few.training["batch_size"] <= many.training["batch_size"]
     assert hidden(plans[2]) > hidden(planned(SIZES[2], minutes=minutes))
     assert plans[2].training["batch_size"] == 2 * planned(SIZES[2], minutes=minutes).training["batch_size"]
+
+
+@given(st.integers(1, 10**12), lengths, st.sampled_from([None, 1e5, 1e8]))
+def test_a_plan_for_a_gpu_has_sizes_that_its_kernels_are_quick_with(characters, length, speed):
+    made = plan(characters, 64, {}, length, speed, hardware=GPU)
+    columns = made.training["batch_size"]
+    assert made.model["hidden_size"] % 128 == 0
+    assert columns <= 32 or columns % 8 == 0
+    assert columns <= 128
+
+
+def test_a_gpu_reads_more_columns_of_a_long_text_and_has_a_larger_network_for_its_speed():
+    cpu = plan(10**7, 64, {}, {"minutes": 3}, 6e4)
+    gpu = plan(10**7, 64, {}, {"minutes": 3}, 2e6, hardware=GPU)
+    assert (cpu.training["batch_size"], gpu.training["batch_size"]) == (64, 128)
+    assert hidden(gpu) > hidden(cpu)
+    assert gpu.training["dropout_output"] > cpu.training["dropout_output"]

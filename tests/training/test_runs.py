@@ -37,7 +37,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """For how many seconds the machine's speed was measured, each time that it was."""
     seconds: list[float] = []
 
-    def measure(device: Any, precision: str, allowed: float, cell: str, workers: int | None) -> float:
+    def measure(device: Any, precision: str, allowed: float, cell: str, workers: int | None, columns: int) -> float:
         seconds.append(allowed)
         return 50_000.0
 
@@ -117,7 +117,7 @@ def test_with_minutes_the_machine_is_timed_within_3_percent_of_them(
     assert made.plan.speed == recipe.rounded_speed(50_000.0)
 
 
-@pytest.mark.parametrize(("given", "expected"), [({}, ("lstm", None)), ({"cell": "rnn", "workers": 3}, ("rnn", 3))])
+@pytest.mark.parametrize(("given", "expected"), [({}, ("lstm", None, 32)), ({"cell": "rnn", "workers": 3}, ("rnn", 3, 32))])
 def test_the_machine_is_timed_with_the_cell_and_the_workers_that_were_given(
     given: dict[str, Any], expected: tuple[str, int | None], tale: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

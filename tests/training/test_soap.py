@@ -14,7 +14,7 @@ from small_steps import step as make_step
 from charrnn.config import TrainConfig
 from charrnn.training import optimizer as optimizers
 from charrnn.training.optimizer import Optimizer
-from charrnn.training.soap import BETAS, EPSILON, GRAM_DECAY, SHIFT, TURN_EVERY, turn
+from charrnn.training.soap import BETAS, EPSILON, GRAM_DECAY, SHIFT, TURN_EVERY, turn, turn_without_waiting
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -112,3 +112,17 @@ def test_products_in_bf16_change_an_update_by_their_rounding_only():
             # Others have fewer rows than columns here: directions without any gradient, where all is rounding.
             assert 0 < difference < 0.1, name
         assert (difference == 0) == (exact.ndim == 1), name
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_basis_turns_alike_where_nothing_is_asked_of_the_device(begun):
+    torch.manual_seed(1)
+    rows = torch.randn(20, 6)
+    gram, basis = rows.T @ rows, torch.linalg.qr(torch.randn(6, 6))[0] * float(begun)
+    other = basis.clone()
+    torch.testing.assert_close(turn_without_waiting(gram, other, torch.float32), turn(gram, basis, torch.float32))
+    torch.testing.assert_close(other, basis)
+    kept = other.clone()
+    gram[0, 0] = math.inf
+    torch.testing.assert_close(turn_without_waiting(gram, other, torch.float32), torch.eye(6))
+    assert torch.equal(other, kept)
