@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import os
 import re
 import subprocess
 import sys
@@ -55,3 +56,42 @@ def test_the_first_word_decides_and_stands_so_far_from_the_end(sentences):
         assert text.startswith(label)
         assert len(text) - len(label) == distance
     assert not {word for text, _ in made for word in text.split()[1:]} & set(sentences.DECIDING)
+
+
+PARTS = ["machine", "scores", "steps", "sampling", "memory", "minute"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_each_part_of_what_a_gpu_is_measured_by_runs(part, capfd, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "bench"))
+    gpu = importlib.import_module("gpu")
+    monkeypatch.setattr(sys, "argv", ["gpu.py", part, str(ROOT / "corpora/alphabet.txt"), "--device", "cpu", "--small"])
+    gpu.main()
+    assert re.search(r"\d", capfd.readouterr().out)
+
+
+def test_without_a_gpu_nothing_is_measured(tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho no module named torch >&2\nexit 1\n")
+    python.chmod(0o755)
+    command = ["sh", str(ROOT / "tests/bench/gpu.sh"), str(tmp_path / "gpu.txt")]
+    environment = {**os.environ, "PYTHON": str(python)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    line = f"gpu.sh: {python} finds no CUDA GPU through torch; nothing was measured\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", line)
+    assert not (tmp_path / "gpu.txt").exists()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_all_parts_go_into_one_file_and_a_failure_is_told(fails, tmp_path):
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$*"\ncase "$*" in *scores*) exit {3 if fails else 0};; esac\n')
+    python.chmod(0o755)
+    command = ["sh", str(ROOT / "tests/bench/gpu.sh"), "figures.txt", "text.txt"]
+    environment = {**os.environ, "PYTHON": str(python)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    found = (tmp_path / "figures.txt").read_text()
+    assert (done.returncode, done.stdout, done.stderr) == (int(fails), found, "")
+    assert re.findall(r"^tests/bench/gpu.py (\w+)", found, re.MULTILINE) == PARTS
+    assert f"gpu.py minute {tmp_path}/text.txt\n" in found
+    assert ("exit code 3\n" in found) == fails

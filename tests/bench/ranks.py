@@ -3,9 +3,9 @@
     python tests/bench/ranks.py scaling TEXT [--steps 40] [--hidden-size 384]
     python tests/bench/ranks.py kills [--kills 20] [--ranks 4] [--seed 0]
 
-``scaling`` prints characters a second of one network on one core and on all, in processes and in ranks. ``kills`` trains with
-torchrun, which starts the ranks anew whenever one of them was killed at a random moment; at the end of each run its weights
-must equal those of a run of as many ranks that was never disturbed, bit for bit.
+``scaling`` prints characters a second of one network on one core and on all, in threads, processes and ranks. ``kills`` trains
+with torchrun, which starts the ranks anew whenever one of them was killed at a random moment; at the end of each run its
+weights must equal those of a run of as many ranks that was never disturbed, bit for bit.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def scaling(text: Path, steps: int, hidden_size: int) -> None:
-    """Characters a second, by how many processes or ranks on how many cores."""
+    """Characters a second, by how many threads, processes or ranks share how many cores."""
     words: tuple[str, ...] = (
         "train",
         str(text),
@@ -68,38 +68,38 @@ def scaling(text: Path, steps: int, hidden_size: int) -> None:
     cores = sorted(os.sched_getaffinity(0))
     for number in sorted({1, len(cores)}):
         some = ",".join(map(str, cores[:number]))
-        for ranks in (0, 1, 2):
+        for how, launch in launches(number):
             with tempfile.TemporaryDirectory() as folder:
-                launch = (*TORCHRUN, "--nproc-per-node", str(ranks)) if ranks else (sys.executable,)
-                command = ("taskset", "-c", some, *launch, "-m", "charrnn", *words)
+                command = ("taskset", "-c", some, *launch, *words)
                 done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
             told = [json.loads(line) for line in done.stdout.splitlines()]
             start, end = told[0], told[-1]
-            how = f"{ranks} ranks" if ranks else "charrnn train"
             print(
-                f"{number} cores  {how:14s} {start['workers']} workers each  {start['parameters']:,} parameters"
-                f"  {end['chars_per_second']:10,.0f} characters/s  {end['best_val_bits_per_char']:.4f} bits",
+                f"{number} cores  {how:22s} {start['parameters']:,} parameters  {end['chars_per_second']:10,.0f} characters/s"
+                f"  {end['best_val_bits_per_char']:.4f} bits",
                 flush=True,
             )
+
+
+def launches(cores: int) -> list[tuple[str, tuple[str, ...]]]:
+    """The ways of sharing so many ``cores``, and what calls the program so."""
+    without_forks = "from charrnn import cli; from charrnn.training import gradients; gradients.can_fork = bool; cli.main()"
+    ways: list[tuple[str, tuple[str, ...]]] = [("one process", (sys.executable, "-m", "charrnn"))]
+    if cores > 1:
+        ways = [
+            ("1 process, 1 core used", ("env", "OMP_NUM_THREADS=1", sys.executable, "-m", "charrnn")),
+            (f"{cores} threads", (sys.executable, "-c", without_forks)),
+            (f"{cores} processes", (sys.executable, "-m", "charrnn")),
+        ]
+    return [*ways, *((f"{ranks} ranks", (*TORCHRUN, "--nproc-per-node", str(ranks), "-m", "charrnn")) for ranks in (1, 2, 4))]
 
 
 def kills(count: int, ranks: int, steps: int, seed: int) -> bool:
     """Whether every run that was disturbed ended like the one that wasn't."""
     rng, killed, runs, equal, begun = random.Random(seed), 0, 0, 0, time.monotonic()
-    words: tuple[str, ...] = (
-        "train",
-        "tale.txt",
-        "--steps",
-        str(steps),
-        "--hidden-size",
-        "16",
-        "--batch-size",
-        "8",
-        "--bptt",
-        "8",
-        "--workers",
-    )
-    words += ("1", "--save-every", "0.1", "--log-every", "1", "--device", "cpu", "--precision", "fp32", "-q")
+    words: tuple[str, ...] = ("train", "tale.txt", "--steps", str(steps), "--hidden-size", "16", "--batch-size", "8")
+    words += ("--bptt", "8", "--workers", "1", "--save-every", "0.1", "--log-every", "1")
+    words += ("--device", "cpu", "--precision", "fp32", "-q")
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "tale.txt").write_text(TALE)
         launch = (*TORCHRUN, "--nproc-per-node", str(ranks), "--max-restarts", str(count + 1), "-m", "charrnn", *words)
