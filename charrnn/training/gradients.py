@@ -152,6 +152,11 @@ def _part(
     return loss.detach(), after.detach(), torch.autograd.grad(scale(loss), list(model.weights().values()))
 
 
+def _can_be_asked(tensor: Tensor) -> bool:
+    """Whether its numbers are at hand; a GPU, which works behind, would be waited for, and reads all columns to the end."""
+    return tensor.device.type == "cpu"
+
+
 def _read(
     model: CharRNN, inputs: Tensor, targets: Tensor, state: Tensor, masks: Sequence[Tensor] | None
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -159,8 +164,8 @@ def _read(
 
     Columns that end before others are read as far as they go, or a little farther.
     """
-    lengths = (targets >= 0).sum(1).numpy(force=True)
-    if lengths.min() == targets.shape[1]:
+    lengths = (targets >= 0).sum(1).numpy() if _can_be_asked(targets) else None
+    if lengths is None or lengths.min() == targets.shape[1]:
         logits, after = model(inputs, state, masks)
         return logits.flatten(0, 1), targets.flatten(), after
     order = np.argsort(-lengths, kind="stable")
