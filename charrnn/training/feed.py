@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from charrnn.text.checked import CheckedIds
 from charrnn.text.streams import Batch
 
 ROOM = 0.25
@@ -26,9 +27,16 @@ class Feed:
     """Brings batches to a device. No step waits for what it brings."""
 
     def __init__(self, ids: NDArray[Any], device: torch.device, *, resident: bool | None = None) -> None:
-        """``ids`` (C,) are those that batches are cut from; they lie on the device if they fit, or as ``resident`` says."""
-        self._device = device
-        self._text = _sent(ids, device) if (fits(ids, device) if resident is None else resident) else None
+        """``ids`` (C,) are those that batches are cut from; they lie on the device if they fit, or as ``resident`` says.
+
+        Raises:
+            DamagedError: they come from the cache, lie on the device, and are not as they were written.
+        """
+        self._device, self._text = device, None
+        if fits(ids, device) if resident is None else resident:
+            if isinstance(ids, CheckedIds):
+                ids.check_all()  # Nothing is checked on the device.
+            self._text = _sent(ids, device)
 
     def tensors(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
         """Inputs and targets, int64 (N, T), and which columns open, bool (N, 1), of a ``batch``."""

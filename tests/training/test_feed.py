@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from charrnn.text import scattered
+from charrnn.text.checked import CheckedIds, DamagedError, Guard, checksums
 from charrnn.text.records import split
 from charrnn.text.scattered import StretchStreams
 from charrnn.text.streams import Columns, RecordStreams, Streams
@@ -71,3 +72,12 @@ def test_a_text_stays_on_no_cpu_and_on_a_gpu_with_room(monkeypatch):
     for free, expected in ((3000 / feed.ROOM, True), (3000 / feed.ROOM - 1, False)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 1e12))
         assert feed.fits(ids, torch.device("cuda")) == expected
+
+
+def test_a_cached_text_is_checked_before_it_lies_on_the_device() -> None:
+    raw = text(np.uint8, 255)
+    ids = CheckedIds.of(raw, Guard(raw, checksums(raw), lambda: "damaged"))
+    assert_fed(Streams(ids, 4, 16, 0), ids, resident=True)
+    raw[5] ^= 1
+    with pytest.raises(DamagedError, match="damaged"):
+        Feed(CheckedIds.of(raw, Guard(raw, checksums(text(np.uint8, 255)), lambda: "damaged")), CPU, resident=True)
