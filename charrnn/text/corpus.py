@@ -306,8 +306,6 @@ def _vocabulary(asked: _Asked, counts: NDArray[np.int64]) -> Vocabulary:
     if asked.reader.level == "byte":
         return Vocabulary("byte")
     present = np.flatnonzero(counts)
-    if all(chr(code).isspace() for code in present.tolist()):
-        raise CharrnnError(f"{asked.named}: holds nothing but white space; at least one other character is needed")
     occurrences = dict(zip(present.tolist(), counts[present].tolist(), strict=True))
     if asked.val_seed is not None:
         occurrences[NEWLINE] = max(occurrences.get(NEWLINE, 0), asked.min_count)  # It ends every record.

@@ -265,7 +265,7 @@ def test_a_signal_to_any_rank_saves_once_and_ends_all():
             "charrnn: --average-every is for ranks that train",
         ),
         (("train", "-"), 2, "charrnn: each rank reads the text itself; name a file, not -"),
-        (("train", "--resume", "gone"), 1, "charrnn: gone: not a run's directory"),
+        (("train", "--resume", "gone"), 1, "charrnn: gone: No such file or directory"),
     ],
 )
 def test_what_keeps_all_ranks_from_beginning_is_said_once(words, code, line):
