@@ -145,9 +145,11 @@ class TrainedNetwork:
         Raises:
             UsageError: a value is outside its limits, or nothing would end the text.
         """
+        from charrnn.generation import batches
+
         generation = self._generation(_sample_request(prompt, n, temperature, seed, settings))
         generation.check_ends("sample")
-        return "".join(_quietly(sample.text for sample in generation.samples()))
+        return "".join(_quietly(sample.text for sample in batches.samples(generation)))
 
     def stream(
         self,
@@ -179,13 +181,14 @@ class TrainedNetwork:
             UsageError: as for `sample`; ``unique`` and ``not_in`` compare lines, so they need ``lines=1``.
             CharrnnError: at the end, if fewer new lines were found than asked for.
         """
+        from charrnn.generation import batches
+
         generation = self._generation(_sample_request(prompt, n, temperature, seed, settings, num_samples))
         generation.check_ends("samples")
         generation.check_lines()
 
         def drawn() -> Iterator[str]:
-            for sample in generation.samples():
-                yield sample.text
+            yield from (sample.text for sample in batches.samples(generation))
             if generation.picker.shortfall:
                 raise CharrnnError(generation.picker.shortfall)
 

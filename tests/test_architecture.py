@@ -211,7 +211,7 @@ def test_no_room_is_too_large(module: str) -> None:
 
 PATHS = {
     "train": ["cli.train", "training.runs", "training.trainer", "training.learner", "training.gradients"],
-    "sample": ["cli.sample", "output.sampled", "generation.streaming", "generation.together", "network.stepper"],
+    "sample": ["cli.sample", "output.sampled", "generation.batches", "generation.together", "network.stepper"],
     "score": ["cli.score", "output.scored", "analysis.scoring", "network.columns", "network.stepper"],
     "classify": ["cli.classify", "output.classified", "analysis.judge", "network.columns", "network.cells"],
     "inspect": ["cli.inspect", "output.inspected", "analysis.traces", "network.columns", "network.cells"],

@@ -1,13 +1,13 @@
-"""A request on its network: one text as it comes, or thousands in batches."""
+"""A request on its network, and one text as it comes."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -31,14 +31,9 @@ from charrnn.text.reading import TextReader
 
 if TYPE_CHECKING:
     from charrnn.generation.bookmark import Bookmark
-    from charrnn.generation.together import Beginning, Completion, Steps
 
-BATCH = 256
-"""How many texts a thread draws together; larger batches no longer fit the caches."""
-FEWEST = 16
-"""With fewer texts than this, a thread's products are too thin to be worth it."""
-DEVICE_BATCH = 8192
-"""The same on a device."""
+READ = 8192
+"""How many prompts are kept read, for texts that start there too."""
 
 KEPT = 1024
 """The least number of last ids that a finished text keeps for a repetition penalty in its continuation."""
@@ -111,7 +106,7 @@ class Start:
 
 
 class Generation:
-    """A request, checked against its network: `stream` gives one text as it comes, `samples` gives all."""
+    """A request, checked against its network: `stream` gives one text as it comes, `charrnn.generation.batches` gives all."""
 
     def __init__(
         self,
@@ -145,8 +140,9 @@ class Generation:
         """The number of texts from every prompt."""
         self.vocabulary = vocabulary = self.trained.vocabulary
         calibration = ensemble.common_temperature(self.networks)
-        self._threads = threads
-        self.network = _packed(self.networks, calibration, self._threads) if loaded is None else loaded[1]
+        self.threads = threads
+        """NumPy's, of which as many are used as are faster just now."""
+        self.network = _packed(self.networks, calibration, threads) if loaded is None else loaded[1]
         self.generating = self._clamped(clamps)
         """The network that writes: `network`, with the clamped units held."""
         self._warn = warn
@@ -208,84 +204,6 @@ class Generation:
         """Sample ``index`` as it comes, drawn alone."""
         return Stream(self, index, self.start(index // self.from_each), kept=kept)
 
-    def samples(self, device: Steps | None = None) -> Iterator[Sample]:
-        """All texts in order, each the best of ``best_of`` candidates; batches are computed by ``device`` if given."""
-        if self.alone and device is None:
-            stream = self.stream()
-            text = "".join(stream.pieces(PIECE))
-            yield stream.sample(text)
-            return
-        if self.request.picks:
-            together = 16 * BATCH if device is None else DEVICE_BATCH
-            drawn = self.picker.pick(lambda some: self._best(some, device), len(self.prompts), self.from_each, together)
-            yield from (replace(sample, index=index) for index, sample in enumerate(drawn))
-        else:
-            yield from self._best(((number, number // self.from_each) for number in range(self.count)), device)
-
-    def _best(self, wanted: Iterable[tuple[int, int]], device: Steps | None) -> Iterator[Sample]:
-        """The texts of ``wanted`` numbers and prompts, each the best of ``best_of`` candidates."""
-        best: Sample | None = None
-        V = self.vocabulary.size
-        for drawn, sample in enumerate(self._candidates(wanted, device), start=1):
-            if best is None or _cost(sample, V) < _cost(best, V):
-                best = sample
-            if drawn % self.config.best_of == 0:
-                yield best
-                best = None
-
-    def _candidates(self, wanted: Iterable[tuple[int, int]], device: Steps | None) -> Iterator[Sample]:
-        from charrnn.generation.together import Beginning  # One stream starts sooner without it.
-
-        best_of = self.config.best_of
-        candidates = ((number, prompt, number * best_of + one) for number, prompt in wanted for one in range(best_of))
-        drawn: deque[tuple[int, int, Start]] = deque()  # Begun, but not given yet; the latest on the left.
-
-        def beginnings() -> Iterator[Beginning]:
-            for number, prompt, candidate in candidates:
-                start = self.start(prompt)
-                drawn.appendleft((number, prompt, start))
-                yield Beginning(start.logits, start.state, start.recent, self.generator(candidate, start.drawn))
-
-        for completion in self._completions(beginnings(), device):
-            yield self._sample(*drawn.pop(), completion)
-
-    def _completions(self, beginnings: Iterator[Beginning], device: Steps | None) -> Iterator[Completion]:
-        """The texts of ``beginnings`` in their order: in batches on the ``device``, or in threads that take turns."""
-        from charrnn.generation.together import complete
-        from charrnn.generation.turns import Dealer, in_turns
-
-        measured = self.request.measured or self.config.best_of > 1
-        settings = self.drawing, self.ending
-        if device is not None:
-            yield from complete(device, beginnings, *settings, rows=DEVICE_BATCH, measured=measured, refill=False)
-            return
-        shared = self._threads
-        most = 1 if shared is None else shared.most
-        first = list(islice(beginnings, most * BATCH))
-        texts, threads = chain(first, beginnings), max(1, min(most, len(first) // FEWEST))
-        rows = min(-(-len(first) // threads), BATCH)
-        if shared is None or threads == 1:
-            yield from complete(self.generating, texts, *settings, rows=rows, measured=measured)
-            return
-        dealer = Dealer(texts, threads)
-
-        def work(thread: int, stopped: Callable[[], bool]) -> Iterator[Completion]:
-            hand = dealer.hand(thread)
-            return complete(self.generating, hand, *settings, rows=rows, measured=measured, stopped=stopped)
-
-        with shared.apart():
-            yield from in_turns(threads, work)
-
-    def _sample(self, index: int, prompt: int, start: Start, completion: Completion) -> Sample:
-        from charrnn.generation.copied import looped
-
-        decoder = self.vocabulary.decoder(start.pending)
-        text, length = decoder.text(completion.ids.tolist()), len(completion.ids)
-        stop = None if completion.stop is None else self.stops[completion.stop]
-        again = looped(completion.ids) if self.config.best_of > 1 else 0
-        bits = _mean(completion.bits, length)
-        return Sample(index, self.prompts[prompt], text, completion.reason, stop, length, bits, again)
-
     def prompt_of(self, index: int) -> str:
         """The prompt of sample ``index``."""
         return self.prompts[index // self.from_each]
@@ -297,7 +215,7 @@ class Generation:
     def start(self, prompt: int) -> Start:
         """The network after reading prompt number ``prompt``, which it reads once; texts that start there take copies."""
         if prompt not in self._starts:
-            self._starts.pop(prompt - DEVICE_BATCH, None)  # Texts come in the order of their prompts.
+            self._starts.pop(prompt - READ, None)  # Texts come in the order of their prompts.
             self._starts[prompt] = self.read(self.beginning(), self.prompts[prompt])
         return self._starts[prompt]
 
@@ -401,7 +319,7 @@ class Stream:
         """The finished text, which the caller has put together as ``text``."""
         generation = self._generation
         stop = None if self._text.stop is None else generation.stops[self._text.stop]
-        mean = _mean(None if self._sampler.bits is None else self._bits, self.characters)
+        mean = per_character(None if self._sampler.bits is None else self._bits, self.characters)
         reason = "interrupted" if self._interrupted else self._text.reason
         return Sample(self.index, self.prompt, text, reason, stop, self.characters, mean)
 
@@ -414,15 +332,6 @@ class Stream:
         return Start(logits.copy(), self._state, recent, self._decoder.pending, self._start.drawn + self._sampler.drawn)
 
 
-def _mean(bits: float | None, characters: int) -> float | None:
+def per_character(bits: float | None, characters: int) -> float | None:
     """Bits per character; None where nothing was measured or written, or where the network's numbers are none."""
     return bits / characters if bits is not None and characters and math.isfinite(bits) else None
-
-
-def _cost(sample: Sample, vocab_size: int) -> float:
-    """What the best candidate has least of: bits per character, those that it repeats as costly as a uniform guess besides; a
-    text without a figure is the last choice.
-    """
-    if sample.bits_per_char is None:
-        return math.inf
-    return sample.bits_per_char + sample.looped / sample.characters * math.log2(vocab_size)

@@ -169,7 +169,9 @@ def show(generation: Generation, console: Console, shown: Shown, compared: Compa
             for index in range(generation.count):
                 _show_live(generation.stream(index, kept=shown.save_state is not None), generation, output, shown.save_state)
         else:
-            samples = generation.samples(device)
+            from charrnn.generation import batches  # One stream starts sooner without them.
+
+            samples = batches.samples(generation, device)
             while chunk := list(itertools.islice(samples, CHUNK if compared.corpus is not None else 1)):
                 with progress.paused():
                     output.finished(chunk)

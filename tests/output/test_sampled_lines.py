@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from charrnn.config import ModelConfig
-from charrnn.generation import streaming
+from charrnn.generation import batches
 from charrnn.network import checkpoint, rundir
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.vocabulary import Vocabulary
@@ -59,7 +59,7 @@ def test_unique_draws_no_line_twice_and_else_what_it_would_draw(lines: Invoke, m
     assert found == list(dict.fromkeys(every))[:20] != every[:20]
     dropped = every.index(found[-1]) + 1 - 20
     assert result.stderr == f"charrnn: {20 + dropped} lines drawn, 20 kept, {dropped} dropped that came before\n"
-    monkeypatch.setattr(streaming, "BATCH", 3)
+    monkeypatch.setattr(batches, "BATCH", 3)
     assert lines("-N", "20", "--unique").stdout == result.stdout
     assert [record["index"] for record in of_json(lines("-N", "20", "--unique", "--json"))] == list(range(20))
 
