@@ -52,6 +52,18 @@ class Launch:
         self.pids = {}
         return codes
 
+    def end_with_the_first(self) -> dict[int, int]:
+        """Wait for the first rank that fails and terminate the others, as torchrun does; all exit codes."""
+        numbers = {pid: number for number, pid in self.pids.items()}
+        codes: dict[int, int] = {}
+        while len(codes) < len(numbers):
+            pid, status = os.waitpid(-1, 0)
+            del self.pids[numbers[pid]]
+            codes[numbers[pid]] = code = os.waitstatus_to_exitcode(status)
+            for other in self.pids.values() if code else ():
+                os.kill(other, signal.SIGTERM)
+        return codes
+
     def _be(self, number: int, count: int, work: Callable[[int], Any], folder: Path) -> None:
         code = 99
         try:

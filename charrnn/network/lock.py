@@ -17,6 +17,10 @@ OWNER = ".owner.json"
 """Who works in the directory; it is there while they do. One that `kill -9` left says nothing, since nobody holds the lock."""
 
 
+class HeldError(CharrnnError):
+    """Another process works in the directory."""
+
+
 class DirectoryLock:
     """The lock on a directory, from its making to `release`.
 
@@ -24,7 +28,7 @@ class DirectoryLock:
     """
 
     def __init__(self, directory: Path) -> None:
-        """Take the lock; `CharrnnError` if the directory can't be opened or another process works in it."""
+        """Take the lock; `CharrnnError` if the directory can't be opened, `HeldError` if another process works in it."""
         self.directory = directory
         """Where the directory is; whoever renames it says so by `follow`."""
         self._handle = taken(directory)
@@ -72,7 +76,7 @@ class DirectoryLock:
 def taken(directory: Path) -> int | None:
     """Take the lock on ``directory`` and return the handle that holds it; None where there are no locks.
 
-    Raises `CharrnnError` if the directory can't be opened or another process holds its lock.
+    Raises `CharrnnError` if the directory can't be opened, `HeldError` if another process holds its lock.
     """
     with files.guard(directory, "can't open the run's directory"):
         try:
@@ -108,9 +112,9 @@ def _taken_by_name(directory: Path) -> int | None:
     return handle
 
 
-def _refusal(directory: Path) -> CharrnnError:
+def _refusal(directory: Path) -> HeldError:
     owner = _owner(directory)
-    return CharrnnError(f"{directory}: another process{owner} is training there; wait for it, or choose another --out")
+    return HeldError(f"{directory}: another process{owner} is training there; wait for it, or choose another --out")
 
 
 def _owner(directory: Path) -> str:

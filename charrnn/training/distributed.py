@@ -70,7 +70,6 @@ class Group(Ranks):
                 backend = "cpu:gloo,cuda:nccl"
             dist.init_process_group(backend, store=self._store, rank=self.number, world_size=self.count)
         self.restarted = bool(self.total(np.array(float(meeting.has_started_before()))))
-        """Whether torchrun has started ranks of this launch before, on any machine."""
         if self._local > 1 and os.environ.get("OMP_NUM_THREADS") == "1":
             # torchrun's own default; any other number is the user's.
             torch.set_num_threads(max(1, usable_cores() // self._local))

@@ -14,6 +14,7 @@ import selectors
 import signal
 import socket
 import sys
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from typing import Any, NoReturn
 from charrnn import CharrnnError, UsageError
 from charrnn.config import TrainConfig
 from charrnn.network import rundir
+from charrnn.network.lock import HeldError
 from charrnn.network.rundir import RunDirectory
 from charrnn.text.corpus import Tell, untold
 from charrnn.training import recipe, runs, texts
@@ -37,7 +39,9 @@ REASONS = {INTERRUPTED: "interrupted", TERMINATED: "terminated", b"": "terminate
 ENDS = ("end", "lost", "failed")
 """The events that are a member's last."""
 PATIENCE = 0.2
-"""Seconds after which signals are looked at again while no event comes."""
+"""Seconds after which what may have changed meanwhile is looked at again."""
+LAST_STEP = 60
+"""Seconds that a rank which torchrun starts anew waits for the members of a killed one: they end after their step, and save."""
 
 _SHARED = "networks of several machines need a directory that all of them share"
 
@@ -365,7 +369,14 @@ def _found(
 
     def begin_member(number: int, own_clock: Callable[[], float], own_stop: Callable[[], str | None]) -> Any:
         mine = replace(request, resume=str(members[number]), settings=settings, members=1)
-        return runs.begin(mine, own_clock, own_stop, lambda _: None, lambda _: None, ranks.of_members())
+        until = time.monotonic() + LAST_STEP * ranks.restarted
+        while True:
+            try:
+                return runs.begin(mine, own_clock, own_stop, lambda _: None, lambda _: None, ranks.of_members())
+            except HeldError:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(PATIENCE)
 
     go_on = _command(ranks, path, request.corpus)
     return _members(directory, len(members), begin_member, clock, stop, False, go_on, ranks)

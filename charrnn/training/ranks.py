@@ -38,6 +38,8 @@ class Ranks:
     count = 1
     launched = False
     """Whether torchrun has started this process, as one rank of perhaps several."""
+    restarted = False
+    """Whether torchrun has started ranks of this launch before, on any machine."""
 
     def share(self, columns: int, among: int | None = None) -> slice:
         """The part that this rank takes of ``columns``, which may be the first of so many that are shared ``among`` all."""

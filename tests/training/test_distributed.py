@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TALE_TEXT
-from small_ranks import SETTINGS, TEXT, assert_close, launched, losses, run_of, said, tensors, together
+from small_ranks import SETTINGS, TEXT, Launch, assert_close, launched, losses, run_of, said, tensors, together
 from small_runs import Store, corpus_of, only, random_text, same_weights, trainer_of
 
 from charrnn import CharrnnError, cli
@@ -137,7 +137,9 @@ WORDS = ("train", "tale.txt", "--hidden-size", "8", "--steps", "24", "--batch-si
 WORDS += ("--save-every", "0.0001", "--eval-every", "12", "--device", "cpu", "--precision", "fp32")
 
 
-def program(*words: str, count: int = 2, before: Any = lambda number: None, **named: Any) -> dict[int, int]:
+def program(
+    *words: str, count: int = 2, before: Any = lambda number: None, end: Any = Launch.end, **named: Any
+) -> dict[int, int]:
     """Call the command line in ``count`` ranks and return their exit codes; their streams are files in this directory."""
     folder = Path.cwd()
 
@@ -149,7 +151,7 @@ def program(*words: str, count: int = 2, before: Any = lambda number: None, **na
         file.unlink()
     with launched(**named) as launch:
         launch.start(count, work, folder)
-        return launch.end()
+        return end(launch)
 
 
 def all_said(count: int = 2) -> str:
@@ -361,9 +363,10 @@ def test_networks_of_ranks_that_were_stopped_or_killed_go_on_with_any_number_of_
     def kill(number: int) -> None:
         processes.close_all_but = lambda kept: os.kill(os.getppid(), signal.SIGKILL) if number else None
 
-    codes = program(*words, before=kill)
-    assert codes[1] == -signal.SIGKILL
-    assert program(*words, count=3, restarts=1) == {0: 0, 1: 0, 2: 0}
+    codes = program(*words, before=kill, end=Launch.end_with_the_first)
+    assert codes == {0: 143, 1: -signal.SIGKILL}
+    found = program(*words, count=3, restarts=1)
+    assert found == {0: 0, 1: 0, 2: 0}, all_said(3)
     assert [path.name for path in Path("checkpoints").iterdir()] == ["tale"]
     assert [same_weights(*pair) for pair in zip(weights_of("checkpoints/tale"), weights_of("whole"), strict=True)] == [True] * 3
     assert program("train", "--resume", "whole", "--steps", "30", count=3) == {0: 0, 1: 0, 2: 0}
