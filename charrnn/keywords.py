@@ -50,6 +50,7 @@ class TrainSettings(TypedDict, total=False):
     val: str
     records: bool
     val_seed: int
+    val_lines: str | Path
     batch_size: int
     bptt: int
     groups: int

@@ -368,7 +368,7 @@ def _run_request(texts: Texts, given: Mapping[str, Any]) -> RunRequest:
     from charrnn.training.runs import RunRequest
 
     settings = keywords.checked(given, TrainSettings)
-    out, init_from, resume = (settings.pop(name, None) for name in ("out", "init_from", "resume"))
+    out, init_from, resume, val_lines = (settings.pop(name, None) for name in ("out", "init_from", "resume", "val_lines"))
     changed, overwrite = (bool(settings.pop(name, False)) for name in ("allow_changed_corpus", "overwrite"))
     if settings.get("workers") == "auto":
         # A new run chooses anyway; a resumed one keeps its number unless it is told to choose anew.
@@ -384,6 +384,7 @@ def _run_request(texts: Texts, given: Mapping[str, Any]) -> RunRequest:
         allow_changed_corpus=changed,
         init_from=None if init_from is None else Path(init_from),
         overwrite=overwrite,
+        val_lines=None if val_lines is None else str(val_lines),
     )
 
 

@@ -137,7 +137,7 @@ def test_python_takes_whatever_the_command_line_takes() -> None:
     from charrnn.keywords import ManySettings, TrainSettings, fields
 
     train = fields(ModelConfig).keys() | fields(TrainConfig).keys()
-    others = {"dropout", "out", "overwrite", "resume", "allow_changed_corpus", "init_from"}
+    others = {"dropout", "out", "overwrite", "resume", "allow_changed_corpus", "init_from", "val_lines"}
     assert TrainSettings.__annotations__.keys() == train | others
     # Beside the arguments of their own, and what is for terminals and files.
     apart = {"length", "seed", "temp", "num_samples", "encoding", "errors", "device", "color"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +23,9 @@ from charrnn.network.checkpoint import Checkpoint, records_of
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.excerpts import spread
 from charrnn.text.records import Records, is_held_out
-from charrnn.training import evaluation, gradients
+from charrnn.training import evaluation, gradients, members
+from charrnn.training.processes import can_fork
+from charrnn.training.runs import RunRequest
 from charrnn.training.trainer import Trainer
 
 Invoke = Callable[..., Any]
@@ -131,6 +135,7 @@ def test_the_start_event_the_checkpoint_info_and_the_plan_tell_what_the_list_is(
     done = invoke("train", text, *TINY, "--out", "run", "--json", "--val-fraction", "0")
     assert done.code == 0, done.stderr
     facts = {"count": 4, "held_out": 0, "duplicates": 1, "blank": 3, "longest": 11, "mean_length": 5.5}
+    facts |= {"val_lines": None, "twins": 0}
     assert start(done)["records"] == facts
     assert start(done)["train_characters"] == 1 + 22 + 4
     (info,) = map(json.loads, invoke("info", "run", "--json").stdout.splitlines())
@@ -208,6 +213,119 @@ def test_a_run_on_a_list_is_not_resumed_on_a_stream(invoke: Invoke, put: Put) ->
     failed = invoke("train", text, "--resume", "run", "--records", "--steps", "9")
     assert (failed.code, failed.stderr.count("\n")) == (2, 1)
     assert "--records" in failed.stderr
+
+
+# -- held-out lines of a file of their own ----------------------------------------------------------------------------
+
+
+LIST = b"anna\nbob\ncarl\nanna\n" * 9 + b"dora"
+
+
+def test_the_lines_of_a_file_are_held_out_and_their_twins_are_learned(invoke: Invoke, put: Put) -> None:
+    listed, beside = put("list.txt", LIST), put("test.txt", b"anna\r\n\nada\nanna\nada")
+    said = "41 records, 4 held out (the lines of test.txt, 2 of which are in the list, too), 36 that repeat another"
+    planned = invoke("train", listed, *TINY, "--val-lines", beside, "--dry-run")
+    assert said in planned.stderr
+    assert f" --val-lines {beside} " in planned.stdout
+    done = invoke("train", listed, *TINY, "--val-lines", beside, "--out", "run", "--json")
+    facts = start(done)["records"]
+    assert (facts["count"], facts["held_out"], facts["twins"], facts["val_lines"]) == (41, 4, 2, "test.txt")
+    assert (start(done)["train_characters"], start(done)["val_characters"]) == (1 + 9 * 19 + 5, 18)
+    assert said.replace(" ", "") in "".join(invoke("info", "run").stdout.split())
+    corpus = read_corpus([listed], val_seed=0, val_lines=beside)
+    assert corpus.vocabulary.decode(corpus.ids[corpus.train_characters :]) == "anna\nada\nanna\nada\n"
+    assert corpus.vocabulary.decode(corpus.ids[: corpus.train_characters]) == "\n" + LIST.decode() + "\n"
+    # What is drawn is known if the list has it.
+    for line, known in ("dora", True), ("ada", False):
+        assert corpus.records.holds(corpus.vocabulary.encode(f"{line}\n"), corpus.vocabulary) is known
+
+
+def test_a_run_is_resumed_with_the_held_out_lines_that_it_began_with(invoke: Invoke, put: Put) -> None:
+    listed, beside = put("list.txt", LIST), Path(put("test.txt", b"anna\nbo\n"))
+    assert invoke("train", listed, *TINY, "--val-lines", beside, "--out", "run").code == 0
+    assert invoke("train", "--resume", "run", "--steps", "8").code == 0
+    moved = beside.rename(beside.with_name("moved.txt"))
+    failed = invoke("train", "--resume", "run", "--steps", "10")
+    assert (failed.code, failed.stderr.count("\n")) == (1, 1)
+    assert "test.txt are not where they were, nor here; name them: charrnn train --resume RUN --val-lines" in failed.stderr
+    assert invoke("train", "--resume", "run", "--val-lines", moved, "--steps", "10").code == 0
+    assert invoke("train", "--resume", "run", "--steps", "12").code == 0  # It is found there now.
+    moved.write_bytes(b"carl\nbo\n")
+    failed = invoke("train", "--resume", "run", "--steps", "14")
+    assert "moved.txt: not the lines that run/last.safetensors holds out; --allow-changed-corpus" in failed.stderr
+    assert invoke("train", "--resume", "run", "--steps", "14", "--allow-changed-corpus").code == 0
+    moved.write_bytes(b"CARL\n")
+    failed = invoke("train", "--resume", "run", "--steps", "16", "--allow-changed-corpus")
+    assert "4 characters are not in the run's vocabulary" in failed.stderr
+
+
+def test_a_run_whose_held_out_lines_were_a_pipe_asks_for_them(invoke: Invoke, put: Put) -> None:
+    listed, beside = put("list.txt", LIST), put("test.txt", b"anna\n")
+    assert invoke("train", listed, *TINY, "--val-lines", "-", "--out", "run", stdin=b"anna\n").code == 0
+    failed = invoke("train", "--resume", "run", "--steps", "8")
+    assert "the run read its held-out lines from stdin or a pipe; name them" in failed.stderr
+    assert invoke("train", "--resume", "run", "--steps", "8", "--val-lines", beside).code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options"),
+    [
+        ("test.txt", "anna\nbo\n".encode("utf-16"), ()),
+        ("test.txt.gz", gzip.compress(b"anna\nbo"), ()),
+        ("test.jsonl", b'{"name": "anna"}\n{"name": "bo"}\n', ("--field", "name")),
+        ("test.txt", b"anna\nbo", ("--field", "name")),
+    ],
+    ids=["encoding", "packed", "table", "plain beside a table"],
+)
+def test_held_out_lines_may_stand_in_whatever_train_reads(invoke: Invoke, put: Put, name: str, content: bytes, options) -> None:
+    table = b"".join(b'{"name": "%s"}\n' % line for line in LIST.split(b"\n"))
+    listed = put("list.jsonl", table) if options else put("list.txt", LIST)
+    done = invoke("train", listed, *TINY, *options, "--val-lines", put(name, content), "--out", "run", "--json")
+    assert done.code == 0, done.stderr
+    assert (start(done)["records"]["held_out"], start(done)["records"]["twins"]) == (2, 1)
+    assert invoke("train", "--resume", "run", "--steps", "7").code == 0
+
+
+def test_characters_that_only_held_out_lines_have_are_told(invoke: Invoke, put: Put) -> None:
+    done = invoke("train", put("list.txt", LIST), *TINY, "--val-lines", put("test.txt", b"anna\nzo\0e\x1b\n"))
+    assert done.code == 0
+    assert "warning: " in done.stderr
+    assert "test.txt: nothing teaches '\\x00', '\\x1b', 'e', 'z': no line to learn from has them\n" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "said"),
+    [
+        (b"anna\n", (), "--val-lines names the lines of a list that are held out; give --records too"),
+        (b"anna\n", ("--records", "--val-seed", "1"), "--val-seed and --val-lines both say what is held out"),
+        (b"anna\n", ("--records", "--val-fraction", "0.1"), "--val-fraction and --val-lines both say what is held out"),
+        (b"anna\n", ("--records", "--val", "tail"), "--val and --val-lines both say what is held out"),
+        (b"", ("--records",), "test.txt: every line is blank; --val-lines needs one to hold out"),
+        (b" \n\n", ("--records",), "test.txt: every line is blank; --val-lines needs one to hold out"),
+        (None, ("--records",), "test.txt: No such file"),
+        (b"anna\n", ("--records", "--resume", "run"), "the run holds out lines of its own list"),
+    ],
+)
+def test_what_can_not_be_held_out_is_one_line(invoke: Invoke, put: Put, tmp_path: Path, content, options, said: str) -> None:
+    listed = put("list.txt", LIST)
+    if "--resume" in options:
+        assert invoke("train", listed, *TINY, "--out", "run").code == 0
+    beside = tmp_path / "test.txt" if content is None else put("test.txt", content)
+    failed = invoke("train", listed, "--steps", "9", *options, "--val-lines", beside)
+    assert failed.code != 0
+    assert (failed.stdout, failed.stderr.count("\n")) == ("", 1)
+    assert said in failed.stderr
+
+
+@pytest.mark.skipif(not can_fork(), reason="processes can't be forked here")
+def test_members_hold_out_the_same_lines_and_go_on_with_them(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    listed, beside = put("list.txt", LIST), put("test.txt", b"anna\nbo\n")
+    settings = {"records": True, "hidden_size": 8, "batch_size": 4, "steps": 2}
+    request = RunRequest([listed], settings, Path("run"), members=2, val_lines=beside)
+    for again in (request, RunRequest([], {"steps": 3}, resume="run")):
+        ends = list(members.begin(again, time.monotonic, lambda: None, pytest.fail).events())
+        assert [event["val_characters"] for event in ends if event["event"] == "end"] == [8, 8]
 
 
 def test_records_are_not_told_to_be_a_list(put: Put) -> None:

@@ -52,6 +52,16 @@ def train(
             rich_help_panel=_BOOKKEEPING,
         ),
     ] = None,
+    val_lines: Annotated[
+        str | None,
+        typer.Option(
+            "--val-lines",
+            metavar="FILE",
+            help="Hold out the lines of FILE, instead of some of CORPUS; with --records.",
+            rich_help_panel=Panel.TEXT.value,
+        ),
+        After("records"),
+    ] = None,
     verify: Annotated[
         bool,
         typer.Option(
@@ -125,7 +135,7 @@ def train(
         del settings["workers"]  # A new run chooses anyway; a resumed one keeps its number unless it is told to choose anew.
     console, stop = Console(quiet=quiet), Stop()
     request = runs.RunRequest(
-        corpus or [], settings, out, resume, allow_changed_corpus, init_from, overwrite, members or 1, verify
+        corpus or [], settings, out, resume, allow_changed_corpus, init_from, overwrite, members or 1, verify, val_lines
     )
     if rank() is not None:
         _train_as_rank(request, console, stop, dry_run=dry_run, as_json=as_json, plain=plain)

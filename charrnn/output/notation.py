@@ -208,7 +208,11 @@ def yardsticks_clause(facts: Mapping[str, Any]) -> str:
 
 def list_in_words(facts: Mapping[str, Any]) -> str:
     """The list of `charrnn.text.records.Records.to_json` in words."""
-    more = [f"{facts['held_out']:,} held out"]
+    held_out = f"{facts['held_out']:,} held out"
+    if facts["val_lines"] is not None:
+        twins = f", {facts['twins']:,} of which are in the list, too" if facts["twins"] else ""
+        held_out += f" (the lines of {on_one_line(facts['val_lines'])}{twins})"
+    more = [held_out]
     if facts["duplicates"]:
         more.append(f"{facts['duplicates']:,} that repeat another")
     more.append(f"{facts['mean_length']:,.1f} characters on average, the longest {facts['longest']:,}")

@@ -226,8 +226,11 @@ class Source:
         prefix = _digest(self.rules)[:8]
         if not any(entry.path.name.startswith(prefix) for entry in self.cache.entries()):
             return ""
-        digest, sizes, done = hashlib.sha256(), [], 0
-        for name in self.names:
+        digest, listed, sizes, done = hashlib.sha256(), "", [], 0
+        beside = len(self.names) - self.rules.get("val_lines", 0)
+        for number, name in enumerate(self.names):
+            if number == beside:
+                digest, listed = hashlib.sha256(), digest.hexdigest()
             size = 0
             for block in sources.blocks(name, self.version):
                 digest.update(block)
@@ -235,12 +238,12 @@ class Source:
                 tell(done + size)
             sizes.append(size)
             done += size
-        return self.key(digest.hexdigest(), sizes)
+        return self.key(listed + digest.hexdigest(), sizes)
 
-    def key(self, sha256: str, sizes: Sequence[int]) -> str:
-        """What a text with this digest and files of these sizes, unpacked, is called."""
+    def key(self, digest: str, sizes: Sequence[int]) -> str:
+        """What a text with this `Encoded.digest` and files of these sizes, unpacked, is called."""
         kinds = [rows.kind(name) for name in self.names] if self.rules["field"] is not None else None
-        return f"{_digest(self.rules)[:8]}-{_digest([self.rules, sha256, list(sizes), kinds])}"
+        return f"{_digest(self.rules)[:8]}-{_digest([self.rules, digest, list(sizes), kinds])}"
 
     def keep(self, text: Encoded, blocks: Iterable[NDArray[Any]], sizes: Sequence[int], size: int) -> Encoded | None:
         """Keep ``text``, whose ids are ``blocks`` and take ``size`` bytes; its files have ``sizes``, unpacked.
@@ -248,7 +251,7 @@ class Source:
         Returns:
             What was kept, to be read as it will be next time; None if that isn't possible, which the user is told.
         """
-        key = self.key(text.sha256, sizes)
+        key = self.key(text.digest, sizes)
         path = self._path(key + TEXT)
         try:
             self.cache.make_room(size)

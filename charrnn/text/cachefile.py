@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from charrnn import CharrnnError, files
 from charrnn.text.checked import BLOCK_BYTES, CheckedIds, DamagedError, Guard, checksums
-from charrnn.text.records import RecordList, Records
+from charrnn.text.records import RecordList, Records, ValLines
 from charrnn.text.vocabulary import Vocabulary, id_dtype
 
 MAGIC = b"charrnn text 1\n\0"
@@ -47,6 +47,13 @@ class Encoded:
     remarks: tuple[Remark, ...] = ()
     name: str = ""
     """What people may call it; no more than that."""
+    val_lines: ValLines | None = None
+    """The file, beside those of ``sha256``, whose lines are held out."""
+
+    @property
+    def digest(self) -> str:
+        """That of the bytes of all files."""
+        return self.sha256 + ("" if self.val_lines is None else self.val_lines.sha256)
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
@@ -80,7 +87,9 @@ def write(file: IO[bytes], key: str, text: Encoded, blocks: Iterable[NDArray[Any
 
 def _facts(text: Encoded) -> dict[str, Any]:
     listed = None if text.records is None else {"train": text.records.train, **text.records.facts.to_json()}
+    beside = {} if text.val_lines is None else {"val_lines": [text.val_lines.sha256, text.val_lines.text_sha256]}
     return {
+        **beside,
         "bytes_read": text.bytes_read,
         "sha256": text.sha256,
         "text_sha256": text.text_sha256,
@@ -183,7 +192,16 @@ def _text(file: IO[bytes], path: Path, key: str) -> Encoded:
         counts,
         remarks,
         str(facts["name"]),
+        _val_lines(facts.get("val_lines")),
     )
+
+
+def _val_lines(told: Any) -> ValLines | None:
+    if told is None:
+        return None
+    sha256, text_sha256 = told
+    _check(type(sha256) is str and type(text_sha256) is str)
+    return ValLines("", sha256, text_sha256)
 
 
 def _array(file: IO[bytes], place: Any, size: int, dtype: type[np.generic]) -> NDArray[Any]:

@@ -54,6 +54,12 @@ class TextReader:
             raise UsageError(f"--field names a field of .jsonl and .parquet files; {found}")
         return names
 
+    def files_beside(self, names: Sequence[str], path: str) -> list[str]:
+        """The files of another text, ``path``, that is read beside ``names``; a plain text may stand beside a table."""
+        found = sources.text_files([path], self.warn, self.version, None if self.encoding.field is None else rows.NAMES)
+        sources.check_stdin([*names, *found])
+        return found
+
     def pieces(self, path: str, *, by_lines: bool = False) -> Iterator[tuple[bytes, NDArray[Any]]]:
         """Each block of raw bytes of a file with the code points (bytes, at level ``byte``) that it completes, as they arrive.
 

@@ -26,6 +26,9 @@ _MULTIPLIER = np.uint64(0xD1342543DE82EF95)
 class Records:
     """What is told of a list: how many records it has, how many of them are held out or repeat an earlier one, how many lines
     were blank, and the longest and the mean length in characters without the newline.
+
+    Where those held out are the lines of a file of their own, ``val_lines`` is its name, and ``twins`` of them stand in the
+    list, too.
     """
 
     count: int
@@ -34,6 +37,8 @@ class Records:
     blank: int
     longest: int
     mean_length: float
+    val_lines: str | None = None
+    twins: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value that `from_json` reads back."""
@@ -44,8 +49,13 @@ class Records:
         """What `to_json` wrote; None for anything else."""
         if not isinstance(data, Mapping):
             return None
-        found: dict[str, Any] = {one.name: data.get(one.name) for one in fields(cls)}
+        # Lists of before have nothing to tell of a file.
+        found: dict[str, Any] = {one.name: data.get(one.name, one.default) for one in fields(cls)}
         for name, value in found.items():
+            if name == "val_lines":
+                if value is not None and type(value) is not str:
+                    return None
+                continue
             kinds = (int, float) if name == "mean_length" else (int,)
             if type(value) not in kinds or not 0 <= value <= MANY:
                 return None
@@ -53,11 +63,27 @@ class Records:
 
 
 @dataclass(frozen=True)
+class ValLines:
+    """A file whose lines are the records that are held out: its name, and the digests of its bytes and of its characters."""
+
+    name: str
+    sha256: str
+    text_sha256: str
+
+    def is_of(self, told: object) -> bool:
+        """Whether this is the file that a checkpoint tells of: the same bytes or the same characters."""
+        if not isinstance(told, Mapping):
+            return False
+        return self.sha256 == told.get("sha256") or self.text_sha256 == told.get("text_sha256")
+
+
+@dataclass(frozen=True)
 class RecordList:
     """Where the records of a text lie: those to learn from first, then those held out, each group in the order of the file.
 
     Record i is ``ids[starts[i] + 1 : starts[i + 1]]``; the newline at ``starts[i]`` opens it and the one at ``starts[i + 1]``
-    ends it, (count + 1,). The first ``train`` are to learn from. ``hashes`` are those of all records, ascending.
+    ends it, (count + 1,). The first ``train`` are to learn from. ``hashes`` are those of the list's records, ascending; a file
+    of held-out lines is no part of the list.
     """
 
     starts: NDArray[np.int64]
@@ -94,13 +120,18 @@ def are_held_out(records: Sequence[str], fraction: float, val_seed: int = 0, lev
 
 
 def split(
-    ids: NDArray[Any], vocabulary: Vocabulary, fraction: float, val_seed: int, codes: NDArray[Any] | None = None
+    ids: NDArray[Any],
+    vocabulary: Vocabulary,
+    fraction: float,
+    val_seed: int,
+    codes: NDArray[Any] | None = None,
+    border: int | None = None,
 ) -> tuple[RecordList, Callable[[], Iterator[NDArray[Any]]]]:
     """The records of ``ids``, lines that each end with a newline; and what gives, in blocks, the ids that it speaks of.
 
     A line of nothing but white space is blank and left out. If every record would be held out, none is. ``codes`` are the code
     points of ``ids``, needed where some characters of the list are the unknown one: which side a record is on must not depend
-    on how often its characters occur.
+    on how often its characters occur. If there is a ``border``, the lines from this position on are held out, and no others.
 
     Raises:
         CharrnnError: there is no record.
@@ -110,28 +141,39 @@ def split(
     starts = np.concatenate([[0], *ends])  # of the lines, and the end
     starts[1:] += 1
     blank, hashes = _read(ids, starts, vocabulary) if codes is None else _read_codes(codes, starts)
-    kept = hashes[~blank]
+    listed = ~blank if border is None else ~blank & (starts[:-1] < border)
+    kept = hashes[listed]
     if not len(kept):
         raise CharrnnError("every line is blank; --records needs one record a line")
-    held_out = np.zeros(len(blank), dtype=bool)
-    held_out[~blank] = _shares(kept, val_seed) < fraction
-    if held_out.sum() == len(kept):
-        held_out[:] = False
-    sides = [np.flatnonzero(~blank & ~held_out), np.flatnonzero(held_out)]
-    spans = np.diff(starts)[np.concatenate(sides)]
-    distinct = np.sort(kept)
-    distinct = distinct[np.concatenate([[True], distinct[1:] != distinct[:-1]])]
+    held_out = ~blank & ~listed
+    if border is None:
+        held_out[listed] = _shares(kept, val_seed) < fraction
+        if held_out.sum() == len(kept):
+            held_out[:] = False
+    sides_of = [~blank & ~held_out, held_out]
+    spans = np.diff(starts)
+    spans = np.concatenate([spans[side] for side in sides_of])
+    distinct = _distinct(kept)
+    # Equal records are on one side, unless a border says otherwise.
+    beside = hashes[held_out] if border is not None else hashes[:0]
+    twins = np.isin(beside, distinct)
     facts = Records(
-        count=len(kept),
-        held_out=len(sides[1]),
-        duplicates=len(kept) - len(distinct),
+        count=len(spans),
+        held_out=int(held_out.sum()),
+        duplicates=len(spans) - len(distinct) - len(_distinct(beside[~twins])),
         blank=int(blank.sum()),
         longest=int(spans.max()) - 1,
         mean_length=float(spans.mean()) - 1,
+        twins=int(twins.sum()),
     )
-    arranged = RecordList(np.concatenate([[0], np.cumsum(spans)]), len(sides[0]), facts, distinct)
-    sides_of = [~blank & ~held_out, held_out]
+    arranged = RecordList(np.concatenate([[0], np.cumsum(spans)]), int(sides_of[0].sum()), facts, distinct)
     return arranged, lambda: _arranged(ids, starts, sides_of, newline)
+
+
+def _distinct(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Each of ``hashes`` once, ascending."""
+    found = np.sort(hashes)
+    return found[np.concatenate([[True], found[1:] != found[:-1]])] if len(found) else found
 
 
 def _arranged(

@@ -55,9 +55,14 @@ def text_files(paths: Sequence[str], warn: Say, version: int = VERSION, also: re
             found += sorted(str(entry) for entry in Path(path).glob("*.txt") if entry.is_file())
         else:
             found += _texts_below(path, warn, also)
-    if found.count(STDIN) > 1:
-        raise UsageError("- (standard input) can be read once, not twice")
+    check_stdin(found)
     return found
+
+
+def check_stdin(names: Sequence[str]) -> None:
+    """`UsageError` if standard input is among ``names`` twice."""
+    if names.count(STDIN) > 1:
+        raise UsageError("- (standard input) can be read once, not twice")
 
 
 def is_directory(path: str) -> bool:

@@ -339,7 +339,7 @@ def _resumed(request: RunRequest, clock: Callable[[], float], stop: Callable[[],
     check(request)
     name = request.resume
     assert name is not None
-    if "-" in request.corpus:
+    if "-" in (*request.corpus, request.val_lines):
         raise UsageError("each member of a run reads its text again; name a file, not -")
     with contextlib.ExitStack() as stack:
         directory = ranks.directory(lambda: RunDirectory(_run(name)))
@@ -378,12 +378,13 @@ def _found(
                     raise
             time.sleep(PATIENCE)
 
-    go_on = _command(ranks, path, request.corpus)
+    go_on = _command(ranks, path, request.corpus, request.val_lines)
     return _members(directory, len(members), begin_member, clock, stop, False, go_on, ranks)
 
 
-def _command(ranks: Ranks, run: Path, corpus: Sequence[str] = ()) -> str:
-    return ranks.command(["train", *corpus, "--resume", str(run)])
+def _command(ranks: Ranks, run: Path, corpus: Sequence[str] = (), val_lines: str | None = None) -> str:
+    beside = [] if val_lines is None else ["--val-lines", val_lines]
+    return ranks.command(["train", *corpus, "--resume", str(run), *beside])
 
 
 def is_asked_for(request: RunRequest) -> bool:

@@ -51,6 +51,8 @@ class RunRequest:
     """How many networks of different seeds."""
     verify: bool = False
     """Whether the text is read whole although it seems to be the one that is kept."""
+    val_lines: str | None = None
+    """A file whose lines are the records to be held out."""
 
     def __post_init__(self) -> None:
         """`UsageError` for what excludes ``resume``: before it is looked for."""
@@ -95,16 +97,11 @@ def prepare(request: RunRequest, warn: Say, ranks: Ranks = ALONE, tell: Tell = u
             raise UsageError(f"--level {training['level']} differs from the checkpoint's, {initial.vocabulary.level}")
     config = TrainConfig(**training)
     ModelConfig(**shape)
-    if config.val_seed and not config.records:
-        raise UsageError("--val-seed chooses which records are held out; give --records too")
-    if config.records and config.groups > 1:
-        raise UsageError("--groups is for a text that is read in columns; leave it out with --records")
-    if config.records and config.val != "tail":
-        raise UsageError("--val is for a text as a whole; --records holds out records all over the list, --val-seed other ones")
+    _check_records(request, config)
     if not request.corpus:
         raise UsageError("which text? name a file, a directory, or - for stdin")
     try:
-        text = texts.read(request.corpus, config, warn, verify=request.verify, tell=tell)
+        text = texts.read(request.corpus, config, warn, val_lines=request.val_lines, verify=request.verify, tell=tell)
     except NotTextError as error:
         raise CharrnnError(f"{error}; --level byte reads any file, byte by byte") from error
     speed = None
@@ -123,6 +120,23 @@ def prepare(request: RunRequest, warn: Say, ranks: Ranks = ALONE, tell: Tell = u
     return Prepared(text, model, TrainConfig(**planned.training), planned, initial)
 
 
+def _check_records(request: RunRequest, config: TrainConfig) -> None:
+    """Raise the `UsageError` for what records can't have, and for what only records can."""
+    if config.val_seed and not config.records:
+        raise UsageError("--val-seed chooses which records are held out; give --records too")
+    if config.records and config.groups > 1:
+        raise UsageError("--groups is for a text that is read in columns; leave it out with --records")
+    if config.records and config.val != "tail":
+        raise UsageError("--val is for a text as a whole; --records holds out records all over the list, --val-seed other ones")
+    if request.val_lines is None:
+        return
+    if not config.records:
+        raise UsageError("--val-lines names the lines of a list that are held out; give --records too")
+    for name in ("val", "val_seed", "val_fraction"):
+        if name in request.settings:
+            raise UsageError(f"{option_name(name)} and --val-lines both say what is held out; leave one out")
+
+
 def _check_ranks(request: RunRequest, ranks: Ranks) -> None:
     """Raise the `UsageError` for what ranks can't have, and for what only ranks can."""
     if request.settings.get("average_every", 1) > 1:
@@ -132,7 +146,7 @@ def _check_ranks(request: RunRequest, ranks: Ranks) -> None:
             raise UsageError("--average-every is for ranks, and this is one process; start them by torchrun, or leave it out")
     if not ranks.launched:
         return
-    if STDIN in request.corpus:
+    if STDIN in (*request.corpus, request.val_lines):
         raise UsageError("each rank reads the text itself; name a file, not -")
 
 
@@ -147,6 +161,8 @@ def command(request: RunRequest, prepared: Prepared, ranks: Ranks = ALONE) -> st
             words += [option_name(name)] if value is True else [option_name(name), recipe.as_option(value)]
     if request.members > 1:
         words += ["--members", str(request.members)]
+    if request.val_lines is not None:
+        words += ["--val-lines", request.val_lines]
     if request.init_from is not None:
         words += ["--init-from", str(request.init_from)]
     if request.out is not None:
@@ -160,9 +176,14 @@ def command(request: RunRequest, prepared: Prepared, ranks: Ranks = ALONE) -> st
 
 def command_to_go_on(request: RunRequest, run: RunDirectory, ranks: Ranks = ALONE) -> str:
     """The command that resumes ``run``; it names the text where the run itself doesn't find it."""
-    told = run.text_facts["corpus_paths"]
-    lost = any(path == STDIN or paths.found(path, run.path) is None for path in told)
-    return ranks.command(["train", *(request.corpus if lost else ()), "--resume", str(run.path)])
+
+    def lost(told: str) -> bool:
+        return told == STDIN or paths.found(told, run.path) is None
+
+    words = ["train", *(request.corpus if any(map(lost, run.text_facts["corpus_paths"])) else ()), "--resume", str(run.path)]
+    if (told := run.text_facts.get("val_lines_path")) is not None and lost(told) and request.val_lines is not None:
+        words += ["--val-lines", request.val_lines]
+    return ranks.command(words)
 
 
 def begin(
@@ -216,7 +237,8 @@ def begun(
         counts = f"{len(old & new)} characters carried over, {len(new - old)} new, {len(old - new)} dropped"
         say(f"from {initial.path}: {counts}")
     run = ranks.directory(directory)
-    run.text_facts = texts.facts(request.corpus, text, run.path)
+    beside = None if request.val_lines is None else (request.val_lines, None)
+    run.text_facts = texts.facts(request.corpus, text, run.path, val_lines=beside)
     return run, trainer, _start_event(run, trainer)
 
 
@@ -276,7 +298,9 @@ def _resumed(
             config = replace(config, workers=None)  # As many cores as a rank has now.
         stored = [] if request.corpus else texts.stored_paths(previous)
         found = request.corpus or [texts.found(path, run.path, previous.path) for path in stored]
-        text = texts.read(found, config, warn, previous, verify=request.verify, tell=tell)
+        beside = _val_lines(request, previous, run)
+        val_lines = None if beside is None else beside[0]
+        text = texts.read(found, config, warn, previous, val_lines=val_lines, verify=request.verify, tell=tell)
         texts.check_same(previous, text, config, request.allow_changed_corpus)
         texts.check_ranks_agree(text, ranks)
 
@@ -285,9 +309,19 @@ def _resumed(
         trainer = Trainer(previous.model, config, text, clock=clock, stop=stop, resume=previous, ranks=ranks)
         if trainer.made_longer:
             say("the learning rate warms up again over the added part; one longer run would have ended otherwise")
-        run.text_facts = texts.facts(found, text, run.path, stored)
+        run.text_facts = texts.facts(found, text, run.path, stored, beside)
         stack.pop_all()
     return run, trainer, _start_event(run, trainer)
+
+
+def _val_lines(request: RunRequest, previous: Checkpoint, run: RunDirectory) -> tuple[str, str | None] | None:
+    """The file whose lines a resumed run holds out, and where it says that this lies; None if there is no such file."""
+    if request.val_lines is None:
+        stored = texts.stored_val_lines(previous)
+        return None if stored is None else (texts.found_val_lines(stored, run.path, previous.path), stored)
+    if previous.training.get("val_lines") is None:
+        raise UsageError("--val-lines: the run holds out lines of its own list, and that can't change on resume")
+    return request.val_lines, None
 
 
 def _start_event(run: RunDirectory, trainer: Trainer) -> Start:

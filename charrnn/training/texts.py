@@ -25,12 +25,20 @@ Say = Callable[[str], None]
 MOST_FILES = 1000
 """The files of a text that has more are not listed in every checkpoint."""
 _NAME_IT = "name it: charrnn train TEXT --resume RUN"
+_NAME_THEM = "name them: charrnn train --resume RUN --val-lines FILE"
 
 
 def read(
-    paths: list[str], config: TrainConfig, warn: Say, previous: Checkpoint | None = None, *, verify: bool, tell: Tell
+    paths: list[str],
+    config: TrainConfig,
+    warn: Say,
+    previous: Checkpoint | None = None,
+    *,
+    val_lines: str | None = None,
+    verify: bool,
+    tell: Tell,
 ) -> Corpus:
-    """Read the text of a new run, or that of a ``previous`` one by the rules with which that began."""
+    """Read the text of a new run, or that of a ``previous`` one by the rules with which that began; see `read_corpus`."""
     reader = TextReader(
         config.level,
         Encoding(config.encoding, config.errors, config.field),
@@ -39,7 +47,7 @@ def read(
     )
     vocabulary = None if previous is None else previous.vocabulary
     if config.field is None and previous is None:
-        for name in paths:
+        for name in paths if val_lines is None else [*paths, val_lines]:
             if name != STDIN and rows.kind(name) == "json":
                 warn(f"{name}: read as plain text, with all that is no text in it; --field NAME reads one field of each row")
     return corpus.read_corpus(
@@ -50,6 +58,7 @@ def read(
         val_fraction=config.val_fraction,
         vocabulary=vocabulary,
         val_seed=config.val_seed if config.records else None,
+        val_lines=val_lines,
         cache=Cache.of_user(warn),
         verify=verify,
         tell=tell,
@@ -82,14 +91,45 @@ def found(stored: str, run: Path, last: Path) -> str:
     return str(path)
 
 
-def facts(typed: list[str], text: Corpus, run: Path, stored: Sequence[str] = ()) -> dict[str, Any]:
-    """What ``last`` says of where the text lies; a resumed run keeps what was ``stored`` as long as it leads there."""
-    told = [
-        STDIN if path == STDIN else paths.told_again(before, Path(name), run) if before else paths.told(name, run)
-        for name, path, before in zip_longest(typed, text.paths, stored)
-    ]
+def stored_val_lines(previous: Checkpoint) -> str | None:
+    """Where a run says that the lines lie that it holds out; None if they are of no file of their own."""
+    if previous.training.get("val_lines") is None:
+        return None
+    stored = previous.training.get("val_lines_path")
+    if not isinstance(stored, str):
+        raise CharrnnError(f"{previous.path}: doesn't say which lines it holds out; {_NAME_THEM}")
+    if stored == STDIN:
+        raise UsageError(f"the run read its held-out lines from stdin or a pipe; {_NAME_THEM}")
+    return stored
+
+
+def found_val_lines(stored: str, run: Path, last: Path) -> str:
+    """`found` for the lines that a run holds out."""
+    path = paths.found(stored, run)
+    if path is None:
+        raise CharrnnError(f"{last}: its held-out lines {stored} are not where they were, nor here; {_NAME_THEM}")
+    return str(path)
+
+
+def facts(
+    typed: list[str], text: Corpus, run: Path, stored: Sequence[str] = (), val_lines: tuple[str, str | None] | None = None
+) -> dict[str, Any]:
+    """What ``last`` says of where the text lies; a resumed run keeps what was ``stored`` as long as it leads there.
+
+    ``val_lines`` is how the file of held-out lines was named, and where that was stored, if there is one.
+    """
+    told = [_told(*lies, run) for lies in zip_longest(typed, text.paths, stored)]
     listed = text.files if len(text.files) <= MOST_FILES else ()
-    return {"corpus_paths": told, "corpus_files": [_told_file(file, typed, told) for file in listed]}
+    beside = {}
+    if val_lines is not None and text.val_path is not None:
+        beside["val_lines_path"] = _told(val_lines[0], text.val_path, val_lines[1], run)
+    return {"corpus_paths": told, "corpus_files": [_told_file(file, typed, told) for file in listed], **beside}
+
+
+def _told(name: str, path: str, stored: str | None, run: Path) -> str:
+    if path == STDIN:
+        return STDIN
+    return paths.told_again(stored, Path(name), run) if stored else paths.told(name, run)
 
 
 def _told_file(file: str, typed: Sequence[str], told: Sequence[str]) -> str:
@@ -105,8 +145,11 @@ def check_same(previous: Checkpoint, text: Corpus, config: TrainConfig, allowed:
     if text.is_text_of(previous.training):
         return
     paths = ", ".join(text.paths)
-    if not allowed:
+    if not text.is_list_of(previous.training):
         named = f"not the text that {previous.path} was trained on{_other_files(previous, text)}"
+    else:
+        paths, named = str(text.val_path), f"not the lines that {previous.path} holds out"
+    if not allowed:
         raise CharrnnError(f"{paths}: {named}; --allow-changed-corpus goes on with it")
     if text.unknown and config.min_count == 1:
         raise CharrnnError(f"{paths}: {text.unknown:,} characters are not in the run's vocabulary; see --init-from")
@@ -129,3 +172,5 @@ def _other_files(previous: Checkpoint, text: Corpus) -> str:
 def check_ranks_agree(text: Corpus, ranks: Ranks) -> None:
     """Raise a `CharrnnError` if this rank has read another text than rank 0."""
     ranks.check_same(text.sha256.encode(), f"{', '.join(text.paths)}: not the text that rank 0 has read")
+    if text.val_lines is not None:
+        ranks.check_same(text.val_lines.sha256.encode(), f"{text.val_path}: not the lines that rank 0 holds out")

@@ -87,6 +87,7 @@ CASES: dict[str, tuple[list[bytes], TextReader, dict[str, Any]]] = {
     "replaced": ([b"caf\xe9 " * 30], TextReader(encoding=Encoding(errors="replace")), {}),
     "records": ([b"".join(b"%x\n" % number for number in range(300)) + b"\n \nlast"], TextReader(), {"val_seed": 3}),
     "rare records": ([b"".join(b"%x\n" % number for number in range(300))], TextReader(), {"val_seed": 0, "min_count": 90}),
+    "held-out lines": ([b"anna\nbob\n" * 30], TextReader(), {"val_seed": 0, "val_lines": "held.txt"}),
     "first rules": ([b"\xef\xbb\xbf" + TEXT.encode()], TextReader(version=1), {}),
 }
 
@@ -99,6 +100,8 @@ def test_a_kept_text_is_the_text_as_it_is_read(
     monkeypatch.setattr(spilled, "IN_MEMORY_BYTES", memory)
     contents, reader, options = CASES[case]
     paths = [put(f"{number}.txt", content) for number, content in enumerate(contents)]
+    if "val_lines" in options:
+        options = {**options, "val_lines": put(options["val_lines"], b"anna\n\nzoe")}
     plain = read_corpus(paths, reader, **options)
     for warm in (False, True, True):
         found = kept.corpus(*paths, reader=reader, **options)
