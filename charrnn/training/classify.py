@@ -21,8 +21,9 @@ from charrnn.analysis import calibration
 from charrnn.config import FEATURES, ClassifierConfig, ModelConfig
 from charrnn.training import device
 from charrnn.training.augmentation import AHEAD, Batches, Examples, Teacher
+from charrnn.training.children import can_fork
 from charrnn.training.classify_recipe import Plan
-from charrnn.training.processes import Processes, Shapes, can_fork
+from charrnn.training.processes import Processes, Shapes
 from charrnn.training.text_classifier import TextClassifier, exported, loaded, part
 from charrnn.training.workers import Workers
 

@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from charrnn.text.records import spells
+from charrnn.training.children import can_fork
 from charrnn.training.device import autocast
 from charrnn.training.model import CharRNN
-from charrnn.training.processes import Part, Processes, Shapes, can_fork
+from charrnn.training.processes import Part, Processes, Shapes
 from charrnn.training.ranks import ALONE, Ranks
 from charrnn.training.workers import Workers
 

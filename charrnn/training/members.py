@@ -13,14 +13,12 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from charrnn import CharrnnError, UsageError
 from charrnn.config import TrainConfig
@@ -29,6 +27,7 @@ from charrnn.network.lock import HeldError
 from charrnn.network.rundir import RunDirectory
 from charrnn.text.corpus import Tell, untold
 from charrnn.training import recipe, runs, texts
+from charrnn.training.children import can_fork, fork, how_it_ended
 from charrnn.training.mailbox import Mailbox
 from charrnn.training.ranks import ALONE, Ranks
 from charrnn.training.runs import Prepared, RunRequest, Say
@@ -60,7 +59,7 @@ def check(request: RunRequest) -> None:
         raise UsageError(f"--members trains on the CPU, a core for each network; leave out --device {settings['device']}")
     if request.overwrite:
         raise UsageError("--overwrite replaces the run of one network; with --members choose another --out")
-    if sys.platform != "linux" or not hasattr(os, "fork"):
+    if not can_fork():
         raise UsageError("--members forks a process for each network, which this system can't; train them one by one")
 
 
@@ -135,17 +134,11 @@ class Members:
         # A budget in minutes begins with the member's turn; that of the first also pays for the start.
         now = self.clock()  # Read here in any case: it counts from the beginning of the process that reads it first.
         offset = 0.0 if number in self.numbers[: self.together] else now
-        ours, theirs = socket.socketpair()
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # of locks, which no other thread holds here
-                pid = os.fork()
-            if pid == 0:
-                _work(theirs, lambda stop: self.begin(number, lambda: self.clock() - offset, stop), only_save=only_save)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-            theirs.close()
+
+        def work(connection: socket.socket) -> int:
+            return _work(connection, lambda stop: self.begin(number, lambda: self.clock() - offset, stop), only_save=only_save)
+
+        pid, ours = fork(work)
         self._active[number] = _Process(number, pid, ours, only_save)
         selector.register(ours, selectors.EVENT_READ, self._active[number])
 
@@ -195,35 +188,18 @@ class _Process:
 
     def wait(self) -> str:
         """Wait for its end; how that was."""
-        try:
-            _, status = os.waitpid(self.pid, 0)
-        except OSError:
-            return "has ended"
-        if os.WIFSIGNALED(status):
-            number = os.WTERMSIG(status)
-            return f"was killed by signal {number}{', perhaps because memory was short' * (number == signal.SIGKILL)}"
-        return f"has ended with code {os.waitstatus_to_exitcode(status)}"
-
-
-IGNORED = (signal.SIGINT, signal.SIGTERM, *filter(None, (getattr(signal, "SIGHUP", None),)))
-"""A terminal and `timeout` send these to all processes of a group; the one that began the members decides what follows."""
+        return how_it_ended(self.pid)
 
 
 # -- in the member's process ------------------------------------------------------------------------------------------
 
 
-def _work(connection: socket.socket, begin: Callable[[Callable[[], str | None]], Any], *, only_save: bool) -> NoReturn:
-    """Be a member: train to the end, or until asked to end, and tell every event."""
-    code, told = 1, _Told(connection)
+def _work(connection: socket.socket, begin: Callable[[Callable[[], str | None]], Any], *, only_save: bool) -> int:
+    """Be a member: train to the end, or until asked to end, and tell every event; the exit code."""
+    told = _Told(connection)
     try:
-        for ignored in IGNORED:
-            signal.signal(ignored, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
         import torch
 
-        from charrnn.training.processes import close_all_but
-
-        close_all_but(connection.fileno())
         torch.set_num_threads(1)
         run, trainer, start = begin(told.stop)
         if trainer.progress.step == 0:
@@ -233,13 +209,12 @@ def _work(connection: socket.socket, begin: Callable[[Callable[[], str | None]],
         else:
             for event in runs.logged(run, trainer, start):
                 told.tell(dict(event))
-        code = 0
+        return 0
     except CharrnnError as error:
         told.tell({"event": "failed", "text": str(error)})
     except BaseException as error:
         told.tell({"event": "failed", "text": f"{type(error).__name__}: {error}"})
-    finally:
-        os._exit(code)
+    return 1
 
 
 class _Told:

@@ -12,24 +12,19 @@ import contextlib
 import math
 import mmap
 import os
-import signal
 import socket
-import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from charrnn import CharrnnError
+from charrnn.training.children import fork, how_it_ended
 
 DONE, FAILED = b"+", b"-"
 """What a worker answers: the gradient is there, or why it isn't follows."""
 LONGEST_REASON = 4096
-IGNORED = (signal.SIGINT, signal.SIGTERM, *filter(None, (getattr(signal, "SIGHUP", None),)))
-"""A terminal and `timeout` send these to all processes of a group; the one that trains decides what follows."""
 
 Part = tuple[Tensor, Tensor, Sequence[Tensor]]
 """What one share of the columns gives: the loss (), the state after the chunk (L, P, n, H), and the gradients."""
@@ -39,11 +34,6 @@ Learn = Callable[[Tensor, Tensor, Tensor, "Sequence[Tensor] | None", int], Part]
 
 class WorkerLostError(CharrnnError):
     """A worker process has ended before its time; the step that it worked on has changed nothing."""
-
-
-def can_fork() -> bool:
-    """Whether this system can fork a process that goes on computing; on macOS the system's own libraries forbid it."""
-    return sys.platform == "linux" and hasattr(os, "fork")
 
 
 @dataclass(frozen=True)
@@ -166,41 +156,20 @@ class Processes:
             yield
         except (BrokenPipeError, ConnectionResetError) as error:
             pid = self._pids.pop(number)
-            raise WorkerLostError(f"worker process {pid} {_how_it_ended(pid)}") from error
+            raise WorkerLostError(f"worker process {pid} {how_it_ended(pid)}") from error
 
     def _fork(self, number: int) -> None:
-        ours, theirs = socket.socketpair()
-        # Until the worker ignores them, signals wait.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
-        try:
-            with warnings.catch_warnings():
-                # Python warns of locks that another thread may hold; the worker calls nothing that takes one.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                pid = os.fork()
-            if pid == 0:
-                self._work(number, theirs)
-            self._sockets.append(ours)
-            self._pids.append(pid)
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-            theirs.close()
+        pid, connection = fork(lambda theirs: self._work(number, theirs))
+        self._pids.append(pid)
+        self._sockets.append(connection)
 
-    def _work(self, number: int, connection: socket.socket) -> NoReturn:
+    def _work(self, number: int, connection: socket.socket) -> int:
         """Be a worker until the other end of ``connection`` closes."""
-        try:
-            for ignored in IGNORED:
-                signal.signal(ignored, signal.SIG_IGN)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
-            close_all_but(connection.fileno())
-            torch.set_num_threads(1)
-            torch.set_flush_denormal(True)
-            while connection.recv(1):
-                connection.sendall(self._answer(number))
-        finally:
-            os._exit(0)
+        torch.set_num_threads(1)
+        torch.set_flush_denormal(True)
+        while connection.recv(1):
+            connection.sendall(self._answer(number))
+        return 0
 
     def _answer(self, number: int) -> bytes:
         try:
@@ -226,26 +195,3 @@ def _like(parameters: Sequence[Tensor]) -> list[Tensor]:
     sizes = [parameter.numel() for parameter in parameters]
     parts = torch.split(_shared((sum(sizes),)), sizes)
     return [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)]
-
-
-def close_all_but(kept: int) -> None:
-    """Close what was inherited: the run's lock and a pipe's end are to be gone as soon as the process that trains is."""
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for standard in range(3):
-        os.dup2(nothing, standard)
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2 and int(name) != kept:
-            with contextlib.suppress(OSError):  # the listing's own
-                os.close(int(name))
-
-
-def _how_it_ended(pid: int) -> str:
-    try:
-        _, status = os.waitpid(pid, 0)
-    except OSError:
-        return "has ended"
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        hint = ", perhaps because memory was short" if number == signal.SIGKILL else ""
-        return f"was killed by signal {number}{hint}"
-    return f"has ended with code {os.waitstatus_to_exitcode(status)}"

@@ -22,14 +22,14 @@ from charrnn import CharrnnError, cli
 from charrnn.network import checkpoint, rundir
 from charrnn.text import corpus
 from charrnn.text.reading import TextReader
-from charrnn.training import distributed, processes
+from charrnn.training import children, distributed
 from charrnn.training.distributed import Group
 from charrnn.training.learner import Learner
 from charrnn.training.ranks import RankLostError
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
-    pytest.mark.skipif(not processes.can_fork(), reason="this system doesn't fork processes that compute"),
+    pytest.mark.skipif(not children.can_fork(), reason="this system doesn't fork processes that compute"),
 ]
 
 
@@ -361,7 +361,7 @@ def test_networks_of_ranks_that_were_stopped_or_killed_go_on_with_any_number_of_
     assert program(*words, "--out", "whole") == {0: 0, 1: 0}
 
     def kill(number: int) -> None:
-        processes.close_all_but = lambda kept: os.kill(os.getppid(), signal.SIGKILL) if number else None
+        children._close_all_but = lambda kept: os.kill(os.getppid(), signal.SIGKILL) if number else None
 
     codes = program(*words, before=kill, end=Launch.end_with_the_first)
     assert codes == {0: 143, 1: -signal.SIGKILL}

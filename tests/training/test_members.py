@@ -16,8 +16,8 @@ import pytest
 from charrnn import CharrnnError, UsageError
 from charrnn.network import checkpoint, rundir
 from charrnn.training import members, ranks, runs
+from charrnn.training.children import can_fork
 from charrnn.training.members import Members
-from charrnn.training.processes import can_fork
 from charrnn.training.runs import RunRequest
 
 if not can_fork():

@@ -16,13 +16,13 @@ from small_runs import DROPOUT, random_model, run, trainer_of
 
 from charrnn.config import GATES
 from charrnn.network import checkpoint, rundir
-from charrnn.training import gradients, processes
+from charrnn.training import children, gradients, processes
 from charrnn.training.processes import Processes, WorkerLostError
 from charrnn.training.workers import Workers
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
-    pytest.mark.skipif(not processes.can_fork(), reason="this system doesn't fork processes that compute"),
+    pytest.mark.skipif(not children.can_fork(), reason="this system doesn't fork processes that compute"),
 ]
 
 N, T = 6, 5
@@ -32,7 +32,7 @@ SETTINGS = {"batch_size": 6, "bptt": 8, "workers": 2, "steps": 6, **DROPOUT}
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Where processes can't be forked."""
-    monkeypatch.setattr(processes, "can_fork", lambda: False)
+    monkeypatch.setattr(children, "can_fork", lambda: False)
     monkeypatch.setattr(gradients, "can_fork", lambda: False)
     return monkeypatch
 
@@ -87,7 +87,7 @@ def is_there(pid: int) -> bool:
         return False
 
 
-def children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
@@ -130,7 +130,7 @@ def test_no_process_more_leaves_it_to_threads(monkeypatch):
     def refused() -> int:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(processes.os, "fork", refused)
+    monkeypatch.setattr(children.os, "fork", refused)
     with gradients.forked(random_model(), Workers(2), N, T) as forked:
         assert forked is None
 
@@ -152,7 +152,7 @@ def training(tmp_path: Path):
         # The first step is logged when the workers have made it.
         while not (log.exists() and '"event": "step"' in log.read_text()) and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert len(children(done.pid)) == 1
+        assert len(children_of(done.pid)) == 1
         yield done
     finally:
         if done.poll() is None:
@@ -162,7 +162,7 @@ def training(tmp_path: Path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_whole_group_saves_and_leaves_no_process(training, number, tmp_path):
-    pids = children(training.pid)
+    pids = children_of(training.pid)
     os.killpg(training.pid, number)
     _, stderr = training.communicate(timeout=60)
     assert training.returncode == 128 + number
@@ -172,7 +172,7 @@ def test_a_signal_to_the_whole_group_saves_and_leaves_no_process(training, numbe
 
 
 def test_workers_die_with_a_run_that_is_killed(training):
-    (pid,) = children(training.pid)
+    (pid,) = children_of(training.pid)
     training.kill()
     training.wait()
     deadline = time.monotonic() + 30
@@ -182,7 +182,7 @@ def test_workers_die_with_a_run_that_is_killed(training):
 
 
 def test_a_run_whose_worker_is_killed_saves_and_says_so_in_a_line(training, tmp_path):
-    (pid,) = children(training.pid)
+    (pid,) = children_of(training.pid)
     os.kill(pid, signal.SIGKILL)
     _, stderr = training.communicate(timeout=60)
     assert training.returncode == 1

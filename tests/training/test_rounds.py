@@ -12,12 +12,12 @@ from small_ranks import assert_close, run_of, tensors, together
 from small_runs import DROPOUT, Store, only
 
 from charrnn.text.streams import Batch, Streams
-from charrnn.training import distributed, learner, processes, soap
+from charrnn.training import children, distributed, learner, soap
 from charrnn.training.distributed import Group
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
-    pytest.mark.skipif(not processes.can_fork(), reason="this system doesn't fork processes that compute"),
+    pytest.mark.skipif(not children.can_fork(), reason="this system doesn't fork processes that compute"),
 ]
 
 SAME: dict[str, Any] = {"batch_size": 4, "groups": 1, "steps": 24, "eval_every": 24, "log_every": 24}
