@@ -27,6 +27,9 @@ from charrnn.text.vocabulary import Vocabulary
 
 FORMAT = tensorfile.Format("checkpoint", "charrnn", "1", ("model", "vocabulary", "training"), optional=("calibration",))
 
+ROW_RMS = "row_rms."
+"""Before the name of a matrix: the root mean square of its gradients in training, a number for each row."""
+
 TEMPERATURES = Interval(0.01, 100)
 """What a calibration's temperature may be; those that are of any use are near 1."""
 
@@ -80,8 +83,8 @@ class Checkpoint(Saved):
     """A network with its vocabulary and the facts of its training.
 
     ``weights`` are those of `ModelConfig.parameter_shapes`, float32. ``extra`` holds, by name, the other arrays that training
-    needs to go on; it is empty in a ``best.safetensors``. ``temperature`` is what logits are divided by before they become
-    probabilities (Guo et al. 2017), 1 of a network that wasn't calibrated.
+    needs to go on; in a ``best.safetensors`` it holds `row_rms` at most. ``temperature`` is what logits are divided by before
+    they become probabilities (Guo et al. 2017), 1 of a network that wasn't calibrated.
     """
 
     model: ModelConfig
@@ -98,6 +101,11 @@ class Checkpoint(Saved):
         found = self.training.get("characters")
         return int(found) if found is not None and found >= 1 else None
 
+    @property
+    def row_rms(self) -> dict[str, NDArray[np.float32]]:
+        """The root mean square of the gradients of each row in training, (M,), by the matrices' names; none in older files."""
+        return {name: self.extra[ROW_RMS + name] for name in self.weights if ROW_RMS + name in self.extra}
+
 
 def check_place(path: Path) -> None:
     """`CharrnnError` if no checkpoint can be written to ``path``: nothing that is there is replaced."""
@@ -111,7 +119,8 @@ def adapted(trained: Checkpoint, weights: Mapping[str, NDArray[Any]], text: str,
     """
     known = {name: value for name, value in trained.training.items() if name not in _VALIDATION}
     facts = {**known, "adapted": {"text": text, "characters": characters}}
-    return replace(trained, training=facts, weights=weights, extra={})
+    kept = {ROW_RMS + name: rms for name, rms in trained.row_rms.items()}
+    return replace(trained, training=facts, weights=weights, extra=kept)
 
 
 def adaptation_of(training: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -144,6 +153,8 @@ def read(path: Path) -> Checkpoint:
         expected = found.model.parameter_shapes()
         for name, shape in expected.items():
             file.expect(name, np.float32, shape)
+            if (rms := ROW_RMS + name) in file.entries:
+                file.expect(rms, np.float32, shape[:1])
         arrays = {name: file.array(name) for name in file.entries}
     weights = {name: arrays.pop(name) for name in expected}
     return replace(found, weights=weights, extra=arrays)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from charrnn import CharrnnError, files
-from charrnn.network import lock
+from charrnn.network import lock, ownership
 
 _NEW, _OLD = ".charrnn-new", ".charrnn-old"
 PATIENCE = 2.0
@@ -81,11 +81,14 @@ def mend(path: Path, own: Own, is_empty: Callable[[Path], bool] = lambda _: Fals
 
 
 def clear(directory: Path, own: Own) -> None:
-    """Delete what belongs to a run in ``directory``, as far as the system lets us."""
+    """Delete what belongs to a run in ``directory``, and in those of its networks, as far as the system lets us."""
     with contextlib.suppress(OSError):
         for entry in list(directory.iterdir()):
-            if own(entry.name):
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):
+                if ownership.is_own_directory(entry.name) and entry.is_dir() and not entry.is_symlink():
+                    clear(entry, own)
+                    entry.rmdir()
+                elif own(entry.name):
                     entry.unlink()
 
 

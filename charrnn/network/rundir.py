@@ -12,18 +12,17 @@ from pathlib import Path
 from typing import IO, Any
 
 from charrnn import CharrnnError, absent, files
-from charrnn.network import lock, paths, replacement
+from charrnn.network import lock, ownership, paths, replacement
 from charrnn.network.checkpoint import Checkpoint, read, read_header, write
 from charrnn.network.lock import DirectoryLock
 
-BEST, LAST, LOG = "best.safetensors", "last.safetensors", "log.jsonl"
+BEST, LAST, LOG = ownership.BEST, ownership.LAST, ownership.LOG
 CLASSIFIER = "classifier.safetensors"
 """What `charrnn classify` makes, which is no language model."""
 LATEST = "latest"
 """The word for the most recent run or network."""
 DEFAULT_ROOT = Path("checkpoints")
-MEMBER = "member-"
-"""What the directories of a run of several networks are called, before their numbers."""
+MEMBER = ownership.MEMBER
 
 
 class RunDirectory:
@@ -68,11 +67,9 @@ class RunDirectory:
                 out.mkdir(parents=True, exist_ok=True)
             run = cls(out)
             try:
-                others = (
-                    "or choose another --out" if is_of_members(out) else "replace it by --overwrite, or choose another --out"
-                )
+                others = "replace it by --overwrite, or choose another --out"
                 taken = f"already holds a run; go on with it by charrnn train --resume {out}, {others}"
-                files.check_replaceable(out, taken, ours=_holds_no_checkpoint)
+                files.check_replaceable(out, taken, ours=ownership.holds_no_checkpoint)
             except CharrnnError:
                 run.close()
                 raise
@@ -100,22 +97,34 @@ class RunDirectory:
 
         Raises `CharrnnError` if ``path`` holds anything but a run, or another process trains there.
         """
-        _check_is_a_run(path)
+        ownership.check_is_a_run(path)
         with contextlib.ExitStack() as stack:
             replaced = DirectoryLock(path)
             stack.callback(replaced.release)
-            place = replacement.growing(_real(path))
+            place = hidden(path)
             if os.path.lexists(left := replacement.replaced(_real(path))) or place.is_symlink():
                 raise CharrnnError(f"{path}: {left.name} or {place.name} beside it is in the way; move it elsewhere")
             with files.guard(place, "can't make the run's directory"):
                 place.mkdir(exist_ok=True)
             run = cls(path, place)
-            replacement.clear(place, lambda name: _is_own(name) and name != lock.OWNER)  # of a run that was killed
+            replacement.clear(place, lambda name: ownership.is_own(name) and name != lock.OWNER)  # of a run that was killed
             run._replaced = replaced
             stack.pop_all()
         return run
 
-    def _take_place(self) -> None:
+    @property
+    def growing(self) -> bool:
+        """Whether it is hidden still, beside the run that it will replace."""
+        return self._here() != self.path
+
+    def _here(self) -> Path:
+        """Where it is: the run of several networks that it belongs to may have taken its place meanwhile."""
+        if self._place != self.path and not self._place.is_dir() and self._lock.holds(self.path):
+            self._place = self.path
+            self._lock.follow(self.path)
+        return self._place
+
+    def take_place(self) -> None:
         """Change places with the run that this one replaces."""
         assert self._replaced is not None
         kept = f"can't be replaced; the new run is kept in {self._place}"
@@ -123,13 +132,13 @@ class RunDirectory:
             now = DirectoryLock(self.path)
             self._replaced.release()
             self._replaced = now
-            _check_is_a_run(self.path)
+            ownership.check_is_a_run(self.path)
         for name in (".", BEST, LAST):
             with contextlib.suppress(OSError):  # Whoever kept the old run to themselves keeps the new one.
                 shutil.copymode(self.path / name, self._place / name)
         self._close_log()  # Windows renames no directory with an open file in it.
         with files.guard(self.path, kept):
-            replacement.change_places(_real(self.path), _is_own)
+            replacement.change_places(_real(self.path), ownership.is_own)
         self._replaced.release()
         self._place = self.path
         self._lock.follow(self.path)
@@ -147,13 +156,19 @@ class RunDirectory:
     def save(self, kind: str, checkpoint: Checkpoint) -> Path:
         """Write ``checkpoint`` as the run's ``best`` or ``last``."""
         path = self._file(kind)
-        with files.guard(path, "can't save"):
-            self._place.mkdir(parents=True, exist_ok=True)  # It may have been removed meanwhile.
+        if not self._place.is_dir():  # It may have been removed meanwhile, or renamed right now.
+            with files.guard(path, "can't save"):
+                self._here().mkdir(parents=True, exist_ok=True)
         if kind == "last":
             checkpoint = replace(checkpoint, training={**checkpoint.training, **self.text_facts})
-        write(path, checkpoint)
-        if kind == "last" and self._place != self.path:
-            self._take_place()
+        try:
+            write(path, checkpoint)
+        except CharrnnError:
+            if self._file(kind) == path:
+                raise
+            write(self._file(kind), checkpoint)
+        if kind == "last" and self._replaced is not None and self._place != self.path:
+            self.take_place()
         return self.path / path.name
 
     def set_aside(self, kind: str) -> Path:
@@ -169,7 +184,7 @@ class RunDirectory:
             return None
 
     def _file(self, kind: str) -> Path:
-        return self._place / (BEST if kind == "best" else LAST)
+        return self._here() / (BEST if kind == "best" else LAST)
 
     def log(self, event: Mapping[str, Any]) -> None:
         """Append ``event`` to ``log.jsonl`` as one line; a resumed run skips the events that the log already has.
@@ -210,9 +225,9 @@ class RunDirectory:
         """Whether the open log is still the file of that name; someone may have removed the directory."""
         assert self._log is not None
         try:
-            return os.path.samestat((self._place / LOG).stat(), os.fstat(self._log.fileno()))
+            return os.path.samestat((self._here() / LOG).stat(), os.fstat(self._log.fileno()))
         except FileNotFoundError:
-            self._place.mkdir(parents=True, exist_ok=True)
+            self._here().mkdir(parents=True, exist_ok=True)
             return False
 
     def _begin_log(self) -> None:
@@ -238,8 +253,8 @@ class RunDirectory:
     def close(self) -> None:
         """Close the log and let others use the directory; of a run that came to replace none, nothing stays."""
         self._close_log()
-        if self._place != self.path and not (self._place / LAST).exists():
-            replacement.clear(self._place, _is_own)
+        if self.growing and self._replaced is not None and ownership.has_learned_nothing(self._place):
+            replacement.clear(self._place, ownership.is_own)
             with contextlib.suppress(OSError):
                 self._place.rmdir()
         self._lock.release()
@@ -253,38 +268,6 @@ class RunDirectory:
             self._log = None
 
 
-def _holds_no_checkpoint(directory: Path) -> bool:
-    # A log alone is left by a run that was killed before its first save: there is nothing to go on from.
-    return not any((directory / name).exists() for name in (BEST, LAST)) and not is_of_members(directory)
-
-
-def _is_own(name: str) -> bool:
-    """Whether a file of this name in a run's directory is the run's own."""
-    temporary = name.startswith((f".{BEST}.", f".{LAST}.")) and name.endswith(".tmp")
-    return temporary or name in (BEST, LAST, LOG, lock.OWNER)
-
-
-def _check_is_a_run(path: Path) -> None:
-    """Raise `CharrnnError` unless ``path`` holds a run and nothing else, or nothing at all."""
-    only = "--overwrite replaces only what a run wrote"
-    with files.guard(path, "can't be replaced"):
-        entries = sorted(os.scandir(path), key=lambda entry: entry.name)
-        if path.samefile(os.curdir) or os.path.ismount(path):
-            raise CharrnnError(f"{path}: is the current directory or a mount, which can't be replaced")
-    for entry in entries:
-        if not (_is_own(entry.name) and entry.is_file()):
-            raise CharrnnError(f"{path}: holds {entry.name}, which is no file of a run; {only}")
-    for name in (BEST, LAST):
-        if (path / name).exists():
-            try:
-                read_header(path / name)
-            except CharrnnError as error:
-                raise CharrnnError(f"{error}; {only}") from error
-    log = path / LOG
-    if log.exists() and log.stat().st_size and next(files.json_lines(log), {}).get("event") != "start":
-        raise CharrnnError(f"{log}: is not the log of a run; {only}")
-
-
 def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
@@ -294,7 +277,7 @@ def mend(path: Path) -> None:
     with files.guard(path, "can't finish what a killed run left undone"):
         for directory in (_real(path), _real(path.parent)):
             if directory.name:
-                replacement.mend(directory, _is_own, _holds_no_checkpoint)
+                replacement.mend(directory, ownership.is_own, ownership.has_learned_nothing)
 
 
 def _place(event: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -331,6 +314,11 @@ def latest(root: Path = DEFAULT_ROOT, name: str = BEST) -> Path:
         hint = "train one by charrnn train FILE, or name one by -c PATH" if name == BEST else "name the run's directory"
         raise CharrnnError(f"{root}: no {'trained network' if name == BEST else 'run to go on with'} here yet; {hint}")
     return newest.path
+
+
+def hidden(run: Path) -> Path:
+    """Where a run grows that will replace the one in ``run``."""
+    return replacement.growing(_real(run))
 
 
 def member(run: Path, number: int) -> Path:

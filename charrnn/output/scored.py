@@ -157,6 +157,16 @@ def _plain(networks: Sequence[Checkpoint], *, details: bool = False) -> Scorer:
     return Scorer(network, networks[0].vocabulary, seen=seen or None, details=details)
 
 
+def _adapted(plain: float | None) -> dict[str, Any]:
+    """What is told of a score beside which a network that learns nothing has ``plain`` bits per character."""
+    return {"adapted": True, "unadapted_bits_per_char": plain}
+
+
+def _given(piece: Foreseen) -> NDArray[Any]:
+    """The code points of a piece as they were given."""
+    return piece.codes if piece.source is None else piece.source
+
+
 def _so_far(tally: Tally) -> str:
     read = tally.characters + tally.unknown
     return f"{read:,} characters" if read else ""
@@ -194,22 +204,22 @@ class _Shown:
             tally.add(piece)
             records += 1
             if self._plain is not None:
-                read.append(piece.codes if piece.source is None else piece.source)
+                read.append(_given(piece))
             if request.per_char:
                 rows = (self._row({**name, **record}) for record in self._scorer.characters(piece))
                 while text := "".join(itertools.islice(rows, ROWS)):
                     console.product(text)
             elif request.rank:
-                self._waiting.append({**name, **self._scorer.line(piece, number)})
+                self._waiting.append({**name, **self._line(piece, number)})
             elif request.by_line:
-                console.product(self._row({**name, **self._scorer.line(piece, number)}), flush=piece.last)
+                console.product(self._row({**name, **self._line(piece, number)}), flush=piece.last)
         told: TextRecord = {"file": path, **tally.to_json(), **self._scorer.reading}
         summary: dict[str, Any] = {**told}
         if self._records:
             summary |= {"records": records, "bits_per_record": tally.bits / records if records else None}
         if self._plain is not None:
             plain = self._plain.mean_bits(read, by_line=self._by_line)
-            summary |= {"adapted": True, "unadapted_bits_per_char": plain}
+            summary |= _adapted(plain)
         if request.per_char or request.by_line or request.rank:
             console.say(notation.score_sentence({**summary, "file": said}))
         elif request.as_json:
@@ -235,6 +245,13 @@ class _Shown:
         elif waiting:
             total = [{"file": "total", **self._total.to_json()}] if whole and len(waiting) > 1 else []
             console.table(tables.score_table([*waiting, *total], framed=console.stdout_is_terminal))
+
+    def _line(self, piece: Foreseen, number: int) -> dict[str, Any]:
+        """The score of a line; in JSON also what it were if the network had not learned the lines before."""
+        record: dict[str, Any] = {**self._scorer.line(piece, number)}
+        if self._plain is not None and self._request.as_json:
+            record |= _adapted(self._plain.mean_bits([_given(piece)], by_line=True))
+        return record
 
     def _pieces(self, path: str) -> Iterator[Foreseen]:
         """The text as the network foresaw it, read in the way that was asked for."""

@@ -2,7 +2,8 @@
 
 It foresees `CHUNK` characters, then takes one step down the gradient of what they cost, and only then reads on: no prediction
 knows anything of the characters that it is about. A step divides the gradient of each row of weights by its root mean square
-over the text so far, and draws the row back to where training left it, the more the larger that is.
+in training, as far as the network's file holds that, and over the text so far; and it draws the row back to where training left
+it, the more the larger that is.
 
 Shapes: N texts side by side, T characters, V symbols.
 """
@@ -49,6 +50,8 @@ class Adaptation:
     """The share of the way back to the trained weights that a row of the mean root mean square goes in a step."""
     memory: float = 0.99
     """How much of the mean square over the text so far is kept in a step, at most."""
+    prior: float = 200.0
+    """For how many steps over the text the root mean squares of training count, where the network's file holds them."""
 
 
 class Adapter:
@@ -59,6 +62,7 @@ class Adapter:
         self._model = CharRNN(trained.model)
         self._trained, self._adaptation, self._unknown = trained, adaptation or Adaptation(), trained.vocabulary.unknown
         self._parameters = list(self._model.weights().values())
+        self._in_training = [_rms_in_training(trained, name) for name in self._model.weights()]
         self.restart()
 
     def restart(self) -> None:
@@ -105,7 +109,7 @@ class Adapter:
         kept = min(how.memory, 1 - 1 / self.steps)
         for square, gradient in zip(self._squares, gradients, strict=True):
             square.mul_(kept).add_(_square_of_rows(gradient), alpha=1 - kept)
-        sizes = [square.sqrt() for square in self._squares]
+        sizes = self._sizes()
         spread = (size.sum() * (own.numel() / size.numel()) for size, own in zip(sizes, self._parameters, strict=True))
         mean = float(sum(spread, start=torch.zeros(()))) / self._trained.model.parameters
         if not 0 < mean < math.inf:  # Nothing to learn, or absurd weights, which whoever adds up the figures reports.
@@ -114,11 +118,36 @@ class Adapter:
             parameter.addcdiv_(gradient, size + SMALLEST * mean, value=-how.rate)
             parameter.lerp_(origin, (size * (how.decay / mean)).clamp_(max=1))
 
+    def _sizes(self) -> list[Tensor]:
+        """The root mean square of each row over the text so far and, as far as that is short, in training.
+
+        A chunk of the text is shorter than a batch, so its gradients are larger; how much is learned from the text.
+        """
+        how, here = self._adaptation, [square.sqrt() for square in self._squares]
+        both = [(size, known) for size, known in zip(here, self._in_training, strict=True) if known is not None]
+        there = sum(float(known.sum()) for _, known in both)
+        if not there or not how.prior:
+            return here
+        larger = sum(float(size.sum()) for size, _ in both) / there
+        share = how.prior / (how.prior + min(self.steps, 1 / (1 - how.memory)))
+        return [
+            size if known is None else (square * (1 - share) + (known * larger).square() * share).sqrt()
+            for size, known, square in zip(here, self._in_training, self._squares, strict=True)
+        ]
+
+
+def _rms_in_training(trained: Checkpoint, name: str) -> Tensor | None:
+    """What the network's file says of the rows of a matrix, (M, 1); None where it says nothing."""
+    found = trained.row_rms.get(name)
+    return None if found is None else torch.from_numpy(np.abs(found))[:, None]
+
 
 def _square_of_rows(values: Tensor) -> Tensor:
     """The mean square of each row of a matrix, (M, 1); of a vector that of each number."""
-    squares = values.square()
-    return squares if values.ndim == 1 else squares.mean(dim=1, keepdim=True)
+    if values.ndim == 1:
+        return values.square()
+    norms: Tensor = torch.linalg.vector_norm(values, dim=1, keepdim=True)
+    return norms.square_() / values.shape[1]
 
 
 @contextlib.contextmanager

@@ -240,6 +240,8 @@ class Group(Ranks):
 class Onlooker(RunDirectory):
     """What the other ranks hold in place of the run's directory: they write nothing, and remember the best network."""
 
+    growing = False
+
     def __init__(self, path: Path) -> None:
         self.path, self.text_facts = path, {}
         self.best_there: Checkpoint | None = None

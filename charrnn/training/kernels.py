@@ -97,7 +97,7 @@ def lstm_keeps_cells() -> bool:
 class Product:
     """Multiplies many x (``rows``, K) by one matrix (M, K) in ``dtype``: x -> x @ matrix.T.
 
-    The matrix is prepared first, which isn't worth its time for ``few`` products.
+    The matrix is prepared first, which isn't worth its time for ``few`` products, as `_are_few` says.
     """
 
     def __init__(self, matrix: Tensor, rows: int, dtype: torch.dtype, bias: Tensor | None = None, *, few: bool = False) -> None:
@@ -158,6 +158,26 @@ def _onednn_multiplies(dtype: torch.dtype) -> bool:
     return all(torch.allclose(one.double(), two, rtol=near, atol=near) for one, two in zip(found, expected, strict=True))
 
 
+def _are_few(T: int, N: int, dtype: torch.dtype) -> bool:
+    """Whether products of ``T`` x (N, K) are too few for a prepared matrix; in fp32 it does nothing for one column."""
+    return T < BLOCK or (N == 1 and dtype == torch.float32)
+
+
+def _projection(w_ih: Tensor, rows: int, dtype: torch.dtype, biases: Tensor, *, few: bool) -> Callable[[Tensor], Tensor]:
+    """What a GRU's step adds of its input, (rows, I) -> (rows, 4 H): that of r and z, nothing, and twice that of n."""
+    H = len(w_ih) // 3
+    if not few:
+        weights = torch.cat([w_ih[: 2 * H], torch.zeros_like(w_ih[2 * H :]), 2 * w_ih[2 * H :]])
+        return Product(weights, rows, dtype, biases)
+    multiply = Product(w_ih, rows, dtype, few=True)
+
+    def project(x: Tensor) -> Tensor:
+        given = multiply(x)
+        return torch.cat([given[:, : 2 * H], torch.zeros_like(given[:, :H]), 2 * given[:, 2 * H :]], dim=1) + biases
+
+    return project
+
+
 def _weight_gradient(d_products: Tensor, inputs: Tensor, dtype: torch.dtype) -> Tensor:
     """The gradient (M, K) of W in W x, in ``dtype``, from the products' own (rows, M) and all x (rows, K), both contiguous."""
     if inputs.dtype == torch.float32 and _onednn_multiplies(inputs.dtype):
@@ -175,7 +195,7 @@ class _Rnn(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
         (T, N, width), H = x.shape, h.shape[-1]
-        product = Product(torch.cat([w_hh, w_ih], dim=1), N, dtype, bias, few=T < BLOCK)
+        product = Product(torch.cat([w_hh, w_ih], dim=1), N, dtype, bias, few=_are_few(T, N, dtype))
         both = torch.empty(T + 1, N, H + width, dtype=dtype)  # [h; x]: one product serves the state and the input
         both[:T, :, H:] = x
         states = both[:, :, :H]
@@ -190,7 +210,7 @@ class _Rnn(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         both, w_ih, w_hh = ctx.saved_tensors
         (T, N), H, dtype = (len(both) - 1, both.shape[1]), len(w_hh), both.dtype
-        product = Product(w_hh.t(), N, dtype, few=T < BLOCK)
+        product = Product(w_hh.t(), N, dtype, few=_are_few(T, N, dtype))
         factors = (1 - both[1:, :, :H].square()).unbind()
         d_products = torch.empty(T, N, H, dtype=dtype)
         steps = d_products.unbind()
@@ -212,13 +232,12 @@ class _Gru(torch.autograd.Function):
         ctx: Any, x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, dtype: torch.dtype
     ) -> Tensor:
         T, N, H = len(x), *h.shape
-        own, exact, few = h.dtype, dtype == h.dtype, T < BLOCK
+        own, exact, few = h.dtype, dtype == h.dtype, _are_few(T, N, dtype)
         multiply = Product(w_hh, N, dtype, few=few)
         # What a step adds to its product: for r and z; for m only the bias; and for the candidate, doubled because
         # 2 sigmoid(2a) - 1 costs a third of tanh(a).
-        weights = torch.cat([w_ih[: 2 * H], torch.zeros_like(w_ih[2 * H :]), 2 * w_ih[2 * H :]])
         biases = torch.cat([b_ih[: 2 * H] + b_hh[: 2 * H], b_hh[2 * H :], 2 * b_ih[2 * H :]])
-        project = Product(weights, BLOCK * N, dtype, biases, few=few)
+        project = _projection(w_ih, BLOCK * N, dtype, biases, few=few)
         states = torch.empty(T + 1, N, H, dtype=own)
         states[0] = h
         inputs = states[:T] if exact else torch.empty(T, N, H, dtype=dtype)  # the steps' first states, for the products
@@ -262,7 +281,7 @@ class _Gru(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         x, states, inputs, factors, candidate_factors, renewed, w_ih, w_hh = ctx.saved_tensors
         (T, N, H), own, dtype = inputs.shape, states.dtype, inputs.dtype
-        multiply = Product(w_hh.t(), N, dtype, few=T < BLOCK)
+        multiply = Product(w_hh.t(), N, dtype, few=_are_few(T, N, dtype))
         d_gates, d_candidates = torch.empty_like(factors), torch.empty_like(candidate_factors)
         rows_of, gates_of = d_gates.unbind(), d_gates.view(T, N, 3, H).unbind()
         # outer[t]: the gradient of the output that step t starts from; the initial state, where step 0 starts, isn't an output.

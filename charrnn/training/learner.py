@@ -164,16 +164,15 @@ class Learner:
         for parameter, gradient in zip(self._parameters, found, strict=True):
             parameter.grad = gradient
         state.optimizer.take_gradients(scaler)
+        squares = state.row_rms.measured(found)
         grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.grad_clip)
         clipped = grad_norm > self.config.grad_clip
+        state.row_rms.add(squares, state.progress.step + 1, grad_norm)
         if not scaler.is_enabled() or torch.isfinite(grad_norm):
             state.optimizer.step(lr, self.workers, turning)
         scaler.update()
-        # Steps that fp16's loss scaling skips have infinite gradients.
-        norm = grad_norm.detach().nan_to_num(nan=0.0, posinf=0.0).clamp(max=LARGEST_NORM)
-        watched = torch.stack([torch.ones_like(norm), norm, clipped.to(norm.dtype)])
         state.progress.step += 1
-        return loss, watched
+        return loss, _watched(grad_norm.detach(), clipped)
 
     # -- the schedule ---------------------------------------------------------------------------------------------
 
@@ -236,9 +235,8 @@ class Learner:
             **self.validation.facts(),
             **self.compressor.facts,
         }
-        return Checkpoint(
-            self.model.config, self.vocabulary, facts, self.model.export(), temperature=self.validation.temperature
-        )
+        arrays, temperature = (self.model.export(), self.state.kept()), self.validation.temperature
+        return Checkpoint(self.model.config, self.vocabulary, facts, *arrays, temperature=temperature)
 
     def snapshot(self, seconds: float) -> Checkpoint:
         """Everything needed to go on: a ``last`` checkpoint. All ranks make it, and each gets the whole of it."""
@@ -306,6 +304,12 @@ def _streams(corpus: Corpus, config: TrainConfig) -> Columns:
     if corpus.pieces is not None:
         return StretchStreams(corpus.ids, corpus.pieces, *shape)
     return Streams(corpus.ids[: corpus.train_characters], *shape)
+
+
+def _watched(norm: Tensor, clipped: Tensor) -> Tensor:
+    """A one, the gradient's norm and whether it was clipped, (3,); steps that fp16's loss scaling skips have infinite ones."""
+    norm = norm.nan_to_num(nan=0.0, posinf=0.0).clamp(max=LARGEST_NORM)
+    return torch.stack([torch.ones_like(norm), norm, clipped.to(norm.dtype)])
 
 
 def _key(seed: int, step: int) -> int:

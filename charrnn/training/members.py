@@ -57,8 +57,6 @@ def check(request: RunRequest) -> None:
         raise UsageError("--workers shares one network's columns; with --members each network has one core")
     if settings.get("device") not in (None, "auto", "cpu"):
         raise UsageError(f"--members trains on the CPU, a core for each network; leave out --device {settings['device']}")
-    if request.overwrite:
-        raise UsageError("--overwrite replaces the run of one network; with --members choose another --out")
     if not can_fork():
         raise UsageError("--members forks a process for each network, which this system can't; train them one by one")
 
@@ -121,9 +119,15 @@ class Members:
             for key, _ in selector.select(PATIENCE):
                 for event in self._heard(key.data, selector):
                     self.mailbox.post(event)
-                    yield event
-            yield from self.mailbox.events()
-        yield from self.mailbox.events()
+                    yield self._seen(event)
+            yield from map(self._seen, self.mailbox.events())
+        yield from map(self._seen, self.mailbox.events())
+
+    def _seen(self, event: MemberEvent) -> MemberEvent:
+        """The same event; once a network can be gone on with, the run takes the place of the one that it replaces."""
+        if event["event"] == "saved" and event["kind"] == "last" and self.directory.growing:
+            self.directory.take_place()
+        return event
 
     def _others_are_through(self) -> bool:
         """Whether nothing is left to wait for, once this process has nothing more to do."""
@@ -268,12 +272,14 @@ def begin(
     """The run that was asked for, new or resumed; ``ranks`` that were started anew go on with what they began."""
     if request.resume is None and (before := ranks.begun_before(request.out)) is not None:
         settings = {name: value for name, value in request.settings.items() if name != "seed"}  # Each member has its own.
-        request = replace(request, resume=str(before), settings=settings, out=None, init_from=None)
+        request = replace(request, resume=str(before), settings=settings, out=None, init_from=None, overwrite=False)
     if request.resume is not None:
         return _resumed(request, clock, stop, ranks)
     prepared = prepare(request, warn, ranks, tell)
     texts.check_ranks_agree(prepared.text, ranks)
-    directory = ranks.directory(lambda: RunDirectory.create(prepared.text.name, request.out))
+    name, out = prepared.text.name, request.out
+    directory = ranks.directory(lambda: RunDirectory.create(name, out, overwrite=request.overwrite))
+    growing = bool(ranks.of_first(directory.growing))
     if not directory.path.is_dir():
         raise CharrnnError(f"{directory.path}: not seen by rank {ranks.number}; {_SHARED}")
 
@@ -282,7 +288,7 @@ def begin(
         mine = replace(prepared, config=replace(prepared.config, seed=seed))
 
         def own() -> RunDirectory:
-            return _member(directory.path, number)
+            return _member(directory.path, number, growing=growing)
 
         return runs.begun(request, mine, own, own_clock, own_stop, lambda _: None, ranks.of_members())
 
@@ -304,8 +310,16 @@ def _members(
     return Members(directory, count, numbers, together, begin, clock, stop, fresh, go_on, ranks.mailbox())
 
 
-def _member(run: Path, number: int) -> RunDirectory:
-    path = rundir.member(run, number)
+def _member(run: Path, number: int, *, growing: bool) -> RunDirectory:
+    """The directory of a member; if the run was ``growing`` when it began, it may be so still."""
+    path, place = (rundir.member(directory, number) for directory in (run, rundir.hidden(run)))
+    if growing:
+        try:
+            place.mkdir(exist_ok=True)
+            return RunDirectory(path, place)
+        except (OSError, CharrnnError):
+            if place.parent.is_dir():
+                raise
     path.mkdir(exist_ok=True)
     return RunDirectory(path)
 

@@ -51,7 +51,8 @@ def _averaged(learner: Learner, end: int, seconds: float, before_step: Callable[
         part, seen = learner.step(learner.learning_rate(seconds), alone=True, turning=0 if losses else steps)
         losses.append(part)
         watched.append(seen)
-    tensors = [*learner.state.model.weights().values(), *learner.state.optimizer.averageable()]
+    state = learner.state
+    tensors = [*state.model.weights().values(), *state.optimizer.averageable(), *state.row_rms.tensors().values()]
     with torch.no_grad():
         own = torch.stack(watched).sum(dim=0)
         loss, (norms, *sums) = learner.ranks.summed(torch.stack(losses).mean(), [own, *tensors])

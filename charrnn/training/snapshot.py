@@ -25,6 +25,7 @@ from charrnn.training import events
 from charrnn.training.events import Event
 from charrnn.training.model import CharRNN
 from charrnn.training.optimizer import Optimizer
+from charrnn.training.row_rms import RowRMS
 
 Kind = Literal["best", "last"]
 
@@ -81,6 +82,7 @@ class TrainingState:
 
     def __init__(self, model: CharRNN, optimizer: Optimizer, scaler: torch.amp.GradScaler, columns: int) -> None:
         self.model, self.optimizer, self.scaler = model, optimizer, scaler
+        self.row_rms = RowRMS(model.weights())
         self.carried = model.initial_state(columns)
         """The hidden state of every column, (L, P, columns, H); P is 2 for the LSTM's h and c, else 1."""
         self.watched = torch.zeros(3, device=self.carried.device)
@@ -95,7 +97,11 @@ class TrainingState:
             scaler = self.scaler.state_dict()
             p.loss_scale, p.loss_scale_growth = float(scaler["scale"]), int(scaler["_growth_tracker"])
         p.watched_steps, p.watched_norms, p.watched_clips = self.watched.tolist()
-        return {name: _array(tensor) for name, tensor in {"state": self.carried, **moments}.items()}
+        return {name: _array(tensor) for name, tensor in {"state": self.carried, **moments}.items()} | self.kept()
+
+    def kept(self) -> dict[str, NDArray[np.float32]]:
+        """Copies of what any checkpoint holds beside the weights, by name."""
+        return {name: _array(tensor) for name, tensor in self.row_rms.tensors().items()}
 
     def take_watched(self) -> tuple[float | None, float | None]:
         """Mean gradient norm and share of clipped steps since the latest call; None and None if there were no steps."""
@@ -136,6 +142,7 @@ class TrainingState:
                 raise CharrnnError(f"{snapshot.path}: its training state ({name}) doesn't fit this network and text")
             tensors[name] = torch.from_numpy(np.array(found))
         self.model.load(snapshot.weights)
+        self.row_rms.restore(snapshot.row_rms)
         self.carried = tensors.pop("state").to(self.carried.device)
         self.optimizer.restore(tensors, p.optimizer_steps)
         if self.scaler.is_enabled():

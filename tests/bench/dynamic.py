@@ -1,6 +1,7 @@
 """What a network gains that learns from the text it scores (`score --adapt`), by rate, decay and characters between two steps.
 
     python tests/bench/dynamic.py NETWORK TEXT [--from 0.9] [--characters 40000] [--rates 1e-3] [--decays 2e-3] [--chunks 64]
+        [--priors 200]
 
 The text is read from a share of it on (0.9: the tenth that training held out), so many characters of it. Nats per character,
 without and with adapting, uncalibrated and calibrated, and the seconds of the processor for 100,000 characters.
@@ -46,16 +47,17 @@ def main() -> None:
     parser.add_argument("--rates", type=float, nargs="+", default=[how.rate])
     parser.add_argument("--decays", type=float, nargs="+", default=[how.decay])
     parser.add_argument("--chunks", type=int, nargs="+", default=[adapt.CHUNK])
+    parser.add_argument("--priors", type=float, nargs="+", default=[how.prior])
     given = parser.parse_args()
     trained = checkpoint.read(rundir.resolve(given.network))
     text = given.text.read_text(encoding="utf-8")
     text = text[int(len(text) * given.begin) :][: given.characters]
-    print(f"{'rate':>8} {'decay':>8} {'chunk':>6} {'raw':>8} {'nats':>8} {'s':>6}")
-    print(f"{'-':>8} {'-':>8} {'-':>6} {measured(Scorer(calibrated(trained), trained.vocabulary), text)}", flush=True)
-    for rate, decay, chunk in itertools.product(given.rates, given.decays, given.chunks):
+    print(f"{'rate':>8} {'decay':>8} {'chunk':>6} {'prior':>6} {'raw':>8} {'nats':>8} {'s':>6}")
+    print(f"{'-':>8} {'-':>8} {'-':>6} {'-':>6} {measured(Scorer(calibrated(trained), trained.vocabulary), text)}", flush=True)
+    for rate, decay, chunk, prior in itertools.product(given.rates, given.decays, given.chunks, given.priors):
         adapt.CHUNK = chunk
-        row = measured(AdaptingScorer(trained, adaptation=Adaptation(rate=rate, decay=decay)), text)
-        print(f"{rate:8g} {decay:8g} {chunk:6} {row}", flush=True)
+        row = measured(AdaptingScorer(trained, adaptation=Adaptation(rate=rate, decay=decay, prior=prior)), text)
+        print(f"{rate:8g} {decay:8g} {chunk:6} {prior:6g} {row}", flush=True)
 
 
 if __name__ == "__main__":

@@ -270,6 +270,10 @@ def test_the_weights_go_on_from_line_to_line(way: str, invoke: Invoke, here: Pat
     assert adapted[1]["bits"] == pytest.approx(plain[1]["bits"], abs=1e-4)
     assert adapted[23]["bits"] < plain[23]["bits"]
     assert adapted[23]["text"] == adapted[1]["text"]
+    assert adapted[23].keys() == plain[23].keys() | {"adapted", "unadapted_bits_per_char"}
+    assert adapted[23]["adapted"] is True
+    for number, line in adapted.items():
+        assert line["unadapted_bits_per_char"] == pytest.approx(plain[number]["bits_per_char"], abs=1e-5), number
     (whole,) = records(invoke("score", "novel.txt", "--json", "--window", "1000"))
     assert whole["characters"] == sum(line["characters"] for line in adapted.values())
 

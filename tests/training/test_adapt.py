@@ -14,7 +14,7 @@ from torch.nn import functional
 from charrnn import CharrnnError
 from charrnn.analysis.scoring import Foreseen, Scorer
 from charrnn.config import GATES, ModelConfig
-from charrnn.network.checkpoint import Checkpoint
+from charrnn.network.checkpoint import ROW_RMS, Checkpoint
 from charrnn.network.ensemble import calibrated
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.adapt import CHUNK, LONG, SMALLEST, Adaptation, Adapter, AdaptingScorer
@@ -155,6 +155,34 @@ def test_a_step_is_that_of_the_literature() -> None:
     for name, weight in own.weights.items():
         moved = weight - how.rate * gradients[name] / (rows[name] + SMALLEST * mean)
         expected = moved + np.minimum(1, how.decay * rows[name] / mean) * (weight - moved)
+        assert adapter.weights()[name] == pytest.approx(expected, abs=2e-5), name
+
+
+@pytest.mark.parametrize("prior", [0.0, 3.0, 1e12])
+def test_rows_go_by_the_size_of_their_gradients_in_training(prior: float) -> None:
+    """As large as in training for ``prior`` steps, on the scale of the text; vectors go by the text alone."""
+    own, how = trained(), Adaptation(rate=0.01, decay=0.0, prior=prior)
+    rng = np.random.default_rng(8)
+    known = {name: rng.uniform(0.5, 2.0, len(w)).astype(np.float32) for name, w in own.weights.items() if w.ndim > 1}
+    adapter = Adapter(replace(own, extra={ROW_RMS + name: rms for name, rms in known.items()}), how)
+    ids = own.vocabulary.encode(text(CHUNK + 1)).astype(np.int64)[None]
+    adapter.read(ids, adapter.initial_state(1))
+    model = CharRNN(own.model)
+    model.load(own.weights)
+    symbols = torch.from_numpy(ids)
+    logits, _ = model(symbols[:, :-1], model.initial_state(1))
+    loss = functional.cross_entropy(logits[0], symbols[0, 1:])
+    found = torch.autograd.grad(loss, list(model.weights().values()))
+    gradients = {name: gradient.numpy() for name, gradient in zip(model.weights(), found, strict=True)}
+    here = {name: np.sqrt((g * g).mean(axis=1, keepdims=True)) if g.ndim > 1 else abs(g) for name, g in gradients.items()}
+    scale = sum(here[name].sum() for name in known) / sum(rms.sum() for rms in known.values())
+    sizes = dict(here)
+    for name, rms in known.items():
+        there = (rms * scale)[:, None]
+        sizes[name] = np.sqrt((prior * there**2 + here[name] ** 2) / (prior + 1))
+    mean = np.concatenate([(sizes[name] * np.ones_like(g)).ravel() for name, g in gradients.items()]).mean()
+    for name, weight in own.weights.items():
+        expected = weight - how.rate * gradients[name] / (sizes[name] + SMALLEST * mean)
         assert adapter.weights()[name] == pytest.approx(expected, abs=2e-5), name
 
 

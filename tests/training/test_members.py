@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -187,7 +188,6 @@ def test_two_processes_never_train_in_one_run(text: str) -> None:
     [
         (RunRequest(["novel.txt"], {"workers": 2}, members=2), "--workers shares"),
         (RunRequest(["novel.txt"], {"device": "cuda"}, members=2), "--members trains on the CPU"),
-        (RunRequest(["novel.txt"], {}, members=2, overwrite=True), "--overwrite"),
     ],
 )
 def test_what_several_networks_cannot_have_is_refused(text: str, request_: RunRequest, said: str) -> None:
@@ -230,3 +230,82 @@ def test_a_budget_in_minutes_is_split_by_turns(text: str) -> None:
     assert prepared.config.minutes == 1.5
     assert prepared.config.workers == 1
     assert prepared.plan.reasons["members"] == "2 at a time, a core for each, in 2 turns, 1.5 minutes each"
+
+
+# -- in the place of another run --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def old(whole: tuple[Path, list[dict[str, Any]]], text: str) -> Path:
+    """A copy of the run of three."""
+    return shutil.copytree(whole[0], Path("run"))
+
+
+def replacing(text: str, count: int, **others: Any) -> Members:
+    settings = {"seed": 7, "steps": 3, "eval_every": 1}
+    return begun(asked(text, count, settings=settings, out=Path("run"), overwrite=True, **others))
+
+
+def test_a_run_is_replaced_once_a_network_of_the_new_one_has_saved(
+    whole: tuple[Path, list[dict[str, Any]]], old: Path, text: str
+) -> None:
+    saved = False
+    for event in replacing(text, 2).events():
+        saved = saved or (event["event"] == "saved" and event["kind"] == "last")
+        if event["event"] == "saved":
+            assert event["path"].startswith("run/member-")
+        if not saved:
+            assert [same(member, rundir.member(whole[0], number)) for number, member in enumerate(rundir.members(old))] == [
+                True
+            ] * 3
+        else:
+            assert [path.name for path in rundir.members(old)] == ["member-0", "member-1"]
+    assert {path.name for path in Path().iterdir()} == {"novel.txt", "run"}
+    for number in (0, 1):
+        member = rundir.member(old, number)
+        last = checkpoint.read(member / rundir.LAST).training
+        assert (last["step"], last["seed"]) == (3, 7 + number)
+        assert {path.name for path in member.iterdir()} == {rundir.BEST, rundir.LAST, rundir.LOG}
+        events = [json.loads(line)["event"] for line in (member / rundir.LOG).read_text().splitlines()]
+        assert (events[0], events[-1], events.count("start"), events.count("step")) == ("start", "end", 1, 3)
+
+
+def test_networks_whose_turn_comes_later_stand_in_the_new_run(old: Path, text: str) -> None:
+    ends = [event["reason"] for event in replacing(text, 3).events() if event["event"] == "end"]
+    assert ends == ["finished"] * 3
+    assert [checkpoint.read_header(path / rundir.LAST).training["seed"] for path in rundir.members(old)] == [7, 8, 9]
+    assert not rundir.hidden(old).exists()
+
+
+def test_one_network_replaces_several_and_several_one(old: Path, text: str) -> None:
+    request = RunRequest([text], {**SETTINGS, "steps": 3}, Path("run"), overwrite=True)
+    one, trainer, start = runs.begin(request, iter(np.arange(1, 1e6) * 1e-3).__next__, lambda: None, print, print)
+    list(runs.logged(one, trainer, start))
+    assert {path.name for path in old.iterdir()} == {rundir.BEST, rundir.LAST, rundir.LOG}
+    list(replacing(text, 2).events())
+    assert {path.name for path in old.iterdir()} == {"member-0", "member-1"}
+
+
+def test_where_nothing_is_saved_the_old_run_stays(
+    whole: tuple[Path, list[dict[str, Any]]], old: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "logged", lambda *_: iter(()))
+    assert {event["event"] for event in replacing(text, 3).events()} == {"lost"}
+    assert [same(rundir.member(old, number), rundir.member(whole[0], number)) for number in range(3)] == [True] * 3
+    assert not rundir.hidden(old).exists()
+
+
+def test_only_runs_are_replaced(old: Path, text: str) -> None:
+    note = old / "member-1" / "notes.txt"
+    note.write_text("mine")
+    with pytest.raises(CharrnnError, match=r"member-1: holds notes\.txt, which is no file of a run"):
+        replacing(text, 2)
+    note.unlink()
+    other = rundir.RunDirectory(old / "member-1")
+    try:
+        with pytest.raises(CharrnnError, match=r"member-1: another process.* is training there"):
+            replacing(text, 2)
+    finally:
+        other.close()
+    assert not rundir.hidden(old).exists()
+    list(replacing(text, 2).events())
