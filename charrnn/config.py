@@ -222,7 +222,7 @@ class TrainConfig(TextConfig):
 
 
 @dataclass(frozen=True)
-class SampleConfig(ReadConfig):
+class SampleConfig(TextConfig):
     """How characters are drawn, how many texts, and when each ends; None turns a setting off or leaves it to the network.
 
     ``temperature`` 0 is greedy; with ``temperature_end`` it changes in a straight line over the text. ``length`` -1 is endless;

@@ -140,7 +140,7 @@ def test_python_takes_whatever_the_command_line_takes() -> None:
     others = {"dropout", "out", "overwrite", "resume", "allow_changed_corpus", "init_from", "val_lines"}
     assert TrainSettings.__annotations__.keys() == train | others
     # Beside the arguments of their own, and what is for terminals and files.
-    apart = {"length", "seed", "temp", "num_samples", "encoding", "errors", "device", "color"}
+    apart = {"length", "seed", "temp", "num_samples", "encoding", "errors", "field", "device", "color"}
     others = {"stop", "keep_stop", "bias", "clamp", "unique", "not_in"}
     assert ManySettings.__annotations__.keys() == (fields(SampleConfig).keys() - apart) | others
 

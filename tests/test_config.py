@@ -106,6 +106,7 @@ def test_every_setting_stands_in_these_tables() -> None:
         ("TrainConfig", "encoding"),
         ("TrainConfig", "field"),
         ("SampleConfig", "encoding"),
+        ("SampleConfig", "field"),
         ("TrainConfig", "records"),
         ("TrainConfig", "val_whole"),
     }

@@ -169,13 +169,13 @@ def sample(
     if adapt_to == "-" and ("-" in (prompt, str(prompt_file), str(prompts)) or interactive):
         raise UsageError("--adapt-to - reads stdin to its end; take the prompts from elsewhere")
     between = None if separator is None else request.typed(separator, "--separator")
-    shown = sampled.Shown(as_json, not no_echo, raw, between, out_dir, copied_from, save_state)
+    shown = sampled.Shown(as_json, not no_echo, raw, between, out_dir, copied_from, save_state, adapt_to)
     with np.errstate(over="ignore", invalid="ignore"):  # Absurd weights give absurd text, not warnings.
         adapted: Callable[..., Any] = list
         if adapt_to is not None:
             from charrnn.output import scored
 
-            adapted = partial(scored.adapted_to, adapt_to, request.encoding, console)
+            adapted = partial(scored.adapted_to, adapt_to, request.encoding_of([adapt_to]), console)
         generation = Generation(request, console.warn, threads_of_numpy(most, now=1), adapted=adapted)
         compared = sampled.check(shown, generation, console, interactive=interactive)
         fresh = [f"seed {generation.seed}"] if config.seed is None and load_state is None else []

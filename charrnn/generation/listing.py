@@ -40,7 +40,7 @@ class Listing:
             CharrnnError: one can't be read, or is not valid text.
         """
         names = reader.files(paths)
-        lines = _lines((codes for _, codes in reader.joined(names)), vocabulary.level)
+        lines = _lines((codes for _, codes in reader.joined(names, by_lines=True)), vocabulary.level)
         return cls(line if line.isascii() else vocabulary.canonical(line)[0] for line in lines)
 
     def __contains__(self, line: str) -> bool:

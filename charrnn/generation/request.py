@@ -21,6 +21,7 @@ from charrnn.network.stepper import Clamp
 from charrnn.text import given
 from charrnn.text.decoding import Encoding
 from charrnn.text.reading import TextReader
+from charrnn.text.rows import kind
 from charrnn.text.sources import STDIN, shown
 from charrnn.text.vocabulary import Vocabulary
 
@@ -94,6 +95,11 @@ class SampleRequest:
     def encoding(self) -> Encoding:
         """How files and stdin become text; `UsageError` if there is no such encoding."""
         return Encoding(self.config.encoding, self.config.errors)
+
+    def encoding_of(self, paths: Sequence[str]) -> Encoding:
+        """How texts become text that may be tables, of which one field is read."""
+        tables = any(kind(path) is not None or Path(path).is_dir() for path in paths)
+        return replace(self.encoding, field=self.config.field if tables else None)
 
     def read_prompts(self, reader: TextReader) -> list[str]:
         """The prompts, from the argument, a file or stdin; [""] if none was given.

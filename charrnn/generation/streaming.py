@@ -148,7 +148,7 @@ class Generation:
         self._warn = warn
         self.reader = TextReader(vocabulary.level, encoding, warn=warn)
         """How this command reads files: prompts, and a text to compare with."""
-        refused = Listing.read(request.not_in, self.reader, vocabulary) if request.not_in else None
+        refused = Listing.read(request.not_in, self.reader_of(request.not_in), vocabulary) if request.not_in else None
         self.picker = Picker(refused, unique=request.unique)
         """Which texts are kept, where not all are."""
         self.prompts = [self.known(text) for text in request.read_prompts(self.reader)]
@@ -160,6 +160,10 @@ class Generation:
         self.ending = ending(self.config, self.stops, vocabulary, keep_stop=request.keep_stop, warn=warn)
         self.drawing = replace(drawing(self.config, biases, vocabulary, warn), calibration=calibration)
         self._starts: dict[int, Start] = {}
+
+    def reader_of(self, paths: Sequence[str]) -> TextReader:
+        """How this command reads ``paths`` to compare with, which may be tables."""
+        return replace(self.reader, encoding=self.request.encoding_of(paths))
 
     def _clamped(self, clamps: list[Clamp]) -> Predictor:
         """`network`, with some units held."""

@@ -20,12 +20,12 @@ from charrnn.output import notation
 from charrnn.output.console import Console
 from charrnn.output.notation import json_line, visible
 from charrnn.output.palette import SURPRISE_LEGEND, surprise_style
-from charrnn.output.progress import Progress
+from charrnn.output.progress import Progress, reading
 from charrnn.text import sources
 
 if TYPE_CHECKING:
     from charrnn.generation.together import Steps
-    from charrnn.text.corpus import Corpus
+    from charrnn.text.corpus import Corpus, Tell
 
 CHUNK = 256
 """How many samples are compared with a corpus at once."""
@@ -44,6 +44,7 @@ class Shown:
     out_dir: Path | None = None
     copied_from: str | None = None
     save_state: Path | None = None
+    adapted_to: str | None = None
 
 
 # -- before anything is drawn -----------------------------------------------------------------------------------------
@@ -69,7 +70,7 @@ def check(shown: Shown, generation: Generation, console: Console, *, interactive
     with Progress(console, wanted=not sources.typed([shown.copied_from or ""])) as progress:
         learned = "reading the list" if generation.records else ""
         progress(f"reading {sources.shown(shown.copied_from)}" if shown.copied_from is not None else learned)
-        corpus = _corpus(shown, generation, interactive=interactive)
+        corpus = _corpus(shown, generation, console, reading(progress), interactive=interactive)
         return Compared(corpus, None if interactive else _census(shown, generation))
 
 
@@ -81,15 +82,17 @@ class Compared:
     census: Census | None = None
 
 
-def _corpus(shown: Shown, generation: Generation, *, interactive: bool) -> Corpus | None:
+def _corpus(shown: Shown, generation: Generation, console: Console, tell: Tell, *, interactive: bool) -> Corpus | None:
     if shown.copied_from is None or (generation.records and generation.one_line and not interactive):
         return None
+    from charrnn.text.cache import Cache
     from charrnn.text.corpus import read_corpus
 
     # What the network can't write otherwise, it may have copied all the same.
     vocabulary = generation.vocabulary
-    reader = replace(generation.reader, known_form=vocabulary.normalizer)
-    return read_corpus([shown.copied_from], reader, vocabulary=vocabulary)
+    reader = replace(generation.reader_of([shown.copied_from]), known_form=vocabulary.normalizer)
+    cache = Cache.of_user(console.warn)
+    return read_corpus([shown.copied_from], reader, vocabulary=vocabulary, cache=cache, tell=tell)
 
 
 def _census(shown: Shown, generation: Generation) -> Census | None:
@@ -99,7 +102,7 @@ def _census(shown: Shown, generation: Generation) -> Census | None:
         return None
     lists = [refused] if (refused := generation.picker.refused) is not None else []
     if copied_from is not None and (records or sources.readable_again(copied_from)):
-        lists.append(Listing.read([copied_from], generation.reader, generation.vocabulary))
+        lists.append(Listing.read([copied_from], generation.reader_of([copied_from]), generation.vocabulary))
     if records and not lists and (learned := trained_on(generation.trained)) is not None:
         lists.append(learned)
     return Census(lists)
@@ -108,6 +111,10 @@ def _census(shown: Shown, generation: Generation) -> Census | None:
 def _check_options(shown: Shown, generation: Generation, *, interactive: bool) -> None:
     files.check_name("--save-state", shown.save_state, "keeps the place in a file, which stdout is not; name one")
     files.check_name("--out-dir", shown.out_dir, "writes files of their own, which stdout is not; name a directory")
+    named = [*generation.request.not_in, *filter(None, [shown.copied_from, shown.adapted_to])]
+    if generation.config.field is not None and generation.request.encoding_of(named).field is None:
+        tables = "--field reads a field of .jsonl and .parquet files"
+        raise UsageError(f"{tables}; name one by --copied-from, --not-in or --adapt-to, or leave it out")
     config, many = generation.config, generation.count * generation.config.best_of > 1
     on_device = config.device != "cpu"
     picks = _first_given({"--unique": generation.request.unique, "--not-in": generation.request.not_in})

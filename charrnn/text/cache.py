@@ -272,9 +272,10 @@ class Source:
             if not self.racy and _stamp(self.names, status) == self.stamp:
                 files.write_whole(self._note, json.dumps({"text": key, "stamp": self.stamp}).encode())
 
-    def for_vocabulary(self, vocabulary: Vocabulary) -> Source:
-        """The same text as a ``vocabulary`` that is given makes ids of it."""
-        return replace(self, rules={**self.rules, "vocabulary": _digest(vocabulary.to_json())})
+    def for_vocabulary(self, vocabulary: Vocabulary, *, known_form: bool = False) -> Source:
+        """The same text as a ``vocabulary`` that is given makes ids of it; perhaps in the form which that knows."""
+        form = {"form": "known"} if known_form else {}
+        return replace(self, rules={**self.rules, **form, "vocabulary": _digest(vocabulary.to_json())})
 
 
 def _stamp(names: Sequence[str], status: Sequence[os.stat_result]) -> str:

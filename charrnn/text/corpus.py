@@ -241,6 +241,10 @@ class _Asked:
             "vocabulary": None,
         }
 
+    def mapped(self, source: Source, vocabulary: Vocabulary) -> Source:
+        """``source`` as a ``vocabulary`` reads it that is another than the text's own: of that every character is known."""
+        return source.for_vocabulary(vocabulary, known_form=self.reader.known_form() is not None)
+
     def found(self, source: Source, *, verify: bool) -> Encoded | None:
         """The text as it is kept, with the warnings that reading it gave; None if it isn't."""
 
@@ -249,7 +253,7 @@ class _Asked:
 
         text = source.find(verify=verify, tell=tell)
         if self.vocabulary is not None and (text is None or text.vocabulary != self.vocabulary):
-            text = source.for_vocabulary(self.vocabulary).find(verify=verify, tell=tell)
+            text = self.mapped(source, self.vocabulary).find(verify=verify, tell=tell)
         if text is None:
             return None
         for number, sentence in text.remarks:
@@ -328,7 +332,7 @@ def _read(asked: _Asked, source: Source | None) -> Encoded:
             length, text = int(listed.starts[-1]) + 1, replace(text, records=listed)
         if source is not None:
             if asked.vocabulary is not None:
-                source = source.for_vocabulary(vocabulary)
+                source = asked.mapped(source, vocabulary)
             kept = source.keep(text, blocks(), read.sizes, length * dtype.itemsize)
             if kept is not None:
                 return kept

@@ -69,8 +69,7 @@ class TextReader:
             CharrnnError: the file can't be read, or is not valid text.
         """
         if (form := self.known_form()) is not None:
-            as_it_is = replace(self, known_form=_as_it_is)
-            yield from ((b"", codes) for codes in form.blocks(as_it_is.codes(path)))
+            yield from _mapped(form, replace(self, known_form=_as_it_is).pieces(path, by_lines=by_lines))
             return
         with files.guard(sources.shown(path)):
             blocks = sources.blocks(path, self.version)
@@ -136,6 +135,22 @@ class TextReader:
         if self.level == "byte":
             return b"".join(codes.tobytes() for _, codes in pieces).decode("utf-8", "surrogateescape")
         return "".join(text_of(codes) for _, codes in pieces)
+
+
+def _mapped(form: Normalizer, pieces: Iterator[tuple[bytes, NDArray[Any]]]) -> Iterator[tuple[bytes, NDArray[Any]]]:
+    """``pieces`` in another ``form``; raw bytes come with whatever is complete when they are read."""
+    held: list[bytes] = []
+
+    def codes() -> Iterator[NDArray[Any]]:
+        for raw, block in pieces:
+            held.append(raw)
+            if len(block):
+                yield block
+
+    for block in form.blocks(codes()):
+        yield b"".join(held), block
+        held.clear()
+    yield b"".join(held), np.zeros(0, dtype=np.uint8)
 
 
 def text_of(codes: NDArray[Any]) -> str:

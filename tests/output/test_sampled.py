@@ -29,6 +29,7 @@ from charrnn.network.checkpoint import Checkpoint
 from charrnn.output import sampled
 from charrnn.output.console import Console
 from charrnn.output.palette import surprise_style
+from charrnn.text import cache as caching
 from charrnn.text.vocabulary import Vocabulary
 
 Invoke = Callable[..., Any]
@@ -308,6 +309,42 @@ def test_what_is_copied_is_told(sample: Invoke, tmp_path: Path) -> None:
     (found,) = records(sample("-n", "300", "--copied-from", "book.txt", "--json"))
     assert found["copied"]["text"] == record["text"][100:180]
     assert found["copied"]["share"] == pytest.approx(80 / 300)
+
+
+def test_a_text_that_is_kept_is_not_read_again_to_look_for_copies(
+    sample: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caching, "LARGE_BYTES", 0)
+    monkeypatch.setattr(caching, "RACE_SECONDS", 0)
+    monkeypatch.setenv(caching.PLACE, str(tmp_path / "cache"))
+    (record,) = records(sample("-n", "300", "--json"))
+    (tmp_path / "book.txt").write_text("x\u0301" + record["text"][100:180])
+    (first,) = records(sample("-n", "300", "--copied-from", "book.txt", "--json"))
+    monkeypatch.setattr("charrnn.text.corpus._read", lambda *_: pytest.fail("read anew"))
+    (again,) = records(sample("-n", "300", "--copied-from", "book.txt", "--json"))
+    assert again == first
+    assert again["copied"]["longest"] == 80
+
+
+def test_copies_are_looked_for_in_a_field_of_a_table(sample: Invoke, tmp_path: Path) -> None:
+    (record,) = records(sample("-n", "300", "--json"))
+    rows = [{"id": 2, "text": record["text"][100:180]}, {"id": 1, "text": "no"}]
+    (tmp_path / "book.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (found,) = records(sample("-n", "300", "--copied-from", "book.jsonl", "--field", "text", "--json"))
+    assert found["copied"]["text"] == record["text"][100:180]
+    lines = ("--lines", "1", "-N", "20", "--json")
+    first = records(sample(*lines))[0]["text"].removesuffix("\n")
+    (tmp_path / "known.jsonl").write_text(json.dumps({"name": first}) + "\n")
+    kept = records(sample(*lines, "--not-in", "known.jsonl", "--field", "name", "--min-p", "0.0"))
+    assert first not in {line["text"].removesuffix("\n") for line in kept}
+
+
+@pytest.mark.parametrize("options", [(), ("--copied-from", "book.txt")])
+def test_a_field_is_one_of_a_table(options: tuple[str, ...], sample: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("The fox said to the crow: sing.\n")
+    result = sample("--field", "text", *options)
+    assert (result.code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert "--field reads a field of .jsonl and .parquet files; name one by --copied-from" in result.stderr
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])

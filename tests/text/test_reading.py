@@ -19,7 +19,8 @@ from charrnn import CharrnnError
 from charrnn.network import checkpoint
 from charrnn.text import sources
 from charrnn.text.corpus import read_corpus
-from charrnn.text.reading import TextReader
+from charrnn.text.reading import TextReader, text_of
+from charrnn.text.vocabulary import Vocabulary
 
 Invoke = Callable[..., Any]
 
@@ -149,3 +150,14 @@ def test_a_run_goes_on_by_the_rules_with_which_it_began(put: Put, invoke: Invoke
     assert "rules of another version of charrnn" in invoke(*resume).stderr
     checkpoint.write(last, replace(stored, training=facts))
     assert (invoke(*resume).code, checkpoint.read(last).training["corpus_reading"]) == (0, 1)
+
+
+def test_a_text_in_the_known_form_comes_with_all_its_bytes(tmp_path: Path) -> None:
+    """By these bytes it is known again."""
+    path = tmp_path / "text.txt"
+    path.write_bytes("caf\u0065\u0301, \u00e9t\u00e9\n".encode() * 3)
+    vocabulary = Vocabulary("char", "".join(sorted("\n ,acft\u00e9")))
+    reader = TextReader(known_form=vocabulary.normalizer)
+    pieces = list(reader.pieces(str(path)))
+    assert b"".join(raw for raw, _ in pieces) == path.read_bytes()
+    assert "".join(text_of(codes) for _, codes in pieces) == "caf\u00e9, \u00e9t\u00e9\n" * 3
