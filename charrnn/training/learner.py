@@ -168,8 +168,8 @@ class Learner:
         grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.grad_clip)
         clipped = grad_norm > self.config.grad_clip
         state.row_rms.add(squares, state.progress.step + 1, grad_norm)
-        if not scaler.is_enabled() or torch.isfinite(grad_norm):
-            state.optimizer.step(lr, self.workers, turning)
+        sound = torch.isfinite(grad_norm) if scaler.is_enabled() else None
+        state.optimizer.step(lr, self.workers, turning, sound)
         scaler.update()
         state.progress.step += 1
         return loss, _watched(grad_norm.detach(), clipped)

@@ -80,11 +80,19 @@ class Optimizer:
         scaler.unscale_(cast(torch.optim.Optimizer, self))
 
     @torch.no_grad()
-    def step(self, lr: float, workers: Workers, turning: int = 1) -> None:
+    def step(self, lr: float, workers: Workers, turning: int = 1, sound: Tensor | None = None) -> None:
         """Update the weights by their ``.grad`` at rate ``lr``; the blocks of the matrices are shared among ``workers``.
 
-        SOAP's bases turn if they are to within ``turning`` steps from this one.
+        SOAP's bases turn if they are to within ``turning`` steps from this one. A step that isn't ``sound``, (), changes
+        nothing; nobody waits to know, so it is made all the same, taken back, and counted.
         """
+        if sound is not None:
+            changed = [*(weight.detach() for weight in self._weights.values()), *self.state()[0].values()]
+            before = [tensor.clone() for tensor in changed]
+            self.step(lr, workers, turning)
+            for tensor, old in zip(changed, before, strict=True):
+                torch.where(sound, tensor, old, out=tensor)
+            return
         self.lr = lr
         self._steps += 1
         rate = min(lr, LARGEST_RATE)

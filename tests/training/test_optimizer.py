@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from small_runs import KERNELS
@@ -143,6 +145,24 @@ def test_a_loss_scale_is_divided_out_of_every_gradient(optimizer):
     made_one.take_gradients(scaler)
     for name, weight in weights.items():
         assert torch.equal(weight.grad, expected[name]), name
+
+
+@each_kind
+def test_a_step_that_is_not_sound_changes_nothing(optimizer):
+    """It isn't known when it is made; a sound one is what it were otherwise."""
+    weights, made_one = made(optimizer=optimizer)
+    others, plain = made(optimizer=optimizer)
+    for each in (weights, others):
+        draw(each, 0)
+    made_one.step(LR, Workers(1), sound=torch.tensor(True))
+    plain.step(LR, Workers(1))
+    moments = {name: moment.clone() for name, moment in made_one.state()[0].items()}
+    assert all(torch.equal(moment, plain.state()[0][name]) for name, moment in moments.items())
+    for weight in weights.values():
+        weight.grad.fill_(math.nan)
+    made_one.step(LR, Workers(1), sound=torch.tensor(False))
+    assert all(torch.equal(weight, others[name]) for name, weight in weights.items())
+    assert all(torch.equal(moment, moments[name]) for name, moment in made_one.state()[0].items())
 
 
 @each_kind
