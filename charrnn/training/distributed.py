@@ -12,6 +12,7 @@ import os
 import platform
 import shlex
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -33,12 +34,15 @@ from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.rundir import RunDirectory
 from charrnn.training import meeting
 from charrnn.training.mailbox import Mailbox, StoreMailbox
-from charrnn.training.ranks import Apart, Own, RankLostError, Ranks
+from charrnn.training.ranks import Apart, Own, R, RankLostError, Ranks
 
 REASONS = ("interrupted", "terminated")
 """Why a run ends early; the first of them that a rank gives counts."""
 JOINING = timedelta(minutes=5)
 """How long ranks wait for each other at the beginning; torchrun has started all of them by then."""
+READING_PATIENCE = 0.05
+"""Seconds after which a rank asks again whether the text has been read."""
+_LOST = "another rank has ended before its time"
 
 
 class Group(Ranks):
@@ -58,6 +62,7 @@ class Group(Ranks):
         """
         self._own_clock, self._own_stop = clock, stop
         self._reason: str | None = None
+        self._readings = 0
         self._came_with_step: float | None = None
         self.path = Path()
         """The run's directory, once it is known."""
@@ -152,6 +157,32 @@ class Group(Ranks):
         state.copy_(bits.view(torch.float32))
 
     # -- agreement --------------------------------------------------------------------------------------------------
+
+    def first_here(self, read: Callable[[], R]) -> R:
+        """What ``read`` gives; rank 0 of each machine reads first, and what it puts into the cache the others find there."""
+        self._readings += 1
+        key = f"charrnn/read/{os.environ.get('GROUP_RANK', '0')}/{self._readings}"
+        if int(os.environ.get("LOCAL_RANK", "0")):
+            self._wait_for(key)
+            return read()
+        told = "failed"
+        try:
+            found = read()
+            told = "done"
+        finally:
+            with _talking():
+                self._store.set(key, told)
+        return found
+
+    def _wait_for(self, key: str) -> None:
+        """Wait until another rank has told that it is done; a large text takes as long as it takes."""
+        with _talking():
+            while not self._store.check([key]):
+                if self._own_stop() == "terminated":  # By torchrun, because a rank is gone.
+                    raise RankLostError(_LOST)
+                time.sleep(READING_PATIENCE)
+            if self._store.get(key) != b"done":
+                raise RankLostError(_LOST)
 
     def of_first(self, number: int) -> int:
         """The ``number`` that rank 0 has."""
@@ -278,7 +309,7 @@ def _talking() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise RankLostError("another rank has ended before its time") from error
+        raise RankLostError(_LOST) from error
 
 
 def _add_up(parts: Tensor) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from charrnn.training.mailbox import Mailbox
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+R = TypeVar("R")
 
 
 class RankLostError(CharrnnError):
@@ -65,6 +68,10 @@ class Ranks:
 
     def gather(self, state: Tensor, own: slice) -> None:
         """Fill in the columns of a ``state`` (L, P, columns, H) that are not this rank's ``own``."""
+
+    def first_here(self, read: Callable[[], R]) -> R:
+        """What ``read`` gives; of the ranks on one machine one reads first, and keeps for the others what it can."""
+        return read()
 
     def of_first(self, number: int) -> int:
         """The ``number`` that rank 0 has."""

@@ -101,7 +101,8 @@ def prepare(request: RunRequest, warn: Say, ranks: Ranks = ALONE, tell: Tell = u
     if not request.corpus:
         raise UsageError("which text? name a file, a directory, or - for stdin")
     try:
-        text = texts.read(request.corpus, config, warn, val_lines=request.val_lines, verify=request.verify, tell=tell)
+        options: dict[str, Any] = {"val_lines": request.val_lines, "verify": request.verify, "tell": tell}
+        text = ranks.first_here(lambda: texts.read(request.corpus, config, warn, **options))
     except NotTextError as error:
         raise CharrnnError(f"{error}; --level byte reads any file, byte by byte") from error
     speed = None
@@ -300,7 +301,8 @@ def _resumed(
         found = request.corpus or [texts.found(path, run.path, previous.path) for path in stored]
         beside = _val_lines(request, previous, run)
         val_lines = None if beside is None else beside[0]
-        text = texts.read(found, config, warn, previous, val_lines=val_lines, verify=request.verify, tell=tell)
+        options: dict[str, Any] = {"val_lines": val_lines, "verify": request.verify, "tell": tell}
+        text = ranks.first_here(lambda: texts.read(found, config, warn, previous, **options))
         texts.check_same(previous, text, config, request.allow_changed_corpus)
         texts.check_ranks_agree(text, ranks)
 

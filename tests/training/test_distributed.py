@@ -20,6 +20,7 @@ from small_runs import Store, corpus_of, only, random_text, same_weights, traine
 
 from charrnn import CharrnnError, cli
 from charrnn.network import checkpoint, rundir
+from charrnn.text import cache as caching
 from charrnn.text import corpus
 from charrnn.text.reading import TextReader
 from charrnn.training import children, distributed
@@ -379,3 +380,43 @@ def test_ranks_that_miss_one_say_which(monkeypatch):
     group.number, group.count = 0, 2
     with pytest.raises(RankLostError, match="rank 1 hasn't come within 0 minutes; are torchrun's options the same"):
         group._start(torch.distributed.HashStore())
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+def _read(group: Group, path: Path, place: Path, told: list[Any]) -> list[Any]:
+    cache = caching.Cache(place)
+    found = group.first_here(lambda: corpus.read_corpus([str(path)], TextReader("char"), cache=cache, tell=told.append))
+    return [len(told), found.sha256, found.ids[:].tobytes()]
+
+
+@pytest.mark.parametrize("hosts", [1, 2])
+def test_the_ranks_of_a_machine_read_a_text_once(hosts, monkeypatch, tmp_path):
+    """Here a machine is what torchrun says and has a cache of its own."""
+    monkeypatch.setattr(caching, "LARGE_BYTES", 0)
+    monkeypatch.setattr(caching, "RACE_SECONDS", 0)
+    (tmp_path / "text.txt").write_text(TEXT)
+    each = 4 // hosts
+
+    def read(group: Group) -> list[Any]:
+        host, local = divmod(group.number, each)
+        os.environ.update(GROUP_RANK=str(host), LOCAL_RANK=str(local))
+        return _read(group, tmp_path / "text.txt", tmp_path / f"cache-{host}", [])
+
+    found = together(4, read, tmp_path)
+    assert [bool(count) for count, *_ in found] == ([True, *[False] * (each - 1)] * hosts)
+    assert len({text for _, *text_of in found for text in text_of}) == 2  # one digest, one text
+
+
+def test_nobody_waits_for_a_rank_that_could_not_read(tmp_path):
+    def read(group: Group) -> str:
+        try:
+            _read(group, tmp_path / "nothing.txt", tmp_path / "cache", [])
+        except CharrnnError as error:
+            return str(error)
+        return "read"
+
+    first, second = together(2, read, tmp_path)
+    assert "nothing.txt: No such file" in first
+    assert second == "another rank has ended before its time"
