@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.config import ClassifierConfig, ModelConfig
+from charrnn.config import GATES, ClassifierConfig, ModelConfig
 from charrnn.network import checkpoint, rundir
 from charrnn.network import classifier as classifiers
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.classifier import Classifier
 from charrnn.text.vocabulary import Vocabulary
 
+OF_TORCH = tuple(cell for cell in GATES if cell in ("lstm", "gru", "rnn"))
+"""The cells that ``torch.nn`` has too: what they compute is held against it."""
 TEXT = "The fox said go, and the crow let fall the cheese.\nThe end of it.\n" * 12
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from small_networks import OF_TORCH
 
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.network.cells import Network
@@ -22,7 +23,7 @@ from charrnn.training.model import CharRNN
 from charrnn.training.ranks import ALONE, Ranks
 from charrnn.training.trainer import Trainer
 
-KERNELS: dict[str, Any] = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
+KERNELS: dict[str, Any] = {cell: getattr(torch.nn, cell.upper()) for cell in OF_TORCH}
 PLAIN: dict[str, Any] = {"batch_size": 4, "bptt": 8, "device": "cpu", "precision": "fp32"}
 DROPOUT: dict[str, Any] = {"dropout_input": 0.1, "dropout_between": 0.2, "dropout_output": 0.3}
 

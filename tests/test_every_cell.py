@@ -43,6 +43,14 @@ def test_the_page_steps_every_cell(cell: str) -> None:
     assert re.search(rf"^  {cell}\(", text, re.MULTILINE)
 
 
+@pytest.mark.parametrize("cell", sorted(GATED))
+def test_the_page_takes_every_gated_cell_back_and_writes_its_sum(cell: str) -> None:
+    for file, function in (("network.js", "stepBack("), ("player.js", "function sums(")):
+        text = (ROOT / "charrnn/output/page" / file).read_text(encoding="utf-8")
+        body = re.split(r"^ {0,2}\}$", text[text.rindex(function) :], maxsplit=1, flags=re.MULTILINE)[0]
+        assert f'cell === "{cell}"' in body, f"{function} of {file}"
+
+
 @pytest.mark.parametrize("cell", GATES)
 def test_a_cell_has_a_block_of_weights_for_each_gate_and_each_gate_a_name(cell: str) -> None:
     shapes = ModelConfig(cell=cell, hidden_size=5).parameter_shapes()

@@ -289,7 +289,7 @@ def test_states_are_those_of_the_command_line(tmp_path: Path, invoke, cell: str)
             assert np.array_equal(values, told[name]), name
         assert (states.c is None) == ("c" not in told)
         assert states.c is None or np.array_equal(states.c, told["c"])
-    assert [*states.gates] == {"lstm": [*"ifgo"], "gru": [*"rzn"], "rnn": []}[cell]
+    assert [*states.gates] == [*GATES[cell]]
     assert repr(states).endswith("each (2, 30, 5) (layers, characters, units)>")
 
 

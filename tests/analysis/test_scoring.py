@@ -8,11 +8,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from small_networks import OF_TORCH
 
 from charrnn import CharrnnError
 from charrnn.analysis import scoring
 from charrnn.analysis.scoring import Scorer, Tally, next_characters
-from charrnn.config import GATES, ModelConfig
+from charrnn.config import ModelConfig
 from charrnn.generation.drawing import Drawing, Sampler
 from charrnn.generation.filters import softmax
 from charrnn.generation.generate import generate, opening, prime
@@ -113,7 +114,7 @@ def test_lines_are_texts_of_their_own_and_come_in_order(cell, layers, workers):
         np.testing.assert_allclose(piece.nats, by_the_equations(net, VOCABULARY, line), atol=1e-4)
 
 
-@pytest.mark.parametrize("cell", list(GATES))
+@pytest.mark.parametrize("cell", OF_TORCH)
 def test_torchs_own_kernels_agree(cell):
     torch = pytest.importorskip("torch")
     from small_runs import KERNELS

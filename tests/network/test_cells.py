@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_networks import OF_TORCH
 from small_runs import KERNELS
 
 from charrnn.config import GATES, ModelConfig
@@ -19,6 +20,7 @@ V, E, H, T, N = 11, 5, 8, 9, 3
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 every_cell = pytest.mark.parametrize("cell", CELLS)
+every_cell_of_torch = pytest.mark.parametrize("cell", OF_TORCH)
 every_depth = pytest.mark.parametrize("layers", [1, 2, 3])
 
 
@@ -81,7 +83,7 @@ def test_a_temperature_divides_all_logits_and_changes_no_state(cell, layers):
     np.testing.assert_allclose(calibrated.step(ids[0], start)[0], plain.step(ids[0], start)[0] / 0.8, **CLOSE)
 
 
-@every_cell
+@every_cell_of_torch
 @every_depth
 @pytest.mark.parametrize("streams", [1, N])
 def test_unroll_equals_torchs_kernel(cell, layers, streams):
@@ -270,6 +272,17 @@ def test_a_network_keeps_no_tie_to_the_state_it_started_from(cell):
 
 
 @every_cell
+def test_going_back_gives_the_gradients_of_finite_differences(cell):
+    network = random_network(cell, layers=2)
+    ids, start = random_start(network)
+    rng = np.random.default_rng(2)
+    d_h, way = rng.normal(size=(N, H)).astype(np.float32), rng.normal(size=start.shape).astype(np.float32)
+    *_, (d_state, _) = network.backward(d_h, network.trace(ids, start)[1], start)
+    ends = [float((network.trace(ids, start + sign * way)[1][-1].h[-1] * d_h).sum()) for sign in (0.01, -0.01)]
+    assert float((d_state * way).sum()) == pytest.approx((ends[0] - ends[1]) / 0.02, rel=0.01, abs=2e-4)
+
+
+@every_cell_of_torch
 @every_depth
 def test_going_back_gives_autograds_gradients_through_torchs_kernels(cell, layers):
     network = random_network(cell, layers)

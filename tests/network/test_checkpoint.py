@@ -22,6 +22,7 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_checkpoints import Header, put_together, setting, small, take_apart
+from small_networks import OF_TORCH
 
 from charrnn import CharrnnError
 from charrnn.config import GATES
@@ -163,7 +164,7 @@ def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
     assert json.loads(metadata["training"])["step"] == 7
 
 
-@pytest.mark.parametrize("cell", list(GATES))
+@pytest.mark.parametrize("cell", OF_TORCH)
 @pytest.mark.parametrize("num_layers", [1, 2])
 def test_torch_loads_the_weights_by_their_names_and_computes_the_same(cell: str, num_layers: int, tmp_path: Path) -> None:
     import torch

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import small_networks
 import torch
+from small_networks import OF_TORCH
 from torch import nn
 
 from charrnn import CharrnnError
 from charrnn.analysis.judge import Judge
-from charrnn.config import GATES, ClassifierConfig, ModelConfig
+from charrnn.config import ClassifierConfig, ModelConfig
 from charrnn.network import checkpoint, classifier, rundir, tensorfile
 from charrnn.text.vocabulary import Vocabulary
 
@@ -45,7 +46,7 @@ def test_what_is_written_is_read(sound: Path) -> None:
 
 
 @pytest.mark.parametrize("head_size", [None, 3])
-@pytest.mark.parametrize("cell", list(GATES))
+@pytest.mark.parametrize("cell", OF_TORCH)
 def test_torchs_own_bidirectional_layer_computes_the_same(cell: str, head_size: int | None, tmp_path: Path) -> None:
     config = ClassifierConfig(feature="last", bidirectional=True, head_size=head_size, temperature=2.0)
     model, vocabulary = ModelConfig(5, cell, 4, 1, 3), Vocabulary("char", "\nabc")
