@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from charrnn.config import ModelConfig
 from charrnn.network import initial
 from charrnn.network.cells import Array, Network
-from charrnn.network.columns import Passage, Reading
+from charrnn.network.columns import MOST, SHORTEST, Passage, Reading
+from charrnn.network.pace import on_cores
 
 MARGIN = 0.1
 """By how much a unit's correlation must exceed that of the best unit of the random networks."""
@@ -189,23 +190,30 @@ def find(
     chosen = {name: f for name, f in features(text).items() if half and f[:half].std() > 0 and f[half:].std() > 0}
     if not chosen:
         return []
+    values = np.stack(list(chosen.values()))
+
+    def correlated(number: int) -> Correlations:
+        with np.errstate(over="ignore", invalid="ignore"):  # which a thread doesn't inherit
+            if number == 0:
+                return correlations(network, ids, values, state)
+            return correlations(random_network(network.config, np.random.default_rng((seed, number - 1))), ids, values)
+
     tell("looking for units that follow the text")
-    found = correlations(network, ids, np.stack(list(chosen.values())), state)
-    random = np.zeros(len(chosen))
-    for number in range(RANDOM_NETWORKS):
-        tell(f"looking for units that follow the text, beside random network {number + 1} of {RANDOM_NETWORKS}")
-        stranger = random_network(network.config, np.random.default_rng((seed, number)))
-        random = np.maximum(random, np.abs(correlations(stranger, ids, np.stack(list(chosen.values())))[1]).max(axis=1))
+    correlated_each = on_cores(correlated, range(1 + RANDOM_NETWORKS))
+    found, random = next(correlated_each), np.zeros(len(chosen))
+    for number in range(1, 1 + RANDOM_NETWORKS):
+        tell(f"looking for units that follow the text, beside random network {number} of {RANDOM_NETWORKS}")
+        random = np.maximum(random, np.abs(next(correlated_each)[1]).max(axis=1))
     best = np.abs(found[0]).argmax(axis=1)
     courses = np.empty((len(ids), len(best)), dtype=np.float32)
     for block in Reading(network, ids, state):
         courses[block.positions.ravel()] = _units(block)[:, best]
     findings = []
     parts, H = "hc"[: network.config.state_parts], network.config.hidden_size
-    for row, (name, values) in enumerate(chosen.items()):
+    for row, (name, course) in enumerate(chosen.items()):
         layer, part, unit = (int(index) for index in np.unravel_index(best[row], (network.config.num_layers, len(parts), H)))
         first, second = found[:, row, best[row]].tolist()
-        chance = by_chance(values[half:], courses[half:, row])
+        chance = by_chance(course[half:], courses[half:, row])
         findings.append(Finding(name, layer, unit, parts[part], first, second, float(random[row]), chance))
     return findings
 
@@ -224,14 +232,15 @@ def by_chance(a: Array, b: Array) -> float:
 def correlations(network: Network, ids: NDArray[Any], values: Array, state: Array | None = None) -> Correlations:
     """Pearson's r of every unit with every row of ``values`` (F, T) over each half of ids (T,): (2, F, U).
 
-    Units are in the order of a state (L, P, H). The text is read once, and only sums of products are kept.
+    Units are in the order of a state (L, P, H). The text is read once, a long one in many columns, and only sums of
+    products are kept.
     """
     half = len(ids) // 2
     middle = values.mean(axis=1, keepdims=True)
     scaled = (values - middle) / np.maximum(values.std(axis=1, keepdims=True), 1e-12)
     sums: dict[int, list[NDArray[np.float64]]] = {}
     origin: Array | None = None
-    for block in Reading(network, ids, state):
+    for block in Reading(network, ids, state, MOST if len(ids) > 2 * SHORTEST else None):
         units = _units(block)
         if origin is None:
             origin = units.mean(axis=0)

@@ -31,6 +31,7 @@ from charrnn.generation.generate import generate, opening, prime
 from charrnn.network.cells import Array, Network
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.ensemble import calibrated
+from charrnn.network.pace import on_cores
 
 LAGS = 200
 """How many characters to look back."""
@@ -42,11 +43,11 @@ CHARACTERS = 20_000
 """How much of a text's end is read; of a text ten times as long, training holds out as much."""
 GENERATED = 10_000
 """Characters that a network generates to read where no text is given."""
-_TOGETHER = 512
+_TOGETHER = 256
 """Streams that step together at most. 128 cost as much on one thread; on several, fewer and larger products wait less."""
 _CHUNK = 512
 """Characters whose logits are kept at once."""
-_KEPT = 1 << 25
+_KEPT = 1 << 24
 """About how many numbers the traces of one batch may keep."""
 
 Curve = NDArray[np.float64]
@@ -196,12 +197,14 @@ def withheld_rise(network: Network, windows: NDArray[Any], full: Curve) -> tuple
         The mean rise in bits for k = 1, ..., K, each against the same predictions; and the mean of ``full`` in bits.
     """
     M, K = full.shape
-    total = np.zeros(K)
-    for begin in range(0, M, _TOGETHER):
+
+    def lost(begin: int) -> Curve:
         batch = windows[begin : begin + _TOGETHER].T  # (K + 1, N)
         step = network.stepper(network.initial_state(batch.shape[1]))
-        for k in range(K):
-            total[k] += nats_of(step(batch[k]), batch[k + 1]).sum()
+        with np.errstate(over="ignore", invalid="ignore"):  # which a thread doesn't inherit
+            return np.array([nats_of(step(batch[k]), batch[k + 1]).sum() for k in range(K)])
+
+    total: Curve = sum(on_cores(lost, range(0, M, _TOGETHER)), np.zeros(K))
     return (total / M - full.mean(axis=0)) / math.log(2), float(full.mean()) / math.log(2)
 
 
@@ -218,20 +221,21 @@ def gradient_reach(network: Network, windows: NDArray[Any], states: Array) -> Cu
         lags, because no window of a batch depends on another.
     """
     (M, steps), head = windows.shape, network.weights["head.weight"]
-    total = np.zeros(steps)
     layers, parts, _, H = states.shape
     kept = steps * layers * H * (parts + len(network.layers[0].gates))
     together = min(_TOGETHER, max(1, _KEPT // kept))
-    for begin in range(0, M, together):
+
+    def norms(begin: int) -> Curve:
         batch, state = windows[begin : begin + together].T, states[:, :, begin : begin + together]
-        _, traces = network.trace(batch[:-1], state)
-        d_logits = softmax(network.logits(traces[-1].h[-1])).astype(np.float32)  # (N, V), of the cross-entropy
-        d_logits[np.arange(len(d_logits)), batch[-1]] -= 1
-        d_h = d_logits @ head  # (N, V) -> (N, H)
-        total[0] += np.sqrt(np.square(d_h).sum(axis=1)).sum()
-        for k, (d_state, _) in enumerate(network.backward(d_h, traces, state), start=1):
-            total[k] += np.sqrt(np.square(d_state).sum(axis=(0, 1, 3))).sum()  # from (L, P, N, H)
-    mean: Curve = total / M
+        with np.errstate(over="ignore", invalid="ignore"):  # which a thread doesn't inherit
+            _, traces = network.trace(batch[:-1], state)
+            d_logits = softmax(network.logits(traces[-1].h[-1])).astype(np.float32)  # (N, V), of the cross-entropy
+            d_logits[np.arange(len(d_logits)), batch[-1]] -= 1
+            d_h = d_logits @ head  # (N, V) -> (N, H)
+            back = (np.square(d_state).sum(axis=(0, 1, 3)) for d_state, _ in network.backward(d_h, traces, state))
+            return np.array([np.sqrt(squares).sum() for squares in (np.square(d_h).sum(axis=1), *back)])  # each from (N,)
+
+    mean: Curve = sum(on_cores(norms, range(0, M, together)), np.zeros(steps)) / M
     return mean
 
 

@@ -32,6 +32,8 @@ from charrnn.network.pace import Pace
 Array = stepper.Array
 Parts = tuple[Array, ...]
 """The parts of one layer's state, each (N, H): (h, c) of an LSTM, else (h,)."""
+TOGETHER = 512
+"""Steps times streams whose inputs are multiplied in one product: in larger ones memory takes longer than the product."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,13 @@ class Cell(ABC):
 
     def unroll(self, x: Array, state: Parts) -> tuple[LayerTrace, Parts]:
         """Read x (T, N, I) from ``state``: what the layer did, and the state after the last step."""
-        inputs = x @ self.w_ih.T + self.b_ih  # (T, N, I) -> (T, N, G H)
+        together, inputs = max(1, TOGETHER // x.shape[1]), x[:0]
         kept = [np.empty((len(x), *state[0].shape), dtype=np.float32) for _ in (*state, *self.gates)]  # (T, N, H) each
         for t in range(len(x)):
-            state, gates = self.step(inputs[t], state)
+            if t % together == 0:
+                inputs = x[t : t + together] @ self.w_ih.T  # (T', N, I) -> (T', N, G H)
+                inputs += self.b_ih
+            state, gates = self.step(inputs[t % together], state)
             for course, now in zip(kept, (*state, *gates), strict=True):
                 course[t] = now
         h, *others = kept

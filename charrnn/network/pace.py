@@ -12,14 +12,15 @@ import contextlib
 import functools
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
-from charrnn.cores import x86_64
+from charrnn.cores import usable_cores, x86_64
 
 Step = Callable[[Any], Any]
+P, R = TypeVar("P"), TypeVar("R")
 
 STRETCH = 16
 """Steps of one thread whose median says how long a step takes."""
@@ -35,6 +36,8 @@ ALIGNED = 4
 """OpenBLAS's kernels multiply so many rows together, and those left over in another way. If every thread has a multiple of it,
 their number changes no bit of the product.
 """
+MOST_CORES = 4
+"""Cores that share the parts of a piece of work: each part holds traces of its own."""
 
 
 class Threads:
@@ -87,6 +90,27 @@ def _setter() -> Callable[[int], object] | None:
 
     libraries = ThreadpoolController().select(user_api="blas").lib_controllers
     return libraries[0].set_num_threads if len(libraries) == 1 and libraries[0].internal_api == "openblas" else None
+
+
+def on_cores(work: Callable[[P], R], parts: Sequence[P]) -> Iterator[R]:
+    """``work`` on each of ``parts``, on up to `MOST_CORES`; the results come in the order of the parts.
+
+    Each part has a thread, and its products one core: what stands between them takes but one, and is as much work as they are.
+    """
+    cores = min(usable_cores(), MOST_CORES, len(parts))
+    if cores < 2:
+        yield from map(work, parts)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        pool = ThreadPoolExecutor(cores, "charrnn-parts")
+        try:
+            yield from pool.map(work, parts)
+        finally:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C waits for no part that hasn't begun.
 
 
 def openblas_version() -> tuple[int, ...]:

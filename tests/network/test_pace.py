@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 from charrnn.network import pace
 from charrnn.network.pace import (
@@ -17,6 +20,7 @@ from charrnn.network.pace import (
     Pace,
     Steady,
     Threads,
+    on_cores,
     threads_of_numpy,
 )
 
@@ -169,3 +173,41 @@ def test_steps_apart_have_one_thread_each() -> None:
             one("ids")
     many("ids")
     assert numbers == [2, 1, 2]
+
+
+@pytest.mark.parametrize("cores", [1, 2, 8])
+def test_parts_of_work_share_the_cores_and_come_in_their_order(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "usable_cores", lambda: cores)
+    together = min(cores, 4)
+    meeting, before = threading.Barrier(together), threads_of_products()
+    inside = []
+
+    def work(part: int) -> int:
+        meeting.wait(timeout=60)  # which breaks unless so many parts are worked on at once
+        inside.append(threads_of_products())
+        return part**2
+
+    assert list(on_cores(work, range(8))) == [part**2 for part in range(8)]
+    assert {*inside} == ({1} if cores > 1 else {before})
+    assert threads_of_products() == before
+
+
+def threads_of_products() -> int:
+    """How many threads NumPy's products take; 1 where that can't be asked."""
+    return max((one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"), default=1)
+
+
+def test_a_part_that_fails_ends_the_work_and_leaves_the_threads_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "usable_cores", lambda: 2)
+    before, done = threads_of_products(), []
+
+    def work(part: int) -> None:
+        done.append(part)
+        if part == 0:
+            raise ValueError("no")
+        time.sleep(0.05)
+
+    with pytest.raises(ValueError, match="no"):
+        list(on_cores(work, range(100)))
+    assert len(done) < 100
+    assert threads_of_products() == before
