@@ -21,6 +21,7 @@ DATA = {
     "charrnn/output/page/classify.css",
     "charrnn/output/page/classify.html",
     "charrnn/output/page/classify.js",
+    "charrnn/output/page/document.html",
     "charrnn/output/page/export.css",
     "charrnn/output/page/export.html",
     "charrnn/output/page/export.js",
@@ -34,6 +35,7 @@ DATA = {
     "charrnn/output/page/player.js",
     "charrnn/output/page/shared.css",
     "charrnn/output/page/shared.html",
+    "charrnn/output/page/shared.js",
     "charrnn/py.typed",
 }
 """What the package needs besides modules."""

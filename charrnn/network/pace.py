@@ -20,7 +20,8 @@ import numpy as np
 from charrnn.cores import usable_cores, x86_64
 
 Step = Callable[[Any], Any]
-P, R = TypeVar("P"), TypeVar("R")
+P = TypeVar("P")
+R = TypeVar("R")
 
 STRETCH = 16
 """Steps of one thread whose median says how long a step takes."""

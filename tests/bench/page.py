@@ -63,7 +63,7 @@ def main() -> None:
     if javascript.NODE is not None:
         for name, clock in (("node", WALL), ("node, of the processor", PROCESSOR)):
             held = {**data, "network": export.network_data(shown())}
-            told(name, javascript.evaluate(["network.js"], clock + PROGRAM, held))
+            told(name, javascript.evaluate(["shared.js", "network.js"], clock + PROGRAM, held))
     if (browser := chromium.found()) is None:
         return
     with tempfile.TemporaryDirectory() as folder, chromium.running(browser) as page:

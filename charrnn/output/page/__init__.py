@@ -57,7 +57,7 @@ def render(
     layers, data = [layer.summary() for layer in found.layers], _data(found)
     return document.render(
         "page.html",
-        scripts=["page.js"],
+        scripts=["shared.js", "page.js"],
         styles=["shared.css", "page.css"],
         data=data,
         text=visible("".join(data["text"])),

@@ -123,6 +123,7 @@
       stop();
       player.abandon();
       rows.replaceChildren();
+      player.find("meaning").textContent = "";
       button.disabled = true;
       const name = player.nameOf(player.unit), work = compare(player), found = [];
       player.comparing = work;
@@ -130,7 +131,10 @@
         const end = performance.now() + 3 * FRAME;
         while (player.comparing === work && performance.now() < end) {
           const { done, value } = work.next();
-          if (done) return player.abandon();
+          if (done) {
+            player.find("meaning").textContent = meaning(found, player.records ? "record" : "line");
+            return player.abandon();
+          }
           if (!value) continue;
           found.push(value);
           showCompared(rows, name, found, player.records);
@@ -150,6 +154,16 @@
       return make("li", {}, make("b", {}, value === null ? `${name} free` : `${name} held at ${number(value, 0)}`), bar,
         make("output", {}, length), make("q", {}, [...text.slice(0, 150)].map((one) => (one === "\n" ? "\u21b5 " : shapeInText(one))).join("")));
     }));
+  }
+
+  // What the comparison says of the unit, if a line ended in any of its texts.
+  function meaning(found, what) {
+    const held = found.filter(({ value }) => value !== null).sort((a, b) => a.perLine - b.perLine), [shortest] = held, longest = held[held.length - 1];
+    const times = longest.perLine / shortest.perLine;
+    if (!found.some(({ ends }) => ends)) return "";
+    if (times < 1.5) return `A ${what} is about as long at each value: this unit alone doesn\u2019t say where it ends.`;
+    return `A ${what} is ${number(times, 1)} times as long with the unit held at ${number(longest.value, 0)} as at ${number(shortest.value, 0)}: `
+      + `from this unit the network reads when to end a ${what}. Held, the unit tells it the same wherever it is.`;
   }
 
   // -- the page itself ----------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from charrnn.text.vocabulary import Vocabulary
 
 MOST = 3
 """Networks that stand side by side, at most."""
-SCRIPTS = ("network.js", "painting.js", "player.js", "lessons.js", "export.js")
+SCRIPTS = ("shared.js", "network.js", "painting.js", "player.js", "lessons.js", "export.js")
 STYLES = ("shared.css", "export.css")
 TYPED = (
     "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u2010\u2011\u2012\u2013\u2014\u2026\u00ab\u00bb\u00a0"

@@ -4,7 +4,7 @@
 // what it computes is that of charrnn/analysis/judge.py. Letters: H units, F numbers that the head sees, C labels.
 
 const PIECE = 16; // steps of a network between two turns of the page
-const BLANK = /^[\s\x1c-\x1f\x85]+|[\s\x1c-\x1f\x85]+$/g;
+const BLANK = /[\t-\r\x1c- \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/; // Python's; \s has U+FEFF too, and five fewer
 
 class Judge {
   constructor({ model, tensors, classifier, vocabulary }) {
@@ -33,7 +33,7 @@ class Judge {
 
   // The characters of a text as they are read, each with the number of symbols up to its end; what is unknown, and what was cut.
   symbolsOf(text) {
-    const { ids, unknown } = this.vocabulary.encode(text.replace(BLANK, "")), decode = this.vocabulary.decoder();
+    const { ids, unknown } = this.vocabulary.encode(strip(text)), decode = this.vocabulary.decoder();
     const kept = ids.slice(0, this.longest), characters = [];
     kept.forEach((id, at) => {
       const piece = decode(id);
@@ -118,6 +118,14 @@ class Judge {
       return (value * (weights[label * F + f] - mean)) / this.temperature;
     });
   }
+}
+
+// A text without the white space at its ends, as Python's strip() leaves it.
+function strip(text) {
+  let from = 0, to = text.length;
+  while (from < to && BLANK.test(text[from])) from++;
+  while (to > from && BLANK.test(text[to - 1])) to--;
+  return text.slice(from, to);
 }
 
 // The last h, the mean and the highest of those that were added.

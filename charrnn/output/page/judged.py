@@ -11,7 +11,7 @@ from charrnn.network.classifier import Classifier, feature_size
 from charrnn.output.page import document
 from charrnn.output.page.export import CELLS, FORMS_IN_WORDS, STYLES, tensor_data, vocabulary_data
 
-SCRIPTS = ("network.js", "painting.js", "judge.js", "classify.js")
+SCRIPTS = ("shared.js", "network.js", "painting.js", "judge.js", "classify.js")
 
 
 @dataclass(frozen=True)

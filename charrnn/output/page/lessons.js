@@ -10,30 +10,22 @@ const FAR = 40; // characters back that are told of
 const LOWEST = 1e-5; // of a curve
 const COMPARED = 1500; // characters that are written for each value of a held unit
 
-const SVG = "http://www.w3.org/2000/svg";
-function draw(tag, attributes, ...children) {
-  const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
 // Curves over characters back, on a logarithmic axis: each {values, series} with values[0] = 1.
 function curvesOf(curves, name) {
   const [left, top, width, height] = [66, 10, 396, 150], decades = -Math.log10(LOWEST);
   const x = (k) => left + (width * k) / LOOK_BACK, y = (value) => top + (height * -Math.log10(value)) / decades;
-  const svg = draw("svg", { viewBox: "0 0 480 204", role: "img", "aria-label": name });
+  const svg = makeSvg("svg", { viewBox: "0 0 480 204", role: "img", "aria-label": name });
   for (let decade = 0; decade <= decades; decade++) {
-    const text = draw("text", { x: left - 8, y: y(10 ** -decade) + 4, "text-anchor": "end" });
+    const text = makeSvg("text", { x: left - 8, y: y(10 ** -decade) + 4, "text-anchor": "end" });
     text.textContent = `${Number((100 * 10 ** -decade).toPrecision(1))} %`;
-    svg.append(draw("line", { x1: left, x2: left + width, y1: y(10 ** -decade), y2: y(10 ** -decade), class: "rule" }), text);
+    svg.append(makeSvg("line", { x1: left, x2: left + width, y1: y(10 ** -decade), y2: y(10 ** -decade), class: "rule" }), text);
   }
   for (let k = 0; k <= LOOK_BACK; k += 10) {
-    const text = draw("text", { x: x(k), y: top + height + 18, "text-anchor": "middle" });
+    const text = makeSvg("text", { x: x(k), y: top + height + 18, "text-anchor": "middle" });
     text.textContent = k;
     svg.append(text);
   }
-  const title = draw("text", { x: left + width / 2, y: top + height + 36, "text-anchor": "middle" });
+  const title = makeSvg("text", { x: left + width / 2, y: top + height + 36, "text-anchor": "middle" });
   title.textContent = "characters back";
   svg.append(title);
   for (const { values, series } of curves) {
@@ -42,7 +34,7 @@ function curvesOf(curves, name) {
       if (!(values[k] > LOWEST)) break;
       path += `${path ? "L" : "M"}${x(k).toFixed(1)} ${Math.max(top - 6, y(values[k])).toFixed(1)}`;
     }
-    svg.append(draw("path", { d: path, class: `curve s${series}` }));
+    svg.append(makeSvg("path", { d: path, class: `curve s${series}` }));
   }
   return svg;
 }

@@ -7,12 +7,6 @@
 const BLOCKS = { lstm: 4, gru: 3, rnn: 1 };
 const GATE_LETTERS = { lstm: ["i", "f", "g", "o"], gru: ["r", "z", "n"], rnn: [] };
 
-function bytesOf(base64) {
-  const raw = atob(base64), bytes = new Uint8Array(raw.length);
-  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
-  return bytes;
-}
-
 function halfToFloat(bits) {
   const exponent = (bits >> 10) & 31, fraction = bits & 1023;
   const size = exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15);

@@ -7,34 +7,15 @@
   const panel = document.getElementById("character");
   const entry = document.getElementById("unit");
 
-  function bytes(text) {
-    const raw = atob(text), values = new Int8Array(raw.length);
-    for (let i = 0; i < raw.length; i++) values[i] = raw.charCodeAt(i);
-    return values;
-  }
-  const states = bytes(data.states);
+  const int8sOf = (text) => new Int8Array(bytesOf(text).buffer);
+  const states = int8sOf(data.states);
   const rows = new Map(data.units.map((name, row) => [name, row]));
 
-  function make(tag, attributes, ...children) {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    element.append(...children);
-    return element;
-  }
-
   // -- the text, a span per character ----------------------------------------------------------------------------
-  function shown(character) {
-    const code = character.codePointAt(0);
-    if (character === "\n") return "\u21b5";
-    if (character === " ") return "\u2423";
-    if (code < 32) return String.fromCodePoint(0x2400 + code);
-    if (code >= 127 && code < 160) return "\u2421";
-    return character;
-  }
   const spans = data.text.map((character, at) => {
     const span = document.createElement("span");
     if (character === "\n") span.append(make("i", {}, "\u21b5"), "\n");
-    else span.textContent = character === " " || character === "\t" ? character : shown(character);
+    else span.textContent = shapeInText(character);
     span.dataset.at = at;
     return span;
   });
@@ -47,7 +28,7 @@
       const sorted = [...values].sort((a, b) => a - b);
       return { values, top: Math.max(sorted[Math.floor(0.95 * (S - 1))], 1e-9), signed: false };
     }
-    if (by in data.cells) return { values: bytes(data.cells[by]), top: 127, signed: true };
+    if (by in data.cells) return { values: int8sOf(data.cells[by]), top: 127, signed: true };
     const row = rows.get(by);
     return row === undefined ? null : { values: states.subarray(row * S, (row + 1) * S), top: 127, signed: true };
   }
@@ -119,8 +100,7 @@
     const [shut, open] = data.saturation[svg.dataset.letter];
     const places = shut.map((share, row) => [left + width * share, top + height * (1 - open[row])]);
     const rings = ["ring", "ring near"].map((name) => {
-      const circle = document.createElementNS(svg.namespaceURI, "circle");
-      for (const [key, value] of Object.entries({ class: name, r: 6, visibility: "hidden" })) circle.setAttribute(key, value);
+      const circle = makeSvg("circle", { class: name, r: 6, visibility: "hidden" });
       svg.append(circle);
       return circle;
     });
@@ -195,7 +175,7 @@
   const unpacked = new Map();
   function unitGate(name, letter) {
     const key = `${name} ${letter}`;
-    if (!unpacked.has(key)) unpacked.set(key, bytes(data.unitGates[name][letter]));
+    if (!unpacked.has(key)) unpacked.set(key, int8sOf(data.unitGates[name][letter]));
     return unpacked.get(key);
   }
 
@@ -218,10 +198,10 @@
       const share = data.probabilities[at][rank];
       const bar = make("i", { class: "share" });
       bar.style.width = `${(100 * share).toFixed(0)}%`;
-      five.append(make("tr", {}, make("td", { class: "left" }, [...data.symbols[symbol]].map(shown).join("")),
+      five.append(make("tr", {}, make("td", { class: "left" }, [...data.symbols[symbol]].map(shape).join("")),
         make("td", {}, `${(100 * share).toFixed(1)} %`), make("td", { class: "left", style: "width: 50%" }, bar)));
     });
-    const parts = [make("p", {}, make("strong", {}, shown(data.text[at])), ` character ${at + 1} of ${S}`), facts,
+    const parts = [make("p", {}, make("strong", {}, shape(data.text[at])), ` character ${at + 1} of ${S}`), facts,
       make("p", { class: "hint" }, "the likeliest characters here"), make("table", {}, five)];
     const name = current.replace(/c$/, ""), own = data.unitGates[name];
     data.gates.forEach((gates, layer) => {

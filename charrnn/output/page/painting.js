@@ -1,26 +1,14 @@
 "use strict";
 
-// What the pages of running networks draw alike: numbers and symbols as people read them, elements, shades, units as a grid.
+// What the pages of running networks draw alike: numbers as people read them, shades, units as a grid.
 
 const LEVELS = 24; // shades of each colour
 
-const number = (value, digits = 2) => (value < 0 ? "\u2212" : "") + Math.abs(value).toFixed(digits);
+const number = (value, digits = 2) => {
+  const size = Math.abs(value).toFixed(digits);
+  return (value < 0 && Number(size) ? "\u2212" : "") + size;
+};
 const share = (value) => (value >= 0.0995 ? `${Math.round(100 * value)} %` : `${(100 * value).toFixed(1)} %`);
-
-function make(tag, attributes, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
-// A symbol as people read it: what has no shape of its own gets one.
-function shape(symbol) {
-  const names = { "\n": "\u21b5", " ": "\u2423", "\t": "\u21e5", "": "\u00b7" };
-  if (symbol in names) return names[symbol];
-  const code = symbol.codePointAt(0);
-  return code < 32 ? String.fromCodePoint(0x2400 + code) : code >= 127 && code < 160 ? "\u2421" : symbol;
-}
 
 // Shades of the theme: a function from a number of -1 to 1 to a colour.
 const shades = { up: [], down: [], heat: [] };
@@ -33,11 +21,6 @@ function readShades() {
   for (const name of ["ink", "faint", "rule", "accent", "panel"]) shades[name] = style.getPropertyValue(`--${name}`).trim();
 }
 const shade = (value) => shades[value < 0 ? "down" : "up"][Math.min(LEVELS, Math.round(Math.abs(value) * LEVELS))];
-
-// Characters in the text keep their shape, but those without one are made visible.
-function shapeInText(piece) {
-  return Array.from(piece).map((one) => (one === " " || one === "\t" ? one : shape(one))).join("");
-}
 
 // The ids of the largest values, the largest first; among equal ones the lowest.
 function likeliest(values, count) {

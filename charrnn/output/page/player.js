@@ -38,6 +38,7 @@ class Player {
     this.fresh = new Uint8Array(this.capacity); // whether the state was zero before the step
     this.after = new Float32Array(this.capacity * this.network.size); // the state after each step
     this.zero = new Float32Array(this.network.size);
+    this.oldest = this.zero; // the state before the first character that is kept
     this.next = new Float64Array(this.network.V); // the logits after the last step
     this.shares = new Float64Array(this.network.V);
     this.length = 0;
@@ -106,6 +107,7 @@ class Player {
   // Drop the oldest quarter.
   forget() {
     const dropped = Math.max(1, this.capacity >> 2);
+    this.oldest = this.stateAfter(dropped - 1).slice();
     this.ids.copyWithin(0, dropped);
     this.fresh.copyWithin(0, dropped);
     this.after.copyWithin(0, dropped * this.network.size);
@@ -128,7 +130,8 @@ class Player {
   }
 
   stateBefore(at) {
-    return this.fresh[at] || at === 0 ? this.zero : this.stateAfter(at - 1);
+    if (this.fresh[at]) return this.zero;
+    return at === 0 ? this.oldest : this.stateAfter(at - 1);
   }
 
   // Do something else with the network, and put it back as it was.

@@ -38,3 +38,10 @@ def test_the_policy_names_the_one_script_that_may_run_and_loads_nothing(monkeypa
     ]
     assert "<style>/* a.css */</style>" in html
     assert html.count("<script>") == 1
+
+
+@pytest.mark.parametrize("name", ["classify.html", "export.html", "page.html"])
+def test_what_stands_around_a_page_is_written_once(name: str) -> None:
+    template = document.resource(name)
+    assert template.startswith('{% extends "document.html" %}\n')
+    assert not re.search(r"<(!doctype|html|head>|meta|title|link|style|body|script)", template)

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import pytest
 from conftest import ROOT
 from test_export import HOSTILE, LIST, shipped, shown
 
-from charrnn.config import GATES
+from charrnn.analysis import rounding
+from charrnn.config import GATE_NAMES, GATES
 from charrnn.generation.drawing import Drawing, Sampler
 from charrnn.generation.generate import generate, prime
 from charrnn.network.cells import Network
@@ -197,14 +199,7 @@ def test_a_click_on_a_unit_colours_the_text_by_it_and_tells_its_gates(opened: Op
     value = browser.evaluate(f"document.querySelector('{part('value')}').textContent")
     assert float(value.replace("\u2212", "-")) == pytest.approx(traces[1].h[-1, 0, 2], abs=0.0051)
     names = browser.evaluate(f"[...document.querySelectorAll('{part('gates')} b')].map(e => e.textContent)")
-    assert (
-        names
-        == {
-            "lstm": ["input gate", "forget gate", "candidate", "output gate"],
-            "gru": ["reset gate", "update gate", "candidate"],
-            "rnn": [],
-        }[cell]
-    )
+    assert names == [GATE_NAMES[letter] + ("" if letter in "gn" else " gate") for letter in GATES[cell]]
     assert "=" in browser.evaluate(f"document.querySelector('{part('sum')}').textContent")
 
 
@@ -234,6 +229,33 @@ def test_held_units_give_the_line_lengths_of_the_command_line(clean: chromium.Ch
     assert low > middle > high
     assert high < 35
     until(clean, f"!document.querySelector('{part('compare')}').disabled")
+    said = clean.evaluate(f"document.querySelector('{part('meaning')}').textContent")
+    times = re.match(
+        r"A line is (\d+\.\d) times as long with the unit held at \u22121 as at 1: from this unit the network", said
+    )
+    assert times
+    assert float(times[1]) == pytest.approx(low / high, rel=0.1)
+    # The bars begin below one another, so that their lengths can be compared.
+    assert (
+        len(
+            set(clean.evaluate(f"[...document.querySelectorAll('{part('compared')} i')].map(e => e.getBoundingClientRect().x)"))
+        )
+        == 1
+    )
+
+
+def test_a_unit_that_nothing_listens_to_ends_no_line(opened: Opened) -> None:
+    one = shown()
+    weights = {name: tensor.copy() for name, tensor in one.rounding.weights().items()}
+    for name in ("rnn.weight_hh_l0", "head.weight"):
+        weights[name][:, 3] = 0  # the unit that is chosen
+    tensors = {name: rounding.rounded(tensor, "int8") for name, tensor in weights.items()}
+    browser = opened(replace(one, rounding=replace(one.rounding, tensors=tensors)))
+    browser.evaluate("document.querySelector('[data-part=compare]').click()")
+    until(browser, f"document.querySelector('{part('meaning')}').textContent")
+    said = browser.evaluate(f"document.querySelector('{part('meaning')}').textContent")
+    assert said == "A line is about as long at each value: this unit alone doesn\u2019t say where it ends."
+    assert "\u22120.00" not in browser.evaluate("document.body.innerText")
 
 
 def test_a_comparison_that_is_left_leaves_the_network_as_it_was(clean: chromium.Chromium, fables: Path) -> None:
@@ -317,6 +339,27 @@ def test_a_page_that_is_full_drops_its_oldest_characters(opened: Opened) -> None
     browser.click("pre span:nth-child(1)")
     assert browser.evaluate("document.querySelectorAll('pre span').length") <= 4000
     assert len(text_of(browser)) <= 4000
+
+
+def test_what_stands_before_the_oldest_character_that_is_kept_still_counts(opened: Opened) -> None:
+    """The state before it is the one in which it was read, not that of a beginning."""
+    one = shown()
+    browser = opened(one)
+    found = browser.evaluate(
+        "(() => { const [data] = JSON.parse(document.getElementById('data').textContent).networks, read = [];"
+        " const player = new Player(document.querySelector('article'), data, { temperature: 0.8, topK: 0, seed: 1 });"
+        " for (read.push(...player.ids.slice(0, player.length)); player.length < 4000 && read.length < 4001;"
+        " read.push(player.ids[player.last])) player.step();"
+        " player.step(); read.push(player.ids[player.last]);"
+        " return { read, kept: player.length, gates: player.gatesAt(0) }; })()"
+    )
+    dropped = len(found["read"]) - found["kept"]
+    assert dropped == 1000
+    _, _, (trace,) = Network(one.trained.model, one.rounding.weights()).unroll(np.array(found["read"])[:, None])
+    unit = 3  # the one that follows something is chosen
+    for letter, gate in trace.gates.items():
+        assert found["gates"][letter] == pytest.approx(gate[dropped, 0, unit], abs=1e-4)
+    assert found["gates"]["before"]["h"] == pytest.approx(trace.h[dropped - 1, 0, unit], abs=1e-4)
 
 
 @pytest.mark.parametrize("records", [False, True])

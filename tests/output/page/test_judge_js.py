@@ -57,7 +57,7 @@ def held(found: Classifier) -> dict[str, Any]:
 
 def compare(classifiers: list[Classifier], texts: list[str], left: str = "") -> None:
     data = {"classifiers": [held(found) for found in classifiers], "texts": texts, "left": left}
-    for found, said in zip(classifiers, evaluate(["network.js", "judge.js"], PROGRAM, data), strict=True):
+    for found, said in zip(classifiers, evaluate(["shared.js", "network.js", "judge.js"], PROGRAM, data), strict=True):
         judge = Judge(found)
         for one, text in zip(said, texts, strict=True):
             characters, expected = judge.trace(text)
@@ -99,9 +99,18 @@ def test_the_shipped_classifier_says_what_numpy_says() -> None:
     tensors = {name: rounding.rounded(tensor, "int8") for name, tensor in found.weights.items()}
     data = pages.data_of(Shown(found, "x", rounding.RoundedClassifier("int8", tensors, {})))
     text = "good morning, wake me up at six"
-    ((said,),) = evaluate(["network.js", "judge.js"], PROGRAM, {"classifiers": [data], "texts": [text]})
+    ((said,),) = evaluate(["shared.js", "network.js", "judge.js"], PROGRAM, {"classifiers": [data], "texts": [text]})
     rounded = replace(found, weights={name: tensor.restored() for name, tensor in tensors.items()})
     np.testing.assert_allclose(said["after"], Judge(rounded).trace(text)[1], atol=1e-3)
+
+
+def test_the_white_space_at_the_ends_of_a_text_is_pythons() -> None:
+    texts = [f"{chr(code)}a{chr(code)}b{chr(code)}" for code in (*range(0xD800), *range(0xE000, 0x10000), 0x1F98A)]
+    program = "return data.texts.map(strip);"
+    assert evaluate(["shared.js", "network.js", "judge.js"], program, {"texts": texts}) == [text.strip() for text in texts]
+    blank = " " * 200_000
+    (left,) = evaluate(["shared.js", "network.js", "judge.js"], program, {"texts": [f"a{blank}b{blank}"]})
+    assert len(left) == 200_002
 
 
 def test_what_units_add_to_a_score_is_what_sets_it_apart_from_the_mean() -> None:
@@ -112,7 +121,7 @@ def test_what_units_add_to_a_score_is_what_sets_it_apart_from_the_mean() -> None
     const { seen, scores } = judge.after[9].said;
     return { scores: Array.from(scores), adds: scores.length && Array.from(judge.contributions(seen, 1)) };
     """
-    said = evaluate(["network.js", "judge.js"], program, {"classifier": held(found)})
+    said = evaluate(["shared.js", "network.js", "judge.js"], program, {"classifier": held(found)})
     bias = found.weights["head.bias"]
     apart = said["scores"][1] - np.mean(said["scores"])
     assert sum(said["adds"]) + bias[1] - bias.mean() == pytest.approx(apart, abs=1e-4)

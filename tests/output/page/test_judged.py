@@ -74,7 +74,7 @@ def test_nothing_of_hostile_labels_is_markup() -> None:
     page = html(labels=(HOSTILE, "b"))
     assert page.count("<script") == 2
     assert "<img" not in page
-    assert "://" not in page
+    assert "://" not in page.replace("http://www.w3.org/2000/svg", "")  # a name, nothing that is loaded
     (policy,) = re.findall('http-equiv="Content-Security-Policy" content="([^"]*)"', page)
     assert "unsafe" not in policy
     assert " style=" not in re.sub(r"<script.*?</script>", "", page, flags=re.S)

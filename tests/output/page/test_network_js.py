@@ -68,7 +68,7 @@ def test_a_step_gives_the_logits_and_the_state_of_numpys(cell: str, layers: int,
     trained = small(cell, layers, form=form)
     # Rounding what is rounded changes nothing, up to the last bit of a scale.
     ids = np.random.default_rng(0).integers(0, 7, 300)
-    found = evaluate(["network.js"], LOGITS, {"network": packed(trained, form), "ids": ids.tolist(), "clamps": []})
+    found = evaluate(["shared.js", "network.js"], LOGITS, {"network": packed(trained, form), "ids": ids.tolist(), "clamps": []})
     logits, state, _ = Network(trained.model, trained.weights).unroll(ids[:, None])
     np.testing.assert_allclose(found["logits"], logits[:, 0], atol=1e-4)
     np.testing.assert_allclose(found["state"], state.ravel(), atol=1e-4)
@@ -88,14 +88,16 @@ def test_held_units_keep_their_values_as_in_numpy(cell: str) -> None:
         "ids": ids.tolist(),
         "clamps": [(13 * layer + unit, value) for layer, unit, value in clamps],
     }
-    found = evaluate(["network.js"], LOGITS, data)
+    found = evaluate(["shared.js", "network.js"], LOGITS, data)
     np.testing.assert_allclose(found["logits"], expected, atol=1e-4)
 
 
 @needs_node
 def test_a_vast_vocabulary_has_no_table_and_the_same_logits() -> None:
     data = {"network": packed(small("lstm")), "ids": [1, 2, 3, 1, 6, 1], "clamps": []}
-    tabled, untabled = (evaluate(["network.js"], before + LOGITS, data) for before in ("", "Network.mostTabled = 0;"))
+    tabled, untabled = (
+        evaluate(["shared.js", "network.js"], before + LOGITS, data) for before in ("", "Network.mostTabled = 0;")
+    )
     assert tabled == untabled
 
 
@@ -104,7 +106,7 @@ def test_the_shipped_network_gives_numpys_logits_along_2000_characters() -> None
     trained, held = shipped()
     ids = trained.vocabulary.encode((ROOT / "corpora/fables.txt").read_text(encoding="utf-8"))[-2000:]
     program = LOGITS.replace("all.push(Array.from(network.predict()))", "all.push(Array.from(network.predict(), Math.fround))")
-    found = evaluate(["network.js"], program, {"network": held, "ids": ids.tolist(), "clamps": []})
+    found = evaluate(["shared.js", "network.js"], program, {"network": held, "ids": ids.tolist(), "clamps": []})
     logits, _, _ = Network(trained.model, trained.weights).unroll(ids[:, None])
     np.testing.assert_allclose(found["logits"], logits[:, 0], atol=1e-3)
 
@@ -119,7 +121,7 @@ def test_at_temperature_0_the_shipped_network_writes_numpys_200_characters() -> 
     return ids;
     """
     prompt, unknown = trained.vocabulary.encode("The fox said"), trained.vocabulary.unknown
-    found = evaluate(["network.js"], program, {"network": held, "prompt": prompt.tolist(), "unknown": unknown})
+    found = evaluate(["shared.js", "network.js"], program, {"network": held, "prompt": prompt.tolist(), "unknown": unknown})
     network = Network(trained.model, trained.weights)
     sampler = Sampler(np.random.default_rng(0), Drawing(temperature=0.0, banned=unknown))
     assert found == list(islice(generate(network, *prime(network, prompt), sampler), 200))
@@ -141,7 +143,9 @@ return { norms, untouched: kept.every((value, at) => value === network.state[at]
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_gradient_on_its_way_back_is_numpys_and_each_path_is_its_part(cell: str, layers: int) -> None:
     trained, ids, target = small(cell, layers), np.random.default_rng(2).integers(0, 7, 12), 4
-    found = evaluate(["network.js"], LOOK_BACK, {"network": packed(trained), "ids": ids.tolist(), "target": target})
+    found = evaluate(
+        ["shared.js", "network.js"], LOOK_BACK, {"network": packed(trained), "ids": ids.tolist(), "target": target}
+    )
     assert found["untouched"]
     network = Network(trained.model, trained.weights)
     start = network.initial_state(1)
@@ -193,7 +197,7 @@ def test_draws_follow_the_distribution_its_temperature_and_top_k() -> None:
     return counts;
     """
     for temperature, k in ((1.0, 0), (0.5, 0), (1.0, 2), (1.0, 1), (0.0, 0)):
-        counts = evaluate(["network.js"], program, {"seed": 5, "temperature": temperature, "k": k})
+        counts = evaluate(["shared.js", "network.js"], program, {"seed": 5, "temperature": temperature, "k": k})
         logits = np.array([1, 2, 2, 0])
         if temperature == 0 or k == 1:
             expected = np.array([0.0, 1, 0, 0])  # of equal ones the first
@@ -202,7 +206,7 @@ def test_draws_follow_the_distribution_its_temperature_and_top_k() -> None:
             expected = shares / shares.sum()
         assert counts[4] == 0  # the unknown character is never drawn
         np.testing.assert_allclose(np.array(counts[:4]) / 20000, expected, atol=0.015)
-    again = [evaluate(["network.js"], program, {"seed": seed, "temperature": 1, "k": 0}) for seed in (1, 1, 2)]
+    again = [evaluate(["shared.js", "network.js"], program, {"seed": seed, "temperature": 1, "k": 0}) for seed in (1, 1, 2)]
     assert again[0] == again[1] != again[2]
 
 
@@ -217,14 +221,16 @@ def test_texts_become_the_ids_of_the_vocabulary_and_back() -> None:
     });
     """
     texts = ["a hot\n\U0001f98a é", "e\u0301", "\u201crat\u2019\u201d \u2014", "Ätz", "HÀ", "x", "hßo"]
-    found = evaluate(["network.js"], program, {"vocabulary": export.vocabulary_data(vocabulary), "texts": texts})
+    found = evaluate(["shared.js", "network.js"], program, {"vocabulary": export.vocabulary_data(vocabulary), "texts": texts})
     for text, (ids, unknown, decoded) in zip(texts, found, strict=True):
         plain, changed = vocabulary.plain(text)  # as the command line reads a prompt
         assert ids == vocabulary.encode(plain).tolist()
         assert unknown == [character for character, form in changed.items() if form == "\ufffd"]
         assert decoded == plain
     raw = evaluate(
-        ["network.js"], program, {"vocabulary": export.vocabulary_data(Vocabulary("byte")), "texts": ["a é\U0001f98a\ufeff"]}
+        ["shared.js", "network.js"],
+        program,
+        {"vocabulary": export.vocabulary_data(Vocabulary("byte")), "texts": ["a é\U0001f98a\ufeff"]},
     )
     assert raw == [[list("a é\U0001f98a\ufeff".encode()), [], "a é\U0001f98a\ufeff"]]
 
@@ -268,3 +274,11 @@ def test_no_name_stands_at_the_top_of_two_scripts(scripts: Sequence[str]) -> Non
     ]
     assert len(names) > 10
     assert len(names) == len(set(names))
+
+
+def test_what_all_pages_share_stands_in_one_script() -> None:
+    shared = re.findall(r"^function (\w+)", document.resource("shared.js"), re.MULTILINE)
+    assert {"bytesOf", "make", "makeSvg", "shape", "shapeInText"} <= {*shared}
+    for script in {*SCRIPTS} - {"shared.js"}:
+        assert not {*shared} & {*re.findall(r"function (\w+)", document.resource(script))}, script
+        assert not re.search(r"charCodeAt|setAttribute\(name|createElementNS|0x2400", document.resource(script)), script
