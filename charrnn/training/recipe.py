@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from charrnn.config import TrainConfig
@@ -47,6 +47,8 @@ class Hardware:
     """Where there are more than 32 columns, they are a multiple of this."""
     widening: float
     """Seconds per character grow with the hidden size to this power."""
+    suits: str = "the kernels"
+    """What so many columns are enough for."""
 
     def rounded_columns(self, fitting: float) -> int:
         """So many columns as are read at once."""
@@ -58,8 +60,23 @@ class Hardware:
 
 
 CPU = Hardware(unit=32, columns=32, most_columns=64, column_unit=4, widening=1.7)
+"""One core or two, and every machine where a plan shall be the same on all."""
+MOST_CORES = 8
+"""More cores than this read no more columns: the rate, which grows with them, is at its limit by then."""
 GPU = Hardware(unit=128, columns=128, most_columns=128, column_unit=8, widening=1.0)
 """By its size, and measured on none yet (docs/decisions.md says why each): one afternoon on a GPU shall settle them."""
+
+
+def cpu(cores: int) -> Hardware:
+    """A CPU of so many ``cores``: beyond two, columns grow as their root. So more cores give more columns and more steps, and
+    each keeps columns enough that its gradient takes longer than what the cores don't share.
+    """
+    if cores <= 2:
+        return CPU
+    more = math.sqrt(min(cores, MOST_CORES) / 2)
+    columns, most = round(CPU.columns * more), round(CPU.most_columns * more)
+    return replace(CPU, columns=columns, most_columns=most, suits=f"{cores} cores")
+
 
 FIXED = {"cell": "lstm", "num_layers": 1, "bptt": 64}
 """What suits every text and budget."""
@@ -161,7 +178,7 @@ def plan(
     records = bool(training.get("records"))
     fitting_columns = _fitting_columns(characters, records, hardware)
     rounded = hardware.rounded_columns(fitting_columns)
-    columns = choose(training, "batch_size", rounded, "enough for the kernels, few enough for the text")
+    columns = choose(training, "batch_size", rounded, f"enough for {hardware.suits}, few enough for the text")
     bptt = choose(training, "bptt", FIXED["bptt"], BPTT_REASONS[records])
     timed = length.steps is None and length.epochs is None
     # Here the columns before rounding count, and below the size before it, so that a step of the rounding moves nothing else.
@@ -261,9 +278,9 @@ def _work(length: TrainConfig, characters: int, per_step: float, speed: float) -
 
 
 def _fitting_columns(characters: int, records: bool, hardware: Hardware) -> float:
-    """How many columns suit the text, before rounding: on a CPU 32; fewer for a short text, which needs more updates per pass;
-    up to 64 for a long one, whose parts differ more. ``records`` suit twice as many, up to 32: each is a start of its own, and
-    rows of several lengths in one step cost least where there are many.
+    """How many columns suit the text, before rounding: on two cores 32; fewer for a short text, which needs more updates per
+    pass; up to 64 for a long one, whose parts differ more. ``records`` suit twice as many, up to 32: each is a start of its
+    own, and rows of several lengths in one step cost least where there are many.
     """
     if characters > 1.2e6:
         return min(hardware.columns * math.sqrt(characters / 1.2e6), float(hardware.most_columns))

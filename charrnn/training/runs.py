@@ -105,15 +105,19 @@ def prepare(request: RunRequest, warn: Say, ranks: Ranks = ALONE, tell: Tell = u
         text = ranks.first_here(lambda: texts.read(request.corpus, config, warn, **options))
     except NotTextError as error:
         raise CharrnnError(f"{error}; --level byte reads any file, byte by byte") from error
-    speed = None
+    speed, cores = None, 1
     if config.minutes is not None and not training.keys() | shape.keys() >= recipe.CHOSEN:
-        measured = machine.measured_speed(config, shape)
-        # Ranks add up their speeds, unless each trains networks of its own, which shall be alike.
-        shared = ranks.of_first(round(measured)) if request.members > 1 else float(ranks.total(np.array(measured)))
-        speed = recipe.rounded_speed(shared)
+        cores = machine.cores(config)
+        measured = machine.measured_speed(config, shape, cores)
+        # Ranks add up their cores and speeds, unless each trains networks of its own, which shall be alike.
+        if request.members > 1:
+            measured = ranks.of_first(round(measured))
+        else:
+            cores, measured = int(ranks.total(np.array(float(cores)))), float(ranks.total(np.array(measured)))
+        speed = recipe.rounded_speed(measured)
     adapts = initial is not None
     size = text.train_characters, text.vocabulary.size
-    planned = recipe.plan(*size, shape, training, speed, adapts=adapts, hardware=machine.hardware(config))
+    planned = recipe.plan(*size, shape, training, speed, adapts=adapts, hardware=machine.hardware(config, cores))
     if adapts:
         kept = dict.fromkeys(shape.keys() - request.model.keys(), "the checkpoint's")
         planned = replace(planned, reasons=planned.reasons | kept)

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from charrnn.config import GATES, ModelConfig, TrainConfig
 from charrnn.declaration import limits_of, option_name
+from charrnn.training import recipe
 from charrnn.training.recipe import CHOSEN, FIXED, GPU, PLANNED, SOAP_CHARACTERS, most_passes, plan, rounded_speed, split
+from charrnn.training.workers import MIN_COLUMNS
 
 SIZES = [10_000, 30_000, 100_000, 220_000, 1_000_000, 3_000_000, 10_000_000, 100_000_000]
 MINUTES = [0.5, 1, 3, 10, 30, 100, 600]
@@ -388,3 +390,28 @@ def test_a_gpu_reads_more_columns_of_a_long_text_and_has_a_larger_network_for_it
     assert (cpu.training["batch_size"], gpu.training["batch_size"]) == (64, 128)
     assert hidden(gpu) > hidden(cpu)
     assert gpu.training["dropout_output"] > cpu.training["dropout_output"]
+
+
+def test_beyond_two_cores_columns_grow_as_the_root_of_the_cores():
+    assert recipe.cpu(1) == recipe.cpu(2) == recipe.CPU
+    assert [recipe.cpu(cores).columns for cores in (3, 4, 6, 8, 16, 128)] == [39, 45, 55, 64, 64, 64]
+    assert [recipe.cpu(cores).most_columns for cores in (4, 8, 16)] == [91, 128, 128]
+
+
+@pytest.mark.parametrize("cores", range(1, 9))
+def test_of_a_megabyte_each_of_eight_cores_has_columns_for_a_worker_of_its_own(cores):
+    columns = plan(10**6, 64, {}, {"minutes": 3}, 6e4, hardware=recipe.cpu(cores)).training["batch_size"]
+    assert columns // MIN_COLUMNS >= cores
+
+
+def test_a_plan_for_more_cores_says_so_and_has_the_rate_of_its_columns():
+    two, eight = (plan(10**6, 64, {"hidden_size": 384}, {"minutes": 3}, 6e4, hardware=recipe.cpu(n)) for n in (2, 8))
+    assert (two.training["batch_size"], two.training["lr"]) == (32, 0.02)
+    assert (eight.training["batch_size"], eight.training["lr"]) == (64, 0.04)
+    assert "8 cores" in eight.reasons["batch_size"]
+
+
+@pytest.mark.parametrize("characters", [1_000, 50_000, 200_000, 390_000])
+def test_a_short_text_has_the_same_columns_on_any_number_of_cores(characters):
+    made = [plan(characters, 64, {}, {"minutes": 3}, 6e4, hardware=recipe.cpu(cores)).training for cores in (2, 16)]
+    assert made[0]["batch_size"] == made[1]["batch_size"]

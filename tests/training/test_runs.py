@@ -14,7 +14,8 @@ from conftest import TALE
 from charrnn import UsageError
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.network import checkpoint
-from charrnn.training import recipe, runs, speed
+from charrnn.training import machine, recipe, runs, speed
+from charrnn.training.ranks import Ranks
 from charrnn.training.runs import RunRequest
 
 Invoke = Callable[..., Any]
@@ -130,6 +131,20 @@ def test_the_machine_is_timed_with_the_cell_and_the_workers_that_were_given(
     monkeypatch.setattr(speed, "of_training", measure)
     prepare(RunRequest([tale], {"minutes": 1.0, **given}))
     assert asked == [expected]
+
+
+@pytest.mark.parametrize(("members", "expected"), [(1, 64), (2, 32)])
+def test_ranks_add_up_their_cores_unless_each_has_networks_of_its_own(
+    members: int, expected: int, tmp_path: Path, timed: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Two(Ranks):
+        def total(self, parts: Any) -> Any:
+            return 2 * parts
+
+    (tmp_path / "long.txt").write_text(TALE * (900_000 // len(TALE)))
+    monkeypatch.setattr(machine, "cores", lambda config: 4 if members == 1 else 1)
+    made = runs.prepare(RunRequest([str(tmp_path / "long.txt")], {"minutes": 1.0}, members=members), lambda _: None, Two())
+    assert made.config.batch_size == expected
 
 
 def test_where_all_is_given_nothing_is_timed(tale: str, timed: list[float]) -> None:
