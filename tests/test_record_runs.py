@@ -20,11 +20,12 @@ from charrnn.analysis import heldout
 from charrnn.config import GATES
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint, records_of
+from charrnn.text import streams
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.excerpts import spread
 from charrnn.text.records import Records, is_held_out
 from charrnn.training import evaluation, gradients, members
-from charrnn.training.processes import can_fork
+from charrnn.training.children import can_fork
 from charrnn.training.runs import RunRequest
 from charrnn.training.trainer import Trainer
 
@@ -61,6 +62,18 @@ def test_stopping_anywhere_and_going_on_changes_no_bit(listed: Corpus, cell: str
         _, rest = run(trainer(listed, cell, resume=half.latest("last")))
         assert same_weights(whole.latest("last").weights, rest.latest("last").weights)
         assert same_weights(whole.latest("last").extra, rest.latest("last").extra)
+
+
+def test_a_run_on_a_list_in_parts_goes_on_exactly(listed: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "SHUFFLED_TOGETHER", 20)
+    _, whole = run(trainer(listed))
+    first = trainer(listed)
+    assert isinstance(first.streams, streams.ManyRecordStreams)
+    first._stop = lambda: "interrupted" if first.progress.step == 17 else None
+    _, half = run(first)
+    _, rest = run(trainer(listed, resume=half.latest("last")))
+    assert same_weights(whole.latest("last").weights, rest.latest("last").weights)
+    assert same_weights(whole.latest("last").extra, rest.latest("last").extra)
 
 
 @pytest.mark.parametrize("cell", list(GATES))

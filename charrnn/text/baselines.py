@@ -21,6 +21,8 @@ PIECES = 8
 """so many pieces from all over it, one after another."""
 BLOCK = 1 << 20
 """Characters that are counted at a time."""
+DRAWN_FROM = 1 << 22
+"""Of a list of more records as many are drawn as can be needed, instead of an order of all."""
 
 
 def unigram_bits(corpus: Corpus) -> float:
@@ -56,8 +58,10 @@ def excerpt(corpus: Corpus, most: int = MOST_BYTES) -> tuple[bytes, int]:
 
 def _drawn(ids: NDArray[Any], records: RecordList, most: int) -> NDArray[Any]:
     """Records in an order drawn by chance, as many as reach ``most`` characters."""
-    order = np.random.default_rng(0).permutation(len(records.spans))
-    reaching = int(np.searchsorted(np.cumsum(records.spans[order]), most)) + 1
+    rng, count = np.random.default_rng(0), len(records.starts) - 1
+    # As many numbers as there are bytes to fill are enough, and take no room for each record.
+    order = rng.permutation(count if count <= DRAWN_FROM else np.unique(rng.integers(count, size=most)))
+    reaching = int(np.searchsorted(np.cumsum(records.spans_of(order)), most)) + 1
     return np.concatenate([ids[records.starts[i] + 1 : records.starts[i + 1] + 1] for i in order[:reaching]])
 
 

@@ -26,6 +26,8 @@ _OPENING = struct.Struct("<16sQQ32s")
 _PAGE = 4096
 _LARGEST_HEADER = 1 << 26
 _CHUNK_BYTES = 16 * BLOCK_BYTES
+_MAPPED_BYTES = 1 << 24
+"""An array that takes more, of a list of millions of lines, is no more in memory than the text itself."""
 
 Remark = tuple[int, str]
 """A warning about a text: the number of the file that it is about, -1 where it is about none, and what it says of it."""
@@ -205,15 +207,18 @@ def _val_lines(told: Any) -> ValLines | None:
 
 
 def _array(file: IO[bytes], place: Any, size: int, dtype: type[np.generic]) -> NDArray[Any]:
-    """A small array; it is read whole."""
+    """A small array, which is read whole, or a mapped one; all of it is checked."""
     kind, length, begin, digest = place
     width = np.dtype(dtype).itemsize
     _check(kind == np.dtype(dtype).str and type(length) is int and type(begin) is int)
     _check(length >= 0 and begin >= _PAGE and begin + length * width <= size)
-    file.seek(begin)
-    data = file.read(length * width)
-    _check(hashlib.sha256(data).hexdigest() == digest)
-    return np.frombuffer(data, dtype=dtype)
+    if length * width > _MAPPED_BYTES:
+        array: NDArray[Any] = np.memmap(file, dtype, "r", begin, (length,)).view(np.ndarray)
+    else:
+        file.seek(begin)
+        array = np.frombuffer(file.read(length * width), dtype=dtype)
+    _check(hashlib.sha256(array.data).hexdigest() == digest)
+    return array
 
 
 def _records(file: IO[bytes], facts: Any, arrays: Mapping[str, Any], size: int, characters: int) -> RecordList | None:
@@ -222,9 +227,14 @@ def _records(file: IO[bytes], facts: Any, arrays: Mapping[str, Any], size: int, 
     starts, hashes = _array(file, arrays["starts"], size, np.int64), _array(file, arrays["hashes"], size, np.uint64)
     told, train = Records.from_json(facts), facts["train"]
     _check(told is not None and type(train) is int and 1 <= train <= len(starts) - 1 and len(starts) == told.count + 1)
-    _check(int(starts[0]) == 0 and int(starts[-1]) == characters - 1 and bool((np.diff(starts) > 0).all()))
+    _check(int(starts[0]) == 0 and int(starts[-1]) == characters - 1 and _ascend(starts))
     assert told is not None
     return RecordList(starts, train, told, hashes)
+
+
+def _ascend(numbers: NDArray[np.int64]) -> bool:
+    blocks = (numbers[begin : begin + _CHUNK_BYTES + 1] for begin in range(0, len(numbers), _CHUNK_BYTES))
+    return all(bool((block[1:] > block[:-1]).all()) for block in blocks)
 
 
 def _check(holds: bool) -> None:

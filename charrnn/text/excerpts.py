@@ -133,6 +133,6 @@ def _held_out(corpus: Corpus, begin: int, end: int) -> bool:
 
 
 def _of_records(records: RecordList, held_out: int, every: float, longest: int) -> Excerpt:
-    number = records.train + np.arange(0, len(records.spans) - records.train, every).astype(np.int64)
+    number = records.train + np.arange(0, len(records.starts) - 1 - records.train, every).astype(np.int64)
     begins = records.starts[number] + 1
-    return Excerpt(begins, begins + np.minimum(records.spans[number], longest), held_out, every)
+    return Excerpt(begins, begins + np.minimum(records.spans_of(number), longest), held_out, every)

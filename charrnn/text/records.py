@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 from charrnn import CharrnnError
 from charrnn.config import MANY
+from charrnn.text.spool import Spool
 from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
 
 BLOCK = 1 << 20
 """About how many characters are looked at together; a longer record is looked at as a whole."""
+SORTED_TOGETHER = 1 << 22
+"""So many hashes are sorted at a time."""
 _TOGETHER = 1 << 14
 _MULTIPLIER = np.uint64(0xD1342543DE82EF95)
 
@@ -96,6 +99,10 @@ class RecordList:
         """How many characters each record predicts, its newline included, (count,)."""
         return np.diff(self.starts)
 
+    def spans_of(self, numbers: NDArray[Any] | slice) -> NDArray[np.int64]:
+        """The `spans` of some records."""
+        return np.asarray(self.starts[1:][numbers] - self.starts[:-1][numbers])
+
     def holds(self, line: NDArray[Any], vocabulary: Vocabulary) -> bool:
         """Whether a record of these ids, its newline included, is in the list."""
         (wanted,) = _read(line, np.array([0, len(line)]), vocabulary)[1]
@@ -137,43 +144,78 @@ def split(
         CharrnnError: there is no record.
     """
     newline = int(vocabulary.encode("\n")[0])
-    ends = [begin + np.flatnonzero(ids[begin : begin + BLOCK] == newline) for begin in range(0, len(ids), BLOCK)]
-    starts = np.concatenate([[0], *ends])  # of the lines, and the end
-    starts[1:] += 1
+    lines = Spool(np.int64)
+    lines.append(np.zeros(1))
+    for begin in range(0, len(ids), BLOCK):
+        lines.append(begin + 1 + np.flatnonzero(ids[begin : begin + BLOCK] == newline))
+    starts = lines.array()  # of the lines, and the end
     blank, hashes = _read(ids, starts, vocabulary) if codes is None else _read_codes(codes, starts)
-    listed = ~blank if border is None else ~blank & (starts[:-1] < border)
-    kept = hashes[listed]
-    if not len(kept):
+    listed = ~blank
+    if border is not None:
+        listed[np.searchsorted(starts[:-1], border) :] = False
+    if not listed.any():
         raise CharrnnError("every line is blank; --records needs one record a line")
     held_out = ~blank & ~listed
     if border is None:
-        held_out[listed] = _shares(kept, val_seed) < fraction
-        if held_out.sum() == len(kept):
+        for some in _slices(len(blank)):
+            held_out[some] = listed[some] & (_shares(hashes[some], val_seed) < fraction)
+        if held_out.sum() == listed.sum():
             held_out[:] = False
     sides_of = [~blank & ~held_out, held_out]
-    spans = np.diff(starts)
-    spans = np.concatenate([spans[side] for side in sides_of])
-    distinct = _distinct(kept)
+    distinct = _distinct(hashes, listed)
     # Equal records are on one side, unless a border says otherwise.
     beside = hashes[held_out] if border is not None else hashes[:0]
-    twins = np.isin(beside, distinct)
+    twins = _are_among(beside, distinct)
+    new_starts, longest = _new_starts(starts, sides_of)
+    count = len(new_starts) - 1
     facts = Records(
-        count=len(spans),
+        count=count,
         held_out=int(held_out.sum()),
-        duplicates=len(spans) - len(distinct) - len(_distinct(beside[~twins])),
+        duplicates=count - len(distinct) - len(np.unique(beside[~twins])),
         blank=int(blank.sum()),
-        longest=int(spans.max()) - 1,
-        mean_length=float(spans.mean()) - 1,
+        longest=longest - 1,
+        mean_length=int(new_starts[-1]) / count - 1,
         twins=int(twins.sum()),
     )
-    arranged = RecordList(np.concatenate([[0], np.cumsum(spans)]), int(sides_of[0].sum()), facts, distinct)
+    arranged = RecordList(new_starts, int(sides_of[0].sum()), facts, distinct)
     return arranged, lambda: _arranged(ids, starts, sides_of, newline)
 
 
-def _distinct(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Each of ``hashes`` once, ascending."""
-    found = np.sort(hashes)
-    return found[np.concatenate([[True], found[1:] != found[:-1]])] if len(found) else found
+def _slices(count: int) -> Iterator[slice]:
+    """All of so many lines, `BLOCK` at a time."""
+    return (slice(first, first + BLOCK) for first in range(0, count, BLOCK))
+
+
+def _distinct(hashes: NDArray[np.uint64], chosen: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """Each of the ``chosen`` hashes once, ascending: sorted by parts, of equal first bits, where they are many."""
+    found, bits = Spool(np.uint64), max(0, int(np.count_nonzero(chosen)) // SORTED_TOGETHER).bit_length()
+    for part in range(1 << bits):
+        own = [block if not bits else block[block >> np.uint64(64 - bits) == part] for block in _chosen(hashes, chosen)]
+        found.append(np.unique(np.concatenate(own)))
+    return found.array()
+
+
+def _chosen(hashes: NDArray[np.uint64], chosen: NDArray[np.bool_]) -> Iterator[NDArray[np.uint64]]:
+    return (hashes[some][chosen[some]] for some in _slices(len(hashes)))
+
+
+def _are_among(wanted: NDArray[np.uint64], distinct: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which hashes are among the ``distinct`` ones, which ascend."""
+    places = np.minimum(np.searchsorted(distinct, wanted), len(distinct) - 1)
+    return np.asarray(distinct[places] == wanted)
+
+
+def _new_starts(starts: NDArray[np.int64], sides: list[NDArray[np.bool_]]) -> tuple[NDArray[np.int64], int]:
+    """Where the lines of each of ``sides`` come to lie, one side behind the other, and the longest one's length."""
+    found, position, longest = Spool(np.int64), 0, 0
+    found.append(np.zeros(1))
+    for side in sides:
+        for some in _slices(len(side)):
+            spans = np.diff(starts[some.start : some.stop + 1])[side[some]]
+            if len(spans):
+                found.append(position + np.cumsum(spans))
+                position, longest = position + int(spans.sum()), max(longest, int(spans.max()))
+    return found.array(), longest
 
 
 def _arranged(
@@ -234,13 +276,13 @@ def _by_blocks(
     values: Callable[[NDArray[Any]], NDArray[np.uint64]],
     is_space: Callable[[NDArray[Any]], NDArray[np.bool_]],
 ) -> _Read:
-    blank, hashes = np.zeros(len(starts) - 1, dtype=bool), np.empty(len(starts) - 1, dtype=np.uint64)
+    blank, hashes = np.zeros(len(starts) - 1, dtype=bool), Spool(np.uint64)
     for first, last in _blocks(starts):
         block, bounds = text[starts[first] : starts[last]], starts[first : last + 1] - starts[first]
         for line in np.flatnonzero(is_space(block[bounds[:-1]])):  # Few lines begin with a space or are empty.
             blank[first + line] = is_space(block[bounds[line] : bounds[line + 1]]).all()
-        hashes[first:last] = _hashes(values(block), bounds)
-    return blank, hashes
+        hashes.append(_hashes(values(block), bounds))
+    return blank, hashes.array()
 
 
 def _hashes(values: NDArray[np.uint64], bounds: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -296,6 +338,16 @@ PADDING = 0.05
 """Of the work on rows of several lengths so much may be padding."""
 
 
+def _counted(spans: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The different lengths, ascending, and how many records have each."""
+    if not len(spans) or int(spans.max()) > BLOCK:
+        lengths, counts = np.unique(spans, return_counts=True)
+        return lengths, counts
+    counts = np.bincount(spans)  # ten times as fast as sorting
+    lengths = np.flatnonzero(counts)
+    return lengths, counts[lengths]
+
+
 class RecordRows:
     """Which records stand side by side: rows of like length, the longest first, about ``characters`` of them together.
 
@@ -305,16 +357,21 @@ class RecordRows:
 
     def __init__(self, spans: NDArray[np.int64], characters: int, chunk: int, rows: int) -> None:
         """``spans`` (records,); ``chunk`` characters at most are read at once, of ``rows`` records at most."""
-        rising = np.sort(-spans)  # of their negatives, so that the longest come first
-        first, rank = [0], 0
+        lengths, counts = _counted(spans)
+        ends = np.cumsum(counts[::-1])  # how many records are as long as each length or longer, the longest first
+        first, rank, total = [0], 0, len(spans)
         self.chunks: list[int] = []
-        while rank < len(rising):
-            longest = -int(rising[rank])
+        while rank < total:
+            place = int(np.searchsorted(ends, rank, side="right"))
+            longest = int(lengths[len(lengths) - 1 - place])
             fitting = max(1, min(characters // min(longest, chunk), rows))
-            alike = int(np.searchsorted(rising, math.floor(-SHORTEST * longest), side="right")) - rank
-            self.chunks.append(-(-longest // chunk))
-            rank = min(rank + min(fitting, alike), len(rising))
+            shorter = int(np.searchsorted(lengths, -math.floor(-SHORTEST * longest)))
+            alike = int(ends[len(lengths) - 1 - shorter])
+            groups = -(-(int(ends[place]) - rank) // fitting)  # that begin with a record of this length
+            first += range(rank + fitting, rank + groups * fitting, fitting)
+            rank = min(rank + groups * fitting, alike)
             first.append(rank)
+            self.chunks += [-(-longest // chunk)] * groups
         self.first = np.array(first)
 
     def __len__(self) -> int:

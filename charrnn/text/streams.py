@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 
 from charrnn import CharrnnError
 from charrnn.text.records import LONGEST_CHUNK, MOST_ROWS, NOISE, TOGETHER, RecordList, RecordRows, rectangle
+
+SHUFFLED_TOGETHER = 1 << 22
+"""So many records at most are put in order together; of the order of runs that began with fewer nothing may change."""
 
 
 @dataclass(frozen=True)
@@ -114,18 +118,23 @@ class RecordStreams(Columns):
 
     groups = 1
 
-    def __init__(self, ids: NDArray[Any], records: RecordList, batch_size: int, bptt: int, seed: int) -> None:
-        """A step reads about ``batch_size`` x ``bptt`` characters of ``ids``."""
+    def __init__(
+        self, ids: NDArray[Any], records: RecordList, batch_size: int, bptt: int, seed: int, part: tuple[int, int] = (0, 1)
+    ) -> None:
+        """A step reads about ``batch_size`` x ``bptt`` characters of ``ids``; of so many parts of the list, each with records
+        from all over it, ``part`` chooses one.
+        """
         self._ids, self._seed = ids, seed
-        self._starts, self._spans = records.starts[: records.train], records.spans[: records.train]
+        some = slice(part[0], records.train, part[1])
+        self._starts, self._spans = np.array(records.starts[some]), records.spans_of(some)
         self.bptt = min(LONGEST_CHUNK * bptt, int(self._spans.max()))
-        falling, characters, rows = -np.sort(-self._spans), batch_size * bptt, MOST_ROWS * batch_size
-        long = int((falling > self.bptt).sum())
-        alone = RecordRows(falling[:long], characters, self.bptt, rows)
+        characters, rows, is_long = batch_size * bptt, MOST_ROWS * batch_size, self._spans > self.bptt
+        longer, others = self._spans[is_long], self._spans[~is_long]
+        long, alone = len(longer), RecordRows(longer, characters, self.bptt, rows)
         # A group has a record at least: where they are long, fewer groups, lest a step of few characters become one of many.
-        typical = (falling[long:] ** 2).sum() / max(falling[long:].sum(), 1)  # of the record that a character stands in
+        typical = (others**2).sum() / max(others.sum(), 1)  # of the record that a character stands in
         self._together = min(TOGETHER, max(1, int(characters / max(typical, 1.0))))
-        short = RecordRows(falling[long:], -(-characters // self._together), self.bptt, -(-rows // self._together))
+        short = RecordRows(others, -(-characters // self._together), self.bptt, -(-rows // self._together))
         # Of each group the ranks of its first record and of the one after its last in the order by falling length.
         self._first = np.concatenate([alone.first, long + short.first[1:]])
         self._long, self._chunks = len(alone), alone.chunks + [1] * -(-len(short) // self._together)
@@ -173,3 +182,50 @@ class RecordStreams(Columns):
         self._turns = rng.permutation(len(self._chunks))
         self._ends = np.cumsum(np.array(self._chunks)[self._turns])
         self._epoch = epoch
+
+
+class ManyRecordStreams(Columns):
+    """The records of a list too long to be put in order as a whole: a pure function of the step, as `RecordStreams` is.
+
+    Each of some parts holds records from all over the list. An epoch reads one part after another, in an order drawn from
+    (seed, epoch), and only one of them is in memory.
+    """
+
+    groups = 1
+
+    def __init__(self, ids: NDArray[Any], records: RecordList, batch_size: int, bptt: int, seed: int) -> None:
+        """A step reads about ``batch_size`` x ``bptt`` characters of ``ids``."""
+        self._read, self._seed = partial(RecordStreams, ids, records, batch_size, bptt, seed), seed
+        self._parts = -(-records.train // SHUFFLED_TOGETHER)
+        steps = []
+        for number in range(self._parts):
+            self._number, self._part = number, self._read(part=(number, self._parts))
+            steps.append(self._part.chunks_per_epoch)
+            shape = (self._part.bptt, self._part.batch_size)
+            self.bptt, self.batch_size = map(max, zip(shape, (self.bptt, self.batch_size) if number else shape, strict=True))
+        self._steps = np.array(steps)
+        self.chunks_per_epoch = sum(steps)
+        self._characters = int(records.starts[records.train] - records.starts[0])
+
+    @property
+    def characters_per_step(self) -> int:
+        """How many characters a batch predicts on average."""
+        return max(1, round(self._characters / self.chunks_per_epoch))
+
+    def batch(self, step: int) -> Batch:
+        """The batch of ``step`` = 0, 1, 2, ..."""
+        epoch, within = divmod(step, self.chunks_per_epoch)
+        order = np.random.default_rng((self._seed, epoch)).permutation(self._parts)
+        ends = np.cumsum(self._steps[order])
+        place = int(np.searchsorted(ends, within, side="right"))
+        number = int(order[place])
+        if number != self._number:
+            self._number, self._part = number, self._read(part=(number, self._parts))
+        steps = self._part.chunks_per_epoch
+        return replace(self._part.batch(epoch * steps + within - int(ends[place]) + steps), epoch=epoch)
+
+
+def of_records(ids: NDArray[Any], records: RecordList, batch_size: int, bptt: int, seed: int) -> Columns:
+    """The batches of a list, whatever its length."""
+    streams = RecordStreams if records.train <= SHUFFLED_TOGETHER else ManyRecordStreams
+    return streams(ids, records, batch_size, bptt, seed)

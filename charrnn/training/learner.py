@@ -18,7 +18,7 @@ from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.corpus import Corpus
 from charrnn.text.excerpts import Excerpt
 from charrnn.text.scattered import StretchStreams
-from charrnn.text.streams import Columns, RecordStreams, Streams
+from charrnn.text.streams import Columns, Streams, of_records
 from charrnn.training import evaluation, gradients, recipe, schedule
 from charrnn.training.compressor import Compressor
 from charrnn.training.device import choose_device, choose_precision, prepare
@@ -300,7 +300,7 @@ def _streams(corpus: Corpus, config: TrainConfig) -> Columns:
     """What is trained on, in columns."""
     shape = config.batch_size, config.bptt, config.seed, config.groups
     if corpus.records is not None:
-        return RecordStreams(corpus.ids, corpus.records, config.batch_size, config.bptt, config.seed)
+        return of_records(corpus.ids, corpus.records, config.batch_size, config.bptt, config.seed)
     if corpus.pieces is not None:
         return StretchStreams(corpus.ids, corpus.pieces, *shape)
     return Streams(corpus.ids[: corpus.train_characters], *shape)

@@ -11,7 +11,7 @@ from charrnn.analysis import advice
 from charrnn.config import TrainConfig
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint
-from charrnn.text.streams import Columns, RecordStreams
+from charrnn.text.streams import Columns, ManyRecordStreams, RecordStreams
 from charrnn.training import evaluation, events
 from charrnn.training.evaluation import Validation
 from charrnn.training.events import Event
@@ -53,7 +53,7 @@ def warnings(learner: Learner) -> Iterator[Event]:
 
 def _less_than_asked(config: TrainConfig, streams: Columns) -> list[str]:
     """What a step reads less than it was asked to, because the text is short."""
-    if isinstance(streams, RecordStreams):
+    if isinstance(streams, RecordStreams | ManyRecordStreams):
         return []
     less, asked, got = [], (config.batch_size, config.bptt), (streams.batch_size, streams.bptt)
     if asked != got:

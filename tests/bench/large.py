@@ -2,12 +2,13 @@
 
     python tests/bench/large.py read [MEGABYTES]
     python tests/bench/large.py train [MEGABYTES...]
+    python tests/bench/large.py list [MEGABYTES...]
     python tests/bench/large.py files [COUNT]
     python tests/bench/large.py write KIND MEGABYTES PATH
 
 ``read`` (200 MB): the speed of both passes in MB of the file per second of a core, with the cache, and the most memory beyond
 mapped files. ``train`` (1, 100 and 2,000 MB of ASCII): start-up to the first step, the first time and then from the cache; a
-step's time, the size of ``last``, and memory. ``files`` (100,000): as many small ones in a directory. ``write`` makes the texts
+step's time, the size of ``last``, and memory. ``list`` (2,000): the same of lists of 35 letters a line, by ``--records``. ``files`` (100,000): as many small ones in a directory. ``write`` makes the texts
 that the others read: sentences of made-up words, always the same ones; ``ascii``, ``two`` (Cyrillic letters, two bytes each)
 or ``three`` (2,500 Chinese characters, three bytes each). All files lie in the temporary directory, and go.
 """
@@ -35,6 +36,7 @@ KINDS = {"ascii": (range(ord("a"), ord("z") + 1), 8), "two": (range(0x430, 0x450
 """The letters of each kind of text, and how many a word has at most."""
 WORDS, SENTENCE = 5_000, 12
 """So many words are made up, and a sentence has so many of them on average."""
+LINE = 36
 STEPS = 40
 SETTINGS = ("--hidden-size", "256", "--batch-size", "32", "--bptt", "64", "--workers", "1", "--groups", "1")
 
@@ -59,10 +61,21 @@ def sentences(kind: str, size: int, seed: int = 0) -> Iterator[bytes]:
         yield block
 
 
+def lines(size: int, seed: int = 0) -> Iterator[bytes]:
+    """At most ``size`` bytes of lines of 35 letters drawn by chance, in blocks."""
+    rng, left = np.random.default_rng(seed), size // LINE
+    while left:
+        block = rng.integers(ord("a"), ord("z") + 1, (min(left, 1 << 20), LINE), dtype=np.uint8)
+        block[:, -1] = ord("\n")
+        left -= len(block)
+        yield block.tobytes()
+
+
 def write(path: Path, kind: str, megabytes: float, seed: int = 0) -> Path:
     """Make a file of so many ``megabytes``."""
     with path.open("wb") as file:
-        file.writelines(sentences(kind, int(megabytes * MEGABYTE), seed))
+        size = int(megabytes * MEGABYTE)
+        file.writelines(lines(size, seed) if kind == "list" else sentences(kind, size, seed))
     return path
 
 
@@ -113,15 +126,16 @@ def measure_reading(folder: Path, megabytes: float) -> None:
         path.unlink()
 
 
-def measure_training(folder: Path, sizes: list[float]) -> None:
+def measure_training(folder: Path, sizes: list[float], kind: str = "ascii") -> None:
     """Print what a run costs on texts of these ``sizes``, the first time and from the cache."""
+    options = [*SETTINGS, *(["--records"] if kind == "list" else [])]
     print("text        start-up: first, kept   verified   a step   last      memory")
     for size in sizes:
-        path, seconds, most = write(folder / "text.txt", "ascii", size), list[float](), 0.0
+        path, seconds, most = write(folder / "text.txt", kind, size), list[float](), 0.0
         time.sleep(cache.RACE_SECONDS + 0.5)
         for number, more in enumerate(((), (), ("--verify",))):
             run = folder / f"run-{size:g}-{number}"
-            command = [sys.executable, "-m", "charrnn", "train", str(path), "--out", str(run), "--json", "-q", *SETTINGS, *more]
+            command = [sys.executable, "-m", "charrnn", "train", str(path), "--out", str(run), "--json", "-q", *options, *more]
             environment = {**os.environ, "CHARRNN_CACHE": str(folder / "cache")}
             with (
                 subprocess.Popen(
@@ -165,16 +179,17 @@ def main() -> None:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("read").add_argument("megabytes", type=float, nargs="?", default=200)
     verbs.add_parser("train").add_argument("megabytes", type=float, nargs="*", default=[1, 100, 2000])
+    verbs.add_parser("list").add_argument("megabytes", type=float, nargs="*", default=[2000])
     verbs.add_parser("files").add_argument("count", type=int, nargs="?", default=100_000)
     writing = verbs.add_parser("write")
-    writing.add_argument("kind", choices=KINDS)
+    writing.add_argument("kind", choices=[*KINDS, "list"])
     writing.add_argument("megabytes", type=float)
     writing.add_argument("path", type=Path)
     given = parser.parse_args()
     if given.verb == "write":
         write(given.path, given.kind, given.megabytes)
         return
-    if given.verb != "train" and hasattr(os, "sched_setaffinity"):
+    if given.verb not in ("train", "list") and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         cache.RACE_SECONDS = 0.0  # The texts are made at once, and don't change.
     with tempfile.TemporaryDirectory() as name:
@@ -183,6 +198,8 @@ def main() -> None:
             measure_reading(folder, given.megabytes)
         elif given.verb == "train":
             measure_training(folder, given.megabytes)
+        elif given.verb == "list":
+            measure_training(folder, given.megabytes, "list")
         else:
             measure_files(folder, given.count)
 

@@ -83,3 +83,13 @@ def test_of_a_long_list_some_records_are_compressed(put: Put) -> None:
     assert 600 < len(found) <= 900
     assert len(found.decode()) == characters
     assert {"ab", "鳥鳥"} <= {*found.decode().splitlines()[:-1]}
+
+
+def test_of_a_list_of_millions_as_many_records_are_drawn_as_are_needed(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put("list.txt", "".join(f"{number:05}\n" for number in range(3000)).encode())
+    corpus = read_corpus([path], val_seed=0)
+    monkeypatch.setattr(baselines, "DRAWN_FROM", 100)
+    found, characters = baselines.excerpt(corpus, 600)
+    lines = [int(line) for line in found.decode().splitlines()]
+    assert (len(lines), characters) == (len({*lines}), 600) == (100, 600)
+    assert (min(lines) < 600, max(lines) > 2400) == (True, True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from charrnn.text import cachefile, checked
+from charrnn.text import cachefile, checked, records
 from charrnn.text.cachefile import Encoded
 from charrnn.text.vocabulary import Vocabulary, id_dtype
 
@@ -37,3 +38,25 @@ def test_ids_of_any_width_in_blocks_of_any_length(
     assert (found.bytes_read, found.sha256, found.text_sha256) == (7, "a" * 64, "b" * 64)
     assert cachefile.verified(found) is found
     assert cachefile.read(path, "other") is None
+
+
+def test_long_arrays_are_mapped_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cachefile, "_MAPPED_BYTES", 0)
+    vocabulary = Vocabulary("char", "\nab")
+    listed, blocks = records.split(vocabulary.encode("ab\nba\n\naab\nb\n"), vocabulary, 0.3, 0)
+    text = Encoded(13, "a" * 64, "b" * 64, vocabulary, np.empty(0), listed)
+    path = tmp_path / "x.text"
+    with path.open("wb") as file:
+        cachefile.write(file, "key", text, blocks())
+    path.chmod(0o600)
+    monkeypatch.setattr(cachefile, "_CHUNK_BYTES", 4)
+    found = cachefile.read(path, "key")
+    assert found is not None
+    assert found.records is not None
+    assert isinstance(found.records.starts.base, mmap.mmap | np.memmap)
+    np.testing.assert_array_equal(found.records.starts, listed.starts)
+    np.testing.assert_array_equal(found.records.hashes, listed.hashes)
+    data = path.read_bytes()
+    place = data.index(listed.starts.tobytes()) + 8
+    path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+    assert cachefile.read(path, "key") is None

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from charrnn import CharrnnError
-from charrnn.text import records
+from charrnn.text import records, spool
 from charrnn.text.corpus import read_corpus
-from charrnn.text.records import PADDING, RecordRows, Records, are_held_out, is_held_out, rectangle, spells, split
+from charrnn.text.records import PADDING, SHORTEST, RecordRows, Records, are_held_out, is_held_out, rectangle, spells, split
 from charrnn.text.vocabulary import Vocabulary
 
 LINES = st.lists(st.text("ab\x00\r \N{GREEK SMALL LETTER ALPHA}", max_size=6), min_size=1, max_size=40)
@@ -193,3 +194,42 @@ def test_spells_are_joined_where_that_costs_least() -> None:
     assert spells(np.array([9] * 10)) == [(0, 9, 10)]
     assert spells(np.array([9] * 10 + [8] * 5 + [3] * 5)) == [(0, 3, 20), (3, 9, 15)]
     assert spells(np.array([9, 5]), 0.0) == [(0, 5, 2), (5, 9, 1)]
+
+
+# -- long lists -------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=30, deadline=None)
+@given(LINES, st.integers(0, 9))
+def test_a_list_that_does_not_fit_into_memory_is_split_in_the_same_way(lines: list[str], val_seed: int) -> None:
+    assume(any(line.strip() for line in lines))
+    expected = read(lines, 0.4, val_seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spool, "IN_MEMORY_BYTES", 0)
+        patch.setattr(records, "SORTED_TOGETHER", 2)
+        patch.setattr(records, "BLOCK", 16)
+        assert read(lines, 0.4, val_seed) == expected
+
+
+def test_sorted_by_parts_each_hash_comes_once_and_ascends(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashes = np.random.default_rng(0).integers(0, 2**64, 500, dtype=np.uint64)[np.arange(1000) % 500]
+    chosen = np.arange(1000) % 500 >= 10
+    monkeypatch.setattr(records, "SORTED_TOGETHER", 30)
+    assert records._distinct(hashes, chosen).tolist() == sorted({*hashes[chosen].tolist()})
+
+
+@pytest.mark.parametrize("longest", [5, 60, 3000])
+def test_groups_are_those_of_one_record_after_another(longest: int) -> None:
+    """As they were found when runs began that go on today."""
+    rng = np.random.default_rng(longest)
+    for characters, chunk, rows in ((1, 1, 1), (700, 40, 9), (3000, 256, 512)):
+        spans = rng.integers(1, longest, 300)
+        falling = -np.sort(-spans)
+        first, chunks = [0], []
+        while (rank := first[-1]) < len(falling):
+            fitting = max(1, min(characters // min(int(falling[rank]), chunk), rows))
+            alike = int((falling >= -math.floor(-SHORTEST * int(falling[rank]))).sum())
+            chunks.append(-(-int(falling[rank]) // chunk))
+            first.append(min(rank + fitting, alike))
+        found = RecordRows(spans, characters, chunk, rows)
+        assert (found.first.tolist(), found.chunks) == (first, chunks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from charrnn import CharrnnError
+from charrnn.text import streams
 from charrnn.text.records import RecordList, Records
-from charrnn.text.streams import RecordStreams, Streams
+from charrnn.text.streams import Columns, RecordStreams, Streams
 
 
 def shapes() -> Iterator[tuple[int, int, int, int]]:
@@ -194,3 +196,51 @@ def test_a_step_reads_about_as_many_characters_as_columns_would(lengths: list[in
     counted = [streams.batch(step).counted for step in range(streams.chunks_per_epoch)]
     assert np.mean(counted) < 1.5 * 8 * 16
     assert streams.characters_per_step == round(sum(counted) / len(counted))
+
+
+# -- long lists -------------------------------------------------------------------------------------------------------
+
+
+def many(lengths: list[int], monkeypatch: pytest.MonkeyPatch, seed: int = 0) -> Columns:
+    monkeypatch.setattr(streams, "SHUFFLED_TOGETHER", 25)
+    starts = np.concatenate([[0], np.cumsum(np.array(lengths) + 1)])
+    listed = RecordList(starts, len(lengths), Records(len(lengths), 0, 0, 0, max(lengths), 1.0))
+    return streams.of_records(np.arange(starts[-1] + 1), listed, 4, 4, seed)
+
+
+def test_an_epoch_of_a_long_list_reads_one_part_after_another_and_every_character_once(monkeypatch) -> None:
+    lengths = [3, 5, 7, 40] * 25
+    found = many(lengths, monkeypatch)
+    assert isinstance(found, streams.ManyRecordStreams)
+    steps, orders = found.chunks_per_epoch, []
+    for epoch in range(3):
+        seen, parts = list[int](), list[int]()
+        for step in range(steps):
+            batch = found.batch(epoch * steps + step)
+            counted = batch.targets != -100
+            assert batch.epoch == epoch
+            assert len(batch.inputs) <= found.batch_size
+            assert batch.inputs.shape[1] <= found.bptt
+            seen += batch.targets[counted].tolist()
+            parts.append(found._number)
+        assert sorted(seen) == list(range(1, sum(lengths) + len(lengths) + 1))
+        assert len([*itertools.groupby(parts)]) == 4  # each part at one go
+        orders.append([*dict.fromkeys(parts)])
+    assert len({tuple(order) for order in orders}) > 1
+    assert found.characters_per_step == round((sum(lengths) + len(lengths)) / steps)
+
+
+def test_any_step_of_a_long_list_can_be_asked_for(monkeypatch) -> None:
+    lengths = [3, 5, 7, 40] * 25
+    one, other = many(lengths, monkeypatch), many(lengths, monkeypatch)
+    inputs = [one.batch(step).inputs.tolist() for step in range(2 * one.chunks_per_epoch)]
+    for step in (len(inputs) - 1, 0, len(inputs) // 2, len(inputs) // 2 - 1, 3):
+        assert other.batch(step).inputs.tolist() == inputs[step]
+    assert many(lengths, monkeypatch, seed=1).batch(0).inputs.tolist() != inputs[0]
+
+
+def test_a_part_has_records_from_all_over_the_list(monkeypatch) -> None:
+    found = many([5] * 100, monkeypatch)
+    places = [int(found.batch(step).inputs.min()) for step in range(found.chunks_per_epoch // 4)]
+    assert min(places) < 100
+    assert max(places) > 400
