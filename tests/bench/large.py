@@ -8,9 +8,10 @@
 
 ``read`` (200 MB): the speed of both passes in MB of the file per second of a core, with the cache, and the most memory beyond
 mapped files. ``train`` (1, 100 and 2,000 MB of ASCII): start-up to the first step, the first time and then from the cache; a
-step's time, the size of ``last``, and memory. ``list`` (2,000): the same of lists of 35 letters a line, by ``--records``. ``files`` (100,000): as many small ones in a directory. ``write`` makes the texts
-that the others read: sentences of made-up words, always the same ones; ``ascii``, ``two`` (Cyrillic letters, two bytes each)
-or ``three`` (2,500 Chinese characters, three bytes each). All files lie in the temporary directory, and go.
+step's time, the size of ``last``, and memory. ``list`` (2,000): the same of lists of 35 letters a line, by ``--records``.
+``files`` (100,000): as many small ones in a directory. ``write`` makes the texts that the others read: sentences of made-up
+words, always the same ones; ``ascii``, ``two`` (Cyrillic letters, two bytes each) or ``three`` (2,500 Chinese characters,
+three bytes each). All files lie in the temporary directory, and go.
 """
 
 from __future__ import annotations
