@@ -6,29 +6,35 @@ A setting is a hidden size with dropouts (``in``, ``out``), weight decay (``wd``
 and their groups (``g``), optimizer (``opt``), learning rate (``lr``), ``cell`` or ``layers``; ``plan`` is whatever the recipe
 chooses, in real minutes. Other settings have fixed steps: a minute stands for as many as a quiet machine of ``--speed`` would
 make, so that a busy machine changes nothing; with ``--wall`` they have real minutes too. Each line also says what ``xz -9``
-needs for the whole text, in bits per UTF-8 byte. Two texts come from the interpreter: its modules, and the topics of its
-documentation.
+needs for the whole text, in bits per UTF-8 byte. Three texts come from the interpreter: its modules, the topics of its
+documentation, and 3 MB of English, as long as a novel: these topics and what its modules and NumPy's say of themselves.
 
-    python tests/bench/recipe_study.py --write-stdlib stdlib.txt --write-topics topics.txt
+    python tests/bench/recipe_study.py --write-stdlib stdlib.txt --write-topics topics.txt --write-prose prose.txt
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import contextlib
 import importlib
 import json
 import lzma
 import math
+import random
 import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from charrnn.config import TrainConfig
 from charrnn.training.recipe import cost
 
+PROSE = 3_000_000
+"""Characters of a novel."""
 OPTIONS = {
     "in": "--dropout-input",
     "out": "--dropout-output",
@@ -89,6 +95,31 @@ def bits_per_byte(path: Path, bits_per_char: float) -> tuple[float, float]:
     return bits_per_char * len(tail) / len(tail.encode()), 8 * len(lzma.compress(data, preset=9)) / len(data)
 
 
+def topics() -> list[str]:
+    """The topics of the interpreter's documentation."""
+    return [*importlib.import_module("pydoc_data.topics").topics.values()]
+
+
+def docstrings(folder: Path) -> Iterator[str]:
+    """What the modules below a folder, and all that is in them, say of themselves; tests aside."""
+    for path in sorted(folder.rglob("*.py")):
+        if {"site-packages", "test", "tests"} & {*path.relative_to(folder).parts}:
+            continue
+        with contextlib.suppress(SyntaxError, ValueError):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                    yield ast.get_docstring(node) or ""
+
+
+def prose() -> str:
+    """3 MB of English, each piece once, in an order drawn by chance: its end is like the rest."""
+    numpy = Path(importlib.import_module("numpy").__file__ or "").parent
+    pieces = [*topics(), *docstrings(Path(sysconfig.get_path("stdlib"))), *docstrings(numpy)]
+    found = [*dict.fromkeys(piece for piece in pieces if len(piece) > 80)]
+    random.Random(0).shuffle(found)
+    return "\n\n".join(found)[:PROSE]
+
+
 def main() -> None:
     """Run every setting on every text and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -100,6 +131,7 @@ def main() -> None:
     parser.add_argument("--wall", action="store_true", help="real minutes")
     parser.add_argument("--write-stdlib", type=Path, metavar="FILE")
     parser.add_argument("--write-topics", type=Path, metavar="FILE")
+    parser.add_argument("--write-prose", type=Path, metavar="FILE")
     given = parser.parse_args()
     if given.write_stdlib:
         sources = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
@@ -107,7 +139,9 @@ def main() -> None:
             "".join(path.read_text(encoding="utf-8", errors="replace") for path in sources), encoding="utf-8"
         )
     if given.write_topics:
-        given.write_topics.write_text("\n".join(importlib.import_module("pydoc_data.topics").topics.values()), encoding="utf-8")
+        given.write_topics.write_text("\n".join(topics()), encoding="utf-8")
+    if given.write_prose:
+        given.write_prose.write_text(prose(), encoding="utf-8")
     for path in given.texts:
         for minutes in given.minutes:
             for setting in given.settings:
