@@ -351,7 +351,7 @@ def lag_table(memories: Sequence[MemoryRecord]) -> Table:
             gradient = memory["gradient"]
             withheld = dict(zip(memory["withheld_lags"], memory["withheld"], strict=True))
             row.append(f"{gradient[lag] / (gradient[0] or 1):.2e}" if lag < len(gradient) else "")
-            row.append(f"{withheld[lag]:.4f}" if lag in withheld else "")
+            row.append(f"{round(withheld[lag], 4) + 0.0:.4f}" if lag in withheld else "")  # never -0.0000
         rows.append(row)
     return _table(("k", *headings), rows, framed=False)
 

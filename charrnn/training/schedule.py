@@ -85,8 +85,8 @@ class Budget:
         if self.most_steps is not None and step >= self.most_steps:
             assert self.seconds is not None
             yield events.warning(
-                f"so short a text is known by heart after {step:,} steps; the run ends before {self.seconds / 60:g} minutes are"
-                " over, --steps makes more"
+                f"so short a text is known by heart after {step:,} steps; the run ends sooner than --minutes"
+                f" {self.seconds / 60:g} says, --steps makes more"
             )
 
     def done(self, step: int, seconds: float) -> float:

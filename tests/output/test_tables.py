@@ -23,6 +23,12 @@ FACTS = {
 }
 
 
+def test_a_loss_that_falls_by_nothing_is_zero_and_not_less() -> None:
+    one = {"lags": [0, 1, 2], "gradient": [1.0, 0.5, 0.1], "withheld_lags": [1, 2], "withheld": [-0.00001, -0.0002]}
+    rows = rendered(tables.lag_table([one])).splitlines()[1:]
+    assert [row.split() for row in rows] == [["0", "1.00e+00"], ["1", "5.00e-01", "0.0000"], ["2", "1.00e-01", "-0.0002"]]
+
+
 def test_a_layer_is_a_row_of_its_numbers() -> None:
     lines = rendered(tables.layer_table([LSTM_LAYER, layer()], framed=False)).splitlines()
     assert [line.split() for line in lines[1:]] == [

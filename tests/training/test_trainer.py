@@ -501,7 +501,7 @@ def test_minutes_end_early_on_a_text_that_is_known_by_heart_and_say_so(monkeypat
     trainer = trainer_of(steps=None, minutes=60.0, corpus=corpus_of(random_text(200), 0))
     events, _ = run(trainer)
     assert (events[-1]["reason"], events[-1]["step"]) == ("finished", 4 * trainer.streams.chunks_per_epoch)
-    assert "before 60 minutes are over" in only(events, "warning")[-1]["text"]
+    assert "ends sooner than --minutes 60 says, --steps" in only(events, "warning")[-1]["text"]
     assert events[-1]["seconds"] < 60
 
 
