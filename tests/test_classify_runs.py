@@ -138,6 +138,33 @@ def test_classify_takes_no_language_model(invoke: Invoke, tmp_path: Path) -> Non
         assert words in done.stderr
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_a_language_model_and_a_classifier_share_a_directory(invoke: Invoke, rows: Path, tmp_path: Path) -> None:
+    small_networks.network(tmp_path / "both")
+    model = (tmp_path / "both/best.safetensors").read_bytes()
+    assert invoke("classify", "fit", rows, "-c", "both", "--out", "both", "--epochs", "0.1").code == 0
+    assert (tmp_path / "both/best.safetensors").read_bytes() == model
+    assert invoke("sample", "-n", "3", "-c", "both").code == 0
+    assert invoke("classify", "predict", "150a", "-c", "both").stdout.startswith("ends in ")
+    described = invoke("info", "both", "--json")
+    assert (json.loads(described.stdout)["path"], described.stderr) == (
+        "both/best.safetensors",
+        "charrnn: the directory holds a classifier too: charrnn info both/classifier.safetensors\n",
+    )
+    kept = (tmp_path / "both/classifier.safetensors").read_bytes()
+    train = ("train", rows, "--out", "both", "--steps", "1", "--hidden-size", "4", "--batch-size", "2")
+    for more, words in (
+        ((), "replace it by --overwrite"),
+        (("--overwrite",), "holds classifier.safetensors, which is no file of a run"),
+    ):
+        refused = invoke(*train, *more)
+        assert refused.code == 1
+        assert words in refused.stderr
+    (tmp_path / "both/best.safetensors").unlink()
+    assert invoke(*train, "-q").code == 0
+    assert (tmp_path / "both/classifier.safetensors").read_bytes() == kept
+
+
 def test_the_networks_language_model_is_not_the_environments(
     invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

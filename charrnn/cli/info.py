@@ -43,6 +43,8 @@ def info(
             console.product(json_line(found))
         else:
             console.table(tables.fact_table(found))
+        if one == path / rundir.BEST and (other := path / rundir.CLASSIFIER).exists():
+            console.say(f"charrnn: the directory holds a classifier too: charrnn info {other}")
     else:
         runs = []
         for file in (*rundir.checkpoints_under(path), *rundir.checkpoints_under(path, rundir.CLASSIFIER)):
