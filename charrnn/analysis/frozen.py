@@ -5,6 +5,7 @@ Shapes: N texts, F features, C labels, U units of the head's hidden layer.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,22 +40,33 @@ def fitted(
     text_weights: NDArray[np.float32],
     hidden: int | None,
     seed: int,
+    deadline: float | None = None,
 ) -> Head:
     """The head that does best on ``val``; without any texts there, the one of strength 1.
+
+    The search ends at ``deadline``, by `time.monotonic`.
 
     ``train`` and ``val`` are features (N, F) with labels (N,), ``text_weights`` (N,) how much each text of ``train`` counts.
     """
     inputs, right = train
     middle, spread = inputs.mean(axis=0), inputs.std(axis=0) + np.float32(1e-6)
     scaled, found = (inputs - middle) / spread, list[Head]()
-    for strength in STRENGTHS if len(val[1]) else (1.0,):
-        weights = _unscaled(_minimized(scaled, right, labels, text_weights, hidden, strength, seed), middle, spread)
+    strengths = STRENGTHS if len(val[1]) else (1.0,)
+    for number, strength in enumerate(strengths):
+        until = share_of(deadline, len(strengths) - number)
+        weights = _unscaled(_minimized(scaled, right, labels, text_weights, hidden, strength, seed, until), middle, spread)
         if not len(val[1]):
             return Head(weights, 0.0, 1.0)
         logits = head(dict(weights), val[0])
         temperature = calibration.temperature(logits, val[1])
         found.append(Head(weights, calibration.nats(logits / temperature, val[1]), temperature))
     return min(found, key=lambda head: head.loss)
+
+
+def share_of(deadline: float | None, parts: int) -> float | None:
+    """When the first of so many equal ``parts`` of the time until ``deadline`` is over."""
+    now = time.monotonic()
+    return None if deadline is None else now + max(0.0, deadline - now) / parts
 
 
 def _minimized(
@@ -65,6 +77,7 @@ def _minimized(
     hidden: int | None,
     strength: float,
     seed: int,
+    deadline: float | None,
 ) -> Weights:
     names, shapes = _shapes(inputs.shape[1], labels, hidden)
     rng = np.random.default_rng(seed)
@@ -99,7 +112,7 @@ def _minimized(
                 squares += float(np.vdot(weights[name], weights[name]))
         return nats + float(decay) / 2 * squares, np.concatenate([gradient.ravel() for gradient in gradients])
 
-    flat = minimized(loss, start, ITERATIONS)
+    flat = minimized(loss, start, ITERATIONS, deadline=deadline)
     return dict(zip(names, _parts(flat, shapes), strict=True))
 
 

@@ -114,7 +114,7 @@ class Judge:
         """
         if not texts:
             return np.zeros((0, len(self.classifier.labels)))
-        return self._decided(self._reader.read([self.ids(text) for text in texts]))
+        return self.decided(self.features(texts))
 
     def ids(self, text: str) -> NDArray[Any]:
         """A text as the network reads it."""
@@ -146,8 +146,8 @@ class Judge:
         if self._reader.backwards is not None:
             if len(ids) > LONGEST_TRACE:
                 raise CharrnnError(f"--trace reads at most {LONGEST_TRACE:,} characters where a network reads backwards")
-            return shown, self._decided(self._reader.read([np.append(ids[: end + 1], ids[:1]) for end in ends]))
-        return shown, self._decided(self._unrolled(ids)[ends])
+            return shown, self.decided(self._reader.read([np.append(ids[: end + 1], ids[:1]) for end in ends]))
+        return shown, self.decided(self._unrolled(ids)[ends])
 
     def _places(self, plain: str, symbols: int) -> tuple[list[int], str]:
         """How many symbols the network has read after each character, and the characters."""
@@ -174,7 +174,12 @@ class Judge:
         }
         return np.concatenate([found[name] for name in self._reader.features], axis=1)
 
-    def _decided(self, features: Array) -> NDArray[np.float64]:
+    def decided(self, features: Array) -> NDArray[np.float64]:
+        """How likely each label is where the head sees ``features`` (N, F): (N, C).
+
+        Raises:
+            CharrnnError: the network's numbers are not finite.
+        """
         with np.errstate(over="ignore", invalid="ignore"):
             logits = self.logits(features)
         if not np.isfinite(logits).all():

@@ -20,24 +20,29 @@ _SUFFICIENT = 1e-4
 
 
 def minimized(
-    function: Function, start: Vector, iterations: int, tolerance: float = 1e-4, deadline: float | None = None
+    function: Function,
+    start: Vector,
+    iterations: int,
+    tolerance: float = 1e-4,
+    deadline: float | None = None,
+    pairs: int = PAIRS,
 ) -> Vector:
     """The best place that ``iterations`` steps find from ``start``, or those until `time.monotonic` reaches ``deadline``.
 
-    It ends sooner where the gradient is ``tolerance`` times that at the start.
+    It ends sooner where the gradient is ``tolerance`` times that at the start. The latest ``pairs`` of steps are remembered.
     """
     x = start
     value, gradient = function(x)
-    enough, pairs = tolerance * _norm(gradient), deque[tuple[Vector, Vector]](maxlen=PAIRS)
+    enough, latest = tolerance * _norm(gradient), deque[tuple[Vector, Vector]](maxlen=pairs)
     for _ in range(iterations):
         if _norm(gradient) <= enough or (deadline is not None and time.monotonic() > deadline):
             break
-        direction = -_times_inverse_hessian(gradient, pairs)
+        direction = -_times_inverse_hessian(gradient, latest)
         slope = float(direction @ gradient)
         if slope >= 0:
-            pairs.clear()
+            latest.clear()
             direction, slope = -gradient, -(_norm(gradient) ** 2)
-        size = 1.0 if pairs else 1 / max(1.0, _norm(gradient))
+        size = 1.0 if latest else 1 / max(1.0, _norm(gradient))
         for _ in range(20):
             there = x + np.float32(size) * direction
             new, new_gradient = function(there)
@@ -48,7 +53,7 @@ def minimized(
             break
         step, change = there - x, new_gradient - gradient
         if float(step @ change) > 1e-10 * float(change @ change):
-            pairs.append((step, change))
+            latest.append((step, change))
         x, value, gradient = there, new, new_gradient
     return x
 

@@ -92,15 +92,15 @@ def fit(
         limit_threads()
     from charrnn.output import classified
     from charrnn.output.notation import json_line
-    from charrnn.training import fitting
+    from charrnn.training import fitting, split
 
     request = fitting.FitRequest(
         labelled, checkpoint, out, val, frozen, pretrain, overwrite, model.values, head.values, settings.values
     )
     with fitting.Place(request) as place, stop_on_signals(stop):
-        split = fitting.read(request, console.warn)
+        texts = split.read(request.path, request.val, request.config, console.warn)
         found = fitting.fit(
-            request, split, place.file, seconds_since_start, stop, classified.FitView(console, seconds_since_start)
+            request, texts, place.file, seconds_since_start, stop, classified.FitView(console, seconds_since_start)
         )
     report = classified.of_fit(found)
     if as_json:

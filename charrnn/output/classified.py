@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charrnn import CharrnnError, UsageError
-from charrnn.analysis import calibration
-from charrnn.analysis.judge import Figures, Judge, confusion, deciding
+from charrnn.analysis.judge import Figures, Judge
 from charrnn.analysis.scoring import whole_lines
+from charrnn.analysis.verdicts import TOGETHER, Verdicts
 from charrnn.analysis.yardsticks import Yardsticks
 from charrnn.output import notation, tables
 from charrnn.output.console import Console
 from charrnn.output.notation import json_line, on_one_line
 from charrnn.text import sources
+from charrnn.text.gathered import Gathering
 from charrnn.text.labelled import LabelledTexts
 from charrnn.text.reading import TextReader, text_of
 
@@ -27,9 +31,6 @@ if TYPE_CHECKING:
 UNSURE = "unsure"
 DECIDING = 3
 """So many units are shown of each label."""
-TOGETHER = 1024
-"""So many texts are judged at a time."""
-
 Record = dict[str, Any]
 
 
@@ -73,46 +74,31 @@ class Report:
 
 def judged(
     judge: Judge, rows: Iterable[tuple[str, str]], name: str, *, keep: bool = False
-) -> tuple[Report, list[str], list[int]]:
+) -> tuple[Report, Sequence[str], NDArray[np.intp]]:
     """What a classifier makes of labelled texts, some at a time; to ``keep``: the texts and the numbers of their labels.
 
     Raises:
         CharrnnError: there are none, or one has a label that the classifier doesn't know.
     """
     labels = {label: number for number, label in enumerate(judge.classifier.labels)}
-    counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
-    sure, hits, texts, right = list[np.ndarray[Any, Any]](), list[np.ndarray[Any, Any]](), list[str](), list[int]()
-    sample = list[str]()
-    waiting = list[tuple[str, str]]()
+    verdicts, right, found = Verdicts(judge), array("q"), iter(rows)
+    with Gathering() as kept:
+        while some := list(itertools.islice(found, TOGETHER)):
+            if strange := next((label for _, label in some if label not in labels), None):
+                known = _some(list(labels))
+                raise CharrnnError(f"{name}: the classifier doesn't know the label {strange!r:.80}; it knows {known}")
+            numbers = [labels[label] for _, label in some]
+            verdicts.ask([text for text, _ in some], numbers)
+            for text, _ in some if keep else ():
+                kept.append(text)
+            right.extend(numbers if keep else ())
+        if not len(verdicts):
+            raise CharrnnError(f"{name}: no labelled texts in it")
+        return _report(judge, verdicts), kept.texts(), np.array(right, dtype=np.intp)
 
-    def judge_them() -> None:
-        if not waiting:
-            return
-        numbers = [labels[label] for _, label in waiting]
-        found = judge.probabilities([text for text, _ in waiting])
-        said = found.argmax(axis=1)
-        counts[:] += confusion(numbers, said.tolist(), len(labels))
-        sure.append(found.max(axis=1))
-        hits.append(said == np.array(numbers))
-        if keep:
-            texts.extend(text for text, _ in waiting)
-            right.extend(numbers)
-        if len(sample) < TOGETHER:
-            sample.extend(text for text, _ in waiting)
-        waiting.clear()
 
-    for text, label in rows:
-        if label not in labels:
-            raise CharrnnError(f"{name}: the classifier doesn't know the label {label!r:.80}; it knows {_some(list(labels))}")
-        waiting.append((text, label))
-        if len(waiting) == TOGETHER:
-            judge_them()
-    judge_them()
-    if not sure:
-        raise CharrnnError(f"{name}: no labelled texts in it")
-    error = calibration.expected_error(np.concatenate(sure), np.concatenate(hits))
-    units = deciding(judge.classifier, judge.features(sample[:TOGETHER]), DECIDING)
-    return Report(judge, Figures(tuple(labels), counts), error, units), texts, right
+def _report(judge: Judge, verdicts: Verdicts) -> Report:
+    return Report(judge, verdicts.figures, verdicts.calibration_error, verdicts.units(DECIDING))
 
 
 def _some(labels: Sequence[str]) -> str:
@@ -229,23 +215,30 @@ def evaluate(judge: Judge, path: str, train: str | None, reader: TextReader, con
     if train is None:
         return report
     numbers, known = {label: number for number, label in enumerate(labels)}, LabelledTexts(train, reader, set(labels))
-    learned = [(row.text, row.label) for row in known if row.part != "test"]
-    if strange := next((label for _, label in learned if label not in numbers), None):
-        raise CharrnnError(f"{known.name}: the classifier doesn't know the label {strange!r:.80}")
-    if not learned:
-        raise CharrnnError(f"{known.name}: no labelled texts in it")
-    beside = Yardsticks.of(
-        [text for text, _ in learned], np.array([numbers[label] for _, label in learned]), said, np.array(right), labels
-    )
+    learned = array("q")
+    with Gathering() as texts:
+        for row in known:
+            if row.part != "test":
+                if row.label not in numbers:
+                    raise CharrnnError(f"{known.name}: the classifier doesn't know the label {row.label!r:.80}")
+                texts.append(row.text)
+                learned.append(numbers[row.label])
+        if not learned:
+            raise CharrnnError(f"{known.name}: no labelled texts in it")
+        beside = Yardsticks.of(texts.texts(), np.array(learned, dtype=np.intp), said, right, labels)
+    _tell_of_sample(beside, console)
     return replace(report, yardsticks=beside)
+
+
+def _tell_of_sample(beside: Yardsticks, console: Console) -> None:
+    """Say that the n-grams learned from some of the texts, if so."""
+    if beside.sample < beside.texts:
+        console.say(f"charrnn: the n-grams learned from {beside.sample:,} of the {beside.texts:,} texts, evenly spread")
 
 
 def of_fit(found: Fitted) -> Report:
     """The figures of a new classifier on the texts kept for validation; if there are none, on those it learned."""
-    side = found.split.val if len(found.split.val) else found.split.train
-    rows = zip(side.texts, (found.split.labels[number] for number in side.labels), strict=True)
-    report, _, _ = judged(Judge(found.classifier), rows, "validation")
-    return replace(report, yardsticks=found.yardsticks)
+    return replace(_report(Judge(found.classifier), found.verdicts), yardsticks=found.yardsticks)
 
 
 def rows_of(source: LabelledTexts) -> Iterable[tuple[str, str]]:
@@ -267,12 +260,16 @@ class FitView:
         self._console, self._elapsed = console, elapsed
 
     def __call__(self, event: Any) -> None:
-        """Tell of the yardsticks, or of a run's progress."""
+        """Tell of the yardsticks, of a run's progress, or of what is to be known of it."""
         if isinstance(event, Yardsticks):
             self._console.say(
                 f"charrnn: to beat: {event.ngrams.accuracy:.1%} by n-grams, {event.majority.accuracy:.1%} by always saying"
                 f" {event.majority_label:.40}".replace("%", " %")
             )
+            _tell_of_sample(event, self._console)
+            return
+        if isinstance(event, str):
+            self._console.warn(event)
             return
         known = "" if event.accuracy is None else f", accuracy {event.accuracy:.1%}, {event.loss:.3f} nats".replace("%", " %")
         line = (

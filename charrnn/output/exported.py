@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -65,7 +65,8 @@ def show(request: ExportRequest, networks: Sequence[Checkpoint], console: Consol
 def show_classifier(request: ExportRequest, found: Classifier, console: Console) -> None:
     """Measure a classifier on the labelled texts that the request names, and write its page."""
     files.check_made(request.page, "export")
-    judge, texts, figures, examples = Judge(found), list[str](), None, list[str]()
+    judge, figures, examples = Judge(found), None, list[str]()
+    texts: Sequence[str] = ()
     with np.errstate(over="ignore", invalid="ignore"), Progress(console) as progress:
         if request.file is not None:
             source = LabelledTexts(str(request.file), _reader(request, console), set(found.labels))
@@ -73,7 +74,7 @@ def show_classifier(request: ExportRequest, found: Classifier, console: Console)
             report, texts, right = classified.judged(judge, classified.rows_of(source), source.name, keep=True)
             source.tell(console.warn)
             figures = judged.Measured(source.name, len(texts), report.figures.accuracy)
-            examples = _examples(judge, texts, right)
+            examples = _examples(judge, texts, right.tolist())
         progress("measuring what fewer bits cost")
         judge.probabilities(["".join(found.labels)])  # which fails where its numbers aren't finite
         kept = rounding.choose_for_answers(found, texts)
@@ -83,7 +84,7 @@ def show_classifier(request: ExportRequest, found: Classifier, console: Console)
     _written(request.page, data, console)
 
 
-def _examples(judge: Judge, texts: Sequence[str], right: Sequence[int]) -> list[str]:
+def _examples(judge: Judge, texts: Sequence[str], right: Iterable[int]) -> list[str]:
     """The first texts of different labels that are neither very short nor very long.
 
     Those with the right answer come first, of them the longest, as it has most to show.

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.text.gathered import Encoded, Ids
 from charrnn.training.classify_recipe import Plan
 
-Ids = NDArray[np.integer]
 Teacher = Callable[[Sequence[Ids]], NDArray[np.floating]]
 """Says how likely the labels of texts are, (N, C), also of texts put together from others."""
 
@@ -30,11 +30,18 @@ LONGER = 8
 class Examples:
     """Texts as ids, with their labels (N,)."""
 
-    ids: Sequence[NDArray[np.uint32]]
+    ids: Sequence[Ids]
     labels: NDArray[np.intp]
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """How many ids each text has, (N,)."""
+        if isinstance(self.ids, Encoded):
+            return self.ids.lengths
+        return np.array([len(one) for one in self.ids], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class Batches:
         self._train, self._plan = train, plan
         self._teacher = teacher if plan.teaching or plan.splices else None
         self._known, self._unknown, self._blank = known, unknown, blank
-        self._lengths = np.array([len(ids) for ids in train.ids])
+        self._lengths = train.lengths
         self.longest = int(self._lengths.max()) + LONGER
         self.per_epoch = len(in_order(self._lengths, plan.batch_size, np.random.default_rng(0)))
         self._order: tuple[int, list[NDArray[np.intp]]] | None = None
@@ -108,7 +115,7 @@ class Batches:
         return (ids if self._blank is None else without_words(ids, plan.lost_words, self._blank, rng)), mixed
 
 
-def in_order(lengths: NDArray[np.intp], rows: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
+def in_order(lengths: NDArray[np.int64], rows: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
     """Every text once, ``rows`` of like length side by side; which are together, and when, is chance."""
     order, found = rng.permutation(len(lengths)), list[NDArray[np.intp]]()
     for start in range(0, len(order), rows * MIXED):

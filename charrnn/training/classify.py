@@ -34,7 +34,12 @@ PRETRAINING = 0.25
 WARM_UP, FLOOR = 0.03, 0.01
 EVALUATIONS = 20
 PATIENCE = 0.3
-"""A run ends where for this share of it nothing has become better."""
+"""A run ends where for this share of it nothing has become better, if it has learned anything."""
+LEARNED = 0.95
+"""It has learned something where the loss is below so much of that of whoever knows how common the labels are.
+
+What decides may stand far from the end; then nothing shows for a while, and all at once much does.
+"""
 AVERAGED = 0.99
 """How much of the moving average of the weights stays at a step."""
 CLIP = 1.0
@@ -95,6 +100,7 @@ class Fit:
         self._average = [value.detach().clone() for value in self._parameters]
         self._weights = _label_weights(train.labels, labels, plan.balance)
         self._prior = torch.log(self._weights)  # Labels that counted more are made as rare again as they are.
+        self._ignorance = _ignorance(train.labels, self._val.labels, labels)
         self._live = list(features)
         self.best, self.step = Best(feature=features[0]), 0
         self._precision = device.choose_precision("auto", torch.device("cpu"))
@@ -121,7 +127,7 @@ class Fit:
                 if due and share >= self._pretraining:
                     last_evaluated = share
                     yield self._evaluated(share, self.step / per_epoch)
-                    if share - self.best.share > PATIENCE and len(self._val):
+                    if share - self.best.share > PATIENCE and self.best.loss < LEARNED * self._ignorance:
                         break
                 self._learn(optimizer, share, processes)
         if len(self._live) > 1:
@@ -140,6 +146,15 @@ class Fit:
                 characters += self._batches.characters(self.step)
                 self._learn(optimizer, 0.5, processes)
         return characters / (time.perf_counter() - began)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """What heads may see of the states."""
+        return self._network.features
+
+    def weights(self, feature: str) -> dict[str, NDArray[np.float32]]:
+        """The averaged weights as they are, with the head that sees ``feature``."""
+        return self._averaged(feature)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -294,6 +309,12 @@ def _label_weights(labels: NDArray[np.intp], count: int, balance: float) -> Tens
     counts = np.maximum(np.bincount(labels, minlength=count), 1)
     weights = (len(labels) / (count * counts)) ** balance
     return torch.from_numpy((weights * len(labels) / (weights * counts).sum()).astype(np.float32))
+
+
+def _ignorance(labels: NDArray[np.intp], judged: NDArray[np.intp], count: int) -> float:
+    """The nats for texts with labels ``judged`` of whoever knows how common ``labels`` are, and nothing else."""
+    shares = (np.bincount(labels, minlength=count) + 0.5) / (len(labels) + 0.5 * count)
+    return float(-np.log(shares[judged]).mean()) if len(judged) else 0.0
 
 
 def _judged(val: Examples) -> Examples:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -51,7 +51,7 @@ class Plan:
 def plan(
     model: Mapping[str, Any],
     settings: Mapping[str, Any],
-    lengths: Sequence[int],
+    lengths: Collection[int],
     counts: Sequence[int],
     seconds: float | None,
     speed: float | None = None,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,35 +14,34 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import CharrnnError, UsageError, files
+from charrnn import UsageError, files
 from charrnn.analysis import frozen
-from charrnn.analysis.judge import Judge, Reader, marked
+from charrnn.analysis.judge import TOGETHER, Judge, Reader
+from charrnn.analysis.verdicts import Verdicts
 from charrnn.analysis.yardsticks import Yardsticks
 from charrnn.config import FEATURES, ClassifierConfig, FitConfig, ModelConfig
+from charrnn.generation.generate import opening
 from charrnn.network import checkpoint, classifier, rundir
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.classifier import Classifier
 from charrnn.network.lock import DirectoryLock
-from charrnn.text import labelled, records, sources
-from charrnn.text.decoding import Encoding
-from charrnn.text.reading import TextReader
+from charrnn.text import sources
+from charrnn.text.gathered import Encoded
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import classify_recipe
+from charrnn.training.split import Split
 
 if TYPE_CHECKING:
     from charrnn.training.classify import Fit
-
-Say = Callable[[str], None]
 
 YARDSTICK_SHARE = 0.12
 """The share of a run's time that the yardsticks may take."""
 SPEED_SHARE, SPEED_SECONDS = 0.01, 0.8
 """The share of a run's time in which the machine's speed is measured, and the most seconds."""
-MOST_VALIDATED = 20_000
-"""No more texts than about this are kept for validation, whatever share was asked for: they tell enough, and more take time."""
 AFTERWARDS = 0.02
 """The share that is left for the last figures and the file."""
-_NAMED = 5
+MOST_FEATURES = 1 << 24
+"""A head alone learns from so many texts that their features are about so many numbers at most."""
 
 
 @dataclass(frozen=True)
@@ -75,105 +74,6 @@ class FitRequest:
     def config(self) -> FitConfig:
         """The settings, with defaults where none were given."""
         return FitConfig(**self.settings)
-
-
-@dataclass(frozen=True)
-class Texts:
-    """Texts with the numbers of their labels (N,)."""
-
-    texts: list[str]
-    labels: NDArray[np.intp]
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-
-@dataclass(frozen=True)
-class Split:
-    """Labelled texts to learn from and to validate on; ``apart`` is how many the file itself keeps for a test."""
-
-    labels: tuple[str, ...]
-    train: Texts
-    val: Texts
-    apart: int
-
-    def to_json(self) -> dict[str, int]:
-        """How many texts are on each side."""
-        return {"train": len(self.train), "val": len(self.val), "apart": self.apart}
-
-
-# -- the texts ----------------------------------------------------------------------------------------------------------
-
-
-def read(request: FitRequest, warn: Say) -> Split:
-    """Read the labelled texts and say which are kept for validation.
-
-    Raises:
-        CharrnnError: they can't be read, or there is nothing to tell apart.
-    """
-    config = request.config
-    reader = TextReader(encoding=Encoding(config.encoding, config.errors), warn=warn)
-    source = labelled.LabelledTexts(request.path, reader)
-    sides: dict[str, list[tuple[str, str]]] = {"": [], "train": [], "val": [], "test": []}
-    for row in source:
-        sides[row.part].append((row.text, row.label))
-    source.tell(warn)
-    learned, given = sides[""] + sides["train"], sides["val"]
-    labels = _labels(source.name, learned + given)
-    if request.val is not None:
-        given = _given(request.val, reader, labels, warn)
-    elif not given:
-        fraction = min(config.val_fraction, MOST_VALIDATED / max(1, len(learned)))
-        held = records.are_held_out([text for text, _ in learned], fraction, config.val_seed)
-        alone = set(labels) - {label for (_, label), out in zip(learned, held, strict=True) if not out}
-        held &= np.array([label not in alone for _, label in learned])  # Something of each label is learned from.
-        given = [row for row, out in zip(learned, held, strict=True) if out]
-        learned = [row for row, out in zip(learned, held, strict=True) if not out]
-    if missing := sorted(set(labels) - {label for _, label in learned}):
-        raise CharrnnError(f"{source.name}: no text to learn from has the label {missing[0]!r:.80}")
-    _tell_of_rare(source.name, learned + given, warn)
-    if not given:
-        warn(f"{source.name}: too few texts to keep some for validation; the figures are of texts it has learned")
-    numbers = {label: number for number, label in enumerate(labels)}
-    return Split(labels, _numbered(learned, numbers), _numbered(given, numbers), len(sides["test"]))
-
-
-def _labels(name: str, rows: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    labels = tuple(sorted({label for _, label in rows}))
-    if not rows:
-        raise CharrnnError(f"{name}: no labelled texts in it; it needs a text and a label on each line")
-    if len(labels) == 1:
-        raise CharrnnError(f"{name}: every text has the label {labels[0]!r:.80}; there is nothing to tell apart")
-    if len(labels) > classifier.MOST_LABELS:
-        raise CharrnnError(f"{name}: {len(labels):,} different labels; at most {classifier.MOST_LABELS:,} can be told apart")
-    if long := next((label for label in labels if len(label) > classifier.LONGEST_LABEL), None):
-        raise CharrnnError(f"{name}: a label of {len(long):,} characters ({long!r:.60}...); is it the text?")
-    return labels
-
-
-def _given(path: str, reader: TextReader, labels: Sequence[str], warn: Say) -> list[tuple[str, str]]:
-    """The rows of ``--val``."""
-    source, found = labelled.LabelledTexts(path, reader, set(labels)), list[tuple[str, str]]()
-    for row in source:
-        if row.label not in labels:
-            raise CharrnnError(f"{source.name}: no text to learn from has the label {row.label!r:.80}")
-        found.append((row.text, row.label))
-    source.tell(warn)
-    if not found:
-        raise CharrnnError(f"{source.name}: no labelled texts in it")
-    return found
-
-
-def _tell_of_rare(name: str, rows: Sequence[tuple[str, str]], warn: Say) -> None:
-    counts = Counter(label for _, label in rows)
-    if once := sorted(label for label, count in counts.items() if count == 1):
-        shown = ", ".join(once[:_NAMED]) + (", ..." if len(once) > _NAMED else "")
-        labels = "1 label has" if len(once) == 1 else f"{len(once):,} labels have"
-        warn(f"{name}: {labels} one text only, which is learned from, so nothing tells how well: {shown:.200}")
-
-
-def _numbered(rows: Sequence[tuple[str, str]], numbers: Mapping[str, int]) -> Texts:
-    return Texts([text for text, _ in rows], np.array([numbers[label] for _, label in rows], dtype=np.intp))
 
 
 # -- where it goes --------------------------------------------------------------------------------------------------------
@@ -227,6 +127,7 @@ class Fitted:
     classifier: Classifier
     split: Split
     yardsticks: Yardsticks
+    verdicts: Verdicts
     stopped: str | None
 
     @property
@@ -250,14 +151,14 @@ def fit(
     """
     config = request.config
     seconds = 60 * (config.minutes or 3.0) if config.epochs is None else None
-    allowed = None if seconds is None else time.monotonic() + YARDSTICK_SHARE * seconds
-    val = split.val if len(split.val) else split.train
+    allowed = None if seconds is None else time.monotonic() + YARDSTICK_SHARE * max(0.0, seconds - elapsed())
+    judged = split.judged
     trained = None if request.checkpoint is None else checkpoint.read(rundir.resolve(request.checkpoint))
-    yardsticks = Yardsticks.of(split.train.texts, split.train.labels, val.texts, val.labels, split.labels, allowed)
+    yardsticks = Yardsticks.of(split.train.texts, split.train.labels, judged.texts, judged.labels, split.labels, allowed)
     told(yardsticks)
     if request.frozen:
         assert trained is not None
-        found = _frozen(request, trained, split)
+        found = _frozen(request, trained, split, None if seconds is None else time.monotonic() + seconds - elapsed(), told)
     else:
         found = _learned(request, trained, split, yardsticks, seconds, elapsed, stop, told)
     facts = {
@@ -269,11 +170,12 @@ def fit(
         "val_texts": len(split.val),
     }
     done = replace(found, training={**facts, **found.training}, path=path)
+    verdicts = Verdicts(Judge(done))
+    verdicts.ask(judged.texts, judged.labels.tolist())
     if len(split.val):
-        said = Judge(done).probabilities(split.val.texts).argmax(axis=1)
-        done = replace(done, training={**done.training, "val_accuracy": float((said == split.val.labels).mean())})
+        done = replace(done, training={**done.training, "val_accuracy": verdicts.figures.accuracy})
     classifier.write(path, done)
-    return Fitted(done, split, yardsticks, stop())
+    return Fitted(done, split, yardsticks, verdicts, stop())
 
 
 def _learned(
@@ -288,11 +190,11 @@ def _learned(
 ) -> Classifier:
     config = ClassifierConfig(**request.head)
     vocabulary = _vocabulary(split, trained)
-    ids = [[marked(text, vocabulary, config.longest) for text in side.texts] for side in (split.train, split.val)]
+    ids = [Encoded(side.texts, vocabulary, opening(vocabulary), config.longest) for side in (split.train, split.val)]
 
     def planned(model: Mapping[str, Any], speed: float | None = None) -> classify_recipe.Plan:
         return classify_recipe.plan(
-            model, request.settings, [len(one) for one in ids[0]], np.bincount(split.train.labels).tolist(), seconds, speed,
+            model, request.settings, ids[0].lengths, np.bincount(split.train.labels).tolist(), seconds, speed,
             pretrain=request.pretrain, trained=None if trained is None else trained.model, bidirectional=config.bidirectional,
         )  # fmt: skip
 
@@ -305,7 +207,9 @@ def _learned(
         speed = made(usual).speed(min(SPEED_SHARE * seconds, SPEED_SECONDS))
     run = made(plan := planned(request.model, speed))
     # The last figures and the file have their time too.
-    limit = None if plan.seconds is None else plan.seconds * (1 - AFTERWARDS) - 0.5
+    limit = None
+    if plan.seconds is not None:
+        limit = plan.seconds * (1 - AFTERWARDS) - 0.5 - _judging(run, vocabulary, config, split)
     run.plan = replace(plan, seconds=limit)
     for progress in run.run(elapsed, stop):
         told(progress)
@@ -315,13 +219,26 @@ def _learned(
     return Classifier(run.model, vocabulary, chosen, split.labels, facts, best.weights)
 
 
+def _judging(run: Fit, vocabulary: Vocabulary, config: ClassifierConfig, split: Split) -> float:
+    """How many seconds the last figures will take, by some of the texts; 0 where there are few."""
+    judged = split.judged
+    if len(judged) <= TOGETHER:
+        return 0.0
+    feature = run.features[-1]
+    fresh = Classifier(run.model, vocabulary, replace(config, feature=feature), split.labels, {}, run.weights(feature))
+    some = [judged.texts[place] for place in np.linspace(0, len(judged) - 1, TOGETHER).astype(int).tolist()]
+    began = time.perf_counter()
+    Judge(fresh).probabilities(some)
+    return (time.perf_counter() - began) * len(judged) / TOGETHER
+
+
 def _made(
     request: FitRequest,
     trained: Checkpoint | None,
     split: Split,
     yardsticks: Yardsticks,
     vocabulary: Vocabulary,
-    ids: Sequence[Sequence[NDArray[np.uint32]]],
+    ids: Sequence[Encoded],
     plan: classify_recipe.Plan,
 ) -> Fit:
     from charrnn.training.augmentation import Examples
@@ -353,7 +270,7 @@ def _vocabulary(split: Split, trained: Checkpoint | None) -> Vocabulary:
     if trained is not None and trained.vocabulary.level == "byte":
         return trained.vocabulary
     known = set("\n") | set(trained.vocabulary.characters if trained is not None else "")
-    for text in (*split.train.texts, *split.val.texts):
+    for text in itertools.chain(split.train.texts, split.val.texts):
         known.update(text)
     return Vocabulary("char", "".join(sorted(character for character in known if not 0xD800 <= ord(character) < 0xE000)))
 
@@ -366,32 +283,39 @@ def _carried(trained: Checkpoint, vocabulary: Vocabulary, model: ModelConfig) ->
     return carried_over(trained, vocabulary, {name: value.astype(np.float32) for name, value in fresh.items()})
 
 
-def _frozen(request: FitRequest, trained: Checkpoint, split: Split) -> Classifier:
+def _frozen(
+    request: FitRequest, trained: Checkpoint, split: Split, deadline: float | None, told: Callable[[Any], None]
+) -> Classifier:
     config, settings = ClassifierConfig(**request.head), request.config
     reader = Reader(trained.model, dict(trained.weights), ("last", "mean", "max"), bidirectional=False)
     judge = Judge(Classifier(trained.model, trained.vocabulary, config, split.labels, {}, trained.weights))
+    learned = split.some_learned(max(1, MOST_FEATURES // reader.size))
+    if len(learned) < len(split.train):
+        told(
+            f"the head learns from {len(learned):,} of the {len(split.train):,} texts, evenly spread; more don't fit in memory"
+        )
     train, val = (
-        reader.read([judge.ids(text) for text in side.texts])
-        if len(side)
-        else np.zeros((0, 3 * trained.model.hidden_size), np.float32)
-        for side in (split.train, split.val)
+        reader.read([judge.ids(text) for text in side.texts]) if len(side) else np.zeros((0, reader.size), np.float32)
+        for side in (learned, split.val)
     )
-    counts = np.bincount(split.train.labels, minlength=len(split.labels))
-    weights = ((len(split.train) / (len(split.labels) * counts)) ** settings.balance)[split.train.labels].astype(np.float32)
+    counts = np.bincount(learned.labels, minlength=len(split.labels))
+    weights = ((len(learned) / (len(split.labels) * counts)) ** settings.balance)[learned.labels].astype(np.float32)
     places = {
         name: slice(n * trained.model.hidden_size, (n + 1) * trained.model.hidden_size)
         for n, name in enumerate(reader.features)
     }
     best, chosen = frozen.Head({}, math.inf, 1.0), config.feature
-    for feature in [request.head["feature"]] if "feature" in request.head else FEATURES:
+    features = (request.head["feature"],) if "feature" in request.head else FEATURES
+    for number, feature in enumerate(features):
         columns = np.r_[tuple(places[name] for name in feature.split("+"))]
         found = frozen.fitted(
-            (train[:, columns], split.train.labels),
+            (train[:, columns], learned.labels),
             (val[:, columns], split.val.labels),
             len(split.labels),
             weights,
             config.head_size,
             settings.seed,
+            frozen.share_of(deadline, len(features) - number),
         )
         if found.loss < best.loss:
             best, chosen = found, feature

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -38,7 +40,7 @@ def test_a_hidden_layer_parts_what_no_line_does() -> None:
 @pytest.mark.parametrize("hidden", [None, 5])
 def test_the_gradient_is_that_of_the_loss(hidden: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     (points, labels), losses = blobs(20, 0), []
-    monkeypatch.setattr(frozen, "minimized", lambda loss, start, *_: losses.append((loss, start)) or start)
+    monkeypatch.setattr(frozen, "minimized", lambda loss, start, *_, **__: losses.append((loss, start)) or start)
     frozen.fitted((points, labels), (points[:0], labels[:0]), 3, np.linspace(0.5, 2, 20).astype(np.float32), hidden, 0)
     (loss, start) = losses[0]
     x = (start + np.random.default_rng(1).normal(0, 0.3, len(start))).astype(np.float32)
@@ -47,3 +49,13 @@ def test_the_gradient_is_that_of_the_loss(hidden: int | None, monkeypatch: pytes
         step = np.zeros_like(x)
         step[place] = 1e-2
         assert (loss(x + step)[0] - loss(x - step)[0]) / 2e-2 == pytest.approx(gradient[place], abs=3e-3)
+
+
+def test_a_head_is_found_by_a_deadline() -> None:
+    """Each strength gets an equal share of the time that is left."""
+    train, val = blobs(40, 0), blobs(20, 1)
+    late = frozen.fitted(train, val, 3, np.ones(len(train[1]), dtype=np.float32), None, 0, deadline=time.monotonic() - 1)
+    assert not late.weights["head.weight"].any()
+    assert frozen.share_of(None, 4) is None
+    now = time.monotonic()
+    assert now + 24 < frozen.share_of(now + 100, 4) < now + 26 + (time.monotonic() - now)

@@ -9,6 +9,7 @@ import small_networks
 from conftest import Stream
 
 from charrnn import CharrnnError, UsageError
+from charrnn.analysis import ngrams, verdicts
 from charrnn.analysis.judge import Judge
 from charrnn.analysis.yardsticks import Yardsticks
 from charrnn.network import classifier
@@ -69,11 +70,12 @@ def test_below_the_threshold_it_is_unsure(judge: Judge) -> None:
 def test_figures_are_of_all_texts_however_many_are_judged_at_a_time(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     together, _, _ = classified.judged(judge, ROWS * 10, "x")
     monkeypatch.setattr(classified, "TOGETHER", 3)
+    monkeypatch.setattr(verdicts, "TOGETHER", 2)
     apart, texts, right = classified.judged(judge, ROWS * 10, "x", keep=True)
     assert apart.figures.confusion.tolist() == together.figures.confusion.tolist()
     assert apart.calibration_error == pytest.approx(together.calibration_error)
-    assert (texts[:2], right[:2]) == (["what time", "is it"], [0, 1])
-    assert classified.judged(judge, ROWS, "x")[1] == []
+    assert (list(texts[:2]), right[:2].tolist()) == (["what time", "is it"], [0, 1])
+    assert not len(classified.judged(judge, ROWS, "x")[1])
 
 
 def test_a_label_that_it_never_learned_is_told(judge: Judge) -> None:
@@ -123,9 +125,21 @@ def test_a_fit_tells_what_is_to_beat_and_how_it_stands(judge: Judge) -> None:
     view = classified.FitView(speaker, lambda: 75.0)
     view(Yardsticks.of(texts, labels, texts, labels, ("no", "yes")))
     view(Progress(0.25, 3.1, 0.875, 0.412))
-    first, second = err.getvalue().splitlines()
+    view("some texts are left out")
+    first, second, third = err.getvalue().splitlines()
     assert first == "charrnn: to beat: 100.0 % by n-grams, 50.0 % by always saying no"
     assert second == "charrnn: 1:15, 25 % done, 3.1 passes, accuracy 87.5 %, 0.412 nats"
+    assert third == "charrnn: warning: some texts are left out"
+
+
+def test_it_is_told_where_the_n_grams_learned_from_some_of_the_texts(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ngrams, "MOST_CHARACTERS", 40)
+    monkeypatch.setattr(ngrams, "TRIED", 2)
+    texts, labels = [f"{n:04}" for n in range(1_000)], np.arange(1_000) % 2
+    speaker, _, err = console()
+    classified.FitView(speaker, lambda: 0.0)(beside := Yardsticks.of(texts, labels, texts[:4], labels[:4], ("no", "yes")))
+    assert err.getvalue().splitlines()[1] == "charrnn: the n-grams learned from 10 of the 1,000 texts, evenly spread"
+    assert beside.to_json()["ngrams"]["texts"] == 10
 
 
 def test_what_could_not_be_read_as_it_stood_is_told_once(judge: Judge) -> None:

@@ -12,8 +12,8 @@ import small_networks
 from charrnn import CharrnnError, UsageError
 from charrnn.config import ModelConfig
 from charrnn.network import checkpoint, classifier, rundir
-from charrnn.text import records
-from charrnn.training import classify_recipe, fitting
+from charrnn.text import gathered, spilled
+from charrnn.training import classify_recipe, fitting, split
 from charrnn.training.classify import Fit
 from charrnn.training.fitting import FitRequest, Place
 
@@ -27,90 +27,31 @@ def lines(count: int, seed: int = 0) -> bytes:
     return "".join(f"{stem}{'ab'[n % 2]}\tends in {'ab'[n % 2]}\n" for n, stem in enumerate(stems)).encode()
 
 
-def read(request: FitRequest) -> tuple[fitting.Split, list[str]]:
-    said = list[str]()
-    return fitting.read(request, said.append), said
-
-
 def fitted(request: FitRequest, path: Path, stop: Callable[[], str | None] = lambda: None) -> tuple[fitting.Fitted, list[Any]]:
     heard = list[Any]()
-    found = fitting.fit(request, read(request)[0], path / classifier.NAME, lambda: 0.0, stop, heard.append)
+    found = fitting.fit(
+        request,
+        split.read(request.path, request.val, request.config, str),
+        path / classifier.NAME,
+        lambda: 0.0,
+        stop,
+        heard.append,
+    )
     return found, heard
 
 
 # -- the texts ----------------------------------------------------------------------------------------------------------
 
 
-def test_validation_texts_follow_from_the_text_alone(put: Put) -> None:
-    split, said = read(FitRequest(put("x.tsv", lines(300))))
-    assert split.labels == ("ends in a", "ends in b")
-    assert said == []
-    assert 15 < len(split.val) < 50
-    assert records.are_held_out(split.val.texts, 0.1).all()
-    assert not records.are_held_out(split.train.texts, 0.1).any()
-    more, _ = read(FitRequest(put("y.tsv", lines(300) + lines(100, 1))))
-    assert set(split.val.texts) <= set(more.val.texts)
-    other, _ = read(FitRequest(put("x.tsv", lines(300)), settings={"val_seed": 1}))
-    assert set(other.val.texts) != set(split.val.texts)
-
-
-def test_no_more_texts_validate_than_tell_enough(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = put("x.tsv", lines(1000))
-    usual, _ = read(FitRequest(path))
-    monkeypatch.setattr(fitting, "MOST_VALIDATED", 40)
-    fewer, _ = read(FitRequest(path))
-    assert 20 < len(fewer.val) < 60 < len(usual.val)
-    assert set(fewer.val.texts) < set(usual.val.texts)
-    assert len(fewer.train) + len(fewer.val) == 1000
-
-
-def test_equal_texts_are_on_one_side(put: Put) -> None:
-    split, _ = read(FitRequest(put("x.tsv", b"".join(f"name{n % 40}\t{'ab'[n % 3 == 0]}\n".encode() for n in range(400)))))
-    assert not set(split.train.texts) & set(split.val.texts)
-
-
-def test_a_file_of_its_own_validates(put: Put) -> None:
-    split, _ = read(FitRequest(put("x.tsv", lines(20)), val=put("v.tsv", lines(6, 1))))
-    assert (len(split.train), len(split.val)) == (20, 6)
-    with pytest.raises(CharrnnError, match="no text to learn from has the label 'new'"):
-        read(FitRequest(put("x.tsv", lines(20)), val=put("w.tsv", b"text\tlabel\nabc\tnew\n")))
-
-
-def test_a_column_of_parts_decides(put: Put) -> None:
-    rows = b"text\tlabel\tpart\n" + b"".join(
-        f"text {n}\t{'xy'[n % 2]}\t{('train', 'train', 'val', 'test')[n // 2 % 4]}\n".encode() for n in range(40)
-    )
-    split, _ = read(FitRequest(put("x.tsv", rows)))
-    assert split.to_json() == {"train": 20, "val": 10, "apart": 10}
-
-
-@pytest.mark.parametrize(
-    ("rows", "words"),
-    [
-        (b"", "no labelled texts in it"),
-        (b"text\tlabel\n", "no labelled texts in it"),
-        (b"text\tlabel\na\tx\nb\tx\n", "every text has the label 'x'; there is nothing to tell apart"),
-        (b"text\tlabel\na\tx\nb\t" + b"y" * 600 + b"\n", "a label of 600 characters"),
-    ],
-)
-def test_nothing_to_tell_apart_is_told(rows: bytes, words: str, put: Put) -> None:
-    path = put("x.tsv", rows)
-    with pytest.raises(CharrnnError, match=re.escape(words)) as caught:
-        read(FitRequest(path))
-    assert str(caught.value).startswith(f"{path}: ")
-
-
-def test_a_label_with_one_example_is_learned_and_told(put: Put) -> None:
-    held = next(f"text {n}" for n in range(1000) if records.is_held_out(f"text {n}", 0.1))
-    split, said = read(FitRequest(put("x.tsv", b"text\tlabel\n" + lines(40) + f"{held}\trare\n".encode())))
-    assert held in split.train.texts
-    assert "1 label has one text only, which is learned from, so nothing tells how well: rare" in said[0]
-
-
-def test_too_few_texts_to_validate_are_told(put: Put) -> None:
-    split, said = read(FitRequest(put("x.tsv", b"text\tlabel\na\tx\nb\ty\n")))
-    assert len(split.val) == 0
-    assert "too few texts to keep some for validation" in said[-1]
+def test_texts_that_fill_a_temporary_file_are_learned_alike(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = FitRequest(put("x.tsv", lines(60)), model=TINY, settings={"epochs": 2.0})
+    whole, _ = fitted(request, tmp_path)
+    monkeypatch.setattr(spilled, "IN_MEMORY_BYTES", 100)
+    monkeypatch.setattr(gathered, "_BLOCK", 30)
+    spilt, _ = fitted(request, tmp_path)
+    assert spilt.verdicts.figures.accuracy == whole.verdicts.figures.accuracy
+    for name, weight in whole.classifier.weights.items():
+        assert (spilt.classifier.weights[name] == weight).all()
 
 
 def test_a_text_of_a_megabyte_is_read_to_its_limit(put: Put, tmp_path: Path) -> None:
@@ -251,3 +192,27 @@ def test_a_frozen_network_with_a_head_tells_endings_apart(head_size: int | None,
     found, _ = fitted(request, tmp_path)
     assert found.classifier.training["val_accuracy"] > 0.9
     assert found.classifier.config.head_size == head_size
+
+
+def test_the_last_figures_have_their_time(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What many texts to validate on will take is measured on some, and the run ends so much sooner."""
+    monkeypatch.setattr(fitting, "TOGETHER", 5)
+    monkeypatch.setattr(fitting.Judge, "probabilities", lambda self, texts: asked.append(len(texts)))
+    monkeypatch.setattr(fitting.time, "perf_counter", lambda: 0.25 * len(asked))
+    plans, asked, learn = list[float | None](), list[int](), Fit.run
+    monkeypatch.setattr(Fit, "run", lambda self, *rest: plans.append(self.plan.seconds) or learn(self, *rest))
+    few, many = (put(f"{count}.tsv", lines(count, 1)) for count in (5, 40))
+    for val in (few, many):
+        request = FitRequest(put("x.tsv", lines(60)), val=val, model=TINY, settings={"minutes": 1.0})
+        fitted(request, tmp_path, lambda: "interrupted")
+    assert asked == [5]
+    assert plans == [pytest.approx(60 * 0.98 - 0.5), pytest.approx(60 * 0.98 - 0.5 - 0.25 * 40 / 5)]
+
+
+def test_a_head_alone_learns_from_as_many_texts_as_fit_in_memory(
+    put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_networks.network(tmp_path / "novel", known="\nabcdef")
+    monkeypatch.setattr(fitting, "MOST_FEATURES", 60 * 3 * 8)
+    _, heard = fitted(FitRequest(put("x.tsv", lines(200)), tmp_path / "novel", frozen=True), tmp_path)
+    assert re.fullmatch(r"the head learns from [56]\d of the 1\d\d texts, evenly spread; more don't fit in memory", heard[1])

@@ -1,0 +1,173 @@
+"""Labelled texts, read once into few bytes, and parted into those to learn from and those to validate on."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn import CharrnnError
+from charrnn.config import FitConfig
+from charrnn.network import classifier
+from charrnn.text import records
+from charrnn.text.decoding import Encoding
+from charrnn.text.gathered import Gathered, Gathering
+from charrnn.text.labelled import LabelledTexts
+from charrnn.text.reading import TextReader
+
+Say = Callable[[str], None]
+
+MOST_VALIDATED = 20_000
+"""No more texts than about this are kept for validation, whatever share was asked for: they tell enough, and more take time."""
+_NAMED = 5
+_TRAIN, _VAL = 1, 2
+_PARTS = {"": 0, "train": _TRAIN, "val": _VAL}
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts with the numbers of their labels (N,)."""
+
+    texts: Gathered
+    labels: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def some(self, places: NDArray[np.intp]) -> Texts:
+        """The texts at ``places``."""
+        return Texts(self.texts.picked(places), self.labels[places])
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled texts to learn from and to validate on; ``apart`` is how many the file itself keeps for a test."""
+
+    labels: tuple[str, ...]
+    train: Texts
+    val: Texts
+    apart: int
+
+    @property
+    def judged(self) -> Texts:
+        """The texts that figures are of: those to validate on; where there are none, some of those that were learned."""
+        return self.val if len(self.val) else self.some_learned(MOST_VALIDATED)
+
+    def some_learned(self, most: int) -> Texts:
+        """At most so many of the texts to learn from, evenly spread, but some of each label."""
+        if len(self.train) <= most:
+            return self.train
+        some = np.linspace(0, len(self.train) - 1, most).astype(np.intp)
+        first = np.unique(self.train.labels, return_index=True)[1]
+        return self.train.some(np.union1d(some, first))
+
+    def to_json(self) -> dict[str, int]:
+        """How many texts are on each side."""
+        return {"train": len(self.train), "val": len(self.val), "apart": self.apart}
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """All rows of a file with the numbers of their parts (N,), and how many are ``apart``, for a test."""
+
+    all: Texts
+    parts: NDArray[np.int8]
+    apart: int = 0
+
+
+def read(path: str, val: str | None, config: FitConfig, warn: Say) -> Split:
+    """Read the labelled texts in ``path`` and say which are kept for validation, unless ``val`` has others.
+
+    Raises:
+        CharrnnError: they can't be read, or there is nothing to tell apart.
+    """
+    reader = TextReader(encoding=Encoding(config.encoding, config.errors), warn=warn)
+    source, numbers = LabelledTexts(path, reader), dict[str, int]()
+    rows = _rows(source, numbers, warn)
+    labels = _labels(source.name, numbers)
+    order = np.argsort(np.argsort([*numbers], kind="stable")) if numbers else np.zeros(0, dtype=np.intp)
+    texts = Texts(rows.all.texts, order[rows.all.labels])
+    learned = np.concatenate([np.flatnonzero(rows.parts == part) for part in (0, _TRAIN)])
+    given = np.flatnonzero(rows.parts == _VAL)
+    if val is None and not len(given):
+        held = _held_out(texts.some(learned), len(labels), config)
+        given, learned = learned[held], learned[~held]
+    counts = np.bincount(texts.labels[learned], minlength=len(labels))
+    if not counts.all():
+        raise CharrnnError(f"{source.name}: no text to learn from has the label {labels[int(counts.argmin())]!r:.80}")
+    other = texts.some(given) if val is None else _given(val, reader, labels, warn)
+    if len(other) > MOST_VALIDATED and (val is not None or (rows.parts == _VAL).any()):
+        name = source.name if val is None else val
+        warn(f"{name}: {len(other):,} texts to validate on; {MOST_VALIDATED:,} of them, evenly spread, tell enough")
+        other = other.some(np.linspace(0, len(other) - 1, MOST_VALIDATED).astype(np.intp))
+    _tell_of_rare(source.name, labels, counts + np.bincount(other.labels, minlength=len(labels)), warn)
+    if not len(other):
+        warn(f"{source.name}: too few texts to keep some for validation; the figures are of texts it has learned")
+    return Split(labels, texts.some(learned), other, rows.apart)
+
+
+def _rows(source: LabelledTexts, numbers: dict[str, int], warn: Say, *, known: bool = False) -> _Rows:
+    """All rows but those for a test; ``numbers`` gets the labels in the order of their coming, unless they are ``known``."""
+    labels, parts, apart = array("q"), bytearray(), 0
+    with Gathering() as gathering:
+        for row in source:
+            if row.part == "test" and not known:
+                apart += 1
+                continue
+            number = numbers.get(row.label)
+            if number is None:
+                number = numbers[row.label] = _new_label(source.name, row.label, len(numbers), known=known)
+            gathering.append(row.text)
+            labels.append(number)
+            parts.append(0 if known else _PARTS[row.part])
+        source.tell(warn)
+        texts = gathering.texts()
+    return _Rows(Texts(texts, np.array(labels, dtype=np.intp)), np.frombuffer(bytes(parts), dtype=np.int8), apart)
+
+
+def _new_label(name: str, label: str, number: int, *, known: bool) -> int:
+    """The number of a label that wasn't seen before; `CharrnnError` if it can be none."""
+    if known:
+        raise CharrnnError(f"{name}: no text to learn from has the label {label!r:.80}")
+    if number == classifier.MOST_LABELS:
+        most = f"{classifier.MOST_LABELS:,}"
+        raise CharrnnError(f"{name}: more than {most} different labels; at most {most} can be told apart")
+    if len(label) > classifier.LONGEST_LABEL:
+        raise CharrnnError(f"{name}: a label of {len(label):,} characters ({label!r:.60}...); is it the text?")
+    return number
+
+
+def _labels(name: str, numbers: dict[str, int]) -> tuple[str, ...]:
+    labels = tuple(sorted(numbers))
+    if not labels:
+        raise CharrnnError(f"{name}: no labelled texts in it; it needs a text and a label on each line")
+    if len(labels) == 1:
+        raise CharrnnError(f"{name}: every text has the label {labels[0]!r:.80}; there is nothing to tell apart")
+    return labels
+
+
+def _held_out(learned: Texts, labels: int, config: FitConfig) -> NDArray[np.bool_]:
+    """Which of the texts are kept for validation, by a hash of their texts; of each label something is learned from."""
+    fraction = min(config.val_fraction, MOST_VALIDATED / max(1, len(learned)))
+    held = records.are_held_out(learned.texts, fraction, config.val_seed)
+    found: NDArray[np.bool_] = held & (np.bincount(learned.labels[~held], minlength=labels) > 0)[learned.labels]
+    return found
+
+
+def _given(path: str, reader: TextReader, labels: Sequence[str], warn: Say) -> Texts:
+    """The rows of ``--val``."""
+    source = LabelledTexts(path, reader, set(labels))
+    rows = _rows(source, {label: number for number, label in enumerate(labels)}, warn, known=True)
+    if not len(rows.all):
+        raise CharrnnError(f"{source.name}: no labelled texts in it")
+    return rows.all
+
+
+def _tell_of_rare(name: str, labels: Sequence[str], counts: NDArray[np.intp], warn: Say) -> None:
+    if once := [label for label, count in zip(labels, counts.tolist(), strict=True) if count == 1]:
+        shown = ", ".join(once[:_NAMED]) + (", ..." if len(once) > _NAMED else "")
+        told = "1 label has" if len(once) == 1 else f"{len(once):,} labels have"
+        warn(f"{name}: {told} one text only, which is learned from, so nothing tells how well: {shown:.200}")
