@@ -71,7 +71,7 @@ def surnames(path: Path) -> Task:
     return Task("surnames", sides[False], sides[True])
 
 
-def task_of(kind: str, path: Path | None) -> Task:
+def task_of(kind: str, path: Path | None, farthest: int = DISTANCES[-1]) -> Task:
     """The task of a name."""
     if kind == "intents":
         return Task(kind, *(rows_of(ROOT / "corpora" / name) for name in ("intents.tsv", "intents-test.tsv")))
@@ -80,7 +80,8 @@ def task_of(kind: str, path: Path | None) -> Task:
             sys.exit("surnames: where are they? --file FILE, two columns with a header")
         return surnames(path)
     if kind == "distance":
-        return Task(kind, sentences.first_word(LEARNED, 0), sentences.first_word(ASKED * len(DISTANCES), 1, DISTANCES))
+        learned = sentences.first_word(LEARNED, 0, range(DISTANCES[0], farthest + 1))
+        return Task(kind, learned, sentences.first_word(ASKED * len(DISTANCES), 1, DISTANCES))
     learned, tested = SIZES[kind]
     rows = sentences.MAKERS[kind](learned + tested, 0)
     return Task(kind, rows[:learned], rows[learned:])
@@ -181,10 +182,11 @@ def main() -> None:
     parser.add_argument("--file", type=Path, help="the surnames with their languages")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=CELLS)
+    parser.add_argument("--farthest", type=int, default=DISTANCES[-1], help="how far away the word is at most in learned texts")
     parser.add_argument("--fit", default="", help="more options of charrnn classify fit")
     parser.add_argument("--runs", type=Path)
     given = parser.parse_args()
-    task, options = task_of(given.task, given.file), shlex.split(given.fit)
+    task, options = task_of(given.task, given.file, given.farthest), shlex.split(given.fit)
     with tempfile.TemporaryDirectory() as scratch:
         runs = given.runs or Path(scratch)
         if given.task == "distance":
