@@ -80,8 +80,8 @@ def task_of(kind: str, path: Path | None, farthest: int = DISTANCES[-1]) -> Task
             sys.exit("surnames: where are they? --file FILE, two columns with a header")
         return surnames(path)
     if kind == "distance":
-        learned = sentences.first_word(LEARNED, 0, range(DISTANCES[0], farthest + 1))
-        return Task(kind, learned, sentences.first_word(ASKED * len(DISTANCES), 1, DISTANCES))
+        train = sentences.first_word(LEARNED, 0, range(DISTANCES[0], farthest + 1))
+        return Task(kind, train, sentences.first_word(ASKED * len(DISTANCES), 1, DISTANCES))
     learned, tested = SIZES[kind]
     rows = sentences.MAKERS[kind](learned + tested, 0)
     return Task(kind, rows[:learned], rows[learned:])
