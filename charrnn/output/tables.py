@@ -304,7 +304,7 @@ def finding_table(findings: Sequence[Record], *, framed: bool) -> Table | FirstT
             f"{finding['first']:+.2f}",
             f"{finding['second']:+.2f}",
             f"{finding['needed']:.2f}",
-            "follows it" if finding["real"] else "no better than chance",
+            "follows it" if finding["real"] else "random networks too",
         )
         for finding in findings
     ]

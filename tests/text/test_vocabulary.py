@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charrnn import CharrnnError
@@ -69,13 +69,15 @@ def test_the_byte_decoder_emits_each_character_with_its_last_byte(text: str) -> 
 
 @settings(deadline=None, max_examples=50)
 @given(st.binary(max_size=40))
+@example(b"\xed\xa0")  # Python tells only behind it that no character begins so.
 def test_the_byte_decoder_replaces_exactly_what_is_invalid(data: bytes) -> None:
     decoder = BYTES.decoder()
     said = "".join(decoder.decode(byte) for byte in data)
     unfinished = BYTES.decode(data)
     assert unfinished == data.decode("utf-8", "replace")
     # Only a last character whose bytes have not all come is held back.
-    assert said in (unfinished, unfinished.removesuffix(UNKNOWN))
+    assert said + decoder.pending.decode("utf-8", "replace") == unfinished
+    assert len(decoder.pending) < 4
 
 
 def test_nothing_is_said_of_a_character_cut_off_at_the_end() -> None:

@@ -31,8 +31,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def beside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short texts are compressed by a process, too."""
+    """Short texts are compressed by a process, too, however slowly it begins beside other work."""
     monkeypatch.setattr(compressor, "AT_ONCE", 0)
+    monkeypatch.setattr(schedule, "patience", lambda *_: 120.0)
 
 
 def children() -> list[str]:
