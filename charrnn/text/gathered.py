@@ -100,16 +100,17 @@ class Encoded(Sequence[Ids]):
         Raises:
             CharrnnError: there is no room for temporary files.
         """
-        lengths = np.zeros(len(texts), dtype=np.int64)
+        lengths, self.cut = np.zeros(len(texts), dtype=np.int64), 0
         with BlockStore() as store:
             for start in range(0, len(texts), _TOGETHER):
                 some = slice(start, start + _TOGETHER)
-                ids, lengths[some] = _encoded(texts[some], vocabulary, longest)
+                ids, lengths[some], cut = _encoded(texts[some], vocabulary, longest)
+                self.cut += cut
                 block = np.insert(ids, np.cumsum(lengths[some]), mark)
                 store.append(block if start else np.concatenate([mark.astype(block.dtype), block]))
             self._ids: Ids = np.asarray(store.codes()) if len(lengths) else np.zeros(0, dtype=np.uint8)
         self.lengths = lengths + 2
-        """How many ids each text has, its marks included, (N,)."""
+        """How many ids each text has, its marks included, (N,); ``cut`` is how many texts are longer than what is read."""
         self._starts = np.concatenate([[0], np.cumsum(self.lengths - 1)])  # Two texts side by side share a mark.
 
     def __len__(self) -> int:
@@ -127,10 +128,12 @@ class Encoded(Sequence[Ids]):
         return self._ids[self._starts[place] : self._starts[place] + self.lengths[place]]
 
 
-def _encoded(texts: Sequence[str], vocabulary: Vocabulary, longest: int) -> tuple[Ids, list[int]]:
-    """The ids of ``texts``, of each at most ``longest``, one behind the other, and how many each has."""
+def _encoded(texts: Sequence[str], vocabulary: Vocabulary, longest: int) -> tuple[Ids, list[int], int]:
+    """The ids of ``texts``, of each at most ``longest``, one behind the other; how many each has; how many were longer."""
     if vocabulary.level == "byte":
-        codes = [text.encode("utf-8", "surrogateescape")[:longest] for text in texts]
-        return np.frombuffer(b"".join(codes), dtype=np.uint8), [len(code) for code in codes]
-    cut = [text[:longest] for text in texts]
-    return vocabulary.encode("".join(cut)), [len(text) for text in cut]
+        codes = [text.encode("utf-8", "surrogateescape") for text in texts]
+        ids: Ids = np.frombuffer(b"".join(code[:longest] for code in codes), dtype=np.uint8)
+        lengths = [len(code) for code in codes]
+    else:
+        ids, lengths = vocabulary.encode("".join(text[:longest] for text in texts)), [len(text) for text in texts]
+    return ids, [min(length, longest) for length in lengths], sum(length > longest for length in lengths)

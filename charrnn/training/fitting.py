@@ -191,6 +191,9 @@ def _learned(
     config = ClassifierConfig(**request.head)
     vocabulary = _vocabulary(split, trained)
     ids = [Encoded(side.texts, vocabulary, opening(vocabulary), config.longest) for side in (split.train, split.val)]
+    if cut := sum(side.cut for side in ids):
+        texts = "1 text is" if cut == 1 else f"{cut:,} texts are"
+        told(f"{texts} longer than the {config.longest:,} characters that are read (--longest); the rest doesn't count")
 
     def planned(model: Mapping[str, Any], speed: float | None = None) -> classify_recipe.Plan:
         return classify_recipe.plan(

@@ -51,6 +51,7 @@ def test_ids_are_those_of_each_text_between_two_marks(level: str) -> None:
     assert [one.tolist() for one in found] == expected
     assert [one.tolist() for one in found[2:4]] == expected[2:4]
     assert found.lengths.tolist() == [len(one) for one in expected]
+    assert found.cut == sum(len(vocabulary.encode(text)) > 6 for text in texts)
     assert len(Encoded(gather([]), vocabulary, mark, 6)) == 0
 
 

@@ -57,8 +57,9 @@ def test_texts_that_fill_a_temporary_file_are_learned_alike(put: Put, tmp_path: 
 def test_a_text_of_a_megabyte_is_read_to_its_limit(put: Put, tmp_path: Path) -> None:
     rows = lines(30) + b"c" * 1_000_000 + b"a\tends in a\n"
     request = FitRequest(put("x.tsv", rows), model=TINY, head={"longest": 20}, settings={"epochs": 1.0})
-    found, _ = fitted(request, tmp_path)
+    found, heard = fitted(request, tmp_path)
     assert found.classifier.config.longest == 20
+    assert heard[1] == "1 text is longer than the 20 characters that are read (--longest); the rest doesn't count"
 
 
 # -- what excludes each other ---------------------------------------------------------------------------------------------
