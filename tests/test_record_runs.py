@@ -40,6 +40,9 @@ def lines(count: int = 60) -> list[str]:
     return ["".join(drawn.choices("abc de", k=drawn.randint(1, 12))).strip() or "a" for _ in range(count)] + ["abc" * 30]
 
 
+LEARNED = [line for line in lines(200) if not is_held_out(line, 0.1)]
+
+
 @pytest.fixture
 def listed(put: Put) -> Corpus:
     """60 short records, and a long one that takes several steps."""
@@ -178,6 +181,8 @@ def test_a_text_that_is_no_list_holds_no_records(invoke: Invoke, put: Put) -> No
         ("a long record", b"short\n" * 9 + b"long" * 20_000, (), 10),
         ("NUL", b"a\0b\n\0\n" * 20, (), 40),
         ("bytes with CR LF", b"one\r\n\r\ntwo\r\n" * 20, ("--level", "byte"), 40),
+        ("CR LF", b"one\r\n\r\ntwo\r\n" * 20, (), 40),
+        ("none held out", "\n".join(LEARNED).encode(), (), len(LEARNED)),
         ("rare characters", b"abc\nabd\nxyz\n" + b"ab\n" * 9, ("--min-count", "5"), 12),
         ("no held-out share", b"anna\nbob\n" * 9, ("--val-fraction", "0"), 18),
         ("nearly all held out", b"anna\nbob\n" * 9, ("--val-fraction", "0.999999"), 18),
@@ -190,11 +195,18 @@ def test_every_list_trains_and_goes_on(invoke: Invoke, put: Put, name: str, text
     assert done.code == 0, done.stderr
     assert start(done)["records"]["count"] == count
     # Equal records are on one side; where that leaves nothing to learn from, nothing is held out.
-    if name in ("one record", "all the same", "nearly all held out"):
+    if name in ("one record", "all the same", "none held out", "nearly all held out"):
         assert start(done)["records"]["held_out"] == 0
         assert "no validation text" in done.stdout
     assert invoke("train", "--resume", "run", "--steps", "9").code == 0
     assert invoke("train", path, "--records", "--init-from", "run", "--steps", "1", *options).code == 0
+    drawn = invoke("sample", "-c", "run", "-N", "3", "-n", "40")
+    assert (drawn.code, drawn.stdout.count("\n")) == (0, 3), drawn.stderr
+    scored = invoke("score", path, "-c", "run", "--json")
+    assert json.loads(scored.stdout)["records"] == count, scored.stderr
+    assert invoke("encode", path, "--npz", "out.npz", "-c", "run").code == 0
+    with np.load("out.npz") as arrays:
+        assert len(arrays["final"]) >= count
 
 
 def test_two_files_without_a_last_newline_are_two_records_at_both_levels(invoke: Invoke, put: Put) -> None:

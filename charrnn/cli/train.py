@@ -15,9 +15,10 @@ from charrnn import CharrnnError, UsageError
 from charrnn.cli import exit_codes, options
 from charrnn.cli.exit_codes import ExitCode
 from charrnn.cli.options import After, Given, Json, Quiet, complete_checkpoint
-from charrnn.cli.process import rank, seconds_since_start
+from charrnn.cli.process import limit_threads, rank, seconds_since_start
 from charrnn.cli.signals import EXIT_CODES, Stop, stop_on_failing_stdout, stop_on_signals
 from charrnn.config import FITTED, ModelConfig, TrainConfig
+from charrnn.cores import x86_64
 from charrnn.declaration import Option, Panel
 from charrnn.limits import Interval
 
@@ -124,6 +125,11 @@ def train(
 
     Progress goes to stderr. Ctrl-C finishes the step, saves, and says how to go on.
     """
+    # NumPy only reads single streams here, at evaluations: beside other members, or other programs, a second thread waits for a
+    # core in every product. Where processors are others, OpenBLAS is torch's too, as MKL is here.
+    if x86_64():
+        limit_threads(1, libraries=("OPENBLAS",))
+
     from charrnn.output.console import Console
     from charrnn.training import members as several
     from charrnn.training import ranks, runs

@@ -30,6 +30,10 @@ ADAPTING = 0.5
 """Share of a fresh network's learning rate for a trained one: the sum of its losses on the new and the old text is lowest."""
 RECORDS_TEACH = 1.5
 """How much larger a network a list can teach than a text of its length."""
+LEAST_OF_LISTS, WHOLE_PASSES = 0.75, 3.0
+"""Of the size that its time affords, a list gets this share if the reference network reads half of it or less, and all if that
+reads it so many times: a smaller network reads more records.
+"""
 RECORD_PASSES = 50
 """How often a run of minutes reads a list of 3,500 characters or fewer, some 500 names; a longer one in proportion oftener."""
 
@@ -300,9 +304,13 @@ def _fitting_groups(passes: float, chunks: float) -> int:
 def _fitting_size(characters: int, work: float, records: bool) -> float:
     """The hidden size before rounding: the lesser of what the work affords and what the text can teach, with a soft corner.
 
-    A list teaches a larger network than a text of as many characters: its records have nothing to do with each other.
+    A list teaches a larger network than a text of as many characters: its records have nothing to do with each other. One that
+    is not read whole gets a smaller network, which reads more of it.
     """
     affordable = 430 * (max(work, 1) / 9e6) ** 0.14
+    if records:
+        exponent = math.log(1 / LEAST_OF_LISTS) / math.log(2 * WHOLE_PASSES)
+        affordable *= min(max(LEAST_OF_LISTS * (2 * max(work, 1) / max(characters, 1)) ** exponent, LEAST_OF_LISTS), 1.0)
     useful = 430 * (max(characters, 1) / 2e5) ** 0.3 * (RECORDS_TEACH if records else 1.0)
     return float(min(max((affordable**-4 + useful**-4) ** -0.25, 64.0), 2048.0))
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from conftest import Put
 
 from charrnn.cli import process
 
@@ -54,3 +57,15 @@ def test_openblas_begins_with_one_thread_where_their_number_may_change_later(
     monkeypatch.setattr(process, "x86_64", lambda: intel)
     assert process.limit_threads(begin_with_one=True) == 2
     assert (os.environ["OPENBLAS_NUM_THREADS"], os.environ["MKL_NUM_THREADS"]) == (first, "2")
+
+
+@pytest.mark.parametrize(("intel", "threads"), [(True, "1"), (False, None)])
+def test_training_leaves_numpy_one_thread_and_torch_its_own(
+    intel: bool, threads: str | None, invoke: Callable[..., Any], put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in THREADS:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("charrnn.cli.train.x86_64", lambda: intel)
+    assert invoke("train", put("novel.txt", b"to be " * 9), "--steps", "1", "--dry-run").code == 0
+    assert (os.environ.get("OPENBLAS_NUM_THREADS"), os.environ.get("MKL_NUM_THREADS")) == (threads, None)
