@@ -133,6 +133,8 @@ def _held_out(corpus: Corpus, begin: int, end: int) -> bool:
 
 
 def _of_records(records: RecordList, held_out: int, every: float, longest: int) -> Excerpt:
-    number = records.train + np.arange(0, len(records.starts) - 1 - records.train, every).astype(np.int64)
+    count = len(records.starts) - 1 - records.train
+    along = np.arange(0, count, every)
+    number = records.train + along[along < count].astype(np.int64)  # The last may be `count`, by rounding.
     begins = records.starts[number] + 1
     return Excerpt(begins, begins + np.minimum(records.spans_of(number), longest), held_out, every)

@@ -12,7 +12,7 @@ from small_runs import corpus_of
 
 from charrnn.text.corpus import Corpus
 from charrnn.text.excerpts import PIECES, Excerpt, first, spread, stored
-from charrnn.text.records import split
+from charrnn.text.records import RecordList, Records, split
 from charrnn.text.scattered import scatter
 
 MOST = PIECES[-1][1]
@@ -50,6 +50,18 @@ def test_so_many_characters_are_scored_in_pieces_from_all_over_the_tail(characte
     assert (excerpt.ends <= borders[1:] + 1).all()
     middles = (excerpt.begins + excerpt.ends) / 2 - (borders[:-1] + borders[1:]) / 2
     assert np.abs(middles).max() <= 1.5
+
+
+@pytest.mark.parametrize("count", [*range(11, 40), 300])
+def test_of_records_only_those_that_are_held_out_are_scored_however_many(count: int) -> None:
+    corpus = corpus_of("\n" + "ab\n" * 2 * count)
+    records = RecordList(np.arange(2 * count + 1) * 3, count, Records(2 * count, count, 0, 0, 2, 2.0))
+    corpus = replace(corpus, records=records, train_characters=3 * count + 1)
+    for characters in range(1, 3 * count + 1):
+        excerpt = spread(corpus, characters)
+        assert excerpt.begins[0] > 3 * count
+        assert excerpt.ends[-1] <= 6 * count + 1
+        assert (np.diff(excerpt.begins) > 0).all()
 
 
 @pytest.mark.parametrize("characters", [100, 5_000, 10**9])
