@@ -25,6 +25,8 @@ from charrnn.text.spilled import BlockStore, joined
 from charrnn.text.vocabulary import CODE_POINTS, Vocabulary, id_dtype
 
 NEWLINE = 10
+BYTES_OF_A_RECORD = 16
+"""Where it begins, and the hash of its characters; while a list is read they are there twice."""
 
 
 @dataclass(frozen=True)
@@ -277,13 +279,14 @@ def _has_room(asked: _Asked, source: Source | None) -> bool:
         needed = room.needed(asked.files, asked.reader)
     except OSError:
         return source is not None  # Whoever reads it says why.
+    places = 0 if asked.val_seed is None else BYTES_OF_A_RECORD * needed.lines
     copies = needed.ids if asked.val_seed is None else 2 * needed.ids + needed.codes
-    total = sum(size for size in (needed.codes, copies) if size > spilled.IN_MEMORY_BYTES)
+    total = sum(size for size in (needed.codes, copies, 2 * places) if size > spilled.IN_MEMORY_BYTES)
     if source is not None:
         cache, free = source.cache, room.free(source.cache.place)
         sparing = None if free is None else free + sum(entry.size for entry in cache.entries())
-        if needed.ids > cache.most:
-            reason = f"the text takes {_gigabytes(needed.ids)}, all that is kept at most {_gigabytes(cache.most)}"
+        if needed.ids + places > cache.most:
+            reason = f"the text takes {_gigabytes(needed.ids + places)}, all that is kept at most {_gigabytes(cache.most)}"
             cache.warn(f"{reason}; it is read anew next time; {caching.SIZE} sets another limit")
         elif sparing is not None and sparing < total:
             reason = f"{_gigabytes(sparing)} free, the text needs {_gigabytes(total)} to be kept"

@@ -17,10 +17,13 @@ SAMPLES, SAMPLE_BYTES = 16, 4096
 
 @dataclass(frozen=True)
 class Needed:
-    """Bytes for the code points of a text while it is read, and for its ids afterwards: estimates, by samples of UTF-8."""
+    """Bytes for the code points of a text while it is read, and for its ids afterwards; and how many lines it has: estimates,
+    by samples of UTF-8.
+    """
 
     codes: int
     ids: int
+    lines: int = 0
 
 
 def needed(names: Sequence[str], reader: TextReader) -> Needed:
@@ -31,10 +34,11 @@ def needed(names: Sequence[str], reader: TextReader) -> Needed:
         regular = name != sources.STDIN and Path(name).is_file() and not packed
         sizes.append(Path(name).stat().st_size if regular else 0)
     total = sum(sizes)
-    if reader.level == "byte":
-        return Needed(total, total)
-    characters = codes = 0.0  # and their bytes, for each byte of the text
     known, pieces = set[str](), _samples(names, sizes)
+    lines = int(total * sum(piece.count(b"\n") for piece in pieces) / max(1, sum(map(len, pieces))))
+    if reader.level == "byte":
+        return Needed(total, total, lines)
+    characters = codes = 0.0  # and their bytes, for each byte of the text
     for piece in pieces:
         text = piece.decode("utf-8", "ignore")
         share = len(text) / max(len(piece), 1) / len(pieces)
@@ -43,7 +47,7 @@ def needed(names: Sequence[str], reader: TextReader) -> Needed:
         codes += share * np.min_scalar_type(max(map(ord, text), default=0)).itemsize
     if reader.encoding.name is not None or "\0" in known:
         characters = codes = 0.5  # It needn't be UTF-8; this is the least.
-    return Needed(int(total * codes), int(total * characters) * (2 if len(known) > 255 else 1))
+    return Needed(int(total * codes), int(total * characters) * (2 if len(known) > 255 else 1), lines)
 
 
 def _samples(names: Sequence[str], sizes: Sequence[int]) -> list[bytes]:

@@ -21,6 +21,8 @@ HAN = "".join(map(chr, range(0x4E00, 0x4E00 + 400)))
     [
         (b"plain" * 2000, TextReader(), Needed(10_000, 10_000)),
         (b"\xff" * 10_000, TextReader("byte"), Needed(10_000, 10_000)),
+        (b"name\n" * 2000, TextReader(), Needed(10_000, 10_000, 2000)),
+        (b"name\n" * 2000, TextReader("byte"), Needed(10_000, 10_000, 2000)),
         ("\u0439".encode() * 5000, TextReader(), Needed(10_000, 5000)),
         (HAN.encode() * 30, TextReader(), Needed(24_000, 24_000)),
         ("\u0439".encode("utf-16-le") * 5000, TextReader(encoding=Encoding("utf-16-le")), Needed(5000, 5000)),
@@ -31,6 +33,7 @@ def test_an_estimate_is_the_size_of_code_points_and_of_ids(text: bytes, reader: 
     found = room.needed([path], reader)
     assert found.ids == pytest.approx(needed.ids, rel=0.02)
     assert found.codes == pytest.approx(needed.codes, rel=0.02)
+    assert found.lines == pytest.approx(needed.lines, rel=0.02)
     assert room.needed([path, path], reader).ids == pytest.approx(2 * needed.ids, rel=0.02)
 
 
