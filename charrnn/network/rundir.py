@@ -166,6 +166,7 @@ class RunDirectory:
         except CharrnnError:
             if self._file(kind) == path:
                 raise
+            files.remove_left_overs(self._file(kind))  # It was renamed with what was half written.
             write(self._file(kind), checkpoint)
         if kind == "last" and self._replaced is not None and self._place != self.path:
             self.take_place()

@@ -14,7 +14,7 @@ from small_checkpoints import put_together, setting, small, take_apart
 
 from charrnn import CharrnnError
 from charrnn.network.checkpoint import read, read_header, write
-from charrnn.network.rundir import RunDirectory, checkpoints_under, latest, resolve
+from charrnn.network.rundir import LAST, LOG, RunDirectory, checkpoints_under, latest, resolve
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
@@ -221,3 +221,28 @@ def test_a_replacement_that_cant_be_put_right_hides_no_other_run(monkeypatch: py
         with pytest.raises(CharrnnError, match="can't finish what a killed run left undone: Permission denied"):
             resolve(Path("checkpoints/bad"))
     assert latest() == Path("checkpoints/bad/best.safetensors")
+
+
+def test_a_network_whose_run_is_renamed_while_it_saves_goes_on_in_the_new_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden, run = tmp_path / ".run.charrnn-new", tmp_path / "run"
+    (hidden / "member-0").mkdir(parents=True)
+    member = RunDirectory(run / "member-0", hidden / "member-0")
+    member.log({"event": "start"})
+    in_place = os.replace
+
+    def renamed(source: Path, target: Path) -> None:
+        if hidden.exists():
+            hidden.rename(run)
+        in_place(source, target)
+
+    monkeypatch.setattr(os, "replace", renamed)
+    path = member.save("last", small())
+    member.log({"event": "end"})
+    member.close()
+    assert path == run / "member-0" / LAST
+    assert read(path).training["step"] == 7
+    assert {entry.name for entry in path.parent.iterdir()} == {LAST, LOG}
+    assert [json.loads(line)["event"] for line in (path.parent / LOG).read_text().splitlines()] == ["start", "end"]
+    assert {entry.name for entry in tmp_path.iterdir()} == {"run"}
