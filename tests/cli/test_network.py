@@ -337,12 +337,16 @@ def test_what_takes_one_network_names_the_members_of_a_run_of_several(invoke: In
     assert done.stderr == said
 
 
-def test_a_run_of_several_is_never_taken_for_an_empty_directory(invoke: Invoke, members: Path) -> None:
+def test_a_run_of_several_is_never_taken_for_an_empty_directory(invoke: Invoke, members: Path, tmp_path: Path) -> None:
     done = invoke("train", "text", "--steps", "1", "--out", "checkpoints/novel")
     assert done.code == 1
-    assert "already holds a run; go on with it by charrnn train --resume checkpoints/novel, or choose another" in done.stderr
-    done = invoke("train", "text", "--steps", "1", "--out", "checkpoints/novel", "--overwrite")
-    assert "holds member-0, which is no file of a run" in done.stderr
+    assert (
+        "already holds a run; go on with it by charrnn train --resume checkpoints/novel, replace it by --overwrite"
+        in done.stderr
+    )
+    tiny = ("--steps", "1", "--hidden-size", "8", "--workers", "1")
+    assert invoke("train", "text", *tiny, "--out", "checkpoints/novel", "--overwrite").code == 0
+    assert not (tmp_path / "checkpoints/novel/member-0").exists()
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=IDS)
