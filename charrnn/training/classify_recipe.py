@@ -79,7 +79,11 @@ def plan(
         batch_size=32 if texts < SEVERAL else 64,
         epochs=MOST_OF_FEW if texts < FEW else MOST_PASSES,
         seconds=seconds,
-        lr=1e-3 if trained is not None else 3e-3 if FEW <= texts < SEVERAL or size > NARROW else 4e-3,
+        lr=1e-3
+        if trained is not None or model.get("cell") == "rnn"
+        else 3e-3
+        if FEW <= texts < SEVERAL or size > NARROW
+        else 4e-3,
         dropout=0.4 if texts < MANY else 0.2,
         # From more texts a network learns more than a teacher knows.
         splices=0.9 if texts < FEW else 0.0,

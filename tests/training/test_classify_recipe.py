@@ -55,3 +55,8 @@ def test_a_trained_network_keeps_its_size_and_learns_more_slowly() -> None:
     trained = plan({}, {}, [9] * 100, [50, 50], 180.0, trained=ModelConfig(9, hidden_size=70, embedding_size=5))
     assert (trained.hidden_size, trained.embedding_size) == (70, 5)
     assert trained.lr < plan({}, {}, [9] * 100, [50, 50], 180.0).lr
+
+
+def test_a_network_without_gates_learns_more_slowly() -> None:
+    rates = {cell: plan({"cell": cell}, {}, [20] * 4000, [2000] * 2, 60.0).lr for cell in ("lstm", "gru", "rnn")}
+    assert rates["rnn"] < rates["gru"] == rates["lstm"]
