@@ -252,7 +252,7 @@ def _stops_between_pictures(child: subprocess.Popen[bytes], handle: int, termina
     return terminal.latest.endswith("\x1b[J\r")
 
 
-def _watch(handle: int, terminal: Terminal, sign: str, seconds: float = 60.0) -> None:
+def _watch(handle: int, terminal: Terminal, sign: str, seconds: float = 300.0) -> None:
     """Feed the terminal until it shows ``sign`` and the program pauses."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

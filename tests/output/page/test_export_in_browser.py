@@ -215,6 +215,42 @@ def test_the_slider_holds_a_unit_and_the_box_lets_it_go(opened: Opened) -> None:
     assert browser.evaluate(f"document.querySelector('{part('value')}').textContent") != "\u22120.75"
 
 
+def test_units_are_turned_to_chosen_by_what_they_follow_and_all_let_go(opened: Opened) -> None:
+    browser = opened(shown())
+    first, name = text_of(browser), f"document.querySelector('{part('name')}').textContent"
+    assert browser.evaluate(name) == "Unit 0:3"
+    browser.click(part("after"))
+    assert browser.evaluate(name) == "Unit 0:4"
+    give(browser, part("held"), "1")
+    for _ in range(5):
+        browser.click(part("before"))
+    assert browser.evaluate(name) == "Unit 0:11"  # behind the first is the last
+    give(browser, part("held"), "-1")
+    browser.click("button[data-unit]")
+    assert browser.evaluate(name) == "Unit 0:3"
+    assert browser.evaluate("document.querySelector('button[data-unit]').getAttribute('aria-pressed')") == "true"
+    assert browser.evaluate(f"document.querySelector('{part('free')}').textContent") == "Let all go (2 held)"
+    browser.click(part("free"))
+    assert browser.evaluate(f"document.querySelector('{part('free')}').hidden") is True
+    write_2000_a_second(browser)
+    browser.click("#again")
+    until(browser, "document.querySelectorAll('pre span').length > 100")
+    browser.click("#run")
+    assert text_of(browser)[:99] == first[:99]
+
+
+def test_the_page_follows_the_theme_and_the_width_of_its_window(opened: Opened) -> None:
+    browser = opened(shown())
+    colours = "[...document.querySelectorAll('pre span')].map(span => span.style.backgroundColor).join()"
+    width = "document.querySelector('canvas[tabindex]').clientWidth"
+    before = browser.evaluate(colours), browser.evaluate(width)
+    browser.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    until(browser, f"{colours} !== {json.dumps(before[0])}")
+    browser.send("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=1, mobile=False)
+    until(browser, f"{width} !== {before[1]}")
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 360
+
+
 def test_held_units_give_the_line_lengths_of_the_command_line(clean: chromium.Chromium, fables: Path) -> None:
     """The shipped unit 0:165 makes lines long at -1 and short at 1, as `charrnn sample --clamp` does."""
     clean.open(fables)
