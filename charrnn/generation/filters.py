@@ -7,7 +7,6 @@ can't be drawn. `Drawing` applies them in the order in which they stand here. Se
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any
 
 import numpy as np
@@ -131,7 +130,7 @@ def entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _information(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """-ln p; a probability of 0 counts as the smallest number above it."""
-    nats: NDArray[np.float64] = 0.0 - np.log(np.maximum(probabilities, sys.float_info.min))
+    nats: NDArray[np.float64] = 0.0 - np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
     return nats
 
 

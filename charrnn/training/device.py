@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
 import torch
 
 from charrnn import CharrnnError, UsageError
@@ -44,6 +45,8 @@ def prepare(device: torch.device, precision: str) -> None:
     if precision == "fp32":
         hold_to_fp32(device)
     if device.type == "cpu":
+        for kind in (np.float16, np.float32, np.float64):
+            np.finfo(kind)  # NumPy 1.26 looks once, at the first need, and warns where denormal numbers are flushed.
         torch.set_flush_denormal(True)  # Denormal gradients through saturated gates cost up to 100 times as much.
         keep_freed_memory()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,9 +37,7 @@ def calibrate(losses: NDArray[np.float64]) -> Calibration:
     plain = Calibration(1.0, float(losses[:, PLAIN].sum()))
     if not np.isfinite(losses).all() or not (losses[:, PLAIN] > 0).all():
         return plain
-    # Given the precision, NumPy 1.26 doesn't ask for it: it would warn that training flushes denormal numbers.
-    precision = len(LOGS) * sys.float_info.epsilon
-    one, other = (Polynomial.fit(LOGS, half, len(LOGS) - 1, rcond=precision) for half in losses)
+    one, other = (Polynomial.fit(LOGS, half, len(LOGS) - 1) for half in losses)
     crossed = float(one(_lowest(other)) + other(_lowest(one)))
     if not crossed < plain.loss:
         return plain

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import types
 
+import numpy as np
 import pytest
 import torch
 
@@ -116,3 +117,13 @@ def test_without_glibc_nothing_is_set_and_nothing_fails(libc, monkeypatch):
     monkeypatch.setattr(device.ctypes, "CDLL", opened)
     device.keep_freed_memory()
     assert asked == [None]
+
+
+def test_numpy_looks_at_its_numbers_before_denormal_ones_are_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later, NumPy 1.26 would warn of them in the middle of a run."""
+    done: list[str] = []
+    monkeypatch.setattr(np, "finfo", lambda kind: done.append(kind.__name__))
+    monkeypatch.setattr(torch, "set_flush_denormal", lambda on: done.append("flush"))
+    monkeypatch.setattr(device, "keep_freed_memory", lambda: None)
+    device.prepare(torch.device("cpu"), "bf16")
+    assert done == ["float16", "float32", "float64", "flush"]
