@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+
 ROOM = 2048
 """How many results of a thread may wait for their turn."""
 WAIT = 0.5
@@ -60,12 +62,15 @@ def in_turns(threads: int, work: Callable[[int, Callable[[], bool]], Iterator[R]
             with contextlib.suppress(queue.Full):
                 return room.put(what, timeout=WAIT)
 
+    errors = np.geterr()  # NumPy 1.26 keeps it by thread, not with the context.
+
     def run(thread: int) -> None:
         try:
-            for result in work(thread, stop.is_set):
-                put(rooms[thread], ("result", result))
-                if stop.is_set():
-                    return
+            with np.errstate(**errors):
+                for result in work(thread, stop.is_set):
+                    put(rooms[thread], ("result", result))
+                    if stop.is_set():
+                        return
             put(rooms[thread], ("end", None))
         except BaseException as error:
             put(rooms[thread], ("error", error))
