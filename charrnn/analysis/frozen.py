@@ -6,7 +6,7 @@ Shapes: N texts, F features, C labels, U units of the head's hidden layer.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,10 +41,11 @@ def fitted(
     hidden: int | None,
     seed: int,
     deadline: float | None = None,
+    stop: Callable[[], object] = lambda: None,
 ) -> Head:
     """The head that does best on ``val``; without any texts there, the one of strength 1.
 
-    The search ends at ``deadline``, by `time.monotonic`.
+    The search ends at ``deadline``, by `time.monotonic`, or with the best so far where ``stop`` gives a reason.
 
     ``train`` and ``val`` are features (N, F) with labels (N,), ``text_weights`` (N,) how much each text of ``train`` counts.
     """
@@ -54,12 +55,15 @@ def fitted(
     strengths = STRENGTHS if len(val[1]) else (1.0,)
     for number, strength in enumerate(strengths):
         until = share_of(deadline, len(strengths) - number)
-        weights = _unscaled(_minimized(scaled, right, labels, text_weights, hidden, strength, seed, until), middle, spread)
+        scaled_weights = _minimized(scaled, right, labels, text_weights, hidden, strength, seed, until, stop)
+        weights = _unscaled(scaled_weights, middle, spread)
         if not len(val[1]):
             return Head(weights, 0.0, 1.0)
         logits = head(dict(weights), val[0])
         temperature = calibration.temperature(logits, val[1])
         found.append(Head(weights, calibration.nats(logits / temperature, val[1]), temperature))
+        if stop():
+            break
     return min(found, key=lambda head: head.loss)
 
 
@@ -78,6 +82,7 @@ def _minimized(
     strength: float,
     seed: int,
     deadline: float | None,
+    stop: Callable[[], object],
 ) -> Weights:
     names, shapes = _shapes(inputs.shape[1], labels, hidden)
     rng = np.random.default_rng(seed)
@@ -112,7 +117,7 @@ def _minimized(
                 squares += float(np.vdot(weights[name], weights[name]))
         return nats + float(decay) / 2 * squares, np.concatenate([gradient.ravel() for gradient in gradients])
 
-    flat = minimized(loss, start, ITERATIONS, deadline=deadline)
+    flat = minimized(loss, start, ITERATIONS, deadline=deadline, stop=stop)
     return dict(zip(names, _parts(flat, shapes), strict=True))
 
 

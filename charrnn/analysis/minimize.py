@@ -26,16 +26,18 @@ def minimized(
     tolerance: float = 1e-4,
     deadline: float | None = None,
     pairs: int = PAIRS,
+    stop: Callable[[], object] = lambda: None,
 ) -> Vector:
     """The best place that ``iterations`` steps find from ``start``, or those until `time.monotonic` reaches ``deadline``.
 
-    It ends sooner where the gradient is ``tolerance`` times that at the start. The latest ``pairs`` of steps are remembered.
+    It ends sooner where the gradient is ``tolerance`` times that at the start, or where ``stop`` gives a reason. The latest
+    ``pairs`` of steps are remembered.
     """
     x = start
     value, gradient = function(x)
     enough, latest = tolerance * _norm(gradient), deque[tuple[Vector, Vector]](maxlen=pairs)
     for _ in range(iterations):
-        if _norm(gradient) <= enough or (deadline is not None and time.monotonic() > deadline):
+        if _norm(gradient) <= enough or (deadline is not None and time.monotonic() > deadline) or stop():
             break
         direction = -_times_inverse_hessian(gradient, latest)
         slope = float(direction @ gradient)

@@ -158,7 +158,8 @@ def fit(
     told(yardsticks)
     if request.frozen:
         assert trained is not None
-        found = _frozen(request, trained, split, None if seconds is None else time.monotonic() + seconds - elapsed(), told)
+        deadline = None if seconds is None else time.monotonic() + seconds - elapsed()
+        found = _frozen(request, trained, split, deadline, stop, told)
     else:
         found = _learned(request, trained, split, yardsticks, seconds, elapsed, stop, told)
     facts = {
@@ -287,7 +288,12 @@ def _carried(trained: Checkpoint, vocabulary: Vocabulary, model: ModelConfig) ->
 
 
 def _frozen(
-    request: FitRequest, trained: Checkpoint, split: Split, deadline: float | None, told: Callable[[Any], None]
+    request: FitRequest,
+    trained: Checkpoint,
+    split: Split,
+    deadline: float | None,
+    stop: Callable[[], str | None],
+    told: Callable[[Any], None],
 ) -> Classifier:
     config, settings = ClassifierConfig(**request.head), request.config
     reader = Reader(trained.model, dict(trained.weights), ("last", "mean", "max"), bidirectional=False)
@@ -319,9 +325,12 @@ def _frozen(
             config.head_size,
             settings.seed,
             frozen.share_of(deadline, len(features) - number),
+            stop,
         )
         if found.loss < best.loss:
             best, chosen = found, feature
+        if stop():
+            break
     kept = {name: trained.weights[name] for name in classifier.reading_shapes(trained.model)}
     config = replace(config, feature=chosen, temperature=best.temperature)
     return Classifier(trained.model, trained.vocabulary, config, split.labels, {}, kept | best.weights)

@@ -59,3 +59,10 @@ def test_a_head_is_found_by_a_deadline() -> None:
     assert frozen.share_of(None, 4) is None
     now = time.monotonic()
     assert now + 24 < frozen.share_of(now + 100, 4) < now + 26 + (time.monotonic() - now)
+
+
+def test_a_search_that_is_stopped_gives_the_best_so_far() -> None:
+    train, val, asked = blobs(300, 0), blobs(300, 1), list[int]()
+    found = frozen.fitted(train, val, 3, np.ones(300, np.float32), None, 0, stop=lambda: asked.append(1) or len(asked) > 6)
+    assert len(asked) < 10, "neither the other strengths nor the rest of this one's steps"
+    assert (head(dict(found.weights), val[0]).argmax(axis=1) == val[1]).mean() > 0.8

@@ -195,6 +195,20 @@ def test_a_frozen_network_with_a_head_tells_endings_apart(head_size: int | None,
     assert found.classifier.config.head_size == head_size
 
 
+def test_ctrl_c_ends_the_search_for_a_head_and_keeps_what_is_found(put: Put, tmp_path: Path) -> None:
+    small_networks.network(tmp_path / "novel", known="\nabcdef")
+    asked: list[int] = []
+
+    def stop() -> str | None:
+        asked.append(1)
+        return "interrupted" if len(asked) > 8 else None
+
+    found, _ = fitted(FitRequest(put("x.tsv", lines(200)), tmp_path / "novel", frozen=True), tmp_path, stop)
+    assert len(asked) < 14
+    assert found.training["stopped"] == "interrupted"
+    assert classifier.read(tmp_path / classifier.NAME).labels == ("ends in a", "ends in b")
+
+
 def test_the_last_figures_have_their_time(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What many texts to validate on will take is measured on some, and the run ends so much sooner."""
     monkeypatch.setattr(fitting, "TOGETHER", 5)
