@@ -324,7 +324,7 @@ def _val_lines(request: RunRequest, previous: Checkpoint, run: RunDirectory) -> 
     """The file whose lines a resumed run holds out, and where it says that this lies; None if there is no such file."""
     if request.val_lines is None:
         stored = texts.stored_val_lines(previous)
-        return None if stored is None else (texts.found_val_lines(stored, run.path, previous.path), stored)
+        return None if stored is None else (texts.found(stored, run.path, previous.path, held_out=True), stored)
     if previous.training.get("val_lines") is None:
         raise UsageError("--val-lines: the run holds out lines of its own list, and that can't change on resume")
     return request.val_lines, None

@@ -83,11 +83,12 @@ def stored_paths(previous: Checkpoint) -> list[str]:
     return stored
 
 
-def found(stored: str, run: Path, last: Path) -> str:
-    """Where a text lies that ``run`` has ``stored`` the path of; ``last`` is for the error."""
+def found(stored: str, run: Path, last: Path, *, held_out: bool = False) -> str:
+    """Where a text lies, or the lines ``held_out``, that ``run`` has ``stored`` the path of; ``last`` is for the error."""
     path = paths.found(stored, run)
     if path is None:
-        raise CharrnnError(f"{last}: its text {stored} is not where it was, nor here; {_NAME_IT}")
+        what = f"held-out lines {stored} are not where they were" if held_out else f"text {stored} is not where it was"
+        raise CharrnnError(f"{last}: its {what}, nor here; {_NAME_THEM if held_out else _NAME_IT}")
     return str(path)
 
 
@@ -101,14 +102,6 @@ def stored_val_lines(previous: Checkpoint) -> str | None:
     if stored == STDIN:
         raise UsageError(f"the run read its held-out lines from stdin or a pipe; {_NAME_THEM}")
     return stored
-
-
-def found_val_lines(stored: str, run: Path, last: Path) -> str:
-    """`found` for the lines that a run holds out."""
-    path = paths.found(stored, run)
-    if path is None:
-        raise CharrnnError(f"{last}: its held-out lines {stored} are not where they were, nor here; {_NAME_THEM}")
-    return str(path)
 
 
 def facts(

@@ -142,18 +142,23 @@ def test_the_lines_of_a_batch_are_learned_once() -> None:
     assert scorer.adapter.steps == 3
 
 
+def gradients_of(trained: Checkpoint, ids: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+    """Those of the mean loss on ``ids`` (1, T), read from the zero state."""
+    model = CharRNN(trained.model)
+    model.load(trained.weights)
+    symbols = torch.from_numpy(ids)
+    logits, _ = model(symbols[:, :-1], model.initial_state(1))
+    loss = functional.cross_entropy(logits[0], symbols[0, 1:])
+    found = torch.autograd.grad(loss, list(model.weights().values()))
+    return {name: gradient.numpy() for name, gradient in zip(model.weights(), found, strict=True)}
+
+
 def test_a_step_is_that_of_the_literature() -> None:
     own, how = trained(), Adaptation(rate=0.01, decay=0.05, memory=0.5)
     adapter = Adapter(own, how)
     ids = own.vocabulary.encode(text(CHUNK + 1)).astype(np.int64)[None]
     adapter.read(ids, adapter.initial_state(1))
-    model = CharRNN(own.model)
-    model.load(own.weights)
-    symbols = torch.from_numpy(ids)
-    logits, _ = model(symbols[:, :-1], model.initial_state(1))
-    loss = functional.cross_entropy(logits[0], symbols[0, 1:])
-    found = torch.autograd.grad(loss, list(model.weights().values()))
-    gradients = {name: gradient.numpy() for name, gradient in zip(model.weights(), found, strict=True)}
+    gradients = gradients_of(own, ids)
     rows = {
         name: np.sqrt((g * g).mean(axis=1, keepdims=True)) * np.ones_like(g) if g.ndim > 1 else abs(g)
         for name, g in gradients.items()
@@ -174,13 +179,7 @@ def test_rows_go_by_the_size_of_their_gradients_in_training(prior: float) -> Non
     adapter = Adapter(replace(own, extra={ROW_RMS + name: rms for name, rms in known.items()}), how)
     ids = own.vocabulary.encode(text(CHUNK + 1)).astype(np.int64)[None]
     adapter.read(ids, adapter.initial_state(1))
-    model = CharRNN(own.model)
-    model.load(own.weights)
-    symbols = torch.from_numpy(ids)
-    logits, _ = model(symbols[:, :-1], model.initial_state(1))
-    loss = functional.cross_entropy(logits[0], symbols[0, 1:])
-    found = torch.autograd.grad(loss, list(model.weights().values()))
-    gradients = {name: gradient.numpy() for name, gradient in zip(model.weights(), found, strict=True)}
+    gradients = gradients_of(own, ids)
     here = {name: np.sqrt((g * g).mean(axis=1, keepdims=True)) if g.ndim > 1 else abs(g) for name, g in gradients.items()}
     scale = sum(here[name].sum() for name in known) / sum(rms.sum() for rms in known.values())
     sizes = dict(here)
