@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ MOST_NAMES = 10_000
 
 def hint(path: str) -> str:
     """What to do about ``path``, where no file is; empty if there is nothing to say."""
-    return mistyped(path) or missing_directory(path) or _nearby(path) or _looked_in(path)
+    return mistyped(path) or missing_directory(path) or _without_quotes(path) or _nearby(path) or _looked_in(path)
 
 
 def mistyped(path: str) -> str:
@@ -65,6 +66,13 @@ def _nearby(path: str) -> str:
     return f"is it {meant}?" if meant else ""
 
 
+def _without_quotes(path: str) -> str:
+    """The name with spaces of which a shell made several, where ``path`` is how it begins."""
+    whole = Path(path)
+    meant = next((name for name in sorted(_beside(whole)) if whole.name and name.startswith(f"{whole.name} ")), "")
+    return f"a name with spaces needs quotes: {str(whole.with_name(meant))!r}" if meant else ""
+
+
 def closest(name: str, names: Iterable[str]) -> str:
     """Which of ``names`` ``name`` is probably a slip of; empty if it is like none."""
     wanted = name.casefold().strip()
@@ -76,18 +84,18 @@ def closest(name: str, names: Iterable[str]) -> str:
 
 def _slip_of(path: Path, *, directories: bool = False) -> Path | None:
     """What lies beside ``path`` whose name its own is probably a slip of."""
-    names: list[str] = []
+    meant = closest(path.name, _beside(path, directories=directories))
+    return path.with_name(meant) if meant else None
+
+
+def _beside(path: Path, *, directories: bool = False) -> list[str]:
+    """The names beside ``path``, `MOST_NAMES` at most; with ``directories`` those of directories alone."""
     try:
         with os.scandir(path.parent) as entries:
-            for entry in entries:
-                if len(names) == MOST_NAMES:
-                    break
-                if not entry.name.startswith(".") and (entry.is_dir() or not directories):
-                    names.append(entry.name)
+            shown = (entry.name for entry in entries if not entry.name.startswith(".") and (entry.is_dir() or not directories))
+            return list(itertools.islice(shown, MOST_NAMES))
     except OSError:
-        return None
-    meant = closest(path.name, names)
-    return path.with_name(meant) if meant else None
+        return []
 
 
 def _likeness(name: str, wanted: str) -> float:

@@ -63,6 +63,14 @@ def test_of_a_path_of_windows_nothing_is_said_on_windows(here: Path, monkeypatch
     assert absent.mistyped(r"C:\novel.txt") == ""
 
 
+@pytest.mark.parametrize("typed", ["my", "texts/my"])
+def test_a_name_with_spaces_that_a_shell_took_apart_is_put_together(typed: str, here: Path) -> None:
+    (here / "texts").mkdir()
+    for name in ("my story.txt", "texts/my story.txt"):
+        (here / name).touch()
+    assert absent.hint(typed) == f"a name with spaces needs quotes: '{typed} story.txt'"
+
+
 def test_a_missing_directory_is_told_by_the_first_that_is_not_there(here: Path) -> None:
     (here / "texts").mkdir()
     assert absent.missing_directory("texts/a.txt") == absent.missing_directory("a.txt") == ""

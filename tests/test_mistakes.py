@@ -28,6 +28,7 @@ MISTAKES = [
     ("train novel", FAILED, "is it novel.txt?"),
     ("train Novel.TXT", FAILED, "is it novel.txt?"),
     ("train ' novel.txt'", FAILED, "is it novel.txt?"),
+    ("train my story.txt", FAILED, "a name with spaces needs quotes: 'my story.txt'"),
     ("train zzz.md", FAILED, "it was looked for in {here}"),
     ("train textes/a.txt", FAILED, "there is no directory textes; is it texts?"),
     ("train novel.txt/chapter.txt", FAILED, "novel.txt is a file, no directory"),
@@ -143,7 +144,14 @@ MISTAKES = [
 @pytest.fixture
 def desk(tmp_path: Path) -> Path:
     """A directory with what people have lying about."""
-    texts = {"novel.txt": TALE * 40, "empty.txt": "", "one.txt": "a", "blank.txt": "\n \n\t\n", "texts/a.txt": TALE}
+    texts = {
+        "novel.txt": TALE * 40,
+        "empty.txt": "",
+        "one.txt": "a",
+        "blank.txt": "\n \n\t\n",
+        "texts/a.txt": TALE,
+        "my story.txt": TALE,
+    }
     for name, text in {**texts, "labelled.tsv": "text\tlabel\nhello\tgreet\nbye now\tpart\n"}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -184,7 +192,7 @@ SHELL = [
     ("charrnn sample -c run -n 9 > /dev/full", 1, "charrnn: stdout: No space left on device"),
     ("charrnn sample -c run -n 99999 | head -c 1 > /dev/null; exit ${PIPESTATUS[0]}", 141, ""),
     ("cat novel.txt | charrnn train", 2, "name a file, a directory, or - for stdin"),
-    ("charrnn train - < /dev/null", 1, "holds no text"),
+    ("charrnn train - < /dev/null", 1, "charrnn: stdin: holds no text"),
     ("mkdir gone && cd gone && rmdir ../gone && charrnn train a.txt", 1, "the current directory has been removed"),
     ("CHARRNN_CHECKPOINT=nowhere charrnn sample", 1, "(CHARRNN_CHECKPOINT names it)"),
     ("charrnn export /sys/page.html -c run", 1, "/sys/page.html: can't write: "),

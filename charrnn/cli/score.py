@@ -22,7 +22,9 @@ def score(
         bool, typer.Option("--lines", help="Score each line by itself: a row each, in order."), After("window")
     ] = False,
     rank: Annotated[
-        bool, typer.Option("--rank", help="Like --lines, from the most to the least surprising."), After("by_line")
+        bool,
+        typer.Option("--rank", help="Like --lines, from the most to the least surprising, without blank lines."),
+        After("by_line"),
     ] = False,
     per_char: Annotated[
         bool,

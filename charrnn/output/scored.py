@@ -6,6 +6,7 @@ import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -190,6 +191,7 @@ class _Shown:
         self._reader = TextReader(scorer.vocabulary.level, request.encoding, warn=console.warn)
         self._records, self._networks = records, notation.networks_record(networks)
         self._waiting: list[dict[str, Any]] = []
+        self._ranked: list[tuple[float, str]] = []  # Rows as they are shown: of a million lines their numbers take a gigabyte.
         self._total = scorer.tally()
 
     def score(self, path: str, tally: Tally) -> None:
@@ -210,7 +212,9 @@ class _Shown:
                 while text := "".join(itertools.islice(rows, ROWS)):
                     console.product(text)
             elif request.rank:
-                self._waiting.append({**name, **self._line(piece, number)})
+                if not piece.blank(self._scorer.vocabulary.level):
+                    line = self._line(piece, number)
+                    self._ranked.append((float(line["surprise"]), self._row({**name, **line})))
             elif request.by_line:
                 console.product(self._row({**name, **self._line(piece, number)}), flush=piece.last)
         told: TextRecord = {"file": path, **tally.to_json(), **self._scorer.reading}
@@ -240,8 +244,8 @@ class _Shown:
         """Show what has waited, with a total if the ``whole`` list of texts was scored."""
         console, waiting = self._console, self._waiting
         if self._request.rank:
-            for record in sorted(waiting, key=lambda line: float(line["surprise"]), reverse=True):
-                console.product(self._row(record))
+            for _, row in sorted(self._ranked, key=itemgetter(0), reverse=True):
+                console.product(row)
         elif waiting:
             total = [{"file": "total", **self._total.to_json()}] if whole and len(waiting) > 1 else []
             console.table(tables.score_table([*waiting, *total], framed=console.stdout_is_terminal))

@@ -16,6 +16,7 @@ _KNOWN = [
     (rb"PK(\x03\x04|\x05\x06|\x07\x08)", "a zip archive", _UNPACK),
     (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office document", _CONVERT),
     (rb"%PDF-\d", "a PDF document", "pdftotext makes it a text"),
+    (rb"\{\\rtf\d", "an RTF document", _CONVERT),
     (rb"\x1f\x8b", "gzip data", "give its name the ending .gz, or unpack it by zcat"),
     (rb"BZh\d(1AY&SY|\x17\x72\x45\x38\x50\x90)", "bzip2 data", "give its name the ending .bz2, or unpack it by bzcat"),
     (rb"\xfd7zXZ\0", "xz data", "give its name the ending .xz, or unpack it by xzcat"),

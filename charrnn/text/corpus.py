@@ -220,7 +220,7 @@ class _Asked:
     @property
     def named(self) -> str:
         """The files, for errors."""
-        return ", ".join(self.names)[:200]
+        return ", ".join(map(sources.shown, self.names))[:200]
 
     @property
     def files(self) -> Sequence[str]:
@@ -317,7 +317,7 @@ def _read(asked: _Asked, source: Source | None) -> Encoded:
         if vocabulary.size == 1:
             raise CharrnnError(f"{asked.named}: no character occurs {asked.min_count} times; lower --min-count")
         facts = sum(read.sizes[: len(asked.names)]), read.sha256, read.text_sha256, vocabulary
-        text = Encoded(*facts, np.empty(0), remarks=read.remarks, name=asked.named, val_lines=read.val_lines)
+        text = Encoded(*facts, np.empty(0), remarks=read.remarks, name=", ".join(asked.names)[:200], val_lines=read.val_lines)
         dtype = np.dtype(id_dtype(vocabulary.size))
 
         def tell(share: float) -> None:

@@ -4,19 +4,23 @@
     python tests/bench/records.py molecules SMILES --python PYTHON [--minutes 3 | --steps N]
     python tests/bench/records.py sample
     python tests/bench/records.py startup
+    python tests/bench/records.py hostile [equal letters ...]
 
 ``names`` tells nats per held-out character, the newline included. Protocol a: the records that `train --records` holds out,
 learned as records, and as one stream of the shuffled others with these at its end. Protocol b, makemore's: 1,000 random lines
 held out, equal ones left among the others; each draw has another seed. ``molecules`` draws 10,000 at temperature 1; PYTHON
 has RDKit, which says how many are valid. ``sample`` draws 30,000 records of about 35 characters from an LSTM of 1 x 448.
-``startup`` trains one step on 18.5 MB, as records and as a stream.
+``startup`` trains one step on 18.5 MB, as records and as a stream. ``hostile`` tells what each command costs on lists that
+nobody would make: seconds of processors, the most memory, and the exit code where it isn't 0.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
+import os
 import random
 import resource
 import statistics
@@ -24,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -142,29 +147,86 @@ def startup(room: Path) -> None:
             print(f"{'records' if kind else 'stream':8} {seconds:.2f} s, {spent:.2f} s of processors", flush=True)
 
 
+def hostile_lists() -> dict[str, Iterator[bytes]]:
+    """Lists by name, in pieces, so that what they cost here is in no figure."""
+    drawn = random.Random(0)
+
+    def lines(count: int, alphabet: str = "abcdefghij", longest: int = 9, end: bytes = b"\n") -> Iterator[bytes]:
+        for _ in range(count):
+            yield "".join(drawn.choices(alphabet, k=drawn.randint(min(3, longest), longest))).encode() + end
+
+    return {
+        "equal": itertools.repeat(b"Anna Maria\n", 1_000_000),
+        "long": itertools.chain(lines(10_000), lines(1_000_000, "abcdefghij ", end=b" gh"), lines(10_001)),
+        "letters": lines(1_000_000, "abcdefghijklmnopqrstuvwxyz", 1),
+        "crlf": lines(300_000, end=b"\r\n"),
+        "nul": lines(300_000, "abcdefghij\0"),
+        "bytes": lines(300_000, end=b"\xed\xa0\x80\xff\n"),
+        "three equal": itertools.repeat(b"abc\n", 3),
+        "two": iter([b"abc\n", b"xyz\n"]),
+        "blank": itertools.repeat(b"\n", 900_000),
+        "empty": iter([]),
+    }
+
+
+def hostile(chosen: list[str], room: Path) -> None:
+    """What training, scoring, ranking, encoding and drawing cost on each list."""
+    for name, content in hostile_lists().items():
+        if chosen and name not in chosen:
+            continue
+        text, run = room / f"{name}.txt", room / name
+        with open(text, "wb") as file:
+            file.writelines(content)
+        level = ["--level", "byte"] if name == "bytes" else []
+        sized = ["--steps", "20", "--hidden-size", "16", "--workers", "1", *level]
+        commands = {
+            "train": ["train", str(text), "--records", *sized, "--out", str(run)],
+            "score": ["score", str(text), "-c", str(run)],
+            "rank": ["score", "--rank", str(text), "-c", str(run)],
+            "encode": ["encode", str(text), "--npz", str(room / "vectors.npz"), "-c", str(run)],
+            "sample": ["sample", "-N", "100", "--unique", "--not-in", str(text), "--copied-from", str(text), "-c", str(run)],
+        }
+        for verb, command in commands.items():
+            print(f"{name:12} {verb:7} {cost([*CHARRNN, *command])}", flush=True)
+            if not run.exists():
+                break
+
+
+def cost(command: list[str]) -> str:
+    """What ``command`` took, and the last line that it said, if it failed."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        said = process.stderr.read().splitlines() if process.stderr else []
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    failed = f"  exit {process.returncode}: {said[-1] if said else ''}" if process.returncode else ""
+    return f"{used.ru_utime + used.ru_stime:6.1f} s {used.ru_maxrss / 1024:6,.0f} MB{failed}"
+
+
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["names", "molecules", "sample", "startup"])
-    parser.add_argument("listed", type=Path, nargs="?", help="the list, for names and molecules")
+    parser.add_argument("what", choices=["names", "molecules", "sample", "startup", "hostile"])
+    parser.add_argument("listed", nargs="*", help="the list, for names and molecules; which ones, for hostile")
     parser.add_argument("--minutes", default="1")
     parser.add_argument("--steps")
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--python", help="an interpreter that has RDKit")
     asked = parser.parse_args()
     length = ["--steps", asked.steps] if asked.steps else ["--minutes", asked.minutes]
-    if asked.what in ("names", "molecules") and asked.listed is None:
+    if asked.what in ("names", "molecules") and len(asked.listed) != 1:
         parser.error(f"{asked.what} needs a list")
     if asked.what == "molecules" and asked.python is None:
         parser.error("molecules needs --python, an interpreter that has RDKit")
     with tempfile.TemporaryDirectory() as name:
         room = Path(name)
         if asked.what == "names":
-            names(asked.listed, length, asked.draws, room)
+            names(Path(asked.listed[0]), length, asked.draws, room)
         elif asked.what == "molecules":
-            molecules(asked.listed, length, asked.python, room)
+            molecules(Path(asked.listed[0]), length, asked.python, room)
         elif asked.what == "sample":
             sample(room)
+        elif asked.what == "hostile":
+            hostile(asked.listed, room)
         else:
             startup(room)
 

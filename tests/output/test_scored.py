@@ -101,6 +101,15 @@ def test_rank_puts_the_most_surprising_line_first(invoke: Invoke, here: Path) ->
     assert sorted(row[4] for row in rows) == ["1", "2", "3", "4"]
 
 
+@pytest.mark.parametrize("how", [[], ["--json"]])
+def test_rank_leaves_out_blank_lines_and_keeps_the_order_of_equal_ones(invoke: Invoke, here: Path, how: list[str]) -> None:
+    (here / "tale").write_text("The fox\n\nThe end\n  \nThe fox\n\n")
+    ranked = records(invoke("score", "--rank", "tale", "-q", "--json"))
+    assert [line["line"] for line in ranked if line["text"] == "The fox"] == [1, 5]
+    assert len(invoke("score", "--rank", "tale", "-q", *how).stdout.splitlines()) == 3
+    assert len(invoke("score", "--lines", "tale", "-q", *how).stdout.splitlines()) == 6
+
+
 def test_unknown_characters_cost_what_the_length_of_the_training_text_says(invoke: Invoke, here: Path) -> None:
     """`bits` and its mean are of known characters alone; lines are ranked by what all of their characters cost."""
     network(here / "long", characters=1023)

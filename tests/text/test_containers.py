@@ -43,6 +43,7 @@ CONTAINERS = {
     "an EPUB book": zipped(mimetype="application/epub+zip", content="x"),
     "a zip archive": zipped(tale="Once upon a time"),
     "a PDF document": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n",
+    "an RTF document": b"{\\rtf1\\ansi\\deff0 Once upon a time\\par}",
     "an old Office document": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99),
     "gzip data": gzip.compress(b"Once upon a time"),
     "bzip2 data": bz2.compress(b"Once upon a time"),
