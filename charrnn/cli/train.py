@@ -280,6 +280,7 @@ def _raise_unless_finished(reason: str, go_on: str, stop: Stop, console: Console
 
 
 def _show_plan(request: RunRequest, console: Console, among: Ranks, *, as_json: bool) -> None:
+    from charrnn.analysis import heldout
     from charrnn.output import tables
     from charrnn.output.notation import json_line, list_in_words, yardsticks_clause
     from charrnn.output.progress import Progress, reading
@@ -291,6 +292,8 @@ def _show_plan(request: RunRequest, console: Console, among: Ranks, *, as_json: 
     plan = members.prepare if request.members > 1 else runs.prepare
     with Progress(console) as progress:
         prepared = plan(request, console.warn, ranks=among, tell=reading(progress))
+    for advised in heldout.advise(prepared.text):
+        console.warn(advised)
     repeat = runs.command(request, prepared, among)
     listed = None if prepared.text.records is None else prepared.text.records.facts.to_json()
     beside = baselines.facts(baselines.unigram_bits(prepared.text), baselines.xz_bits(prepared.text))

@@ -240,6 +240,13 @@ def test_a_dry_run_leaves_nothing_and_its_last_line_is_the_command(tale: str, tm
     assert [path.name for path in tmp_path.iterdir()] == [tale]
 
 
+def test_a_dry_run_warns_of_a_list_as_the_run_does(tmp_path: Path, invoke: Invoke) -> None:
+    (tmp_path / "names.txt").write_text("".join(f"{name}{end}\n" for name in ("An", "Be", "Cy") for end in "aeiou" * 20))
+    for options, told in (([], True), (["--records"], False)):
+        result = invoke("train", "names.txt", "--steps", "5", "--dry-run", *options)
+        assert ("this is plainly a list" in result.stderr) == told
+
+
 def test_a_dry_run_of_a_resumed_run_is_a_usage_error(tale: str, invoke: Invoke) -> None:
     assert invoke("train", tale, "--steps", "2", *TINY_OPTIONS).code == 0
     result = invoke("train", "--resume", "checkpoints/tale", "--dry-run")
