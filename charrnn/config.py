@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from charrnn import UsageError
-from charrnn.declaration import Config, Option, Panel, choice, count, limits_of, option_name, setting
-from charrnn.limits import Flag, Interval, Name, either
+from charrnn.declaration import Config, Option, Panel, choice, count, option_name, setting
+from charrnn.limits import Flag, Interval, Name, Rising, either
 
 GATES = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n"), "rnn": ()}
 """The gates of each cell in ``torch.nn``'s letters and order; a vanilla RNN has none."""
@@ -26,6 +26,9 @@ MANY = 10**15
 
 CHARACTERS = 500
 """The length of a sample, or of each of its lines, if none is given."""
+
+MOST_PAIRS = 2000
+"""The most pairs of symbols that have a vector of their own."""
 
 FITTED = "fitted to the text and the time"
 """What ``--help`` says of the defaults that a run's recipe chooses."""
@@ -46,11 +49,35 @@ class ModelConfig(Config):
     embedding_size: int = count(
         64, 1, 65536, Option("Size of a character's vector.", Panel.RARE, shown="64, or 128 above 256 symbols")
     )
+    pair_keys: tuple[int, ...] = setting((), Rising(MOST_PAIRS))  # V times the first symbol's id, plus the second's
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pair_keys and self.pair_keys[-1] >= self.vocab_size**2:
+            raise UsageError(f"a pair of symbols must be below {self.vocab_size**2:,}, not {self.pair_keys[-1]:,}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as plain JSON values; ``pair_keys`` only where there are some."""
+        shape, keys = super().to_json(), {"pair_keys": list(self.pair_keys)} if self.pair_keys else {}
+        return {name: value for name, value in shape.items() if name != "pair_keys"} | keys
+
+    def told(self) -> dict[str, Any]:
+        """`to_json` for people: how many pairs there are instead of which."""
+        return {**replace(self, pair_keys=()).to_json(), "pairs": len(self.pair_keys)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ModelConfig:
+        """Read a shape written by `to_json`."""
+        return super().from_json({**data, "pair_keys": tuple(data.get("pair_keys", ()))})
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every weight, in ``torch.nn``'s names: ``embedding.weight`` (V, E), ``rnn.weight_ih_l0``..."""
+        """Name and shape of every weight, in ``torch.nn``'s names: ``embedding.weight`` (V, E), ``rnn.weight_ih_l0``...;
+        ``pairs.weight`` (R, E) is what each pair adds to its second symbol's vector.
+        """
         rows, hidden = max(1, len(GATES[self.cell])) * self.hidden_size, self.hidden_size
         shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (self.vocab_size, self.embedding_size)}
+        if self.pair_keys:
+            shapes["pairs.weight"] = (len(self.pair_keys), self.embedding_size)
         for layer in range(self.num_layers):
             inputs = self.embedding_size if layer == 0 else hidden
             shapes[f"rnn.weight_ih_l{layer}"] = (rows, inputs)
@@ -60,9 +87,14 @@ class ModelConfig(Config):
         return shapes | {"head.weight": (self.vocab_size, hidden), "head.bias": (self.vocab_size,)}
 
     @property
-    def state_parts(self) -> int:
+    def cell_parts(self) -> int:
         """How many vectors a layer carries: h and c for an LSTM, else h alone."""
         return 2 if self.cell == "lstm" else 1
+
+    @property
+    def state_parts(self) -> int:
+        """P, how many a state holds: with pairs one more, for the symbol that was read last (`charrnn.network.pairs`)."""
+        return self.cell_parts + bool(self.pair_keys)
 
     @property
     def parameters(self) -> int:
@@ -100,6 +132,9 @@ class TrainConfig(TextConfig):
     val_fraction: float = setting(0.1, _SHARE, Option("Share kept for validation, at least 0 and below 1.", Panel.TEXT))
     val: str = choice(
         "tail", "tail", "scattered", option=Option("Which part that is: the end, or pieces spread over the text.", Panel.TEXT)
+    )
+    pairs: int = count(
+        0, 0, MOST_PAIRS, Option("Vectors for so many pairs of characters, the commonest.", Panel.RARE, shown=FITTED)
     )
     records: bool = setting(False, Flag(), Option("Each line is a record of its own: a name, a molecule.", Panel.TEXT))
     val_seed: int = setting(0, _SEED, Option("Another number holds out other records.", Panel.RARE))
@@ -413,10 +448,3 @@ class InspectConfig(TextConfig):
         "change",
         option=Option("Colour the text by its surprise or entropy (bits), or by the change of the state."),
     )
-
-
-def temperatures(option: str, text: str) -> tuple[float, float | None]:
-    """Read a temperature, or A:B for one that goes from A to B, as `SampleConfig` has them; `UsageError` names ``option``."""
-    limits = limits_of(SampleConfig, "temperature")
-    first, colon, last = text.partition(":")
-    return limits.parse(option, first), limits.parse(option, last) if colon else None

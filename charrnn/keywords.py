@@ -48,6 +48,7 @@ class TrainSettings(TypedDict, total=False):
     min_count: int
     val_fraction: float
     val: str
+    pairs: int
     records: bool
     val_seed: int
     val_lines: str | Path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 from charrnn import UsageError
@@ -125,6 +126,34 @@ class Flag:
 
 
 @dataclass(frozen=True)
+class Rising:
+    """Different whole numbers of at least 0, in rising order, ``most`` at most."""
+
+    most: int
+
+    def __str__(self) -> str:
+        return f"at most {self.most:,} whole numbers that rise"
+
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, tuple) or len(value) > self.most or not all(type(one) is int and one >= 0 for one in value):
+            return False
+        return all(low < high for low, high in pairwise(value))
+
+    @property
+    def metavar(self) -> str:
+        """``INT,...``."""
+        return "INT,..."
+
+    def parse(self, option: str, text: str) -> tuple[int, ...]:
+        """Read such numbers, a comma between them; raise a `UsageError` that names ``option`` where they aren't."""
+        words = [word.strip() for word in text.split(",")]
+        value = tuple(int(word) for word in words if re.fullmatch(r"[0-9]{1,18}", word))
+        if len(value) < len(words) or value not in self:
+            raise UsageError(f"{option} must be {self}, not {text!s:.80}")
+        return value
+
+
+@dataclass(frozen=True)
 class Name:
     """Any string; whoever uses it knows which ones mean something."""
 
@@ -187,3 +216,9 @@ def _meant(text: str) -> str:
 def either(words: tuple[str, ...]) -> str:
     """``a, b or c``."""
     return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def from_to(limits: Limits, option: str, text: str) -> tuple[Any, Any]:
+    """Read a value within ``limits``, or A:B for one that goes from A to B; a `UsageError` names ``option``."""
+    first, colon, last = text.partition(":")
+    return limits.parse(option, first), limits.parse(option, last) if colon else None

@@ -176,7 +176,7 @@ def faults(data: bytes) -> Iterator[tuple[str, bytes]]:
             yield f"{name} {value}", edited(data, within("model", **{name: value}))
     for cell in ("LSTM", "transformer", "", None, 3, ["lstm"], {}):
         yield f"cell {cell}", edited(data, within("model", cell=cell))
-    for version in ("2", "99", "", "1.0", 1, None, [], "9" * 10_000, "\x1b[31m\n2"):
+    for version in ("3", "99", "", "1.0", 1, None, [], "9" * 10_000, "\x1b[31m\n2"):
         yield f"version {version!s:.10}", edited(data, noted(version=version))
     for part in ("model", "vocabulary", "training"):
         for text in ("", "null", "[]", "{}", "0", "{", '"x"', "[" * 100_000, "NaN", "1" * 5000, None, 5, [], "\ud800"):

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from charrnn import UsageError
-from charrnn.config import GATES, ModelConfig, SampleConfig, TrainConfig, temperatures
+from charrnn.config import GATES, ModelConfig, SampleConfig, TrainConfig
 from charrnn.declaration import limits_of
-from charrnn.limits import Choices
+from charrnn.limits import Choices, from_to
 
 FROM_0 = "a number of at least 0"
 FROM_1 = "a whole number of at least 1"
@@ -34,6 +34,7 @@ SETTINGS: list[tuple[Any, str, str, str, list[Any], list[Any]]] = [
     (ModelConfig, "embedding_size", "--embedding-size", SIZE, [1, 65536], [0, 65537, 1.5]),
     (ModelConfig, "hidden_size", "--hidden-size", SIZE, [1, 65536], [0, -1, 65537, 1.5]),
     (ModelConfig, "num_layers", "--layers", "a whole number of at least 1 and at most 64", [1, 64], [0, 65, 1.5]),
+    (TrainConfig, "pairs", "--pairs", "a whole number of at least 0 and at most 2,000", [0, 2000], [-1, 2001, 1.5]),
     (TrainConfig, "min_count", "--min-count", FROM_1, [1, 10**9], [0, 1.5]),
     (TrainConfig, "val_seed", "--val-seed", "a whole number of at least 0 and at most ", [0, 2**63 - 1], [-1, 2**63, 1.5]),
     (TrainConfig, "val_fraction", "--val-fraction", SHARE, [0, 0.999], [-1e-9, 1, 1.5]),
@@ -109,6 +110,7 @@ def test_every_setting_stands_in_these_tables() -> None:
         ("SampleConfig", "field"),
         ("TrainConfig", "records"),
         ("TrainConfig", "val_whole"),
+        ("ModelConfig", "pair_keys"),
     }
 
 
@@ -267,13 +269,13 @@ def test_a_text_ends_after_500_characters_or_500_per_line_or_what_is_given(setti
 
 @pytest.mark.parametrize(("text", "expected"), [("0.5", (0.5, None)), ("0.5:1.2", (0.5, 1.2)), ("0:0", (0.0, 0.0))])
 def test_a_temperature_is_a_number_or_two(text: str, expected: tuple[float, float | None]) -> None:
-    assert temperatures("--temp", text) == expected
+    assert from_to(limits_of(SampleConfig, "temperature"), "--temp", text) == expected
 
 
 @pytest.mark.parametrize("text", ["", ":", "1:", ":1", "-1:1", "1:-1", "1:2:3", "nan:1", "1:inf"])
 def test_a_temperature_that_is_none_is_refused_with_its_interval(text: str) -> None:
     with pytest.raises(UsageError, match=r"^--temp must be a number of at least 0, not "):
-        temperatures("--temp", text)
+        from_to(limits_of(SampleConfig, "temperature"), "--temp", text)
 
 
 def test_a_temperature_that_changes_needs_an_end() -> None:

@@ -96,5 +96,6 @@ def test_the_same_seed_learns_the_same_weights(cell: str, version: Path, invoke:
     options = ["--cell", cell, "--optimizer", OPTIMIZERS[cell], "--hidden-size", 6, "--embedding-size", 4, "--steps", 10]
     options += ["--batch-size", 2, "--bptt", 8, "--seed", 3, "--dropout", 0.1, "--eval-every", 5, "--log-every", 2]
     options += ["--device", "cpu", "--precision", "fp32", "--workers", 1, "-q", "--out", tmp_path / "run"]
+    options += ["--pairs", 0]  # which no network had
     assert invoke("train", version / "text.txt", *options).code == 0
     assert_close(checkpoint.read(tmp_path / "run" / "last.safetensors"), expected)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from charrnn import UsageError
-from charrnn.limits import Choices, Interval, Name, either
+from charrnn.limits import Choices, Interval, Name, Rising, either
 
 
 def test_a_refusal_quotes_at_most_80_characters() -> None:
@@ -118,3 +118,14 @@ def test_a_percentage_is_shown_as_a_share(text: str, said: str) -> None:
     with pytest.raises(UsageError) as error:
         Interval(0, 1, high_open=True).parse("--top-p", text)
     assert str(error.value).partition(f"not {text}")[2] == said
+
+
+def test_numbers_that_rise_are_read_with_commas_between_them() -> None:
+    assert Rising(3).parse("--pairs", "0, 7,9") == (0, 7, 9)
+    assert Rising(3).metavar == "INT,..."
+
+
+@pytest.mark.parametrize("text", ["", "1,", "1,1", "2,1", "-1", "1.0", "1,2,3,4", "\u0661"])
+def test_other_numbers_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--pairs must be at most 3 whole numbers that rise, not "):
+        Rising(3).parse("--pairs", text)

@@ -209,7 +209,7 @@ def find(
     for block in Reading(network, ids, state):
         courses[block.positions.ravel()] = _units(block)[:, best]
     findings = []
-    parts, H = "hc"[: network.config.state_parts], network.config.hidden_size
+    parts, H = "hc"[: network.config.cell_parts], network.config.hidden_size
     for row, (name, course) in enumerate(chosen.items()):
         layer, part, unit = (int(index) for index in np.unravel_index(best[row], (network.config.num_layers, len(parts), H)))
         first, second = found[:, row, best[row]].tolist()

@@ -7,7 +7,7 @@ H hidden units, F numbers that the head sees, C labels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,8 @@ class Reader:
             back = {
                 name: weights[reverse(name)] for name in model.parameter_shapes() if bidirectional and name.startswith("rnn.")
             }
-            self.backwards = Network(model, weights | back | unused) if bidirectional else None
+            # Pairs are of texts that are read forwards.
+            self.backwards = Network(replace(model, pair_keys=()), weights | back | unused) if bidirectional else None
 
     def read(self, texts: Sequence[NDArray[Any]]) -> Array:
         """The features (N, F) of ``texts``, ids between marks."""
@@ -162,8 +163,7 @@ class Judge:
         network = self._reader.forwards
         with np.errstate(over="ignore", invalid="ignore"):
             _, traces = network.trace(ids[:-1, None])
-            parts = [[part[:, 0] for part in trace.parts] for trace in traces]
-            state = np.ascontiguousarray(np.array(parts))  # (L, P, T + 1, H)
+            state = network.states(ids[:-1], traces)  # (L, P, T + 1, H)
             _, closed = network.step(np.full(state.shape[2], ids[-1]), state)
         last, h = closed[-1, 0], traces[-1].h[:, 0]  # (T + 1, H)
         lengths = np.arange(2, len(ids) + 1)[:, None]

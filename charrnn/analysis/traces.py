@@ -113,7 +113,7 @@ class Inspection:
         units = [{name: _digits(values) for name, values in layer.units().items()} for layer in self.layers]
         return {
             "checkpoint": str(self.trained.path),
-            "model": self.trained.model.to_json(),
+            "model": self.trained.model.told(),
             "characters": len(self.text.ids),
             "unknown": int(np.count_nonzero(~_known(self.text.ids, self.trained.vocabulary))),
             "mapped": self.text.mapped,
@@ -277,7 +277,7 @@ def mixed(network: TracedEnsemble, text: Text, color: str, tell: Callable[[str],
 
 def _traceable(length: int, layers: Sequence[ModelConfig], room: int = TRACED_VALUES) -> int:
     """How many characters of a text have traces, where each of ``layers`` is one of a network of that shape."""
-    numbers = sum((shape.state_parts + len(GATES[shape.cell])) * shape.hidden_size for shape in layers)
+    numbers = sum((shape.cell_parts + len(GATES[shape.cell])) * shape.hidden_size for shape in layers)
     return min(length, max(1, room // numbers))
 
 

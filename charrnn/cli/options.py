@@ -17,9 +17,8 @@ import typer.core
 
 from charrnn import UsageError
 from charrnn.cli import help  # noqa: A004 - the module of that name
-from charrnn.config import temperatures
 from charrnn.declaration import Config, Option, Panel, declared, limits_of, option_name, options
-from charrnn.limits import Flag
+from charrnn.limits import Flag, from_to
 
 C = TypeVar("C", bound=Config)
 
@@ -128,7 +127,7 @@ def setting(config: type[Config], name: str, option: Option) -> Any:
     def parse(text: str) -> Any:
         if option.auto and text.lower() == AUTO:
             return AUTO
-        return temperatures(spelling, text) if option.end is not None else limits.parse(spelling, text)
+        return from_to(limits, spelling, text) if option.end is not None else limits.parse(spelling, text)
 
     return typer.Option(
         spelling,

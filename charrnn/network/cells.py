@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from charrnn.config import GATES, ModelConfig
 from charrnn.network import stepper
 from charrnn.network.pace import Pace
+from charrnn.network.pairs import Pairs, last_read
 
 Array = stepper.Array
 Parts = tuple[Array, ...]
@@ -166,7 +167,8 @@ CELLS: dict[str, type[Cell]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 class Network:
     """Embedding -> recurrent layers -> head, from the weights that `ModelConfig.parameter_shapes` names.
 
-    A state is one array (L, P, N, H).
+    A state is one array (L, P, N, H). With a vector for pairs of symbols it also holds the symbol that was read last, in a part
+    of its own (`charrnn.network.pairs`).
     """
 
     def __init__(
@@ -186,7 +188,11 @@ class Network:
             )
             for layer in range(config.num_layers)
         ]
-        self._packed = stepper.PackedNetwork(config, self.weights, pace)
+        self._pairs = Pairs(config) if config.pair_keys else None
+        self._vectors = self.weights["embedding.weight"]  # of all inputs: the symbols and, behind them, their pairs
+        if self._pairs is not None:
+            self._vectors = self._pairs.vectors(self._vectors, self.weights["pairs.weight"])
+        self._packed = stepper.PackedNetwork(config, self.weights, self._vectors, self._pairs, pace)
         self._clamps: tuple[stepper.Clamp, ...] = ()
 
     @property
@@ -225,13 +231,26 @@ class Network:
     def trace(self, ids: NDArray[Any], state: Array | None = None) -> tuple[Array, list[LayerTrace]]:
         """Feed ids (T, N): the state after the last step (L, P, N, H), and one trace per layer."""
         state = self.initial_state(ids.shape[1]) if state is None else state
-        new, traces = np.empty_like(state), []
-        x = self.weights["embedding.weight"][ids]  # (T, N) -> (T, N, E)
+        new, traces, parts = np.zeros_like(state), [], self.config.cell_parts
+        inputs = ids
+        if self._pairs is not None:
+            marks = np.concatenate([self._pairs.before(last_read(state))[None], ids.astype(np.intp) + 1])  # (T + 1, N)
+            inputs, last_read(new)[...] = self._pairs.inputs(marks[:-1], ids), marks[-1]
+        x = self._vectors[inputs]  # (T, N) -> (T, N, E)
         for number, layer in enumerate(self.layers):
-            trace, new[number] = layer.unroll(x, tuple(state[number]))
+            trace, new[number, :parts] = layer.unroll(x, tuple(state[number, :parts]))
             traces.append(trace)
             x = trace.h  # (T, N, H)
         return new, traces
+
+    def states(self, ids: NDArray[Any], traces: Sequence[LayerTrace]) -> Array:
+        """The state after each of ids (T,) of one stream, which left ``traces``: (L, P, T, H), each a stream by itself."""
+        states = self.initial_state(len(ids))
+        for own, trace in zip(states, traces, strict=True):
+            own[: self.config.cell_parts] = [part[:, 0] for part in trace.parts]
+        if self._pairs is not None:
+            last_read(states)[...] = ids + 1
+        return states
 
     def unroll(self, ids: NDArray[Any], state: Array | None = None) -> tuple[Array, Array, list[LayerTrace]]:
         """Feed ids (T, N) and keep everything: the logits (T, N, V), and what `trace` returns."""
@@ -250,14 +269,14 @@ class Network:
             T times, the last step first: the gradients with respect to the state before the step (L, P, N, H) and to the
             embedded symbol that it read (N, E).
         """
-        d_state = self.initial_state(len(d_h))
+        d_state, parts = self.initial_state(len(d_h)), self.config.cell_parts
         d_state[-1, 0] = d_h
         for t in reversed(range(len(traces[0].h))):
             d_x: Array = np.zeros(0, dtype=np.float32)
             for number in reversed(range(len(traces))):
                 layer, trace = self.layers[number], traces[number]
-                before = tuple(part[t - 1] for part in trace.parts) if t else tuple(state[number])
-                d_inputs, d_state[number] = layer.backward(tuple(d_state[number]), trace, t, before)
+                before = tuple(part[t - 1] for part in trace.parts) if t else tuple(state[number, :parts])
+                d_inputs, d_state[number, :parts] = layer.backward(tuple(d_state[number, :parts]), trace, t, before)
                 d_x = d_inputs @ layer.w_ih  # (N, G H) -> (N, H), or (N, E) below the first layer
                 if number:
                     d_state[number - 1, 0] += d_x

@@ -25,7 +25,9 @@ from charrnn.network.tensorfile import TensorFile
 from charrnn.text.records import Records
 from charrnn.text.vocabulary import Vocabulary
 
-FORMAT = tensorfile.Format("checkpoint", "charrnn", "1", ("model", "vocabulary", "training"), optional=("calibration",))
+FORMAT = tensorfile.Format(
+    "checkpoint", "charrnn", "1", ("model", "vocabulary", "training"), optional=("calibration",), later=(tensorfile.PAIRS,)
+)
 
 ROW_RMS = "row_rms."
 """Before the name of a matrix: the root mean square of its gradients in training, a number for each row."""
@@ -143,7 +145,12 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
     if checkpoint.temperature != 1:
         facts["calibration"] = {"temperature": checkpoint.temperature}
     weights = {name: np.asarray(value, dtype=np.float32) for name, value in checkpoint.weights.items()}
-    tensorfile.write(path, FORMAT, facts, {**weights, **checkpoint.extra})
+    tensorfile.write(path, FORMAT, facts, {**weights, **checkpoint.extra}, version=version(checkpoint.model))
+
+
+def version(model: ModelConfig) -> str:
+    """The version of a file that holds such a network: one with vectors for pairs means nothing to a reader of version 1."""
+    return tensorfile.PAIRS if model.pair_keys else FORMAT.version
 
 
 def read(path: Path) -> Checkpoint:
@@ -183,6 +190,7 @@ def facts(found: Checkpoint) -> dict[str, Any]:
         "parameters": model.parameters,
         "level": found.vocabulary.level,
         "vocab_size": model.vocab_size,
+        "pairs": len(model.pair_keys),
         **{name: found.training.get(name) for name in TRAINING_FACTS},
         **({} if records is None else {"records": records.to_json()}),
         **({} if (adapted_to := adaptation_of(found.training)) is None else {"adapted": adapted_to}),

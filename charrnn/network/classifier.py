@@ -20,12 +20,18 @@ from numpy.typing import NDArray
 from charrnn import CharrnnError
 from charrnn.config import ClassifierConfig, ModelConfig
 from charrnn.network import rundir, tensorfile
-from charrnn.network.checkpoint import Saved
+from charrnn.network.checkpoint import Saved, version
 from charrnn.network.tensorfile import TensorFile
 from charrnn.text.vocabulary import Vocabulary
 
 NAME = rundir.CLASSIFIER
-FORMAT = tensorfile.Format("classifier", "charrnn-classifier", "1", ("model", "vocabulary", "classifier", "training"))
+FORMAT = tensorfile.Format(
+    "classifier",
+    "charrnn-classifier",
+    "1",
+    ("model", "vocabulary", "classifier", "training"),
+    later=(tensorfile.PAIRS,),
+)
 _NUMBERS = ("texts", "val_texts", "val_accuracy", "epochs", "steps", "seconds", "seed")
 """The facts of training that are numbers or null."""
 MOST_LABELS = 10_000
@@ -102,7 +108,7 @@ def write(path: Path, classifier: Classifier) -> None:
         "training": {**classifier.training, "saved_at": time.time()},
     }
     weights = {name: np.asarray(value, dtype=np.float32) for name, value in classifier.weights.items()}
-    tensorfile.write(path, FORMAT, facts, weights)
+    tensorfile.write(path, FORMAT, facts, weights, version=version(classifier.model))
 
 
 def read(path: Path) -> Classifier:
@@ -135,6 +141,7 @@ def facts(found: Classifier) -> dict[str, Any]:
         "parameters": found.parameters,
         "level": found.vocabulary.level,
         "vocab_size": model.vocab_size,
+        "pairs": len(model.pair_keys),
         **found.config.to_json(),
         "labels": list(found.labels),
         **{

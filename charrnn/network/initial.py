@@ -34,6 +34,7 @@ class Rule:
 
 RULES = (
     Rule(r"embedding\.weight", "normal", 1.0),
+    Rule(r"pairs\.weight", "constant", 0.0),
     Rule(r"rnn\.weight_hh_l\d+", "orthogonal", 1.0),  # Saxe et al. 2014
     Rule(r"rnn\.weight_ih_l\d+", "uniform", 1.0),  # LeCun et al. 1998
     Rule(r"head\.weight", "uniform", 4.0),  # Hidden units are well below 1.

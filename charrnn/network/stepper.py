@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from charrnn.config import ModelConfig
 from charrnn.cores import x86_64
 from charrnn.network.pace import Pace, openblas_version
+from charrnn.network.pairs import Pairs, last_read
 
 Array = NDArray[np.float32]
 Step = Callable[[NDArray[Any]], Array]
@@ -39,14 +40,22 @@ _Advance = Callable[[Array], None]
 class PackedNetwork:
     """The weights of a network, packed once for all the steppers that use them."""
 
-    def __init__(self, config: ModelConfig, weights: Mapping[str, Array], pace: Pace | None = None) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: Mapping[str, Array],
+        vectors: Array,
+        pairs: Pairs | None = None,
+        pace: Pace | None = None,
+    ) -> None:
         """Pack ``weights``, C-contiguous float32 under the names of `ModelConfig.parameter_shapes`.
 
-        ``pace`` chooses the number of threads at each step; None leaves it as it is.
+        ``vectors`` are those of all inputs: of the symbols (V, E), or with ``pairs`` of these too (V + R, E). ``pace`` chooses
+        the number of threads at each step; None leaves it as it is.
         """
-        self._cell, self._pace = config.cell, pace
+        self._cell, self._parts, self._pairs, self._pace = config.cell, config.cell_parts, pairs, pace
         multiple = 1 if pace is None else pace.rows
-        self.layers = [_pack(config, weights, layer, multiple) for layer in range(config.num_layers)]
+        self.layers = [_pack(config, weights, vectors, layer, multiple) for layer in range(config.num_layers)]
         self._head, self._head_bias = weights["head.weight"], weights["head.bias"]
         V, H = self._head.shape
         rows = _rows_of_shares(V, H, multiple)
@@ -68,7 +77,9 @@ class PackedNetwork:
         rooms = [np.empty(N * max(layer.hh.rows for layer in self.layers), dtype=np.float32) for _ in range(2)]
         run_layers = []
         for number, layer in enumerate(self.layers):
-            parts = [part.reshape(*streams, H) for part in state[number]]  # views: (N, H), or (H,) for one stream
+            parts = [
+                part.reshape(*streams, H) for part in state[number, : self._parts]
+            ]  # views: (N, H), or (H,) for one stream
             run = _layer_step(self._cell, layer, parts, rooms, scratch)
             held = {unit: value for at, unit, value in clamps if at == number}
             run_layers.append(_holding(run, parts[0], held) if held else run)
@@ -76,9 +87,12 @@ class PackedNetwork:
         predicted = np.empty((*streams, len(head) if N == 1 else len(head_bias)), dtype=np.float32)
         logits = predicted[..., : len(head_bias)]
         result = logits.reshape(N, -1)
+        inputs = None if self._pairs is None else self._pairs.reader(last_read(state))
 
         def step(ids: NDArray[Any]) -> Array:
             below = scratch
+            if inputs is not None:
+                ids = inputs(ids)
             for run in run_layers:
                 below = run(ids, below)
             if N == 1:
@@ -106,7 +120,7 @@ class _PackedLayer:
     recurrent_bias: Array
 
 
-def _pack(config: ModelConfig, weights: Mapping[str, Array], layer: int, multiple: int) -> _PackedLayer:
+def _pack(config: ModelConfig, weights: Mapping[str, Array], vectors: Array, layer: int, multiple: int) -> _PackedLayer:
     ih, hh = weights[f"rnn.weight_ih_l{layer}"], weights[f"rnn.weight_hh_l{layer}"]
     b_ih, b_hh = weights[f"rnn.bias_ih_l{layer}"], weights[f"rnn.bias_hh_l{layer}"]
     H, cell = config.hidden_size, config.cell
@@ -125,8 +139,8 @@ def _pack(config: ModelConfig, weights: Mapping[str, Array], layer: int, multipl
     bias = b_ih[order] * scale + b_hh[order] * scale
     bias[candidate] -= recurrent_bias
     if layer == 0:
-        # An embedding followed by a linear map is a table with a row per symbol: (V, E) @ (E, G H) -> (V, G H).
-        table = weights["embedding.weight"] @ ih.T + bias
+        # An embedding followed by a linear map is a table with a row per input: (V, E) @ (E, G H) -> (V, G H).
+        table = vectors @ ih.T + bias
         return _PackedLayer(table=table, hh=_Matrix(hh, multiple), ih=None, bias=bias, recurrent_bias=recurrent_bias)
     if cell == "gru":
         return _PackedLayer(

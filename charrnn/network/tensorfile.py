@@ -34,6 +34,9 @@ KINDS = {
 }
 """What is said of a file of another kind than the one that was expected, by its mark."""
 
+PAIRS = "2"
+"""The version of files whose network has vectors for pairs of symbols, which readers of version 1 alone would leave out."""
+
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
 
 
@@ -51,6 +54,8 @@ class Format:
     advice: str = ""
     max_bytes: int = 1 << 62
     optional: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
+    """Further versions that are read alike."""
 
     def fault(self, path: Path, what: str) -> CharrnnError:
         """The error that says why ``path`` is not such a file."""
@@ -128,10 +133,12 @@ class TensorFile:
             raise self.fault(
                 KINDS.get(mark, "it was not written by charrnn") if isinstance(mark, str) else "it was not written by charrnn"
             )
-        if metadata.get("version") != self._kind.version:
+        known = (self._kind.version, *self._kind.later)
+        if metadata.get("version") not in known:
             version = str(metadata.get("version"))[:20]
             shown = version if version.isprintable() else ascii(version)
-            raise self.fault(f"its format is version {shown}, this charrnn reads version {self._kind.version}")
+            readable = f"version{'s' * (len(known) > 1)} {' and '.join(known)}"
+            raise self.fault(f"its format is version {shown}, this charrnn reads {readable}")
         try:
             there = [*self._kind.facts, *(name for name in self._kind.optional if name in metadata)]
             return {name: json.loads(metadata[name]) for name in there}
@@ -188,12 +195,18 @@ def is_of(path: Path, kind: Format) -> bool:
         return False
 
 
-def write(path: Path, kind: Format, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write a file of ``kind``, whole or not at all; `CharrnnError` if that fails."""
+def write(
+    path: Path,
+    kind: Format,
+    facts: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    version: str | None = None,
+) -> None:
+    """Write a file of ``kind``, and of its ``version`` or a later one, whole or not at all; `CharrnnError` if that fails."""
     from safetensors.numpy import save
 
     there = [*kind.facts, *(name for name in kind.optional if name in facts)]
-    metadata = {"format": kind.mark, "version": kind.version, **{name: json.dumps(facts[name]) for name in there}}
+    metadata = {"format": kind.mark, "version": version or kind.version, **{name: json.dumps(facts[name]) for name in there}}
     tensors = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with files.guard(path, "can't save"):
         files.write_whole(path, save(tensors, metadata))

@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from charrnn import CharrnnError, UsageError
-from charrnn.config import temperatures
+from charrnn.config import SampleConfig
+from charrnn.declaration import limits_of
 from charrnn.generation.streaming import Generation, Start, Stream
+from charrnn.limits import from_to
 from charrnn.output.console import Console
 from charrnn.output.sampled import Compared, Output, Shown, interruptible
 from charrnn.text import sources
@@ -53,7 +55,7 @@ def _obey(line: str, place: Start, generation: Generation) -> Start:
     """Carry out a command; gives the place from which the conversation goes on. `UsageError` for anything else."""
     command, _, value = line.partition(" ")
     if command == "/temp" and value.strip():
-        first, last = temperatures("/temp", value.strip())
+        first, last = from_to(limits_of(SampleConfig, "temperature"), "/temp", value.strip())
         if last is not None and generation.config.limit is None:
             raise UsageError("/temp: an endless text has no end at which to reach a second temperature; give one number")
         generation.drawing = replace(generation.drawing, temperature=first, temperature_end=last)

@@ -248,12 +248,13 @@ def _made(
     from charrnn.training.augmentation import Examples
     from charrnn.training.classify import Fit
 
-    model = ModelConfig(
-        vocabulary.size,
-        **{"hidden_size": plan.hidden_size, "embedding_size": plan.embedding_size, **request.model}
-        if trained is None
-        else {name: value for name, value in trained.model.to_json().items() if name != "vocab_size"},
-    )
+    if trained is None:
+        shape = {"hidden_size": plan.hidden_size, "embedding_size": plan.embedding_size, **request.model}
+        model = ModelConfig(vocabulary.size, **shape)
+    else:
+        from charrnn.training.snapshot import carried_pairs
+
+        model = replace(trained.model, vocab_size=vocabulary.size, pair_keys=carried_pairs(trained, vocabulary))
     return Fit(
         model,
         ClassifierConfig(**request.head),

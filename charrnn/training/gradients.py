@@ -177,7 +177,7 @@ def _read(
     for begin, end, rows in spells(lengths[order]):
         states.append(after[:, :, rows:])
         here = None if masks is None else [mask[:rows] for mask in masks]
-        h, after = model.hidden(model.embedding(inputs[:rows, begin:end]), after[:, :, :rows], here)
+        h, after = model.follow(inputs[:rows, begin:end], after[:, :, :rows], here)
         found.append(h.flatten(0, 1))
         wanted.append(targets[:rows, begin:end].flatten())
     back = torch.argsort(falling)

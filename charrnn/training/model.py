@@ -47,14 +47,20 @@ _LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"lstm": _LSTM, "gru": _GRU, "rn
 class CharRNN(nn.Module):
     """A character-level recurrent network on ``torch.nn``'s fused kernels, one module per layer.
 
-    A state is one tensor (L, P, N, H): L layers, P = 2 parts (h, c) for the LSTM and 1 (h) otherwise, N streams.
+    A state is one tensor (L, P, N, H): L layers, P = 2 parts (h, c) for the LSTM and 1 (h) otherwise, N streams; with vectors
+    for pairs of symbols one part more, for the symbol that was read last (`charrnn.network.pairs`).
     """
+
+    pair_keys: Tensor
 
     def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
         """Draw fresh weights from ``generator`` (default: seed 0), as `charrnn.network.initial` says."""
         super().__init__()
         self.config = config
         self.embedding = _Embedding(config.vocab_size, config.embedding_size)
+        if config.pair_keys:
+            self.pairs = _Embedding(len(config.pair_keys), config.embedding_size)
+            self.register_buffer("pair_keys", torch.tensor(config.pair_keys), persistent=False)
         self.layers = nn.ModuleList(
             _LAYERS[config.cell](
                 config.embedding_size if layer == 0 else config.hidden_size, config.hidden_size, batch_first=True
@@ -112,7 +118,27 @@ class CharRNN(nn.Module):
         Returns:
             Logits (N, T, V) and the state after the last character (L, P, N, H).
         """
-        return self.read(self.embedding(ids), state, masks)
+        h, after = self.follow(ids, state, masks)
+        return self.head(h), after
+
+    def follow(self, ids: Tensor, state: Tensor, masks: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Like `forward`, but the last layer's h (N, T, H) instead of logits."""
+        h, after = self.hidden(self.embed(ids, state), state, masks)
+        if self.config.pair_keys:
+            after[0, -1, :, 0] = ids[:, -1] + 1
+        return h, after
+
+    def embed(self, ids: Tensor, state: Tensor) -> Tensor:
+        """The vectors (N, T, E) of ids (N, T) that are read from ``state`` (L, P, N, H)."""
+        x: Tensor = self.embedding(ids)
+        if not self.config.pair_keys:
+            return x
+        before = state[0, -1, :, 0].nan_to_num().clamp(0, self.config.vocab_size).long() - 1  # (N,), -1 where there is none
+        keys = torch.cat([before[:, None], ids[:, :-1]], 1) * self.config.vocab_size + ids
+        rows = torch.searchsorted(self.pair_keys, keys).clamp_(max=len(self.pair_keys) - 1)
+        there = self.pair_keys[rows] == keys
+        added: Tensor = self.pairs(rows) * there[:, :, None]
+        return x + added
 
     def read(self, x: Tensor, state: Tensor, masks: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Like `forward`, but from embedded characters x (N, T, E), so that gradients with respect to them can be taken."""
@@ -149,11 +175,14 @@ class CharRNN(nn.Module):
                 x, h, c = persistent.lstm(layer, x, state[index, 0:1].contiguous(), state[index, 1:2].contiguous(), missing)
                 states.append(torch.cat([h, c]))  # (P, N, H)
             else:
-                x, h = layer(x, state[index].contiguous())
+                x, h = layer(x, state[index, :1].contiguous())
                 states.append(h)
             if masks is not None:
                 x = x * masks[index + 1]
-        return x, torch.stack(states).float()
+        after = torch.stack(states).float()
+        if self.config.pair_keys:
+            after = torch.cat([after, torch.zeros_like(after[:, :1])], 1)
+        return x, after
 
     def dropout_masks(
         self, batch_size: int, dropouts: tuple[float, float, float], generator: torch.Generator

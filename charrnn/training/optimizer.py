@@ -29,10 +29,10 @@ LARGEST_RATE = 1e30
 
 
 def method(name: str, optimizer: str) -> str:
-    """Which method updates the weight ``name`` under ``optimizer``: AdamW takes all biases, and the embedding and head if
-    ``optimizer`` is Muon.
+    """Which method updates the weight ``name`` under ``optimizer``: AdamW takes all biases and the pairs, few of which occur in
+    a chunk, and the embedding and head if ``optimizer`` is Muon.
     """
-    takes = {"soap": "weight" in name, "muon": name.startswith("rnn.weight"), "adamw": True}
+    takes = {"soap": "weight" in name and not name.startswith("pairs."), "muon": name.startswith("rnn.weight"), "adamw": True}
     return optimizer if takes[optimizer] else "adamw"
 
 

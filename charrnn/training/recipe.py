@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from charrnn.config import TrainConfig
+from charrnn.config import MOST_PAIRS, TrainConfig
 from charrnn.declaration import option_name
 
 REFERENCE_SIZE = 384
@@ -98,6 +98,7 @@ PLANNED = {
         "dropout_between",
         "dropout_output",
         "weight_decay",
+        "pairs",
     ),
 }
 """The settings that the recipe chooses, in the order in which a plan lists them."""
@@ -219,6 +220,7 @@ def plan(
         "dropout_between": choose(training, "dropout_between", round(at_output / 2, 3), often),
         "dropout_output": choose(training, "dropout_output", at_output, often),
         "weight_decay": choose(training, "weight_decay", decay, "keeps the weights small"),
+        "pairs": choose(training, "pairs", MOST_PAIRS, "the commonest pairs of characters have vectors of their own"),
     }
     return Plan(
         chosen_model,

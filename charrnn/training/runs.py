@@ -17,6 +17,7 @@ from charrnn.config import ModelConfig, TrainConfig
 from charrnn.declaration import option_name
 from charrnn.network import checkpoint, paths, rundir
 from charrnn.network.checkpoint import Checkpoint
+from charrnn.network.pairs import commonest
 from charrnn.network.rundir import RunDirectory
 from charrnn.text.corpus import Corpus, Tell, untold
 from charrnn.text.decoding import NotTextError
@@ -93,6 +94,9 @@ def prepare(request: RunRequest, warn: Say, ranks: Ranks = ALONE, tell: Tell = u
         initial = checkpoint.read(rundir.resolve(request.init_from))
         shape = _same_shape(initial, shape)
         training.setdefault("level", initial.vocabulary.level)
+        had = len(initial.model.pair_keys)
+        if training.setdefault("pairs", had) != had:
+            raise UsageError(f"--pairs {training['pairs']} differs from the checkpoint's {had:,}; --init-from keeps its pairs")
         if training["level"] != initial.vocabulary.level:
             raise UsageError(f"--level {training['level']} differs from the checkpoint's, {initial.vocabulary.level}")
     config = TrainConfig(**training)
@@ -119,10 +123,26 @@ def prepare(request: RunRequest, warn: Say, ranks: Ranks = ALONE, tell: Tell = u
     size = text.train_characters, text.vocabulary.size
     planned = recipe.plan(*size, shape, training, speed, adapts=adapts, hardware=machine.hardware(config, cores))
     if adapts:
-        kept = dict.fromkeys(shape.keys() - request.model.keys(), "the checkpoint's")
+        kept = dict.fromkeys((shape.keys() | {"pairs"}) - request.settings.keys(), "the checkpoint's")
         planned = replace(planned, reasons=planned.reasons | kept)
-    model = ModelConfig(**planned.model, vocab_size=text.vocabulary.size)
+    pair_keys = _pairs(text, planned.training["pairs"], initial)
+    if "pairs" not in training:
+        told = {"pairs": f"{len(pair_keys):,} pairs of characters that the text holds twice or oftener"}
+        planned = replace(planned, reasons=planned.reasons | told)
+    model = ModelConfig(**planned.model, vocab_size=text.vocabulary.size, pair_keys=pair_keys)
     return Prepared(text, model, TrainConfig(**planned.training), planned, initial)
+
+
+def _pairs(text: Corpus, most: int, initial: Checkpoint | None) -> tuple[int, ...]:
+    """The pairs of characters that get a vector: those of the network that the run begins with, or the text's commonest."""
+    if initial is not None:
+        from charrnn.training.snapshot import carried_pairs
+
+        return carried_pairs(initial, text.vocabulary)
+    learned = [text.ids[: text.train_characters]]
+    if text.pieces is not None:
+        learned = [text.ids[begin:end] for begin, end in zip(*text.pieces.stretches(), strict=True)]
+    return commonest(learned, text.vocabulary.size, most)
 
 
 def _check_records(request: RunRequest, config: TrainConfig) -> None:
@@ -359,7 +379,7 @@ def run_to_resume(name: str) -> Path:
 
 def _same_shape(initial: Checkpoint, shape: dict[str, Any]) -> dict[str, Any]:
     """The network's shape without its vocabulary; `UsageError` if what was given differs from it."""
-    stored = initial.model.to_json()
+    stored = replace(initial.model, pair_keys=()).to_json()
     del stored["vocab_size"]
     for name, value in shape.items():
         if value != stored[name]:

@@ -19,6 +19,7 @@ from torch import Tensor
 from charrnn import CharrnnError, UsageError
 from charrnn.config import MANY, ModelConfig, TrainConfig
 from charrnn.network.checkpoint import Checkpoint
+from charrnn.network.pairs import moved
 from charrnn.text.corpus import Corpus
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import events
@@ -84,7 +85,7 @@ class TrainingState:
         self.model, self.optimizer, self.scaler = model, optimizer, scaler
         self.row_rms = RowRMS(model.weights())
         self.carried = model.initial_state(columns)
-        """The hidden state of every column, (L, P, columns, H); P is 2 for the LSTM's h and c, else 1."""
+        """The hidden state of every column, (L, P, columns, H)."""
         self.watched = torch.zeros(3, device=self.carried.device)
         """Steps, gradient norms and clipped steps since the latest evaluation, summed, (3,)."""
         self.progress = Progress()
@@ -175,7 +176,7 @@ def carried_over(
 ) -> dict[str, NDArray[np.float32]]:
     """The weights of ``trained`` for another vocabulary: each character takes its rows of the embedding and the head along.
 
-    Characters that ``trained`` doesn't know keep their rows of ``fresh``.
+    Characters that ``trained`` doesn't know keep their rows of ``fresh``; the pairs are those of `carried_pairs`.
     """
     was, now = ({symbol: row for row, symbol in enumerate(symbols(v))} for v in (trained.vocabulary, vocabulary))
     pairs = [(row, was[symbol]) for symbol, row in now.items() if symbol in was]
@@ -184,7 +185,18 @@ def carried_over(
     for name in ("embedding.weight", "head.weight", "head.bias"):
         weights[name] = np.array(fresh[name])
         weights[name][rows] = trained.weights[name][sources]
+    if trained.model.pair_keys:
+        weights["pairs.weight"] = weights["pairs.weight"][[*_moved_pairs(trained, vocabulary).values()]]
     return weights
+
+
+def carried_pairs(trained: Checkpoint, vocabulary: Vocabulary) -> tuple[int, ...]:
+    """The pairs of ``trained`` in another vocabulary, without those of a character that it lacks: `ModelConfig.pairs`."""
+    return tuple(_moved_pairs(trained, vocabulary))
+
+
+def _moved_pairs(trained: Checkpoint, vocabulary: Vocabulary) -> dict[int, int]:
+    return moved(trained.model.pair_keys, symbols(trained.vocabulary), symbols(vocabulary))
 
 
 def symbols(vocabulary: Vocabulary) -> list[int | str | None]:

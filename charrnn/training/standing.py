@@ -37,7 +37,7 @@ def described(learner: Learner) -> events.Facts:
         "steps": learner.budget.steps,
         "seconds": learner.progress.seconds,
         "best_val_bits_per_char": learner.progress.best_val_bits_per_char,
-        "config": {**learner.config.to_json(), "model": learner.model.config.to_json()},
+        "config": {**learner.config.to_json(), "model": learner.model.config.told()},
     }
 
 

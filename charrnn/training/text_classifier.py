@@ -36,7 +36,7 @@ class TextClassifier(nn.Module):
         super().__init__()
         self.config, self.features = config, tuple(features)
         self.forwards = CharRNN(model, generator)
-        self.backwards = CharRNN(model, generator) if config.bidirectional else None
+        self.backwards = CharRNN(replace(model, pair_keys=()), generator) if config.bidirectional else None
         sizes = [feature_size(model, replace(config, feature=feature)) for feature in features]
         self.heads = nn.ModuleList(_head(size, config.head_size, labels, generator) for size in sizes)
 
@@ -62,12 +62,13 @@ class TextClassifier(nn.Module):
 
         ``mask`` (N, 1, E) multiplies the characters' vectors.
         """
-        vectors = self.forwards.embedding(ids)
-        if mask is not None:
-            vectors = vectors * mask
         start = self.forwards.initial_state(len(ids))
+        vectors = _masked(self.forwards.embed(ids, start), mask)
         found = [self.forwards.hidden(vectors, start)[0].float()]
         if self.backwards is not None:
+            if self.forwards.config.pair_keys:  # Those are of texts that are read forwards.
+                vectors = _masked(self.forwards.embedding(ids), mask)
+            start = self.backwards.initial_state(len(ids))
             found.append(self.backwards.hidden(_turned(vectors, lengths), start)[0].float())
         return found
 
@@ -95,6 +96,10 @@ def _head(size: int, hidden: int | None, labels: int, generator: torch.Generator
         last.weight.zero_()
         last.bias.zero_()
     return nn.Sequential(first, nn.Tanh(), last)
+
+
+def _masked(vectors: Tensor, mask: Tensor | None) -> Tensor:
+    return vectors if mask is None else vectors * mask
 
 
 def _turned(vectors: Tensor, lengths: Tensor) -> Tensor:

@@ -283,7 +283,7 @@ END = {"dtype": "F32", "data_offsets": [0, 0]}
 DAMAGES: dict[str, tuple[Callable[[Header], None], str]] = {
     "format": (metadata_with("format", "pt"), "not written by charrnn"),
     "no format": (without("format"), "not written by charrnn"),
-    "version 2": (metadata_with("version", "2"), "version 2, this charrnn reads version 1"),
+    "version 3": (metadata_with("version", "3"), "version 3, this charrnn reads versions 1 and 2"),
     "no version": (without("version"), "version"),
     "long version": (metadata_with("version", "9" * 999), "version 99999999999999999999, this"),
     "no model": (without("model"), "damaged"),

@@ -123,9 +123,9 @@ def test_no_damage_crashes_the_reader(sound: Path, tmp_path: Path) -> None:
 
 def test_a_version_to_come_is_refused_by_its_number(sound: Path) -> None:
     header, body = attacks.split(sound.read_bytes())
-    header["__metadata__"]["version"] = "2"
+    header["__metadata__"]["version"] = "3"
     sound.write_bytes(attacks.join(header, body))
-    with pytest.raises(CharrnnError, match="its format is version 2, this charrnn reads version 1"):
+    with pytest.raises(CharrnnError, match="its format is version 3, this charrnn reads versions 1 and 2"):
         classifier.read(sound)
 
 

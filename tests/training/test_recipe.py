@@ -63,6 +63,7 @@ def test_every_text_and_length_gets_settings_that_are_legal_and_each_a_reason(ch
 
 CELLS = tuple(GATES)
 GIVEN = {
+    "pairs": 17,
     "cell": "gru",
     "num_layers": 3,
     "hidden_size": 77,

@@ -160,6 +160,7 @@ class Pool {
 // The tensors of the network that reads forwards, or by their `suffix` backwards, under a language model's names.
 function readingOf(tensors, suffix) {
   const found = { "embedding.weight": tensors["embedding.weight"] };
+  if (!suffix && tensors["pairs.weight"]) found["pairs.weight"] = tensors["pairs.weight"]; // They are of texts read forwards.
   for (const name of Object.keys(tensors)) {
     if (name.startsWith("rnn.") && !name.endsWith("_reverse")) found[name] = tensors[`${name}${suffix}`];
   }

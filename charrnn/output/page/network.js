@@ -2,7 +2,8 @@
 
 // A trained network in plain JavaScript: its weights, its vocabulary, a step, a draw, a gradient. Knows no document, so that a
 // browser and node run the same code. Names and equations are torch.nn's, in the order of charrnn/network/cells.py.
-// Letters: V symbols, E embedding, H units, L layers, P parts of a layer's state (h, and an LSTM's c), G blocks of rows.
+// Letters: V symbols, E embedding, H units, L layers, P parts of a layer's state (h, and an LSTM's c), G blocks of rows. A network
+// with vectors for pairs of symbols has one part more: in its first number stands the id of the symbol read last, plus one, or 0.
 
 const BLOCKS = { lstm: 4, gru: 3, rnn: 1 };
 const GATE_LETTERS = { lstm: ["i", "f", "g", "o"], gru: ["r", "z", "n"], rnn: [] };
@@ -83,8 +84,13 @@ class Network {
   constructor({ model, tensors }) {
     const { cell, vocab_size: V, embedding_size: E, hidden_size: H, num_layers: L } = model;
     const G = BLOCKS[cell], tensor = (name) => numbersOf(tensors[name]);
-    Object.assign(this, { cell, V, E, H, L, G, P: cell === "lstm" ? 2 : 1, letters: GATE_LETTERS[cell] });
+    const pairs = tensors["pairs.weight"] ? model.pair_keys : []; // A network that reads backwards has none.
+    const P = (cell === "lstm" ? 2 : 1) + (pairs.length ? 1 : 0), inputs = V + pairs.length;
+    Object.assign(this, { cell, V, E, H, L, G, P, letters: GATE_LETTERS[cell] });
     this.embedding = tensor("embedding.weight");
+    this.pairs = new Map(pairs.map((key, row) => [key, V + row])); // V * the first id + the second -> the input of the pair
+    this.pairVectors = pairs.length ? tensor("pairs.weight") : null;
+    this.vector = new Float32Array(E);
     this.layers = [];
     for (let l = 0; l < L; l++) {
       const ih = tensor(`rnn.bias_ih_l${l}`), hh = tensor(`rnn.bias_hh_l${l}`);
@@ -101,9 +107,9 @@ class Network {
       this.head = new Matrix(tensor("head.weight"), V, H);
       this.headBias = tensor("head.bias");
     }
-    // What each symbol adds in the first layer, computed when it is first read; of a vast vocabulary anew at each step.
-    this.tabled = V * G * H <= Network.mostTabled ? new Uint8Array(V) : null;
-    this.table = new Float32Array((this.tabled ? V : 1) * G * H);
+    // What each symbol, and each pair, adds in the first layer, computed when it is first read; of very many anew at each step.
+    this.tabled = inputs * G * H <= Network.mostTabled ? new Uint8Array(inputs) : null;
+    this.table = new Float32Array((this.tabled ? inputs : 1) * G * H);
     this.state = new Float32Array(L * this.P * H); // (L, P, H)
     this.gates = new Float32Array(L * this.letters.length * H); // Those of the last step, (L, gates, H).
     this.logits = new Float64Array(V);
@@ -123,16 +129,22 @@ class Network {
     return layer * this.P * this.H;
   }
 
+  // Which row of the table a symbol reads: its own, or that of the pair with the symbol before it.
+  inputOf(id) {
+    const before = this.pairVectors ? this.state[(this.P - 1) * this.H] : 0;
+    return before ? this.pairs.get((before - 1) * this.V + id) ?? id : id;
+  }
+
   // Take one symbol in: `state` and `gates` change.
   read(id) {
-    const { H, G, L, state, layers } = this;
+    const { H, G, L, state, layers } = this, symbol = this.inputOf(id);
     for (let l = 0; l < L; l++) {
       const { recurrent, input, bias } = layers[l], at = this.hAt(l);
       let from, offset = 0;
       if (l === 0) {
         from = this.table;
-        offset = this.tabled ? id * G * H : 0;
-        if (!this.tabled?.[id]) this.fillTable(id, offset);
+        offset = this.tabled ? symbol * G * H : 0;
+        if (!this.tabled?.[symbol]) this.fillTable(symbol, id, offset);
       } else {
         from = input.times(state, this.hAt(l - 1));
         for (let row = 0; row < G * H; row++) from[row] += bias[row];
@@ -144,13 +156,15 @@ class Network {
         }
       }
     }
+    if (this.pairVectors) state[(this.P - 1) * H] = id + 1;
   }
 
-  fillTable(id, offset) {
-    const { input, bias } = this.layers[0], rows = this.G * this.H;
-    const sum = input.times(this.embedding, id * this.E);
+  fillTable(symbol, id, offset) {
+    const { input, bias } = this.layers[0], { E, V, vector, embedding, pairVectors } = this, rows = this.G * this.H;
+    for (let e = 0; e < E; e++) vector[e] = embedding[id * E + e] + (symbol < V ? 0 : pairVectors[(symbol - V) * E + e]);
+    const sum = input.times(vector, 0);
     for (let row = 0; row < rows; row++) this.table[offset + row] = sum[row] + bias[row];
-    if (this.tabled) this.tabled[id] = 1;
+    if (this.tabled) this.tabled[symbol] = 1;
   }
 
   lstm(l, at, z, from, offset) {

@@ -37,10 +37,17 @@ return data.classifiers.map((one) => {
 """
 
 
-def small(cell: str = "lstm", layers: int = 1, level: str = "char", labels: int = 3, **config: Any) -> Classifier:
+def small(
+    cell: str = "lstm",
+    layers: int = 1,
+    level: str = "char",
+    labels: int = 3,
+    pair_keys: tuple[int, ...] = (),
+    **config: Any,
+) -> Classifier:
     """A classifier with random weights that are rounded already."""
     vocabulary = Vocabulary(level, "\n abcdefghijklmnopqrstuvwxyz" if level == "char" else "")
-    model = ModelConfig(vocabulary.size, cell=cell, embedding_size=3, hidden_size=9, num_layers=layers)
+    model = ModelConfig(vocabulary.size, cell=cell, embedding_size=3, hidden_size=9, num_layers=layers, pair_keys=pair_keys)
     found, rng = ClassifierConfig(**config), np.random.default_rng(4)
     shapes = classifiers.parameter_shapes(model, found, labels)
     weights = {
@@ -79,6 +86,7 @@ def test_each_feature_head_and_direction_says_what_numpy_says(feature: str) -> N
 @pytest.mark.parametrize("cell", list(GATES))
 def test_each_cell_says_what_numpy_says(cell: str) -> None:
     found = [small(cell, layers, feature="last+mean", bidirectional=both) for layers in (1, 2) for both in (False, True)]
+    found += [small(cell, pair_keys=tuple(range(0, 800, 3)), bidirectional=both) for both in (False, True)]
     compare(found, ["what time is it", "what tim", "no"])
 
 

@@ -36,9 +36,12 @@ return { logits: all, state: Array.from(network.state) };
 """
 
 
-def small(cell: str, layers: int = 2, hidden: int = 13, form: str = "int8", vocab_size: int = 7) -> Checkpoint:
+def small(
+    cell: str, layers: int = 2, hidden: int = 13, form: str = "int8", vocab_size: int = 7, pair_keys: tuple[int, ...] = ()
+) -> Checkpoint:
     """A network with weights that are rounded already."""
-    config = ModelConfig(vocab_size, cell=cell, embedding_size=5, hidden_size=hidden, num_layers=layers)
+    shape = {"embedding_size": 5, "hidden_size": hidden, "num_layers": layers}
+    config = ModelConfig(vocab_size, cell=cell, pair_keys=pair_keys, **shape)
     rng = np.random.default_rng(3)
     weights = {name: rng.normal(0, 0.6, shape).astype(np.float32) for name, shape in config.parameter_shapes().items()}
     restored = {name: rounding.rounded(tensor, form).restored() for name, tensor in weights.items()}
@@ -72,6 +75,19 @@ def test_a_step_gives_the_logits_and_the_state_of_numpys(cell: str, layers: int,
     logits, state, _ = Network(trained.model, trained.weights).unroll(ids[:, None])
     np.testing.assert_allclose(found["logits"], logits[:, 0], atol=1e-4)
     np.testing.assert_allclose(found["state"], state.ravel(), atol=1e-4)
+
+
+@needs_node
+@pytest.mark.parametrize("tabled", ["1e6", "0"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_pairs_of_symbols_are_read_as_numpy_reads_them(cell: str, tabled: str) -> None:
+    trained, ids = small(cell, pair_keys=tuple(range(0, 49, 3))), np.random.default_rng(0).integers(0, 7, 300)
+    script = f"Network.mostTabled = {tabled};\n" + LOGITS
+    found = evaluate(["shared.js", "network.js"], script, {"network": packed(trained), "ids": ids.tolist(), "clamps": []})
+    logits, state, _ = Network(trained.model, trained.weights).unroll(ids[:, None])
+    np.testing.assert_allclose(found["logits"], logits[:, 0], atol=1e-4)
+    np.testing.assert_allclose(found["state"], state.ravel(), atol=1e-4)
+    assert np.abs(logits - Network(small(cell).model, trained.weights).unroll(ids[:, None])[0]).max() > 0.1
 
 
 @needs_node
