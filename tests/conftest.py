@@ -112,6 +112,17 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
 
 
 @pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory for the path of a shell's, whose ``charrnn`` costs a fork; see `forked`."""
+    import forked
+
+    place = tmp_path_factory.mktemp("forks")
+    with forked.serving(place) as sock:
+        forked.install(place / "bin", sock)
+        yield place / "bin"
+
+
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of ten steps that evaluated twice, its ``tale.txt`` beside it; tests read it, and change `run`, a copy."""
     from charrnn import cli

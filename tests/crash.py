@@ -179,21 +179,27 @@ class Nursery:
         return run.wait(), run
 
 
-def serve() -> None:
-    """Read jobs from stdin, one JSON object a line, and answer each with one."""
+def warm() -> None:
+    """Import what commands import, once for all that this process will fork."""
+    import importlib
+    import pkgutil
+
     import torch
 
     torch.set_num_threads(1)  # No pool of threads, which a fork would lose.
-    import safetensors.numpy  # noqa: F401 - imported here once for all children
+    import safetensors.numpy  # noqa: F401
     import torch._dynamo  # the first optimizer would import it
 
-    import charrnn.cli
-    import charrnn.network.checkpoint
-    import charrnn.output.console
-    import charrnn.output.live
-    import charrnn.text.corpus
-    import charrnn.training.trainer  # noqa: F401
+    import charrnn
 
+    for module in pkgutil.walk_packages(charrnn.__path__, "charrnn."):
+        if module.name != "charrnn.__main__":
+            importlib.import_module(module.name)
+
+
+def serve() -> None:
+    """Read jobs from stdin, one JSON object a line, and answer each with one."""
+    warm()
     living: set[int] = set()
     for line in sys.stdin:
         job = json.loads(line)

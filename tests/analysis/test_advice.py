@@ -37,7 +37,8 @@ def norms_by_torchs_kernels(model, ids, pieces, length):
             logits, state = model(torch.tensor([[index]]), state)
             states.append(state)
         loss = functional.cross_entropy(logits[:, 0], torch.tensor([ids[start + length]]))
-        norms.append([float(torch.autograd.grad(loss, before, retain_graph=True)[0].norm()) for before in states[-2::-1]])
+        # One way back meets all states; each gradient is the whole one, for a state has no way but through the next.
+        norms.append([float(gradient.norm()) for gradient in torch.autograd.grad(loss, states[-2::-1])])
     return np.mean(norms, axis=0).tolist()
 
 
