@@ -19,7 +19,9 @@ TEXT = """The fox said to the crow: sing a little, and let me hear whether your
 voice is as fine as your coat.
 "No," said the crow.
 The fox waited."""
-PICTURES = {"position.svg": "0:165c", "unit.svg": "0:165"}
+UNIT = "0:165"
+"""The unit that counts the position in the line; ``make_shipped.py`` writes it anew."""
+PICTURES = {"position.svg": f"{UNIT}c", "unit.svg": UNIT}
 """Each picture, and the unit by which it colours the text."""
 
 

@@ -33,6 +33,8 @@ os.environ["CHARRNN_CACHE"] = ""  # Tests that want a cache name a directory of 
 ROOT = Path(__file__).parent.parent
 FABLES = ROOT / "checkpoints" / "fables"
 """The network that comes along."""
+COUNTER = "0:165"
+"""Its unit that counts the position in the line; ``docs/make_shipped.py`` writes it anew."""
 TALE = "The fox said to the crow: sing, and let the cheese fall.\n"
 QUOTED_TALE = 'The fox said: "go" - and the crow\'s cheese fell into the grass.\n'
 """Lines that tests repeat to a text; the latter has signs whose typographic forms a prompt may have."""

@@ -87,13 +87,6 @@ def documents() -> list[Path]:
     return [README, *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def test_what_readme_shows_of_the_shipped_network_is_what_it_writes(monkeypatch: pytest.MonkeyPatch, invoke: Any) -> None:
-    command, quoted = re.findall(r"`(charrnn sample[^`]*)` gives\n\n((?:> .*\n)+)", README.read_text(encoding="utf-8"))[0]
-    monkeypatch.chdir(ROOT)
-    written = invoke(*shlex.split(command)[1:]).stdout
-    assert quoted.replace("> ", "").split() == written.split()
-
-
 def test_the_first_screen_of_the_readme_holds_the_two_commands() -> None:
     lines = README.read_text(encoding="utf-8").splitlines()[:FIRST_SCREEN]
     assert [line for line in lines if line.startswith("pip install")] == [MAIN_JOB, TESTS]

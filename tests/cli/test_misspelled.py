@@ -125,7 +125,7 @@ TABLE = [
     ("train text --steps 10k", "write 10000", "train"),
     ("train text --steps 100.0", "write 100", "train"),
     ("train text --dropout 0,3", "write 0.3", "train"),
-    ("sample -c run --clamp 0:165c=1", "say --clamp 0:165=1", "sample"),
+    ("sample -c run --clamp 0:16c=1", "say --clamp 0:16=1", "sample"),
     ("sample -n", "'-n' requires an argument", "sample"),
     ("score", "FILE", "score"),
     ("sample --json=3", "--json", "sample"),

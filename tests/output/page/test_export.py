@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FABLES
+from conftest import COUNTER, FABLES
 
 from charrnn.analysis import rounding
 from charrnn.analysis.features import Finding, random_network
@@ -64,7 +64,8 @@ def shipped() -> Shown:
     trained = checkpoint.read(FABLES / "best.safetensors")
     tensors = {name: rounding.rounded(tensor, "int8") for name, tensor in trained.weights.items()}
     kept = rounding.Rounding("int8", tensors, 2.5, dict.fromkeys(rounding.FORMS, 0.0), 20000)
-    finding = Finding("position in the line", 0, 165, "c", 0.8, 0.8, 0.2, 0.1)
+    layer, unit = map(int, COUNTER.split(":"))
+    finding = Finding("position in the line", layer, unit, "c", 0.8, 0.8, 0.2, 0.1)
     return Shown(trained, "fables", kept, {**MEMORY, "label": "fables"}, [finding], "corpora/fables.txt")
 
 

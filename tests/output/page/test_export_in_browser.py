@@ -14,7 +14,7 @@ from typing import Any
 import chromium
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import COUNTER, ROOT
 from test_export import HOSTILE, LIST, shipped, shown
 
 from charrnn.analysis import rounding
@@ -252,7 +252,7 @@ def test_the_page_follows_the_theme_and_the_width_of_its_window(opened: Opened) 
 
 
 def test_held_units_give_the_line_lengths_of_the_command_line(clean: chromium.Chromium, fables: Path) -> None:
-    """The shipped unit 0:165 makes lines long at -1 and short at 1, as `charrnn sample --clamp` does."""
+    """The shipped network's counter makes lines long at -1 and short at 1, as `charrnn sample --clamp` does."""
     clean.open(fables)
     settled(clean)
     clean.evaluate("document.querySelector('[data-part=compare]').click()")
@@ -260,7 +260,7 @@ def test_held_units_give_the_line_lengths_of_the_command_line(clean: chromium.Ch
     rows = clean.evaluate(f"[...document.querySelectorAll('{part('compared')} li')].map(e => e.innerText)")
     lengths = [int(re.findall(r"(\d+) characters a line", row)[0]) for row in rows]
     _, low, middle, high = lengths
-    assert "0:165 free" in rows[0]
+    assert f"{COUNTER} free" in rows[0]
     assert low > 100
     assert low > middle > high
     assert high < 35
