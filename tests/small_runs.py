@@ -81,10 +81,14 @@ def trainer_of(
     ranks: Ranks = ALONE,
     **settings: Any,
 ) -> Trainer:
-    """A run on 500 random characters, and 100 to validate on, with `PLAIN` settings and those given."""
+    """A run on 500 random characters, and 100 to validate on, with `PLAIN` settings and those given.
+
+    It evaluates at its end alone unless ``eval_every`` says otherwise (None: as users' runs do): here that takes longer than
+    training.
+    """
     corpus = corpus or corpus_of(random_text(600), 100)
     model = ModelConfig(corpus.vocabulary.size, cell, embedding_size=5, hidden_size=hidden, num_layers=layers)
-    config = TrainConfig(**{**PLAIN, **settings})
+    config = TrainConfig(**{**PLAIN, "eval_every": 10**6, **settings})
     clock = clock or Clock()
     return Trainer(model, config, corpus, clock=clock, stop=stop, before_step=before_step, resume=resume, ranks=ranks)
 

@@ -465,12 +465,17 @@ def steps_of(events: list[dict[str, Any]], attempt: int = 1) -> dict[int, dict[s
     return {event["step"]: event for event in events if event["event"] == "step" and event["attempt"] == attempt}
 
 
+@functools.cache
+def untroubled_steps() -> dict[int, Any]:
+    return steps_of(list(trainer_of(steps=100, log_every=1).run(Store())))
+
+
 @pytest.mark.parametrize("factor", [math.nan, math.inf, 61.0])
 def test_a_divergence_is_rewound_once_with_half_the_rate(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    untroubled = steps_of(list(trainer_of(steps=100, log_every=1).run(Store())))
+    untroubled = untroubled_steps()
     losing(monkeypatch, 40, 1, factor)
     store = Store()
-    events = list(trainer_of(steps=100, log_every=1).run(store))
+    events = list(trainer_of(steps=100, log_every=1, eval_every=None).run(store))
     first, second = steps_of(events, 1), steps_of(events, 2)
     back_to = min(second) - 1
     assert 30 <= back_to <= 40, "not far"
@@ -507,7 +512,7 @@ def test_a_loss_that_stays_above_three_times_the_uniform_one_is_a_divergence(
         return (torch.full_like(loss, 3.5 * math.log(max(self.vocabulary.size, 16))) if high else loss), watched
 
     monkeypatch.setattr(Learner, "step", wrapped)
-    events = list(trainer_of(steps=200, log_every=log_every).run(Store()))
+    events = list(trainer_of(steps=200, log_every=log_every, eval_every=None).run(Store()))
     assert (events[-1]["reason"], events[-1]["attempt"]) == ("finished", 2)
 
 

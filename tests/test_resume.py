@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from charrnn.training.trainer import Trainer
 
 N = 9
 CELLS = tuple(GATES)
+OPTIMIZERS = ("soap", "muon", "adamw")
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -45,20 +47,32 @@ class Store:
 
 
 def run(path, cell="lstm", layers=2, stop_after=None, resume=None, corpus=None, weights=None, **settings):
-    """The events of a run with dropout, and its store."""
+    """The events of a run with dropout that evaluates three times if nothing else is said, and its store."""
     trainer = trainer_of(
         corpus or corpus_of(random_text(500), 100),
         cell,
         layers,
         stop=lambda: "interrupted" if trainer.progress.step == stop_after else None,
         resume=resume,
-        **{"steps": 2 * N, **DROPOUT, **settings},
+        **{"steps": 2 * N, "eval_every": 6, **DROPOUT, **settings},
     )
     if weights is not None:
         trainer.model.load(weights)
     # A resumed run finds the best network of the run before.
     store = Store(path, before=resume)
     return list(trainer.run(store)), store
+
+
+@cache
+def made(folder, cell="lstm", layers=2, stop_after=None, **settings):
+    """The events of a run and its store, which several tests read."""
+    return run(folder / str(len(list(folder.iterdir()))), cell, layers, stop_after, **settings)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Where the runs lie that tests share."""
+    return tmp_path_factory.mktemp("kept")
 
 
 def assert_same(one, other):
@@ -95,9 +109,10 @@ def test_a_run_stopped_halfway_and_resumed_equals_one_never_stopped(cell, precis
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("optimizer", ["soap", "muon", "adamw"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_run_of_two_workers_resumes_exactly(cell, optimizer, precision, tmp_path):
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_run_of_two_workers_resumes_exactly(cell, optimizer, tmp_path):
+    """Each cell and each optimizer in either precision."""
+    precision = ("fp32", "bf16")[(CELLS.index(cell) + OPTIMIZERS.index(optimizer)) % 2]
     settings = {"cell": cell, "optimizer": optimizer, "precision": precision, "workers": 2, "eval_every": 5}
     whole, store = run(tmp_path / "whole", **settings)
     _, half = run(tmp_path / "half", stop_after=N, **settings)
@@ -122,9 +137,9 @@ def test_a_resumed_run_keeps_its_workers_whatever_cores_there_are(given, expecte
 
 @pytest.mark.parametrize("stop_after", range(0, 2 * N + 1, 3))
 @pytest.mark.parametrize("groups", [1, 3])
-def test_it_does_not_matter_where_a_run_was_stopped(groups, stop_after, tmp_path):
+def test_it_does_not_matter_where_a_run_was_stopped(groups, stop_after, kept, tmp_path):
     """Also before the first step, at the last, between two groups, and on either side of an epoch's border."""
-    whole, store = run(tmp_path / "whole", "gru", 1, eval_every=4, groups=groups)
+    whole, store = made(kept, "gru", 1, eval_every=4, groups=groups)
     assert whole[-1]["epochs"] > 1.2
     assert store.latest("last").extra["state"].shape[2] == 4 * groups
     _, half = run(tmp_path / "half", "gru", 1, stop_after=stop_after, eval_every=4, groups=groups)
@@ -133,8 +148,8 @@ def test_it_does_not_matter_where_a_run_was_stopped(groups, stop_after, tmp_path
     assert second[-1]["best_val_bits_per_char"] == whole[-1]["best_val_bits_per_char"]
 
 
-def test_a_run_stopped_twice_equals_one_never_stopped(tmp_path):
-    _, store = run(tmp_path / "whole")
+def test_a_run_stopped_twice_equals_one_never_stopped(kept, tmp_path):
+    _, store = made(kept)
     snapshot = None
     for number, stop_after in enumerate((5, 17, None)):
         _, part = run(tmp_path / str(number), stop_after=stop_after, resume=snapshot)
@@ -152,10 +167,10 @@ def test_a_save_in_the_middle_is_as_good_as_one_at_a_stop(tmp_path):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_weights_alone_are_not_enough(cell, tmp_path):
+def test_weights_alone_are_not_enough(cell, kept, tmp_path):
     """What optimizer, carried state and step add to them makes a difference."""
-    _, store = run(tmp_path / "whole", cell)
-    _, half = run(tmp_path / "half", cell, stop_after=N)
+    _, store = made(kept, cell)
+    _, half = made(kept, cell, stop_after=N)
     _, restarted = run(tmp_path / "restarted", cell, weights=half.latest("last").weights, steps=N)
     expected, got = store.latest("last").weights, restarted.latest("last").weights
     assert not any(np.array_equal(value, got[name]) for name, value in expected.items())
@@ -168,9 +183,9 @@ def test_weights_alone_are_not_enough(cell, tmp_path):
         ("muon", "momentum_buffer"),
     ],
 )
-def test_each_part_of_the_snapshot_matters(optimizer, part, tmp_path):
-    _, store = run(tmp_path / "whole", optimizer=optimizer)
-    _, half = run(tmp_path / "half", stop_after=N, optimizer=optimizer)
+def test_each_part_of_the_snapshot_matters(optimizer, part, kept, tmp_path):
+    _, store = made(kept, optimizer=optimizer)
+    _, half = made(kept, stop_after=N, optimizer=optimizer)
     snapshot = half.latest("last")
     harmed = [name for name in snapshot.extra if name == part or name.startswith(f"optimizer.{part}.")]
     assert harmed
@@ -181,8 +196,8 @@ def test_each_part_of_the_snapshot_matters(optimizer, part, tmp_path):
     assert not np.array_equal(expected["head.weight"], got["head.weight"])
 
 
-def test_seconds_go_on_where_they_stood(tmp_path):
-    first, half = run(tmp_path / "half", stop_after=N)
+def test_seconds_go_on_where_they_stood(kept, tmp_path):
+    first, half = made(kept, stop_after=N)
     second, _ = run(tmp_path / "rest", resume=half.latest("last"), log_every=1)
     seconds = [event["seconds"] for event in second if "seconds" in event]
     assert seconds == sorted(seconds)
@@ -190,18 +205,18 @@ def test_seconds_go_on_where_they_stood(tmp_path):
 
 
 def test_a_resumed_run_of_minutes_spends_only_what_was_left_of_them(tmp_path):
-    settings = {"steps": None, "minutes": 0.02, "log_every": 1}
-    whole, _ = run(tmp_path / "whole", "gru", 1, **settings)
-    _, half = run(tmp_path / "half", "gru", 1, stop_after=100, **settings)
-    second, _ = run(tmp_path / "rest", "gru", 1, resume=half.latest("last"), **settings)
-    assert whole[-1]["step"] > 130
-    assert second[-1]["seconds"] <= 1.2 * 1.05
-    assert second[-1]["step"] == pytest.approx(whole[-1]["step"], abs=20)
+    settings = {"steps": None, "minutes": 0.08, "log_every": 1, "eval_every": None}
+    whole, _ = run(tmp_path / "whole", "gru", 1, clock=Clock(0.02), **settings)
+    _, half = run(tmp_path / "half", "gru", 1, stop_after=20, clock=Clock(0.02), **settings)
+    second, _ = run(tmp_path / "rest", "gru", 1, resume=half.latest("last"), clock=Clock(0.02), **settings)
+    assert whole[-1]["step"] > 26
+    assert second[-1]["seconds"] <= 4.8 * 1.05
+    assert second[-1]["step"] == pytest.approx(whole[-1]["step"], abs=4)
 
 
 @pytest.mark.parametrize(("length", "less"), [({"steps": 20}, {"steps": 19}), ({"minutes": 0.02}, {"minutes": 0.01})])
 def test_a_length_that_is_used_up_already_is_refused(length, less, tmp_path):
-    settings = {"steps": None}
+    settings = {"steps": None, "clock": Clock(0.02)}
     _, store = run(tmp_path / "first", "rnn", 1, **settings | length)
     with pytest.raises(UsageError, match="already; give a length beyond that"):
         run(tmp_path / "less", "rnn", 1, resume=store.latest("last"), **settings | less)
@@ -209,7 +224,8 @@ def test_a_length_that_is_used_up_already_is_refused(length, less, tmp_path):
 
 def test_a_run_made_longer_warms_up_again_and_decays_over_what_was_added(tmp_path):
     _, store = run(tmp_path / "first", "rnn", 1, steps=20)
-    events, _ = run(tmp_path / "more", "rnn", 1, resume=store.latest("last"), steps=220, log_every=1, lr=0.01)
+    more = {"steps": 220, "log_every": 1, "lr": 0.01, "eval_every": None}
+    events, _ = run(tmp_path / "more", "rnn", 1, resume=store.latest("last"), **more)
     rates = [event["learning_rate"] for event in events if event["event"] == "step"]
     assert len(rates) == 200
     peak = int(np.argmax(rates))
@@ -224,9 +240,9 @@ def test_a_run_made_longer_warms_up_again_and_decays_over_what_was_added(tmp_pat
     assert steps == [36, *range(60, 221, 20)]
 
 
-def test_a_resumed_run_replaces_best_only_by_something_better(tmp_path, monkeypatch):
+def test_a_resumed_run_replaces_best_only_by_something_better(kept, tmp_path, monkeypatch):
     """The better network of the part before stays where it is."""
-    _, half = run(tmp_path / "half", stop_after=N, eval_every=4)
+    _, half = made(kept, stop_after=N, eval_every=4)
     snapshot = half.latest("last")
     assert snapshot.training["val_bits_per_char"] is not None
     monkeypatch.setattr(evaluation, "validate", lambda *_: validation(100.0))
@@ -282,16 +298,16 @@ def test_a_resumed_run_that_finds_nothing_better_still_ends_with_the_whole_valid
 
 
 @pytest.mark.parametrize("change", [{"batch_size": 2}, {"layers": 1}, {"cell": "gru"}, {"optimizer": "adamw"}])
-def test_a_snapshot_that_does_not_fit_is_one_clear_error(change, tmp_path):
-    _, half = run(tmp_path / "half", stop_after=N)
+def test_a_snapshot_that_does_not_fit_is_one_clear_error(change, kept, tmp_path):
+    _, half = made(kept, stop_after=N)
     with pytest.raises(CharrnnError, match="doesn't fit"):
         run(tmp_path / "rest", resume=half.latest("last"), **change)
 
 
 @pytest.mark.parametrize("moment", ["rotated_avg.rnn.weight_hh_l0", "basis.head.weight", "exp_avg_sq.head.bias"])
 @pytest.mark.parametrize("harm", ["missing", "another shape", "another type"])
-def test_moments_that_do_not_fit_are_one_clear_error(moment, harm, tmp_path):
-    snapshot = run(tmp_path / "half", stop_after=N)[1].latest("last")
+def test_moments_that_do_not_fit_are_one_clear_error(moment, harm, kept, tmp_path):
+    snapshot = made(kept, stop_after=N)[1].latest("last")
     name = f"optimizer.{moment}"
     value = snapshot.extra.pop(name)
     if harm != "missing":
@@ -301,7 +317,7 @@ def test_moments_that_do_not_fit_are_one_clear_error(moment, harm, tmp_path):
         run(tmp_path / "rest", resume=snapshot)
 
 
-def test_a_best_file_holds_no_training_state_and_says_so(tmp_path):
-    _, store = run(tmp_path / "whole")
+def test_a_best_file_holds_no_training_state_and_says_so(kept, tmp_path):
+    _, store = made(kept)
     with pytest.raises(CharrnnError, match="holds no sound training state"):
         run(tmp_path / "rest", resume=store.latest("best"))

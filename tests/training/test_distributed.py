@@ -352,7 +352,7 @@ def test_ranks_share_several_networks_which_are_those_of_one_process():
     for number in range(3):
         assert f"member {number}: training lstm 1 x 8 " in said(Path.cwd(), 0)
     assert checkpoint.read(Path("run/member-1/last.safetensors")).training["torchrun"] == "launch"
-    assert subprocess.run([sys.executable, "-m", "charrnn", *MEMBERS, "--out", "alone", "-q"], check=False).returncode == 0
+    assert cli.run([*MEMBERS, "--out", "alone", "-q"]) == 0
     assert [same_weights(*pair) for pair in zip(weights_of("run"), weights_of("alone"), strict=True)] == [True] * 3
 
 

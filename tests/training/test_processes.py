@@ -14,6 +14,7 @@ import pytest
 import torch
 from small_runs import DROPOUT, random_model, run, trainer_of
 
+from charrnn import cli
 from charrnn.config import GATES
 from charrnn.network import checkpoint, rundir
 from charrnn.training import children, gradients, processes
@@ -192,8 +193,7 @@ def test_a_run_whose_worker_is_killed_saves_and_says_so_in_a_line(training, tmp_
     step = checkpoint.read_header(tmp_path / "run" / rundir.LAST).training["step"]
     program, *go_on = shlex.split(last.partition("go on by: ")[2])  # What is said to be done does it.
     assert program == "charrnn"
-    command = [sys.executable, "-m", "charrnn", *go_on, "--steps", str(step + 2)]
-    subprocess.run(command, capture_output=True, timeout=60, check=True)
+    assert cli.run([*go_on, "--steps", str(step + 2)]) == 0
 
 
 def test_processes_are_used_by_default_where_columns_are_many(monkeypatch):

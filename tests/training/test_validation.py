@@ -192,7 +192,10 @@ def test_a_best_network_that_was_found_after_the_last_save_is_adopted_with_what_
 
 
 def test_the_minutes_are_used_to_within_2_percent_however_long_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a text of which the end scores but a part; an evaluation costs a quarter of a training step per character."""
+    """On a text of which the end scores but a part; an evaluation costs a quarter of a training step per character.
+
+    The clock counts steps of 4 x 64 characters; those that are really made are shorter.
+    """
     clock, per_character = Clock(1e-4), 2e-4
 
     def costly(model: object, corpus: object, excerpt: Any, *more: object) -> evaluation.Validation:
@@ -203,7 +206,7 @@ def test_the_minutes_are_used_to_within_2_percent_however_long_the_text(monkeypa
         clock.now += 4 * per_character * 256
 
     monkeypatch.setattr(evaluation, "validate", costly)
-    config = TrainConfig(**{**PLAIN, "batch_size": 4, "bptt": 64, "minutes": 0.5})
+    config = TrainConfig(**PLAIN, minutes=0.5)
     trainer = Trainer(ModelConfig(CORPUS.vocabulary.size, "rnn", 4, 8), config, CORPUS, clock=clock, before_step=train)
     end = list(trainer.run(Store()))[-1]
     assert end["val_scored_characters"] < 6_000
