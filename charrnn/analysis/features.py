@@ -196,7 +196,8 @@ def find(
         with np.errstate(over="ignore", invalid="ignore"):  # which a thread doesn't inherit
             if number == 0:
                 return correlations(network, ids, values, state)
-            return correlations(random_network(network.config, np.random.default_rng((seed, number - 1))), ids, values)
+            random = random_network(network.config, np.random.default_rng((seed, number - 1)))
+            return correlations(network.alike(random.weights), ids, values)
 
     tell("looking for units that follow the text")
     correlated_each = on_cores(correlated, range(1 + RANDOM_NETWORKS))

@@ -29,7 +29,7 @@ from charrnn.generation.drawing import Drawing, Sampler
 from charrnn.generation.filters import nats_of, softmax
 from charrnn.generation.generate import generate, opening, prime
 from charrnn.network.cells import Array, Network
-from charrnn.network.checkpoint import Checkpoint
+from charrnn.network.checkpoint import Checkpoint, records_of
 from charrnn.network.ensemble import calibrated
 from charrnn.network.pace import on_cores
 
@@ -232,7 +232,8 @@ def gradient_reach(network: Network, windows: NDArray[Any], states: Array) -> Cu
             d_logits = softmax(network.logits(traces[-1].h[-1])).astype(np.float32)  # (N, V), of the cross-entropy
             d_logits[np.arange(len(d_logits)), batch[-1]] -= 1
             d_h = d_logits @ head  # (N, V) -> (N, H)
-            back = (np.square(d_state).sum(axis=(0, 1, 3)) for d_state, _ in network.backward(d_h, traces, state))
+            walked = zip(network.backward(d_h, traces, state), network.carries(batch[:-1])[::-1], strict=True)
+            back = (np.square(d_state).sum(axis=(0, 1, 3)) * carried for (d_state, _), carried in walked)
             return np.array([np.sqrt(squares).sum() for squares in (np.square(d_h).sum(axis=1), *back)])  # each from (N,)
 
     mean: Curve = sum(on_cores(norms, range(0, M, together)), np.zeros(steps)) / M
@@ -298,7 +299,10 @@ def contributed(trained: Checkpoint, text: str, label: str) -> ContributionRecor
     ids = trained.vocabulary.encode(trained.vocabulary.canonical(text)[0])
     if len(ids) == 0:
         raise UsageError("--contribution must be a text of at least 1 character")
-    shares = contribution(Network(trained.model, trained.weights), ids)
+    # Of records the last one alone is in the final state.
+    newlines = [] if records_of(trained.training) is None else np.flatnonzero(ids == opening(trained.vocabulary)).tolist()
+    begun = newlines[-1] if newlines else 0
+    shares = np.concatenate([np.zeros(begun), contribution(Network(trained.model, trained.weights), ids[begun:])])
     if not np.isfinite(shares).all():
         raise CharrnnError("the network's gradient is not finite; there is no memory to measure")
     characters = [trained.vocabulary.decode([index]) for index in ids.tolist()]

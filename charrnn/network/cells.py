@@ -206,6 +206,14 @@ class Network:
         clamped._clamps = tuple(clamps)
         return clamped
 
+    def alike(self, weights: Mapping[str, NDArray[Any]]) -> Network:
+        """A network of this shape that reads in the same way, with other ``weights``."""
+        return Network(self.config, weights)
+
+    def carries(self, ids: NDArray[Any]) -> NDArray[np.bool_]:
+        """Of ids (T, N), whether anything of the state before each is left in the state after the last."""
+        return np.ones(ids.shape, dtype=bool)
+
     def initial_state(self, batch_size: int) -> Array:
         """The zero state of ``batch_size`` streams, (L, P, N, H)."""
         c = self.config

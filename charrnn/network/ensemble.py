@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from charrnn import CharrnnError
 from charrnn.config import ModelConfig
 from charrnn.network import checkpoint
+from charrnn.network.afresh import RecordNetwork
 from charrnn.network.cells import Array, LayerTrace, Network
 from charrnn.network.checkpoint import Checkpoint, records_of
 from charrnn.network.stepper import Step
@@ -145,8 +146,11 @@ def together(trained: Sequence[Checkpoint], build: Callable[[Checkpoint], Networ
 
 
 def calibrated(trained: Checkpoint) -> Network:
-    """The network of a checkpoint, with its temperature."""
-    return Network(trained.model, trained.weights, temperature=trained.temperature)
+    """The network of a checkpoint, with its temperature; one of records begins anew at every newline."""
+    if records_of(trained.training) is None:
+        return Network(trained.model, trained.weights, temperature=trained.temperature)
+    (newline,) = trained.vocabulary.encode("\n").tolist()
+    return RecordNetwork(trained.model, trained.weights, newline, temperature=trained.temperature)
 
 
 def common_temperature(trained: Sequence[Checkpoint]) -> float:
