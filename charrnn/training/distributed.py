@@ -148,6 +148,20 @@ class Group(Ranks):
         _add_up(summed)
         return summed.numpy().reshape(np.shape(parts))
 
+    def everyones(self, own: Tensor) -> Callable[[], Tensor]:
+        """Send ``own`` (n,), as long on all ranks, to all others; what is returned waits for that of all ranks, (count, n)."""
+        sent = own.view(torch.uint8)
+        found = torch.empty(self.count, len(sent), dtype=torch.uint8, device=own.device)
+        with _talking():
+            under_way = dist.all_gather(list(found), sent, async_op=True)
+
+        def wait() -> Tensor:
+            with _talking():
+                under_way.wait()
+            return found.view(own.dtype)
+
+        return wait
+
     def gather(self, state: Tensor, own: slice) -> None:
         """Take the columns of a ``state`` (L, P, columns, H) that are not ``own`` from the ranks that know them."""
         # As whole numbers: the sum of a float's bits and zeros is that float, whatever its sign.

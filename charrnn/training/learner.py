@@ -68,7 +68,7 @@ class Learner:
         prepare(self.device, self.precision)
         model = CharRNN(model_config, torch.Generator().manual_seed(config.seed)).to(self.device)
         self._parameters = list(model.weights().values())
-        optimizer = Optimizer(model.weights(), model_config, config, self.precision)
+        optimizer = Optimizer(model.weights(), model_config, config, self.precision, ranks)
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self._mask_generator = torch.Generator(self.device)
         # A record begins at the zero state anyway, and goes on from its own.
@@ -245,6 +245,7 @@ class Learner:
             batch, groups = self.streams.batch(p.step - 1), self.streams.groups
             own = self.ranks.share(len(batch.inputs), batch.whole)
             self.ranks.gather(self.state.carried, slice(own.start * groups, own.stop * groups))
+        self.state.optimizer.complete()
         tensors, network = self.state.tensors(), self.network(seconds)
         p.seconds = seconds
         training = {**network.training, "progress": dict(vars(p)), **self.ranks.facts()}

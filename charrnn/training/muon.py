@@ -14,19 +14,23 @@ NEWTON_SCHULZ_STEPS = 3
 
 
 @torch.no_grad()
-def update(weight: Tensor, gradient: Tensor, momentum_buffer: Tensor, lr: float, weight_decay: float) -> None:
-    """Make one step on a matrix (M, K), in place, with Nesterov's momentum, as `torch.optim.Muon` does.
+def change(gradient: Tensor, momentum_buffer: Tensor) -> Tensor:
+    """What one step takes from a matrix (M, K), but for `rate`, with Nesterov's momentum, as `torch.optim.Muon` does; in bf16.
 
-    The update is scaled to the root mean square of AdamW's (Liu et al. 2025).
+    ``momentum_buffer`` is updated.
     """
     momentum_buffer.lerp_(gradient, 1 - MOMENTUM)
-    change = orthogonalized(gradient.lerp(momentum_buffer, MOMENTUM))
-    weight.mul_(1 - lr * weight_decay)
-    weight.add_(change, alpha=-lr * 0.2 * max(weight.shape) ** 0.5)
+    return orthogonalized(gradient.lerp(momentum_buffer, MOMENTUM))
+
+
+def rate(lr: float, shape: torch.Size) -> float:
+    """How much of a `change` is taken: it is scaled to the root mean square of AdamW's (Liu et al. 2025)."""
+    scaled: float = lr * 0.2 * max(shape) ** 0.5
+    return scaled
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
-    """Nearly the semi-orthogonal matrix nearest to ``matrix`` (M, K), by Newton-Schulz steps in bf16."""
+    """Nearly the semi-orthogonal matrix nearest to ``matrix`` (M, K), in bf16, by Newton-Schulz steps."""
     a, b, c = NEWTON_SCHULZ
     tall = matrix.shape[0] > matrix.shape[1]
     X = (matrix.mT if tall else matrix).bfloat16()
@@ -34,4 +38,4 @@ def orthogonalized(matrix: Tensor) -> Tensor:
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = X @ X.mT
         X = torch.addmm(X, torch.addmm(gram, gram, gram, beta=b, alpha=c), X, beta=a)
-    return (X.mT if tall else X).to(matrix.dtype)
+    return X.mT if tall else X

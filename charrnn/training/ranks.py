@@ -66,6 +66,10 @@ class Ranks:
         """The ranks' parts of some numbers, added up."""
         return parts
 
+    def everyones(self, own: Tensor) -> Callable[[], Tensor]:
+        """Send ``own`` (n,), as long on all ranks, to all others; what is returned waits for that of all ranks, (count, n)."""
+        return lambda: own[None]
+
     def gather(self, state: Tensor, own: slice) -> None:
         """Fill in the columns of a ``state`` (L, P, columns, H) that are not this rank's ``own``."""
 

@@ -84,29 +84,17 @@ def turn_without_waiting(gram: Tensor, basis: Tensor, dtype: torch.dtype) -> Ten
 
 
 @torch.no_grad()
-def update(
-    weight: Tensor,
-    gradient: Tensor,
-    rotated_avg: Tensor,
-    rotated_avg_sq: Tensor,
-    *,
-    basis: Tensor,
-    turned: Tensor | None,
-    lr: float,
-    weight_decay: float,
-    steps: int,
-) -> None:
-    """Make step ``steps`` of Adam in ``basis``, in place, on some rows of a matrix: the tensors are (rows, K) unless said.
+def change(
+    gradient: Tensor, rotated_avg: Tensor, rotated_avg_sq: Tensor, *, basis: Tensor, turned: Tensor | None, steps: int
+) -> Tensor:
+    """What step ``steps`` of Adam in ``basis`` takes from some rows of a matrix, but for `rate`: (rows, K), in basis's dtype.
 
     Args:
-        weight: updated.
-        gradient: of the loss by ``weight``.
-        rotated_avg: Adam's first moment, in the coordinates of the basis; updated.
+        gradient: of the loss by the weight, (rows, K).
+        rotated_avg: Adam's first moment, in the coordinates of the basis, (rows, K); updated.
         rotated_avg_sq: Adam's second moment, likewise.
         basis: (K, K), in the dtype of the products.
         turned: what `turn` returned, (K, K), if the basis turned before this step.
-        lr: the learning rate.
-        weight_decay: decoupled, times ``lr``.
         steps: counted from 1.
     """
     first, second = BETAS
@@ -116,6 +104,10 @@ def update(
     rotated_avg.lerp_(rotated, 1 - first)
     rotated_avg_sq.mul_(second).addcmul_(rotated, rotated, value=1 - second)
     scale = (rotated_avg_sq / (1 - second**steps)).sqrt_().add_(EPSILON)
-    change = torch.div(rotated_avg, scale).to(basis.dtype) @ basis.mT
-    weight.mul_(1 - lr * weight_decay)
-    weight.add_(change.to(weight.dtype), alpha=-lr / (1 - first**steps))
+    return torch.div(rotated_avg, scale).to(basis.dtype) @ basis.mT
+
+
+def rate(lr: float, steps: int) -> float:
+    """How much of the `change` of step ``steps``, counted from 1, is taken."""
+    corrected: float = lr / (1 - BETAS[0] ** steps)
+    return corrected

@@ -2,10 +2,12 @@
 
     python tests/bench/ranks.py scaling TEXT [--steps 40] [--hidden-size 384]
     python tests/bench/ranks.py kills [--kills 20] [--ranks 4] [--seed 0]
+    python tests/bench/ranks.py updates TEXT [--shapes 1x384x32 2x512x32 1x1024x64] [--blocks 8]
 
 ``scaling`` prints characters a second of one network on one core and on all, in threads, processes and ranks. ``kills`` trains
 with torchrun, which starts the ranks anew whenever one of them was killed at a random moment; at the end of each run its
-weights must equal those of a run of as many ranks that was never disturbed, bit for bit.
+weights must equal those of a run of as many ranks that was never disturbed, bit for bit. ``updates`` lets two ranks compute
+all of an optimizer's updates each and share them, by turns of 20 steps, for networks of LAYERSxUNITSxCOLUMNS.
 """
 
 from __future__ import annotations
@@ -15,10 +17,13 @@ import json
 import os
 import random
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +32,8 @@ from charrnn.cores import usable_cores
 from charrnn.network import checkpoint
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
+BLOCK = 20
+"""Steps; SOAP's bases turn once in so many."""
 TALE = "The fox said to the crow: sing, and let the cheese fall.\n" * 40
 
 
@@ -43,8 +50,19 @@ def main() -> None:
     kills_of.add_argument("--ranks", type=int, default=4)
     kills_of.add_argument("--steps", type=int, default=400)
     kills_of.add_argument("--seed", type=int, default=0)
+    for verb in ("updates", "rank"):
+        updates_of = verbs.add_parser(verb)
+        updates_of.add_argument("text", type=Path)
+        updates_of.add_argument("--shapes", nargs="+", default=["1x384x32", "2x512x32", "1x1024x64"])
+        updates_of.add_argument("--blocks", type=int, default=8, help="of 20 steps each, of which every other one is shared")
     options = parser.parse_args()
-    if options.verb == "scaling":
+    if options.verb == "updates":
+        for shape in options.shapes:
+            words = (__file__, "rank", str(options.text.resolve()), "--shapes", shape, "--blocks", str(options.blocks))
+            subprocess.run((*TORCHRUN, "--nproc-per-node", "2", *words), check=True)
+    elif options.verb == "rank":
+        rank(options.text, options.shapes[0], options.blocks)
+    elif options.verb == "scaling":
         scaling(options.text.resolve(), options.steps, options.hidden_size)
     else:
         sys.exit(not kills(options.kills, options.ranks, options.steps, options.seed))
@@ -139,6 +157,39 @@ def kills(count: int, ranks: int, steps: int, seed: int) -> bool:
     )
     print(f" {time.monotonic() - begun:.0f} s")
     return equal == runs
+
+
+def rank(text: Path, shape: str, blocks: int) -> None:
+    """Be one of two ranks that share their updates every other block of steps; the first prints what steps took."""
+    from charrnn import cli
+    from charrnn.training.sharing import Sharing
+
+    known = list[tuple[float, float]]()  # when each update began, and what it took
+
+    @contextmanager
+    def alternate(sharing: Sharing, *, usual: bool) -> Iterator[bool]:
+        begun = time.perf_counter()
+        sharing.on = bool(len(known) // BLOCK % 2)
+        yield sharing.on
+        known.append((begun, time.perf_counter() - begun))
+
+    setattr(Sharing, "step", alternate)  # noqa: B010 - it stands in for a method
+    layers, units, columns = shape.split("x")
+    words = ["train", str(text), "--layers", layers, "--hidden-size", units, "--batch-size", columns, "--optimizer", "soap"]
+    words += ["--steps", str(blocks * BLOCK), "--eval-every", "1000000", "--val-fraction", "0.002", "--device", "cpu"]
+    with tempfile.TemporaryDirectory() as folder:
+        code = cli.run([*words, "-q", "--log-every", "1000000", "--out", str(Path(folder, "run"))])
+    if int(os.environ["RANK"]) or code:
+        return
+    rows = []
+    for way in (0, 1):
+        # The first step of a block brings the moments of the other way along; the very first block warms up.
+        own = [range(start + 1, start + BLOCK - 1) for start in range(BLOCK, len(known), BLOCK) if start // BLOCK % 2 == way]
+        steps = statistics.median(statistics.mean(known[n + 1][0] - known[n][0] for n in block) for block in own)
+        rows.append((steps, statistics.median(statistics.mean(known[n][1] for n in block) for block in own)))
+    (apart, its), (shared, theirs) = rows
+    print(f"{shape}: a step {apart:.4f} s, shared {shared:.4f} s ({shared / apart - 1:+.1%});", file=sys.stderr, end=" ")
+    print(f"its update {its:.4f} s, shared {theirs:.4f} s", file=sys.stderr)
 
 
 def children(pid: int) -> list[int]:
