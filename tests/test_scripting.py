@@ -39,10 +39,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def shell(place: Path, script: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PATH": f"{place / 'bin'}:{os.environ['PATH']}"}
-    command = ["bash", "--norc", "-e", "-c", script]
-    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=120, check=False)
+def shell(place: Path, script: str, command: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a script whose ``charrnn`` lies in ``command``, or is a program of its own."""
+    environment = {**os.environ, "PATH": f"{command or place / 'bin'}:{os.environ['PATH']}"}
+    return subprocess.run(
+        ["bash", "--norc", "-e", "-c", script],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def examples(heading: str) -> list[str]:
@@ -56,14 +64,14 @@ EXAMPLES = [*examples("Scripting"), *examples("Five one-liners")]
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.splitlines()[0][:50])
-def test_the_examples_of_the_readme_do_what_they_say(place: Path, example: str) -> None:
+def test_the_examples_of_the_readme_do_what_they_say(place: Path, forks: Path, example: str) -> None:
     if "jq" in example and not shutil.which("jq"):
         pytest.skip("jq is not installed")
     short = example.replace(" --minutes 5", "").replace(
         "train novel.txt", "train novel.txt --steps 4 --hidden-size 8 --eval-every 2"
     )
     # A reader that has enough is one of the examples; elsewhere no part of a pipe fails.
-    done = shell(place, short if "head -" in example else f"set -o pipefail\n{short}")
+    done = shell(place, short) if "head -" in example else shell(place, f"set -o pipefail\n{short}", forks)
     assert done.returncode == 0, done.stderr
     # A network with random weights may well begin with empty lines.
     assert done.stdout
@@ -76,23 +84,23 @@ def test_there_are_examples_of_every_kind() -> None:
     assert len(examples("Five one-liners")) == 5
 
 
-def test_what_examples_print_is_what_their_comments_say(place: Path) -> None:
+def test_what_examples_print_is_what_their_comments_say(place: Path, forks: Path) -> None:
     by_first_line = {example.splitlines()[0]: example for example in EXAMPLES}
     code = shell(place, by_first_line["# An exit code decides."]).stdout
     assert code.startswith("exit code 1: charrnn: missing.txt: No such file or directory; ")
-    samples = shell(place, by_first_line["# One text for each line of a file."]).stdout
+    samples = shell(place, by_first_line["# One text for each line of a file."], forks).stdout
     assert [prompt for prompt in ("The fox", "The crow", "the end") if prompt in samples] == ["The fox", "The crow", "the end"]
     assert len(shell(place, by_first_line["# A pipe that is closed ends the program silently."]).stdout.splitlines()) == 3
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
-def test_the_examples_of_classifying_do_what_they_say(place: Path) -> None:
+def test_the_examples_of_classifying_do_what_they_say(place: Path, forks: Path) -> None:
     for name in ("intents.tsv", "intents-test.tsv"):
         shutil.copy(ROOT / "corpora" / name, place / "corpora")
     (example,) = examples("Classify")
     short = example.replace("--minutes 0.5", "--epochs 1 --hidden-size 8 --typos 0")
     assert short != example
-    done = shell(place, short)
+    done = shell(place, short, forks)
     assert done.returncode == 0, done.stderr
     assert (place / "checkpoints/intents/classifier.safetensors").is_file()
     answers = re.findall(r"^\w+\t0\.\d{4}\t(.*)$", done.stdout, re.MULTILINE)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, TALE
+from small_networks import classifier, network
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there the other tests show it")
 
@@ -74,9 +75,8 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def windows(tmp_path: Path) -> Run:
     """Run Python code in such a process, in a directory with a text, a network and a classifier."""
     (tmp_path / "novel.txt").write_text(TALE * 40, encoding="utf-8")
-    for name in ("fables/best.safetensors", "intents/classifier.safetensors"):
-        (tmp_path / "checkpoints" / name).parent.mkdir(parents=True)
-        (tmp_path / "checkpoints" / name).symlink_to(ROOT / "checkpoints" / name)
+    network(tmp_path / "checkpoints/novel", known="".join(sorted(set(TALE))))
+    classifier(tmp_path / "checkpoints/intents")
     (tmp_path / "temporary").mkdir()
 
     def run(code: str, *libraries: str) -> subprocess.CompletedProcess[str]:
