@@ -90,7 +90,7 @@ def faults(map):
     list(map(take, range({max(threads, 1)})))
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 with ThreadPoolExecutor(2) as pool:
-    print(sum([faults(pool.map if {threads} else map) for _ in range(10)][2:]) / 8)
+    print(sum([faults(pool.map if {threads} else map) for _ in range(5)][2:]) / 3)
 """
     kept, returned = (
         float(subprocess.run([sys.executable, "-c", code, word], check=True, capture_output=True, text=True).stdout)
