@@ -188,7 +188,6 @@ def warm() -> None:
 
     torch.set_num_threads(1)  # No pool of threads, which a fork would lose.
     import safetensors.numpy  # noqa: F401
-    import torch._dynamo  # the first optimizer would import it
 
     import charrnn
 
@@ -224,6 +223,7 @@ def child(job: dict[str, Any]) -> None:
     """What a forked process does: the streams to files, then the command line; never returns."""
     code = 99
     try:
+        os.setsid()  # A group of its own, as a shell gives each command.
         os.chdir(job["cwd"])
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for number, name in ((1, "out"), (2, "err")):

@@ -19,7 +19,7 @@ from charrnn.text.streams import Columns, RecordStreams, Streams
 
 
 def shapes() -> Iterator[tuple[int, int, int, int]]:
-    for characters in range(2, 301):
+    for characters in (*range(2, 81), *range(81, 301, 7)):
         for batch_size, bptt in ((1, 1), (16, 64), (3, 7), (1, 400), (50, 2)):
             for groups in (1, 2, 5):
                 yield characters, batch_size, bptt, groups

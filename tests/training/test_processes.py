@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from crash import Nursery, Run
 from small_runs import DROPOUT, random_model, run, trainer_of
 
 from charrnn import cli
@@ -140,34 +141,29 @@ def test_no_process_more_leaves_it_to_threads(monkeypatch):
 
 
 @pytest.fixture
-def training(tmp_path: Path):
+def training(nursery: Nursery, tmp_path: Path) -> Iterator[Run]:
     """A run of two workers that goes on until it is stopped, in a process group of its own."""
     text = tmp_path / "text.txt"
     text.write_text("to be or not to be, that is the question\n" * 400)
     arguments = ["--minutes", "5", "--hidden-size", "16", "--workers", "2", "--out", str(tmp_path / "run"), "--cell", "rnn"]
-    command = [sys.executable, "-m", "charrnn", "train", str(text), *arguments, "--batch-size", "16"]
-    done = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 60
-        log = tmp_path / "run" / "log.jsonl"
-        # The first step is logged when the workers have made it.
-        while not (log.exists() and '"event": "step"' in log.read_text()) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert len(children_of(done.pid)) == 1
-        yield done
-    finally:
-        if done.poll() is None:
-            os.killpg(done.pid, signal.SIGKILL)
-        done.communicate()
+    run = nursery.start(tmp_path, "train", str(text), *arguments, "--batch-size", "16")
+    deadline = time.monotonic() + 60
+    log = tmp_path / "run" / "log.jsonl"
+    # The first step is logged when the workers have made it.
+    while not (log.exists() and '"event": "step"' in log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(children_of(run.pid)) == 1, run.stderr
+    yield run
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(run.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_whole_group_saves_and_leaves_no_process(training, number, tmp_path):
     pids = children_of(training.pid)
     os.killpg(training.pid, number)
-    _, stderr = training.communicate(timeout=60)
-    assert training.returncode == 128 + number
-    assert "stopped and saved" in stderr
+    assert training.wait() == 128 + number
+    assert "stopped and saved" in training.stderr
     assert (tmp_path / "run" / "last.safetensors").exists()
     assert not any(map(is_there, pids))
 
@@ -185,8 +181,8 @@ def test_workers_die_with_a_run_that_is_killed(training):
 def test_a_run_whose_worker_is_killed_saves_and_says_so_in_a_line(training, tmp_path):
     (pid,) = children_of(training.pid)
     os.kill(pid, signal.SIGKILL)
-    _, stderr = training.communicate(timeout=60)
-    assert training.returncode == 1
+    assert training.wait() == 1
+    stderr = training.stderr
     *lines, last = stderr.splitlines()
     assert any(f"warning: worker process {pid} was killed by signal 9" in line for line in lines)
     assert "Traceback" not in stderr
