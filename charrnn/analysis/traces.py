@@ -19,6 +19,7 @@ from charrnn.analysis import features
 from charrnn.analysis.features import Finding
 from charrnn.analysis.hidden import Statistics
 from charrnn.config import GATES, ModelConfig
+from charrnn.cores import usable_cores
 from charrnn.generation.drawing import Drawing, Sampler
 from charrnn.generation.filters import entropy, nats_of, ranked, softmax
 from charrnn.generation.generate import generate, opening, prime
@@ -26,6 +27,7 @@ from charrnn.network.cells import Array, LayerTrace, Network
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.columns import Passage, Reading
 from charrnn.network.ensemble import Predictor, TracedEnsemble
+from charrnn.network.pace import MOST_CORES
 from charrnn.network.rundir import LOG
 from charrnn.text.vocabulary import Vocabulary
 
@@ -229,7 +231,8 @@ def inspect(
     """
     config, T = trained.model, len(text.ids)
     S = _traceable(T, [config] * config.num_layers, room)
-    reading, layers = Reading(network, text.ids, text.state), [Statistics() for _ in range(config.num_layers)]
+    cores = min(usable_cores(), MOST_CORES)
+    reading, layers = Reading(network, text.ids, text.state, cores=cores), [Statistics() for _ in range(config.num_layers)]
     predicted, traces = _Predictions(text.ids, S, config.vocab_size), [_empty(config, S) for _ in layers]
     predicted.add(np.array([0]), text.logits[None])
     for done, block in enumerate(reading):

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from charrnn.cores import usable_cores
 from charrnn.network.cells import Array, LayerTrace, Network
 from charrnn.network.ensemble import Predictor, TracedEnsemble
+from charrnn.network.pace import in_turns
 from charrnn.network.stepper import Step
 
 OVERLAP = 1024
@@ -42,6 +43,8 @@ LOGITS = 1 << 20
 
 TRACED = 2048
 """Characters whose traces are held at a time."""
+FEWEST = 8
+"""Columns that are worth a core of their own."""
 
 P = TypeVar("P", bound=Predictor)
 
@@ -161,9 +164,12 @@ class Reading:
         ids: NDArray[Any],
         state: Array | None = None,
         columns: int | None = None,
+        cores: int = 1,
     ) -> None:
-        """Read ``ids`` (T,); ``columns`` asks for so many, as long as each is at least as long as its overlap."""
-        self.network, self.ids = network, ids
+        """Read ``ids`` (T,); ``columns`` asks for so many, as long as each is at least as long as its overlap. Up to so many
+        ``cores`` share them.
+        """
+        self.network, self.ids, self._cores = network, ids, cores
         self.state = network.initial_state(1) if state is None else state
         if columns is None:
             self.columns = worthwhile(len(ids)) if len(ids) > 2 * SHORTEST else 1
@@ -178,13 +184,24 @@ class Reading:
 
     def __iter__(self) -> Iterator[Passage]:
         borders = cut(len(self.ids), self.columns)
-        starts, parts = borders[:-1], np.split(self.ids, borders[1:-1])
-        state = warmed(self.network, self.ids, starts, self.state)  # (L, P, N, H)
-        began = state.copy()
-        for block in blocks(self.network, parts, state, TRACED, traced):
-            positions = starts[block.columns] + np.arange(block.offsets.start, block.offsets.stop)[:, None]  # (T, N)
-            yield Passage(positions, block.logits, block.traces)
-        self.seam = float(np.abs(state[:, 0, :-1] - began[:, 0, 1:]).max(initial=0.0))
+        began = np.concatenate([self.state, self.network.initial_state(self.columns - 1)], axis=2)  # (L, P, N, H)
+        ended = began.copy()
+
+        def read(some: NDArray[np.intp]) -> Iterator[Passage]:
+            # Not the first columns of all: the first of `warmed` is none of them.
+            before = 0 if some[0] == 0 else 1
+            starts = borders[some]
+            state = warmed(self.network, self.ids, np.concatenate([starts[:before], starts]), self.state)[:, :, before:].copy()
+            began[:, :, some] = state
+            parts = [self.ids[borders[column] : borders[column + 1]] for column in some]
+            for block in blocks(self.network, parts, state, TRACED, traced):
+                positions = starts[block.columns] + np.arange(block.offsets.start, block.offsets.stop)[:, None]  # (T, N)
+                yield Passage(positions, block.logits, block.traces)
+            ended[:, :, some] = state
+
+        shares = max(1, min(self._cores, self.columns // FEWEST))
+        yield from in_turns([read(some) for some in np.array_split(np.arange(self.columns), shares)])
+        self.seam = float(np.abs(ended[:, 0, :-1] - began[:, 0, 1:]).max(initial=0.0))
 
 
 class Reader:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -112,6 +114,35 @@ def on_cores(work: Callable[[P], R], parts: Sequence[P]) -> Iterator[R]:
             yield from pool.map(work, parts)
         finally:
             pool.shutdown(cancel_futures=True)  # Ctrl-C waits for no part that hasn't begun.
+
+
+def in_turns(works: Sequence[Iterator[R]]) -> Iterator[R]:
+    """What each of ``works`` gives, one after the other in turn; each goes on in a thread of its own while the others' is used.
+
+    Products take one core each, as in `on_cores`. No item may be None.
+    """
+    if len(works) < 2:
+        yield from itertools.chain(*works)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    from threadpoolctl import threadpool_limits
+
+    def following(work: Iterator[R]) -> R | None:
+        with np.errstate(over="ignore", invalid="ignore"):  # which a thread doesn't inherit
+            return next(work, None)
+
+    with threadpool_limits(1, user_api="blas"):
+        pool = ThreadPoolExecutor(len(works), "charrnn-turns")
+        try:
+            waiting = deque((work, pool.submit(following, work)) for work in works)
+            while waiting:
+                work, coming = waiting.popleft()
+                if (item := coming.result()) is not None:
+                    waiting.append((work, pool.submit(following, work)))
+                    yield item
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def openblas_version() -> tuple[int, ...]:

@@ -191,7 +191,7 @@ class _Shown:
         self._reader = TextReader(scorer.vocabulary.level, request.encoding, warn=console.warn)
         self._records, self._networks = records, notation.networks_record(networks)
         self._waiting: list[dict[str, Any]] = []
-        self._ranked: list[tuple[float, str]] = []  # Rows as they are shown: of a million lines their numbers take a gigabyte.
+        self._ranked: list[tuple[float, str]] = []  # Rows as they are shown: their numbers would take twice as much.
         self._total = scorer.tally()
 
     def score(self, path: str, tally: Tally) -> None:

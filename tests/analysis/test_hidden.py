@@ -219,6 +219,21 @@ def test_a_reading_gives_every_character_once_with_the_state_that_stands_there(l
     assert reading.seam < 2e-5
 
 
+@pytest.mark.parametrize("cores", [1, 2, 3])
+def test_cores_that_share_the_columns_read_what_one_does(cores: int) -> None:
+    network, _ = network_of("lstm", layers=1, scale=0.6)
+    ids = np.random.default_rng(3).integers(0, 5, 26_000)
+    _, start, _ = network.unroll(ids[:9, None])
+    readings = [Reading(network, ids, start, columns=25, cores=number) for number in (1, cores)]
+    h = np.full((2, len(ids)), np.nan)
+    for course, reading in zip(h, readings, strict=True):
+        for block in reading:
+            assert np.isnan(course[block.positions]).all()
+            course[block.positions] = block.traces[0].h[..., 0]
+    np.testing.assert_allclose(h[1], h[0], atol=1e-6)
+    assert readings[1].seam == pytest.approx(readings[0].seam, abs=1e-6)
+
+
 def test_a_short_text_is_read_in_one_stream_and_a_long_one_in_columns():
     network, _ = network_of("rnn", layers=1)
     assert Reading(network, np.zeros(8192, dtype=int)).columns == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from charrnn.network.pace import (
     Pace,
     Steady,
     Threads,
+    in_turns,
     on_cores,
     threads_of_numpy,
 )
@@ -210,4 +211,20 @@ def test_a_part_that_fails_ends_the_work_and_leaves_the_threads_as_they_were(mon
     with pytest.raises(ValueError, match="no"):
         list(on_cores(work, range(100)))
     assert len(done) < 100
+    assert threads_of_products() == before
+
+
+def test_works_in_turns_give_all_that_they_have_one_after_the_other() -> None:
+    before = threads_of_products()
+    assert list(in_turns([])) == []
+    assert list(in_turns([iter("ab")])) == ["a", "b"]
+    assert list(in_turns([iter("abc"), iter("x"), iter("12")])) == ["a", "x", "1", "b", "2", "c"]
+    assert threads_of_products() == before
+
+    def failing() -> Iterator[str]:
+        yield "a"
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        list(in_turns([failing(), iter("xyz")]))
     assert threads_of_products() == before
