@@ -146,9 +146,14 @@ def together(trained: Sequence[Checkpoint], build: Callable[[Checkpoint], Networ
 
 
 def calibrated(trained: Checkpoint) -> Network:
-    """The network of a checkpoint, with its temperature; one of records begins anew at every newline."""
+    """The network of a checkpoint, with its temperature."""
+    return Network(trained.model, trained.weights, temperature=trained.temperature)
+
+
+def inspected(trained: Checkpoint) -> Network:
+    """`calibrated`; of records, it begins anew at every newline, however the text is read."""
     if records_of(trained.training) is None:
-        return Network(trained.model, trained.weights, temperature=trained.temperature)
+        return calibrated(trained)
     (newline,) = trained.vocabulary.encode("\n").tolist()
     return RecordNetwork(trained.model, trained.weights, newline, temperature=trained.temperature)
 
