@@ -119,7 +119,7 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     import forked
 
     place = tmp_path_factory.mktemp("forks")
-    with forked.serving(place) as sock:
+    with forked.serving() as sock:
         forked.install(place / "bin", sock)
         yield place / "bin"
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import sys
 from collections.abc import Iterator
@@ -28,21 +29,19 @@ def install(place: Path, sock: Path) -> None:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[Path]:
-    """A server, and the socket that it listens at."""
+def serving() -> Iterator[Path]:
+    """A server, and the socket that it listens at; its name must be short."""
     import subprocess
+    import tempfile
 
-    sock = folder / "socket"
-    command = [sys.executable, __file__, "serve", str(sock)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        assert server.stdout.readline() == b"ready\n"
-        try:
+    with tempfile.TemporaryDirectory() as folder:
+        sock = Path(folder, "socket")
+        command = [sys.executable, __file__, "serve", str(sock)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as server:
+            assert server.stdout is not None
+            assert server.stdout.readline() == b"ready\n"
             yield sock
-        finally:
-            server.kill()
 
 
 def call(sock: str, words: list[str]) -> int:
@@ -57,16 +56,15 @@ def call(sock: str, words: list[str]) -> int:
 
 
 def serve(sock: str) -> None:
-    """Fork for each call."""
+    """Fork for each call, until stdin ends."""
     import crash
 
     crash.warm()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(sock)
         listener.listen(16)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.write(1, b"ready\n")
-        while True:
+        while listener in select.select([listener, 0], [], [])[0]:
             connection, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()
@@ -107,6 +105,6 @@ def run(connection: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "serve":
-        serve(sys.argv[2])
-    sys.exit(call(sys.argv[2], sys.argv[3:]))
+    if sys.argv[1] == "call":
+        sys.exit(call(sys.argv[2], sys.argv[3:]))
+    serve(sys.argv[2])

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FABLES, TALE_TEXT
+from conftest import TALE_TEXT
 from small_networks import network
 
 from charrnn import __version__, cli
@@ -335,7 +335,8 @@ def test_a_prompt_comes_from_the_command_line_a_file_or_stdin_alike(
 @pytest.mark.parametrize("typed", ["The fo", "The fo\n", "The fo\n\n"])
 def test_every_prompt_on_stdin_loses_one_newline_and_no_text_does(invoke: Invoke, tmp_path: Path, typed: str) -> None:
     meant, stdin = typed.removesuffix("\n"), typed.encode()
-    options = ("-c", FABLES, "--json", "-q")
+    network(tmp_path / "net")
+    options = ("-c", "net", "--json", "-q")
     for kept, read in ((("--keep-newline",), typed), ((), meant)):
         (asked,) = lines(invoke("next", "-", *options, *kept, stdin=stdin).stdout)
         assert asked["prompt"] == read

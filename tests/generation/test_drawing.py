@@ -20,7 +20,7 @@ def frequencies(sampler, logits, draws=20_000):
     return counts / draws
 
 
-def assert_drawn_from(probabilities, sampler, logits, draws=20_000):
+def assert_drawn_from(probabilities, sampler, logits, draws=10_000):
     """Chi-square with at most 7 degrees of freedom: 40 is exceeded by chance once in a million runs."""
     expected = np.array(probabilities)
     found = frequencies(sampler, logits, draws)
