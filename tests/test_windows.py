@@ -21,6 +21,8 @@ HIDE = """
 import os, signal, sys, types
 import subprocess, socket, selectors, multiprocessing.util, shutil, tempfile, uuid  # What these import, Windows has otherwise.
 import numpy, rich.console, safetensors.numpy, threadpoolctl, typer
+import ctypes.util
+ctypes.util.os = types.SimpleNamespace(**vars(os))  # How it finds libraries on Linux; old threadpoolctl asks it.
 if "torch" in sys.argv:
     import torch
 
@@ -65,7 +67,7 @@ RUN = """
 for line in LINES:
     code = cli.run(line.split())
     sys.stdout.flush()
-    print("exit code", code, file=sys.stderr)
+    print("exit code", int(code), file=sys.stderr)
 """
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
