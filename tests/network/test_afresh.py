@@ -25,9 +25,11 @@ IDS = np.array([[0, 3, 1, 0, 2, 2, 1, 0, 3], [2, 0, 1, 1, 3, 3, 0, 0, 1]]).T  # 
 STARTS = [[0, 3, 7, 9], [1, 6, 7, 9]]
 
 
-def both(cell: str) -> tuple[RecordNetwork, Network]:
-    config = ModelConfig(4, cell, embedding_size=3, hidden_size=5, num_layers=2)
+def both(cell: str, pair_keys: tuple[int, ...] = ()) -> tuple[RecordNetwork, Network]:
+    config = ModelConfig(4, cell, embedding_size=3, hidden_size=5, num_layers=2, pair_keys=pair_keys)
     weights = initial.draw(config, np.random.default_rng(0))
+    if pair_keys:
+        weights["pairs.weight"] = np.random.default_rng(1).standard_normal((len(pair_keys), 3))
     return RecordNetwork(config, weights, 0), Network(config, weights)
 
 
@@ -35,9 +37,10 @@ def begun(net: Network) -> Array:
     return np.random.default_rng(1).standard_normal(net.initial_state(2).shape).astype(np.float32)
 
 
+@pytest.mark.parametrize("pair_keys", [(), tuple(range(0, 16, 2))])
 @pytest.mark.parametrize("cell", CELLS)
-def test_what_is_read_of_a_record_is_what_is_read_of_it_alone(cell: str) -> None:
-    anew, plain = both(cell)
+def test_what_is_read_of_a_record_is_what_is_read_of_it_alone(cell: str, pair_keys: tuple[int, ...]) -> None:
+    anew, plain = both(cell, pair_keys)
     logits, after, traces = anew.unroll(IDS, begun(anew))
     for stream, starts in enumerate(STARTS):
         for begin, end in pairwise(starts):
