@@ -127,5 +127,5 @@ def known(text: str, vocabulary: Vocabulary, warn: Callable[[str], None], what: 
 def tell(changed: Mapping[str, str], warn: Callable[[str], None], what: str) -> None:
     """Warn which characters were replaced, and by what."""
     if changed:
-        swaps = ", ".join(f"{old!r} -> {'unknown' if new == REPLACEMENT else repr(new)}" for old, new in changed.items())
+        swaps = ", ".join(f"{old!r} -> {'unknown' if set(new) == {REPLACEMENT} else repr(new)}" for old, new in changed.items())
         warn(f"the network doesn't know every character of {what}: {swaps:.500}")

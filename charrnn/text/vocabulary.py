@@ -125,8 +125,8 @@ class Vocabulary:
     def plain(self, text: str) -> tuple[str, dict[str, str]]:
         """Replace characters outside the vocabulary by canonically equal ones, else by their nearest plain form inside it.
 
-        Returns the text, and what has a plain form now: character -> plain form, or -> U+FFFD where there is none and the
-        unknown character stands in.
+        Returns the text, and what has a plain form now: character -> plain form, or -> U+FFFD (one or several) where there is
+        none and the unknown character stands in.
         """
         if self.level == "byte" or self._holds(text):
             return text, {}
@@ -138,8 +138,9 @@ class Vocabulary:
                 whole = unicodedata.normalize("NFC", form)
                 plain = next((plain for plain in _plain_forms(whole) if known.issuperset(plain)), None)
                 found = {whole: plain} if plain is not None else self._each_plain(whole)
-                changed.update(found)
                 form = "".join(found.get(character, character) for character in ([whole] if plain is not None else whole))
+                # Some characters (a Hebrew letter with its point) are several in any normal form.
+                changed.update({piece: form} if len(piece) == 1 else found)
             replaced[piece] = form
         return "".join(replaced[piece] for piece in canonical.pieces(text)), changed
 
