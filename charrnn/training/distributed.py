@@ -73,7 +73,8 @@ class Group(Ranks):
             if self._local <= torch.cuda.device_count():
                 torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
                 backend = "cpu:gloo,cuda:nccl"
-            dist.init_process_group(backend, store=self._store, rank=self.number, world_size=self.count)
+            with _quiet():
+                dist.init_process_group(backend, store=self._store, rank=self.number, world_size=self.count)
         self.restarted = bool(self.total(np.array(float(meeting.has_started_before()))))
         if self._local > 1 and os.environ.get("OMP_NUM_THREADS") == "1":
             # torchrun's own default; any other number is the user's.
@@ -324,6 +325,24 @@ def _talking() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise RankLostError(_LOST) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Let nobody hear what is written to the process's stdout: gloo of torch 2.9 says there that it has connected."""
+    try:
+        kept = os.dup(1)
+    except OSError:  # It is closed.
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _add_up(parts: Tensor) -> None:

@@ -420,3 +420,11 @@ def test_nobody_waits_for_a_rank_that_could_not_read(tmp_path):
     first, second = together(2, read, tmp_path)
     assert "nothing.txt: No such file" in first
     assert second == "another rank has ended before its time"
+
+
+def test_what_torch_says_while_ranks_connect_is_no_product(capfd: pytest.CaptureFixture[str]) -> None:
+    os.write(1, b"before ")
+    with distributed._quiet():
+        os.write(1, b"[Gloo] Rank 0 is connected ")
+    os.write(1, b"after")
+    assert capfd.readouterr().out == "before after"
