@@ -184,8 +184,9 @@ def test_a_place_in_a_text_is_gone_on_from_with_the_symbol_before(tmp_path):
 # -- which pairs --------------------------------------------------------------------------------------------------------
 
 
+@few_and_many
 @pytest.mark.parametrize("most", [0, 1, 5, 2000])
-def test_the_commonest_pairs_of_a_text_are_taken_that_occur_twice(most):
+def test_the_commonest_pairs_of_a_text_are_taken_that_occur_twice(most, tabled):
     ids = np.random.default_rng(0).choice(V, 60, p=[0.4, 0.3, 0.1, 0.1, 0.05, 0.03, 0.02])
     counts = Counter(int(a) * V + int(b) for a, b in pairwise(ids))
     ranked = sorted((key for key in counts if counts[key] >= 2), key=lambda key: (-counts[key], key))
