@@ -43,6 +43,7 @@ MISTAKES = [
     ("score", USAGE, "which text? name a file, a directory, or - for stdin"),
     # What is no text.
     ("train empty.txt", FAILED, "holds no text; at least 2 characters are needed"),
+    ("score empty.txt -c run", FAILED, "there is nothing to score; it holds no text"),
     ("train --records blank.txt", FAILED, "every line is blank"),
     ("train one.txt", FAILED, "holds a single character"),
     ("train nothing-in-it", FAILED, "holds no *.txt file; name the files to read"),

@@ -284,7 +284,7 @@ def _show_plan(request: RunRequest, console: Console, among: Ranks, *, as_json: 
     from charrnn.output import tables
     from charrnn.output.notation import json_line, list_in_words, yardsticks_clause
     from charrnn.output.progress import Progress, reading
-    from charrnn.text import baselines
+    from charrnn.text import baselines, markup
     from charrnn.training import members, runs
 
     if request.resume is not None:
@@ -292,7 +292,7 @@ def _show_plan(request: RunRequest, console: Console, among: Ranks, *, as_json: 
     plan = members.prepare if request.members > 1 else runs.prepare
     with Progress(console) as progress:
         prepared = plan(request, console.warn, ranks=among, tell=reading(progress))
-    for advised in heldout.advise(prepared.text):
+    for advised in (*markup.advise(prepared.text), *heldout.advise(prepared.text)):
         console.warn(advised)
     repeat = runs.command(request, prepared, among)
     listed = None if prepared.text.records is None else prepared.text.records.facts.to_json()

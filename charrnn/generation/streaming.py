@@ -220,7 +220,9 @@ class Generation:
         """The network after reading prompt number ``prompt``, which it reads once; texts that start there take copies."""
         if prompt not in self._starts:
             self._starts.pop(prompt - READ, None)  # Texts come in the order of their prompts.
-            self._starts[prompt] = self.read(self.beginning(), self.prompts[prompt])
+            self._starts[prompt] = start = self.read(self.beginning(), self.prompts[prompt])
+            if self.records and self.one_line and not self.prompts[prompt] and self._loaded is None:
+                start.logits[self.ending.newline] = -np.inf  # Blank lines are no records, and were never learned.
         return self._starts[prompt]
 
     def beginning(self) -> Start:

@@ -28,6 +28,8 @@ from charrnn.text.reading import TextReader
 
 ROWS = 1 << 14
 """So many rows of characters go out together."""
+NOTHING = {False: "it holds no text", True: "it holds no record"}
+"""What there is to say of a text without a character, and of a list without a line that isn't blank."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,11 @@ class ScoreRequest:
         """
         return records_of(trained.training) is not None and self.config.window is None and not self.exact
 
+    @property
+    def sums(self) -> bool:
+        """Whether a text is shown as a whole, not by its lines or characters."""
+        return not (self.by_line or self.rank or self.per_char)
+
 
 def show(request: ScoreRequest, paths: Sequence[str], networks: Sequence[Checkpoint], console: Console) -> None:
     """Score the texts in ``paths`` one after another by one network, or by the mean of several, and show each; where one fails,
@@ -102,6 +109,8 @@ def show(request: ScoreRequest, paths: Sequence[str], networks: Sequence[Checkpo
             shown.finish(whole=False)
             raise
         shown.finish(whole=True)
+    if named and request.sums and not (shown.total.characters or shown.total.unknown):
+        raise CharrnnError("there is nothing to score in any of the texts")
     if request.keep is not None:
         _keep(request.keep, scorer, trained, paths[0], tally, console)
 
@@ -192,7 +201,7 @@ class _Shown:
         self._records, self._networks = records, notation.networks_record(networks)
         self._waiting: list[dict[str, Any]] = []
         self._ranked: list[tuple[float, str]] = []  # Rows as they are shown: their numbers would take twice as much.
-        self._total = scorer.tally()
+        self.total = scorer.tally()
 
     def score(self, path: str, tally: Tally) -> None:
         """Score one text, counted by an empty ``tally``; show it, or keep it for `finish`."""
@@ -217,6 +226,10 @@ class _Shown:
                     self._ranked.append((float(line["surprise"]), self._row({**name, **line})))
             elif request.by_line:
                 console.product(self._row({**name, **self._line(piece, number)}), flush=piece.last)
+        if not (tally.characters or tally.unknown) and request.sums:
+            if not self._named:
+                raise CharrnnError(f"{said}: there is nothing to score; {NOTHING[self._records]}")
+            console.warn(f"{said}: {NOTHING[self._records]}")
         told: TextRecord = {"file": path, **tally.to_json(), **self._scorer.reading}
         summary: dict[str, Any] = {**told}
         if self._records:
@@ -224,7 +237,7 @@ class _Shown:
         if self._plain is not None:
             plain = self._plain.mean_bits(read, by_line=self._by_line)
             summary |= _adapted(plain)
-        if request.per_char or request.by_line or request.rank:
+        if not request.sums:
             console.say(notation.score_sentence({**summary, "file": said}))
         elif request.as_json:
             console.product(json_line(summary | self._networks), flush=True)
@@ -238,7 +251,7 @@ class _Shown:
             console.say(f"charrnn: {said}: {notation.mapped_sentence(tally.mapped)}")
         if tally.unknown:
             console.warn(f"{said}: {notation.unknown_sentence(tally.unknown, tally.strangers)}")
-        self._total.merge(tally)
+        self.total.merge(tally)
 
     def finish(self, *, whole: bool) -> None:
         """Show what has waited, with a total if the ``whole`` list of texts was scored."""
@@ -247,7 +260,7 @@ class _Shown:
             for _, row in sorted(self._ranked, key=itemgetter(0), reverse=True):
                 console.product(row)
         elif waiting:
-            total = [{"file": "total", **self._total.to_json()}] if whole and len(waiting) > 1 else []
+            total = [{"file": "total", **self.total.to_json()}] if whole and len(waiting) > 1 else []
             console.table(tables.score_table([*waiting, *total], framed=console.stdout_is_terminal))
 
     def _line(self, piece: Foreseen, number: int) -> dict[str, Any]:

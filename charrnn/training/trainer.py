@@ -14,6 +14,7 @@ import torch
 from charrnn.analysis import heldout
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.network.checkpoint import Checkpoint
+from charrnn.text import markup
 from charrnn.text.corpus import Corpus
 from charrnn.text.streams import Columns
 from charrnn.training import events, rounds, schedule, snapshot, standing
@@ -125,7 +126,7 @@ class Trainer:
         """What the user should know before the run."""
         yield from standing.warnings(self._learner)
         if self.progress.step == 0:
-            yield from map(events.warning, heldout.advise(self.corpus))
+            yield from map(events.warning, [*markup.advise(self.corpus), *heldout.advise(self.corpus)])
 
     def snapshot(self) -> Checkpoint:
         """Everything needed to go on: the ``last`` checkpoint."""

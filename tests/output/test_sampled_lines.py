@@ -131,11 +131,19 @@ def test_json_tells_which_lines_are_known_and_which_repeat(lines: Invoke, tmp_pa
 def test_a_network_of_records_writes_ten_one_a_line(records: Invoke, lines: Invoke) -> None:
     result = records()
     assert (result.code, result.stderr) == (0, "")
-    assert result.stdout == lines("-N", "10").stdout
     assert result.stdout.count("\n") == 10
     assert records("-N", "3").stdout.splitlines() == result.stdout.splitlines()[:3]
     assert max(map(len, records("-n", "2").stdout.splitlines())) == 2
     assert all(line.startswith("ab") for line in records("-p", "ab").stdout.splitlines())
+
+
+def test_a_record_is_never_blank(records: Invoke, lines: Invoke) -> None:
+    assert "" in lines("-N", "40").stdout.splitlines()
+    assert "" not in records("-N", "40").stdout.splitlines()
+    assert "" not in records("-N", "40", "--temp", "5", "--best-of", "2").stdout.splitlines()
+    assert "" in records("-N", "40", "-p", "ab", "--no-echo").stdout.splitlines()  # A whole record is "ab".
+    alone = records("-N", "1", "--json", "--top-k", "1")
+    assert of_json(alone)[0]["characters"] > 1
 
 
 def test_a_place_is_kept_in_one_record(records: Invoke) -> None:

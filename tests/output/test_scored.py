@@ -179,7 +179,7 @@ def test_a_text_on_a_terminal_keeps_its_control_characters_to_itself(invoke: Inv
         assert "\x1b[2J" not in invoke("score", "evil.txt", *options, terminal=True).stdout
 
 
-@pytest.mark.parametrize("text", ["", "\n", "x"])
+@pytest.mark.parametrize("text", ["\n", "x"])
 def test_a_text_of_almost_nothing_has_a_score(invoke: Invoke, here: Path, text: str) -> None:
     (here / "small.txt").write_text(text)
     (score,) = records(invoke("score", "small.txt", "--json"))
@@ -236,8 +236,9 @@ def test_a_table_of_records_says_what_one_costs(invoke: Invoke, tmp_path: Path) 
     (whole,) = records(invoke("score", "list.txt", "--json", "-c", "list"))
     table = invoke("score", "list.txt", "-c", "list")
     assert f"list.txt: 4 records, {whole['bits_per_record']:.2f} bits each" in table.stderr
-    (nothing,) = records(invoke("score", "-", "--json", "-c", "list", stdin=b"\n\n"))
-    assert (nothing["records"], nothing["bits_per_record"]) == (0, None)
+    nothing = invoke("score", "-", "--json", "-c", "list", stdin=b"\n\n")
+    assert (nothing.code, nothing.stdout) == (1, "")
+    assert nothing.stderr.endswith("stdin: there is nothing to score; it holds no record\n")
 
 
 @pytest.mark.parametrize("way", [("--exact",), ("--window", "1000")])
@@ -310,10 +311,30 @@ def test_what_does_not_go_with_adapting_is_refused(options: list[str], said: str
     assert said in found.stderr
 
 
-def test_an_empty_text_is_adapted_to_in_vain(invoke: Invoke, here: Path) -> None:
+@pytest.mark.parametrize("options", [[], ["--json"], ["--window", "9"], ["--adapt", "--keep", "new.safetensors"]])
+def test_an_empty_text_is_a_failure_since_its_figure_would_decide(options: list[str], invoke: Invoke, here: Path) -> None:
     (here / "empty.txt").write_text("")
-    (found,) = records(invoke("score", "empty.txt", "--json", "--adapt"))
-    assert (found["characters"], found["bits_per_char"], found["unadapted_bits_per_char"]) == (0, None, None)
+    found = invoke("score", "empty.txt", *options)
+    assert (found.code, found.stdout) == (1, "")
+    assert found.stderr.splitlines()[-1] == "charrnn: empty.txt: there is nothing to score; it holds no text"
+    assert not (here / "new.safetensors").exists()
+
+
+def test_an_empty_text_among_others_gets_a_row_and_a_word(invoke: Invoke, here: Path) -> None:
+    (here / "empty.txt").write_text("")
+    found = invoke("score", "empty.txt", "novel.txt", "--json", "--adapt")
+    assert (found.code, "empty.txt: it holds no text" in found.stderr) == (0, True)
+    first, second = records(found)
+    assert (first["characters"], first["bits_per_char"], first["unadapted_bits_per_char"]) == (0, None, None)
+    assert second["characters"] == len(TEXT)
+    found = invoke("score", "empty.txt", "empty.txt")
+    assert (found.code, found.stderr.splitlines()[-1]) == (1, "charrnn: there is nothing to score in any of the texts")
+
+
+@pytest.mark.parametrize("option", ["--lines", "--rank", "--per-char"])
+def test_a_text_without_lines_has_no_rows(option: str, invoke: Invoke, here: Path) -> None:
+    found = invoke("score", "-", option, stdin=b"")
+    assert (found.code, found.stdout) == (0, "")
 
 
 # -- what it has learned is kept --------------------------------------------------------------------------------------
