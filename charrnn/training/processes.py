@@ -176,10 +176,11 @@ class Processes:
             loss, state, gradients = self._part(number)
         except Exception as error:
             return FAILED + f"{type(error).__name__}: {error}".encode("utf-8", "replace")[: LONGEST_REASON - 1]
-        self._losses[number] = loss
-        self._state[:, :, self._shares(int(self._shape[0]))[number]] = state
-        for shared, gradient in zip(self._gradients[number - 1], gradients, strict=True):
-            shared.copy_(gradient)
+        with torch.no_grad():  # torch 2.9 lets nobody else write into parts that were split without gradients.
+            self._losses[number] = loss
+            self._state[:, :, self._shares(int(self._shape[0]))[number]] = state
+            for shared, gradient in zip(self._gradients[number - 1], gradients, strict=True):
+                shared.copy_(gradient)
         return DONE
 
 
