@@ -1,7 +1,7 @@
 """Ranks of torchrun: what they make of the cores, and what kills leave of a run.
 
     python tests/bench/ranks.py scaling TEXT [--steps 40] [--hidden-size 384]
-    python tests/bench/ranks.py kills [--kills 20] [--ranks 4] [--seed 0]
+    python tests/bench/ranks.py kills [--kills 20] [--ranks 4] [--seed 0] [--optimizer soap]
     python tests/bench/ranks.py updates TEXT [--shapes 1x384x32 2x512x32 1x1024x64] [--blocks 8]
 
 ``scaling`` prints characters a second of one network on one core and on all, in threads, processes and ranks. ``kills`` trains
@@ -50,6 +50,7 @@ def main() -> None:
     kills_of.add_argument("--ranks", type=int, default=4)
     kills_of.add_argument("--steps", type=int, default=400)
     kills_of.add_argument("--seed", type=int, default=0)
+    kills_of.add_argument("--optimizer", default="soap", help="soap, whose work ranks may share, or another one")
     for verb in ("updates", "rank"):
         updates_of = verbs.add_parser(verb)
         updates_of.add_argument("text", type=Path)
@@ -65,7 +66,7 @@ def main() -> None:
     elif options.verb == "scaling":
         scaling(options.text.resolve(), options.steps, options.hidden_size)
     else:
-        sys.exit(not kills(options.kills, options.ranks, options.steps, options.seed))
+        sys.exit(not kills(options.kills, options.ranks, options.steps, options.seed, options.optimizer))
 
 
 def scaling(text: Path, steps: int, hidden_size: int) -> None:
@@ -112,12 +113,12 @@ def launches(cores: int) -> list[tuple[str, tuple[str, ...]]]:
     return [*ways, *((f"{ranks} ranks", (*TORCHRUN, "--nproc-per-node", str(ranks), "-m", "charrnn")) for ranks in (1, 2, 4))]
 
 
-def kills(count: int, ranks: int, steps: int, seed: int) -> bool:
+def kills(count: int, ranks: int, steps: int, seed: int, optimizer: str) -> bool:
     """Whether every run that was disturbed ended like the one that wasn't."""
     rng, killed, runs, equal, begun = random.Random(seed), 0, 0, 0, time.monotonic()
     words: tuple[str, ...] = ("train", "tale.txt", "--steps", str(steps), "--hidden-size", "16", "--batch-size", "8")
     words += ("--bptt", "8", "--workers", "1", "--save-every", "0.1", "--log-every", "1")
-    words += ("--device", "cpu", "--precision", "fp32", "-q")
+    words += ("--device", "cpu", "--precision", "fp32", "--optimizer", optimizer, "-q")
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "tale.txt").write_text(TALE)
         launch = (*TORCHRUN, "--nproc-per-node", str(ranks), "--max-restarts", str(count + 1), "-m", "charrnn", *words)
