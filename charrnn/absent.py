@@ -23,6 +23,8 @@ def hint(path: str) -> str:
 
 def mistyped(path: str) -> str:
     """For what is no path but looks like one: an option, an address, or what a shell should have replaced."""
+    if re.match("--?[A-Za-z]", path):
+        return "behind -- every word names a file; options stand before it"
     if found := re.match(r"[‐-―−﹘﹣－-]+([A-Za-z][\w-]*.*)", path, re.DOTALL):
         return f"an option begins with two plain hyphens: --{found[1]:.40}"
     if re.search("[“”„‘’«»]", path):

@@ -81,7 +81,8 @@ def check_replaceable(path: Path, refusal: str, ours: Callable[[Path], bool] | N
                 raise CharrnnError(f"{path}: {refusal}")
         elif path.parent.is_dir() and not os.access(path.parent, os.W_OK):
             # Now rather than after the work whose result was to be written.
-            raise CharrnnError(f"{path}: can't write: {path.parent} takes no new files; name a file elsewhere")
+            place = "the current directory" if path.parent == Path() else path.parent
+            raise CharrnnError(f"{path}: can't write: {place} takes no new files; name a file elsewhere")
 
 
 def check_place(path: Path, refusal: str, ours: Callable[[Path], bool] | None = None, failure: str = "can't save") -> None:
@@ -90,6 +91,26 @@ def check_place(path: Path, refusal: str, ours: Callable[[Path], bool] | None = 
     with guard(path, failure):
         if not path.parent.is_dir():
             raise CharrnnError(f"{path}: {failure}: there is no directory {path.parent}; make it, or name another file")
+
+
+def walk(root: Path | str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As `os.walk`, each directory once; of what lies behind a link to a directory, itself and the directories in it.
+
+    Directories come before links to them. What is taken out of the second list isn't looked into.
+    """
+    seen: set[str] = set()
+    starts = [os.fspath(root)]
+    for start in starts:  # It grows.
+        for top, folders, names in os.walk(start):
+            if (real := os.path.realpath(top)) in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            yield top, folders, names
+            if start == starts[0]:
+                starts += sorted(str(path) for name in folders if (path := Path(top, name)).is_symlink())
+            elif top != start:
+                folders.clear()
 
 
 def check_name(option: str, path: Path | None, instead: str = "calls stdout /dev/stdout, not -") -> None:

@@ -38,7 +38,7 @@ class Interval:
 
     def __str__(self) -> str:
         def exactly(bound: float) -> str:
-            return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
+            return f"{bound:,}" if isinstance(bound, int) else f"{bound:,.0f}" if 1e5 < bound < 1e15 else f"{bound:g}"
 
         parts = []
         if math.isfinite(self.low):
@@ -68,9 +68,8 @@ class Interval:
         except (TypeError, ValueError, OverflowError):
             value = math.nan
         if value not in self:
-            typed = str(text)[:80]
-            better = f"; write {meant}" if (meant := self._meant(option, typed)) else ""
-            raise UsageError(f"{option} must be {self}, not {typed or repr('')}{better}")
+            better = f"; write {meant}" if (meant := self._meant(option, str(text)[:80])) else ""
+            raise UsageError(f"{option} must be {self}, not {_typed(text)}{better}")
         return value
 
     def _meant(self, option: str, typed: str) -> str:
@@ -101,7 +100,7 @@ class Choices:
         """The word that ``text`` is in upper or lower case; a `UsageError` names ``option`` and the words if it is none."""
         word = text.lower()
         if word not in self:
-            raise UsageError(f"{option} must be {self}, not {text!s:.80}")
+            raise UsageError(f"{option} must be {self}, not {_typed(text)}")
         return word
 
 
@@ -149,7 +148,7 @@ class Rising:
         words = [word.strip() for word in text.split(",")]
         value = tuple(int(word) for word in words if re.fullmatch(r"[0-9]{1,18}", word))
         if len(value) < len(words) or value not in self:
-            raise UsageError(f"{option} must be {self}, not {text!s:.80}")
+            raise UsageError(f"{option} must be {self}, not {_typed(text)}")
         return value
 
 
@@ -211,6 +210,11 @@ def _meant(text: str) -> str:
     if re.fullmatch(r"\d{1,12}\.0*|\d{1,9}(\.\d{1,9})?[eE]\+?\d|-?\d{1,9}", text) and float(text).is_integer():
         return f"{float(text):.0f}"
     return ""
+
+
+def _typed(text: str) -> str:
+    """A value as its refusal quotes it."""
+    return f"{text!s:.80}" or "''; is a variable not set?"
 
 
 def either(words: tuple[str, ...]) -> str:

@@ -92,5 +92,5 @@ def test_a_guard_tells_what_was_meant_when_it_reads_and_what_is_missing_when_it_
 
 def test_a_directory_that_takes_no_files_is_told_before_the_work(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files.os, "access", lambda path, mode: False)
-    with pytest.raises(CharrnnError, match=r"page\.html: can't write: \. takes no new files; name a file elsewhere"):
+    with pytest.raises(CharrnnError, match=r"page\.html: can't write: the current directory takes no new files"):
         files.check_replaceable(Path("page.html"), "is taken")

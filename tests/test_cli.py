@@ -618,7 +618,7 @@ SAMPLE_LIMITS = {
     "--best-of": whole(1),
     "--seed": whole(0, 2**63 - 1),
 }
-BENCH_LIMITS = {"--seconds": [("at least 1", ["0.5", "-1"]), ("at most 1e+06", ["1e7"])], "--rounds": whole(1, 1000)}
+BENCH_LIMITS = {"--seconds": [("at least 1", ["0.5", "-1"]), ("at most 1,000,000", ["1e7"])], "--rounds": whole(1, 1000)}
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,15 @@ def test_only_what_a_verb_made_is_written_over_by_it(tmp_path: Path) -> None:
         files.check_made(tmp_path / "no" / "where.svg", "inspect")
 
 
+def test_directories_are_walked_once_and_behind_a_link_the_next_ones(tmp_path: Path) -> None:
+    for name in ("root/b/c", "far/d/e", "far/f"):
+        (tmp_path / name).mkdir(parents=True)
+    for link, target in {"a": "root/b", "loop": "root", "x": "far", "broken": "nothing"}.items():
+        (tmp_path / "root" / link).symlink_to(tmp_path / target)
+    found = sorted(top for top, _, _ in files.walk(tmp_path / "root"))
+    assert [str(Path(top).relative_to(tmp_path / "root")) for top in found] == [".", "b", "b/c", "x", "x/d", "x/f"]
+
+
 def test_of_json_lines_the_sound_objects_are_read(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(
         b'{"a": 1}\n\n[2]\n"x"\n{"b": \n' + b"[" * 100_000 + b'\n\xff\n{"c": "\xff"}\n{"d": null}\n{"unfinished": '

@@ -41,6 +41,9 @@ MISTAKES = [
     ("train", USAGE, "which text? name a file, a directory, or - for stdin"),
     ("train ''", USAGE, "the name of a text is empty"),
     ("score", USAGE, "which text? name a file, a directory, or - for stdin"),
+    ("score novel.txt zzz.txt -c run", FAILED, "zzz.txt: No such file or directory"),
+    ("train -dash.txt", USAGE, "a file of that name is ./-dash.txt"),
+    ("train -- novel.txt --minutes 1", FAILED, "behind -- every word names a file; options stand before it"),
     # What is no text.
     ("train empty.txt", FAILED, "holds no text; at least 2 characters are needed"),
     ("score empty.txt -c run", FAILED, "there is nothing to score; it holds no text"),
@@ -66,7 +69,12 @@ MISTAKES = [
     ("sample -c cut.safetensors", FAILED, "bytes and holds"),
     ("sample -c intents", FAILED, "a classifier of texts, which charrnn classify predict reads"),
     ("sample -c ''", USAGE, "is a variable not set?"),
+    ("sample -c two", FAILED, "name one of the runs in it: two/a, two/a b, two/b"),
+    ("train --resume two", FAILED, "holds no last.safetensors to go on from"),
+    ("sample -c run two/a two/b", USAGE, "each network needs a -c of its own: -c two/a -c two/b"),
+    ("export p.html -c run intents", USAGE, "each network needs a -c of its own: -c intents"),
     ("info nowhere", FAILED, "charrnn info lists the runs"),
+    ("info two/a/log.jsonl", FAILED, "it may be JSON, as in a run's log; a run is named by its directory"),
     ("classify predict Hi -c run", FAILED, "make one of it by charrnn classify fit LABELLED -c run"),
     ("classify predict Hi -c intnets", FAILED, "is it intents?"),
     # Runs that should go on.
@@ -87,7 +95,22 @@ MISTAKES = [
     ("inspect The -c run --html nodir/p.html", FAILED, "there is no directory nodir"),
     ("inspect The -c run --html novel.txt", FAILED, "is there already, and not by charrnn inspect; name another file"),
     ("export run -c run", FAILED, "not a regular file"),
+    ("train novel.txt --out 'two/a b'", FAILED, "charrnn train --resume 'two/a b'"),
+    # Values that are missing.
+    (
+        "train novel.txt --out --overwrite",
+        USAGE,
+        "Option '--out' requires an argument, and --overwrite is an option of its own",
+    ),
+    ("train novel.txt --resume -q", USAGE, "say --resume latest for the most recent run"),
+    ("inspect The -c run --svg --quiet", USAGE, "--quiet is an option of its own"),
+    ("sample -c run --temp --top-k 3", USAGE, "--top-k is an option of its own"),
+    ("sample -c run --save-state --no-echo", USAGE, "--no-echo is an option of its own"),
+    ("sample -c run -p -n 20", USAGE, "-p took -n for its text; put a text behind it"),
+    ("sample -c run -n ''", USAGE, "not ''; is a variable not set?"),
+    ("train novel.txt --cell ''", USAGE, "not ''; is a variable not set?"),
     # Values.
+    ("train novel.txt --epochs all", USAGE, "above 0 and at most 1,000,000,000, not all"),
     ("train novel.txt --minutes 3m", USAGE, "write 3 "),
     ("train novel.txt --minutes 90s", USAGE, "write 1.5 "),
     ("train novel.txt --minutes 1:30", USAGE, "write 1.5 "),
@@ -131,6 +154,10 @@ MISTAKES = [
     ("encode novel.txt -c run --out v.npz", USAGE, "say --npz"),
     ("encode novel.txt -c run", USAGE, "it names the file that the vectors go to"),
     ("bench novel.txt", USAGE, "charrnn bench takes options only"),
+    ("sample -c run -o out.txt", USAGE, "into a file by > FILE; --out-dir DIR makes a file of each"),
+    ("score novel.txt -c run --output out.txt", USAGE, "what it writes goes to stdout, and into a file by > FILE"),
+    ("classify predict Hi -c intents -o out.tsv", USAGE, "and into a file by > FILE"),
+    ("score --rank novel.txt -c run -n 5", USAGE, "the first rows are had by a shell: | head -N"),
     # Classifying.
     ("classify labelled.tsv", USAGE, "say charrnn classify fit labelled.tsv"),
     ("classify train labelled.tsv", USAGE, "say charrnn classify fit"),
@@ -152,9 +179,11 @@ def desk(tmp_path: Path) -> Path:
         "blank.txt": "\n \n\t\n",
         "texts/a.txt": TALE,
         "my story.txt": TALE,
+        "-dash.txt": TALE,
+        "two/a/log.jsonl": '{"event": "start"}\n',
     }
     for name, text in {**texts, "labelled.tsv": "text\tlabel\nhello\tgreet\nbye now\tpart\n"}.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     (tmp_path / "nothing-in-it").mkdir()
     (tmp_path / "latin.txt").write_bytes("Flüsse\n".encode("latin-1") * 20)
@@ -164,6 +193,9 @@ def desk(tmp_path: Path) -> Path:
             archive.writestr(inside, TALE)
     (tmp_path / "run").mkdir()
     checkpoint.write(tmp_path / "run" / rundir.BEST, small())
+    for name in ("a", "a b", "b"):
+        (tmp_path / "two" / name).mkdir(exist_ok=True)
+        (tmp_path / "two" / name / rundir.BEST).write_bytes((tmp_path / "run" / rundir.BEST).read_bytes())
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "run" / rundir.BEST).read_bytes()[:-40])
     (tmp_path / "intents").symlink_to(ROOT / "checkpoints/intents")
     return tmp_path
@@ -184,6 +216,27 @@ def test_a_mistake_is_told_in_one_line_that_says_how_to_go_on(
     assert sorted(path for path in desk.rglob("*")) == before
 
 
+WARNINGS = [
+    ("next zzz.txt -c run", "zzz.txt is read as a text; there is no file of this name"),
+    ("sample -c run -n 1 -p 'my story.txt'", "--prompt-file 'my story.txt' reads the file"),
+    ("score novel.txt ./novel.txt -c run", "novel.txt is named 2 times and read as often"),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), WARNINGS, ids=[line for line, _ in WARNINGS])
+def test_what_may_be_a_mistake_is_done_with_a_warning(invoke: Invoke, desk: Path, line: str, said: str) -> None:
+    done = invoke(*shlex.split(line))
+    assert done.code == 0
+    assert f"charrnn: warning: {said}" in done.stderr or f"; {said}" in done.stderr
+
+
+def test_a_text_may_begin_with_a_dash_or_be_an_option(invoke: Invoke, desk: Path) -> None:
+    for text in ("-n", "--", "--temp", "- milk"):
+        assert invoke("sample", "-c", "run", "-p", text, "-n", "0", "-q").code == 0
+    assert invoke("score", "./-dash.txt", "-c", "run").code == 0
+    assert invoke("score", "-c", "run", "--", "-dash.txt").code == 0
+
+
 def test_there_are_forty_and_none_twice() -> None:
     lines = [line for line, _, _ in MISTAKES]
     assert len(lines) == len(set(lines)) > 40
@@ -196,6 +249,7 @@ SHELL = [
     ("charrnn train - < /dev/null", 1, "charrnn: stdin: holds no text"),
     ("mkdir gone && cd gone && rmdir ../gone && charrnn train a.txt", 1, "the current directory has been removed"),
     ("CHARRNN_CHECKPOINT=nowhere charrnn sample", 1, "(CHARRNN_CHECKPOINT names it)"),
+    ("CHARRNN_DEVICE=gpu charrnn train novel.txt", 2, "not gpu (CHARRNN_DEVICE names it)"),
     ("charrnn export /sys/page.html -c run", 1, "/sys/page.html: can't write: "),
     ("charrnn train novel.txt --out /proc/self/run --steps 1", 1, "can't make the run's directory"),
 ]

@@ -274,7 +274,7 @@ def test_the_checkpoint_may_come_from_a_variable_and_the_option_wins(
         assert set("".join(line.split("\t")[0] for line in invoke(*command).stdout.splitlines())) <= set("xyz\\n\ufffd")
         assert set(invoke(*command, "-c", "checkpoints/novel").stdout) - set("xyz\\n\ufffd\t.0123456789")
     monkeypatch.setenv("CHARRNN_CHECKPOINT", "nowhere")
-    for command in (["sample"], ["score", "text.txt"], ["next"], ["inspect"]):
+    for command in (["sample"], ["score", "novel.txt"], ["next"], ["inspect"]):
         result = invoke(*command)
         assert result.code == 1
         assert result.stderr == (

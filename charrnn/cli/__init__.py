@@ -119,14 +119,19 @@ def _usage(error: UsageError | typer.TyperException, arguments: list[str]) -> st
             # The program that was called knows one verb only, and an option may be another's.
             context.find_root().command = typer.main.get_command(application())
         said, command = misspelled.told(error, arguments, command)
-    return f"{said} (see {command} --help)"
+    return f"{_explained(said, arguments)} (see {command} --help)"
 
 
 def _explained(message: str, arguments: list[str]) -> str:
-    """``message``; if it is about a checkpoint that nobody typed, it says where the name comes from."""
+    """``message``; if it is about a checkpoint or a device that nobody typed, it says where the name comes from."""
     named = os.environ.get("CHARRNN_CHECKPOINT")
     typed = any(re.match("-c|--checkpoint", argument) for argument in arguments)
-    return f"{message} (CHARRNN_CHECKPOINT names it)" if named and not typed and message.startswith(named) else message
+    if named and not typed and message.startswith(named):
+        return f"{message} (CHARRNN_CHECKPOINT names it)"
+    typed = any(argument.startswith("--device") for argument in arguments)
+    if os.environ.get("CHARRNN_DEVICE") and not typed and message.startswith("--device"):
+        return f"{message} (CHARRNN_DEVICE names it)"
+    return message
 
 
 def _is_typers(arguments: list[str]) -> bool:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from charrnn import files
+
 ROOT, SUFFIX = "checkpoints", ".safetensors"
 BEST, CLASSIFIER = "best.safetensors", "classifier.safetensors"
 HIDDEN = (".charrnn-new", ".charrnn-old")
@@ -31,10 +33,10 @@ def checkpoints(incomplete: str, name: str = BEST) -> list[str]:
 
 
 def _runs(root: str, name: str) -> Iterator[str]:
-    for number, (top, _, files) in enumerate(os.walk(root)):
+    for number, (top, _, names) in enumerate(files.walk(root)):
         if number == MOST_DIRECTORIES:
             return
-        if name in files and not top.endswith(HIDDEN):
+        if name in names and not top.endswith(HIDDEN):
             yield top
 
 

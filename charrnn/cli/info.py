@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,7 +45,7 @@ def info(
         else:
             console.table(tables.fact_table(found))
         if one == path / rundir.BEST and (other := path / rundir.CLASSIFIER).exists():
-            console.say(f"charrnn: the directory holds a classifier too: charrnn info {other}")
+            console.say(f"charrnn: the directory holds a classifier too: charrnn info {shlex.quote(str(other))}")
     else:
         runs = []
         for file in (*rundir.checkpoints_under(path), *rundir.checkpoints_under(path, rundir.CLASSIFIER)):

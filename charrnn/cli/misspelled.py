@@ -123,6 +123,18 @@ OPTIONS = {
 """Other words for our options, or for what to do instead; of answers with a bar between them the first that the command has."""
 
 
+TO_STDOUT = ("sample", "score", "next", "info", "bench", "cache", "classify predict", "classify evaluate")
+"""Commands whose product goes to stdout, where a shell sends it into a file."""
+IN_SHELL = {
+    "> FILE": "out o output outfile output-file output-path out-file save write",
+    "| head -N": "n top limit head num-lines max-lines rows count",
+}
+"""Other programs' words for what a shell does with their product."""
+
+
+NETWORKS = ("best.safetensors", "classifier.safetensors", "member-0")
+"""What tells that a directory is that of a network, or of several."""
+
 MISSING = {
     "FILE...": "which text? name a file, a directory, or - for stdin",
     "LABELLED": "which labelled texts? name a file with a text, a tab and its label on each line, or a directory",
@@ -145,6 +157,8 @@ def told(error: typer.TyperException, typed: Sequence[str], command: str) -> tup
     if found := re.match(r"Missing (?:argument|option) '(.*)'$", message):
         asked = MISSING.get(found[1])
         return f"{message}; {asked}" if asked else message, command
+    if message.startswith("No such option") and (file := _dashed_name(error.option_name, typed)):  # type: ignore[attr-defined]
+        return f"No such option: {file:.80}; a file of that name is ./{file:.80}", command
     if name := _one_dash(typed, context):
         return _no_option(name, context), command
     if message.startswith("No such option"):
@@ -155,7 +169,9 @@ def told(error: typer.TyperException, typed: Sequence[str], command: str) -> tup
 
 
 def refused(message: str, typed: Sequence[str]) -> str:
-    """What to say of a value that was refused: a long option with one dash is read as a short one and its value."""
+    """What to say of what was refused: a long option with one dash is read as a short one and its value."""
+    if message.startswith("Option '--resume' requires an argument"):
+        return f"{message}; say --resume latest for the most recent run"
     for word in typed:
         if re.fullmatch(r"-\w[\w-]{2,}", word) and message.endswith(f"not {word[2:]}"):
             return f"No such option: {word}; long options have two dashes: -{word.replace('_', '-')}"
@@ -204,7 +220,7 @@ def _named(word: str) -> str | None:
     """What is called ``word``: a "network", another "file" or "directory"; None of a text, which may be too long for a name."""
     path = Path(word)
     with contextlib.suppress(OSError, ValueError):
-        if path.suffix == ".safetensors" or (path / "best.safetensors").exists():
+        if path.suffix == ".safetensors" or any((path / name).exists() for name in NETWORKS):
             return "network"
         return "file" if path.is_file() else "directory" if path.exists() else None
     return None
@@ -222,6 +238,8 @@ def _no_option(typed: str, context: Any) -> str:
 
 def _meant(bare: str, context: Any) -> str:
     own, arguments = _spellings(context.command)
+    if said := _by_the_shell(bare, context.command_path.partition(" ")[2]):
+        return said
     name = bare if len(bare) == 1 else bare.lower().replace("_", "-")
     if len(name) > 1 and f"--{name}" in own:
         return f"say --{name}"
@@ -236,6 +254,22 @@ def _meant(bare: str, context: Any) -> str:
     if alike := _alike(name, [option[2:] for option in own if option.startswith("--")]):
         return f"say {' or '.join(f'--{one}' for one in alike)}"
     return _elsewhere(f"-{name}" if len(name) == 1 else f"--{name}", context)
+
+
+def _by_the_shell(bare: str, command: str) -> str:
+    """What a shell does that was asked of ``command``; empty if it was something else."""
+    meant = next((how for how, words in IN_SHELL.items() if bare.lower() in words.split()), "")
+    if command == "score" and meant == "| head -N":
+        return "the first rows are had by a shell: | head -N"
+    if command not in TO_STDOUT or meant != "> FILE":
+        return ""
+    more = "; --out-dir DIR makes a file of each of many texts" if command == "sample" else ""
+    return f"what it writes goes to stdout, and into a file by > FILE{more}"
+
+
+def _dashed_name(option: str, typed: Sequence[str]) -> str:
+    """The word that was taken for an ``option``, if it is the name of a file; else nothing."""
+    return next((word for word in typed if word.startswith(option) and word != option and _named(word)), "")
 
 
 def _answers(name: str) -> Iterator[str]:
@@ -304,8 +338,13 @@ def _bare(option: str) -> str:
 def _no_argument(extra: str, typed: Sequence[str], context: Any) -> str:
     """For an argument too many: the option that it needs, or quotes."""
     options, arguments = _spellings(context.command)
+    words = extra.split()
+    if "-c" in options and {"-c", "--checkpoint"} & {*typed} and all(_named(word) == "network" for word in words):
+        return f"; each network needs a -c of its own: {' '.join(f'-c {shlex.quote(word)}' for word in words):.80}"
     if "--prompt" in options:
         if given := [place for place, word in enumerate(typed) if word in ("-p", "--prompt")]:
+            if (taken := typed[given[0] + 1]) in options:
+                return f"; {typed[given[0]]} took {taken} for its text; put a text behind it"
             prompt = " ".join([*typed[given[0] + 1 : given[0] + 2], extra])
             return f"; quote a prompt of several words: -p {shlex.quote(prompt):.80}"
         option = {"network": "-c", "file": "--prompt-file"}.get(_named(extra) or "", "-p")

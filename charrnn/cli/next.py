@@ -40,7 +40,7 @@ def next_character(
     encoding = Encoding(config.encoding, config.errors)
     networks = network.read_several(checkpoint, console, uncalibrated=uncalibrated)
     trained = networks[0]
-    given.tell_of_file(prompt, f"charrnn next - < {prompt}", console.warn)
+    given.tell_of_file(prompt, "charrnn next - <", console.warn)
     reader = TextReader(trained.vocabulary.level, encoding, warn=console.warn)
     text = given.text(prompt, "PROMPT", reader, keep_newline=keep_newline)
     text = given.known(text, trained.vocabulary, console.warn)

@@ -23,6 +23,8 @@ from charrnn.limits import Flag, from_to
 C = TypeVar("C", bound=Config)
 
 AUTO = "auto"
+ANY_TEXT = ("TEXT", "CHAR=X")
+"""What ``--help`` shows in place of values that may begin with a dash, as an option does."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,23 @@ class Group(typer.core.TyperGroup):
 class Verb(typer.core.TyperCommand):
     """A command with a help page of ours, that takes no empty name for a file: a path would make `.` of it."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Leave what can't be read to whoever reads it, who tells of it as of any other file."""
+        super().__init__(*args, **kwargs)
+        for parameter in self.params:
+            kind: Any = parameter.type
+            if kind.name == "path":
+                kind.readable = False
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the page; Typer, which expects it in ``formatter``, adds an empty line."""
         typer.echo(help.page(self, ctx), nl=False)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Raise `UsageError` for what a shell makes of a variable that isn't set."""
+        """Raise `UsageError` for a value that was left out, or what a shell makes of a variable that isn't set."""
+        if ctx.resilient_parsing:  # A shell completes what is being typed.
+            return super().parse_args(ctx, args)
+        self._check_values(ctx, args)
         rest = super().parse_args(ctx, args)
         for parameter in self.params:
             value = ctx.params.get(parameter.name or "")
@@ -63,6 +76,20 @@ class Verb(typer.core.TyperCommand):
                 name = max(parameter.opts, key=len) if parameter.param_type_name == "option" else "PATH"
                 raise UsageError(f"{name}: the name is empty; is a variable not set?")
         return rest
+
+    def _check_values(self, ctx: Any, args: list[str]) -> None:
+        """`UsageError` where Typer would take an option for the value of the one before, unless that may be any text."""
+        options = [parameter for parameter in self.get_params(ctx) if parameter.param_type_name == "option"]
+        spellings = {spelling: option for option in options for spelling in (*option.opts, *option.secondary_opts)}
+        words = iter(args)
+        for word in words:
+            option: Any = spellings.get(word)
+            if word == "--":
+                return
+            if option is None or option.is_flag:
+                continue
+            if (value := next(words, "")).partition("=")[0] in spellings and option.metavar not in ANY_TEXT:
+                raise UsageError(f"Option '{word}' requires an argument, and {value} is an option of its own")
 
 
 def complete_checkpoint(incomplete: str) -> list[str]:

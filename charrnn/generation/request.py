@@ -120,7 +120,7 @@ class SampleRequest:
             return [self.prompt or ""]
         if self.prompt == STDIN:
             return [given.prompt(STDIN, reader, keep_newline=self.keep_newline)]
-        given.tell_of_file(self.prompt or "", f"--prompt-file {self.prompt}", reader.warn)
+        given.tell_of_file(self.prompt or "", "--prompt-file", reader.warn)
         return [self.typed(self.prompt or "", "--prompt")]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +25,8 @@ LATEST = "latest"
 """The word for the most recent run or network."""
 DEFAULT_ROOT = Path("checkpoints")
 MEMBER = ownership.MEMBER
+MOST_RUNS, MOST_DIRECTORIES = 3, 1000
+"""So many runs are named where a directory of them was, and in so many directories they are looked for."""
 
 
 class RunDirectory:
@@ -56,7 +60,7 @@ class RunDirectory:
 
         Raises `CharrnnError` if ``out`` already holds a run, or the directory can't be made.
         """
-        failure = "can't make the run's directory"
+        failure = "can't make the run's directory (--out DIR names another)"
         out = DEFAULT_ROOT / name if overwrite and out is None else out
         if out is not None:
             mend(out)
@@ -68,7 +72,7 @@ class RunDirectory:
             run = cls(out)
             try:
                 others = "replace it by --overwrite, or choose another --out"
-                taken = f"already holds a run; go on with it by charrnn train --resume {out}, {others}"
+                taken = f"already holds a run; go on with it by charrnn train --resume {shlex.quote(str(out))}, {others}"
                 files.check_replaceable(out, taken, ours=ownership.holds_no_checkpoint)
             except CharrnnError:
                 run.close()
@@ -290,9 +294,11 @@ def _place(event: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def checkpoints_under(root: Path, name: str = BEST) -> list[Path]:
-    """Every file called ``name`` at or below ``root``, sorted; not those of runs that are about to replace others."""
+    """Every file called ``name`` at or below ``root``, sorted; not those of runs that are about to replace others. A link to a
+    directory counts like one, but each run once.
+    """
     found = []
-    for top, folders, names in os.walk(root):
+    for top, folders, names in files.walk(root):
         hidden = {folder: meant for folder in folders if (meant := replacement.belongs_to(folder))}
         for meant in hidden.values():
             with contextlib.suppress(CharrnnError):  # One that can't be put right hides no other.
@@ -398,9 +404,16 @@ def resolve(path: Path | None) -> Path:
             of_one_network(path)
             if (path / CLASSIFIER).exists():
                 raise CharrnnError(f"{path}: the directory holds a classifier of texts, which charrnn classify predict reads")
-            raise CharrnnError(f"{path}: the directory holds no {BEST}; name a run directory or a checkpoint file")
+            raise CharrnnError(f"{path}: the directory holds no {BEST}; name {_runs_in(path)}")
         return path / BEST
     return path
+
+
+def _runs_in(path: Path) -> str:
+    """What to name instead of a directory of runs: a few of them, or what a run is."""
+    some = itertools.islice(files.walk(path), MOST_DIRECTORIES)
+    found = sorted({str(run_of(Path(top))) for top, _, names in some if BEST in names})
+    return f"one of the runs in it: {', '.join(found[:MOST_RUNS])}" if found else "a run directory or a checkpoint file"
 
 
 def resolve_each(path: Path | Sequence[Path] | None) -> list[Path]:

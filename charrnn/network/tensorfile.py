@@ -217,6 +217,8 @@ def _what_else(first: bytes) -> str:
     if re.match(rb"PK\x03\x04|\x80[\x02-\x05]", first):
         return "; it may hold pickles, as torch.save writes them, which charrnn never reads"
     if re.fullmatch(rb"[\t\n\r -~]{8}", first):
+        if first.startswith(b'{"'):
+            return "; it may be JSON, as in a run's log; a run is named by its directory"
         return "; it may be a text, of which charrnn train makes a network"
     return ""
 

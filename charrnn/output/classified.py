@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -194,7 +195,7 @@ def given(texts: Sequence[str], files: Sequence[str], console: Console) -> tuple
     if paths.count(sources.STDIN) > 1:
         raise UsageError("- (standard input) can be read once, not twice")
     for text in typed:
-        tell_of_file(text, f"charrnn classify predict --file {text}", console.warn)
+        tell_of_file(text, "charrnn classify predict --file", console.warn)
     return typed, paths
 
 
@@ -284,4 +285,4 @@ class FitView:
 
 def saved(path: Path, console: Console) -> None:
     """Say where the classifier is."""
-    console.say(f"charrnn: wrote {path}; ask it by charrnn classify predict -c {path.parent} TEXT")
+    console.say(f"charrnn: wrote {path}; ask it by charrnn classify predict -c {shlex.quote(str(path.parent))} TEXT")

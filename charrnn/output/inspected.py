@@ -93,7 +93,7 @@ class InspectRequest:
         """The text, to be read as each network needs it."""
         reader = TextReader(encoding=Encoding(self.config.encoding, self.config.errors, self.config.field), warn=console.warn)
         for text, option in ((self.text, "--file"), (self.contribution, "--contribution - <")):
-            given.tell_of_file(text or "", f"charrnn inspect {option} {text}", console.warn)
+            given.tell_of_file(text or "", f"charrnn inspect {option}", console.warn)
         return GivenText(self.text, self.file, "the text to inspect", reader, keep_newline=self.keep_newline)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -113,10 +114,16 @@ INFO_COLUMNS = ("path", "cell", "size", "parameters", "corpus", "bits/char", "wh
 
 
 def info_table(runs: Sequence[Record], *, framed: bool) -> Table | FirstThatFits:
-    """The checkpoints of `charrnn info`, a row each."""
+    """The checkpoints of `charrnn info`, a row each; on a terminal by the names of their runs, where these tell which one."""
+    places = [facts["path"] for facts in runs]
+    if framed:
+        from charrnn.network.rundir import BEST, CLASSIFIER
+
+        short = [str(PurePath(path).parent) if PurePath(path).name in (BEST, CLASSIFIER) else path for path in places]
+        places = [name if short.count(name) == 1 else path for name, path in zip(short, places, strict=True)]
     rows = [
         (
-            on_one_line(facts["path"]),
+            on_one_line(place),
             facts["cell"],
             f"{facts['layers']} x {facts['hidden_size']}",
             f"{facts['parameters']:,}",
@@ -124,7 +131,7 @@ def info_table(runs: Sequence[Record], *, framed: bool) -> Table | FirstThatFits
             _decimals(facts.get("val_bits_per_char"), 3),
             facts["when"],
         )
-        for facts in runs
+        for place, facts in zip(places, runs, strict=True)
     ]
     left, leaving = ("path", "cell", "size", "corpus", "when"), ("corpus", "parameters")
     return _fitting(INFO_COLUMNS, rows, framed=framed, left=left, leaving=leaving)

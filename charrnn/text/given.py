@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from charrnn.text.sources import STDIN
 from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
 
 _NAMED = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\"}
+_NAME = re.compile(r"[\w./~-]+\.(txt|text|md|log|[ct]sv|jsonl?)(\.(gz|bz2|xz))?")
+"""What looks like the name of a text file."""
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.|$)", re.DOTALL)
 
 
@@ -96,13 +99,17 @@ def _unended(text: str, *, keep_newline: bool) -> str:
 
 
 def tell_of_file(text: str, instead: str, warn: Callable[[str], None]) -> None:
-    """Warn if a ``text`` that was typed is the name of a file, which ``instead`` reads; - is always stdin."""
+    """Warn if a ``text`` that was typed is the name of a file, which ``instead`` reads with the name behind it, or looks like
+    one; - is always stdin.
+    """
     try:
         is_file = text != STDIN and Path(text).is_file()
     except (OSError, ValueError):
         return
     if is_file:
-        warn(f"{text} is read as a text, but it names a file; {instead} reads the file")
+        warn(f"{text} is read as a text, but it names a file; {instead} {shlex.quote(text)} reads the file")
+    elif _NAME.fullmatch(text):
+        warn(f"{text} is read as a text; there is no file of this name")
 
 
 def _escaped(argument: str) -> str:

@@ -50,13 +50,32 @@ def text_files(paths: Sequence[str], warn: Say, version: int = VERSION, also: re
         if not path:
             raise UsageError("the name of a text is empty")
         if path == STDIN or not is_directory(path):
+            _check_there(path)
             found.append(path)
         elif version == 1:
             found += sorted(str(entry) for entry in Path(path).glob("*.txt") if entry.is_file())
         else:
             found += _texts_below(path, warn, also)
     check_stdin(found)
+    _tell_of_the_same(found, warn)
     return found
+
+
+def _check_there(path: str) -> None:
+    """`CharrnnError` if nothing is at ``path``: now, before much is made of the texts before it."""
+    if path != STDIN:
+        with files.guard(path):
+            Path(path).stat()
+
+
+def _tell_of_the_same(found: Sequence[str], warn: Say) -> None:
+    """Warn of a file that is named twice: what is held out of a text for validation would be learned from its copy."""
+    counted = collections.Counter(os.path.realpath(path) for path in found if path != STDIN)
+    again = [path for path, count in counted.items() if count > 1]
+    if again:
+        first = next(path for path in found if os.path.realpath(path) == again[0])
+        more = f", and so are {len(again) - 1:,} more" if len(again) > 1 else ""
+        warn(f"{first} is named {counted[again[0]]} times and read as often{more}")
 
 
 def check_stdin(names: Sequence[str]) -> None:

@@ -55,6 +55,11 @@ def test_a_verb_of_classifiers_is_offered_classifiers(tree: Path) -> None:
     assert completion.checkpoints("checkpoints/i") == ["checkpoints/intents/"]
 
 
+def test_a_run_behind_a_link_is_offered(tree: Path) -> None:
+    (tree / "checkpoints/linked").symlink_to(tree / "elsewhere/run")
+    assert completion.checkpoints("checkpoints/l") == ["checkpoints/linked"]
+
+
 def test_a_home_directory_is_looked_into_and_stays_as_typed(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tree))
     assert completion.checkpoints("~/m") == ["~/model.safetensors"]
@@ -89,6 +94,7 @@ def test_commands_options_and_checkpoints_are_completed(tree: Path, shell: str) 
     assert {"sample", "score"} <= set(offered_by(shell, "charrnn", "s", cwd=tree))
     assert offered_by(shell, "charrnn", "score", "--per", cwd=tree) == ["--per-char"]
     assert offered_by(shell, "charrnn", "score", "--checkpoint", "checkpoints/n", cwd=tree) == ["checkpoints/novel"]
+    assert offered_by(shell, "charrnn", "train", "--out", "--overwrite", "--min-", cwd=tree) == ["--min-count"]
     for command in ("sample", "score", "next", "inspect"):
         assert offered_by(shell, "charrnn", command, "-c", "mod", cwd=tree) == ["model.safetensors"]
     for words in (["train", "--resume"], ["train", "--init-from"], ["info"]):

@@ -159,6 +159,12 @@ def test_the_latest_is_by_the_time_in_the_header_not_the_files(at_home: Path, mo
     assert latest(name="last.safetensors").resolve() == at_home / "checkpoints" / "a" / "last.safetensors"
     assert latest(at_home / "checkpoints" / "a") == older
     assert checkpoints_under(at_home / "checkpoints") == [older, newer, middle]
+    (at_home / "link").symlink_to(at_home / "checkpoints")
+    assert len(checkpoints_under(at_home / "link")) == 3
+    (at_home / "linked").mkdir()
+    for name, run in (("a", newer), ("b", newer), ("c", at_home / "gone/away")):
+        (at_home / "linked" / name).symlink_to(run.parent)
+    assert checkpoints_under(at_home / "linked") == [at_home / "linked/a" / newer.name]
 
 
 @pytest.mark.usefixtures("alarm")

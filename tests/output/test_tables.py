@@ -72,6 +72,12 @@ def test_a_run_is_a_row_of_readable_cells() -> None:
     assert [line.split() for line in lines[1:]] == [row, [*row[:7], "-", *row[8:]]]
 
 
+def test_on_a_terminal_a_run_has_the_name_that_a_command_takes() -> None:
+    paths = ["runs/a/best.safetensors", "b/best.safetensors", "b/classifier.safetensors", "other.safetensors"]
+    shown = at(80, tables.info_table([{**FACTS, "path": path} for path in paths], framed=True))
+    assert [row[0] for row in shown[1:]] == ["runs/a", *paths[1:]]
+
+
 def test_no_terminal_escape_of_a_path_or_corpus_reaches_a_table() -> None:
     run = {**FACTS, "path": "\x1b]0;title\x07", "corpus": "\x1b[2J"}
     text = rendered(tables.info_table([run], framed=True)) + rendered(tables.fact_table({"corpus": "\x1b[2J"}))

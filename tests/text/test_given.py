@@ -52,8 +52,16 @@ def test_a_text_that_names_a_file_is_told_how_to_be_read(tmp_path):
         given.tell_of_file(text, "--file", said.append)
     assert said == []
     (tmp_path / "x").touch()
-    given.tell_of_file(str(tmp_path / "x"), "--file x", said.append)
-    assert said == [f"{tmp_path / 'x'} is read as a text, but it names a file; --file x reads the file"]
+    given.tell_of_file(str(tmp_path / "x"), "--file", said.append)
+    assert said.pop() == f"{tmp_path / 'x'} is read as a text, but it names a file; --file {tmp_path / 'x'} reads the file"
+    (tmp_path / "a b.txt").touch()
+    given.tell_of_file(str(tmp_path / "a b.txt"), "--file", said.append)
+    assert said.pop().endswith(f"; --file '{tmp_path / 'a b.txt'}' reads the file")
+    for text in ("a tale.txt", "3.14", "e.g.", "-", "https://example.org/a.txt"):
+        given.tell_of_file(text, "--file", said.append)
+    assert said == []
+    given.tell_of_file("tale.txt.gz", "--file", said.append)
+    assert said == ["tale.txt.gz is read as a text; there is no file of this name"]
 
 
 def test_what_the_network_cannot_read_is_replaced_and_said():
