@@ -21,10 +21,19 @@ class Verdicts:
 
     def __init__(self, judge: Judge) -> None:
         """``judge`` will be asked."""
-        count = len(judge.classifier.labels)
-        self._judge, self._confusion = judge, np.zeros((count, count), dtype=np.int64)
+        self._judge, self._numbers = judge, {label: number for number, label in enumerate(judge.classifier.labels)}
+        self._confusion = np.zeros((0, 0), dtype=np.int64)
         self._sure, self._hits = array("d"), bytearray()
         self._features: Array | None = None
+
+    def number(self, label: str) -> int:
+        """The number of a ``label``; one that the classifier doesn't know gets the next: its texts count as wrong answers."""
+        return self._numbers.setdefault(label, len(self._numbers))
+
+    @property
+    def strange(self) -> list[str]:
+        """The labels that have a number, and that the classifier doesn't know."""
+        return list(self._numbers)[len(self._judge.classifier.labels) :]
 
     def ask(self, texts: Sequence[str], right: Sequence[int]) -> None:
         """Judge ``texts``, whose labels have the numbers ``right``."""
@@ -33,7 +42,7 @@ class Verdicts:
             features = self._judge.features(some)
             found = self._judge.decided(features)
             said = found.argmax(axis=1)
-            self._confusion += confusion(numbers.tolist(), said.tolist(), len(self._confusion))
+            self._confusion = self._widened + confusion(numbers.tolist(), said.tolist(), len(self._numbers))
             self._sure.frombytes(found.max(axis=1).tobytes())
             self._hits += (said == numbers).tobytes()
             if self._features is None:
@@ -44,9 +53,20 @@ class Verdicts:
         return len(self._hits)
 
     @property
+    def known(self) -> int:
+        """How many of the texts have a label that the classifier knows."""
+        return int(self._confusion[: len(self._judge.classifier.labels)].sum())
+
+    @property
     def figures(self) -> Figures:
         """How often it was right."""
-        return Figures(self._judge.classifier.labels, self._confusion)
+        return Figures(tuple(self._numbers), self._widened)
+
+    @property
+    def _widened(self) -> NDArray[np.int64]:
+        """The confusion with a row and a column for each label that has a number by now."""
+        more = len(self._numbers) - len(self._confusion)
+        return np.pad(self._confusion, ((0, more), (0, more)))
 
     @property
     def calibration_error(self) -> float:

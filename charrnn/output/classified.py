@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 UNSURE = "unsure"
 DECIDING = 3
 """So many units are shown of each label."""
+STRANGE = 1000
+"""Texts with more labels than this that a classifier doesn't know are no test of it."""
 Record = dict[str, Any]
 
 
@@ -47,6 +49,13 @@ class Report:
     calibration_error: float
     units: Mapping[str, Any] | None
     yardsticks: Yardsticks | None = None
+
+    def tell_of_strange(self, name: str, warn: Callable[[str], None]) -> None:
+        """Say how many texts of ``name`` have labels that the classifier doesn't know."""
+        known, figures = len(self.judge.classifier.labels), self.figures
+        if count := int(figures.confusion[known:].sum()):
+            have = "1 text has a label" if count == 1 else f"{count:,} texts have labels"
+            warn(f"{name}: {have} that the classifier doesn't know, and count as wrong: {_some(figures.labels[known:]):.200}")
 
     def to_json(self) -> Record:
         """All of it as JSON values."""
@@ -78,21 +87,24 @@ def judged(
 ) -> tuple[Report, Sequence[str], NDArray[np.intp]]:
     """What a classifier makes of labelled texts, some at a time; to ``keep``: the texts and the numbers of their labels.
 
+    It is wrong about a text whose label it doesn't know.
+
     Raises:
-        CharrnnError: there are none, or one has a label that the classifier doesn't know.
+        CharrnnError: there are none, or none has a label that the classifier knows.
     """
-    labels = {label: number for number, label in enumerate(judge.classifier.labels)}
     verdicts, right, found = Verdicts(judge), array("q"), iter(rows)
     with Gathering() as kept:
         while some := list(itertools.islice(found, TOGETHER)):
-            if strange := next((label for _, label in some if label not in labels), None):
-                known = _some(list(labels))
-                raise CharrnnError(f"{name}: the classifier doesn't know the label {strange!r:.80}; it knows {known}")
-            numbers = [labels[label] for _, label in some]
+            numbers = [verdicts.number(label) for _, label in some]
+            if len(verdicts.strange) > STRANGE:
+                break
             verdicts.ask([text for text, _ in some], numbers)
             for text, _ in some if keep else ():
                 kept.append(text)
             right.extend(numbers if keep else ())
+        if (strange := verdicts.strange) and (len(strange) > STRANGE or not verdicts.known):
+            known = _some(judge.classifier.labels)
+            raise CharrnnError(f"{name}: the classifier doesn't know the label {strange[0]!r:.80}; it knows {known}")
         if not len(verdicts):
             raise CharrnnError(f"{name}: no labelled texts in it")
         return _report(judge, verdicts), kept.texts(), np.array(right, dtype=np.intp)
@@ -212,6 +224,7 @@ def evaluate(judge: Judge, path: str, train: str | None, reader: TextReader, con
     source = LabelledTexts(path, reader, set(labels))
     report, said, right = judged(judge, rows_of(source), source.name, keep=train is not None)
     source.tell(console.warn)
+    report.tell_of_strange(source.name, console.warn)
     tell(judge, console.warn)
     if train is None:
         return report
@@ -226,7 +239,7 @@ def evaluate(judge: Judge, path: str, train: str | None, reader: TextReader, con
                 learned.append(numbers[row.label])
         if not learned:
             raise CharrnnError(f"{known.name}: no labelled texts in it")
-        beside = Yardsticks.of(texts.texts(), np.array(learned, dtype=np.intp), said, right, labels)
+        beside = Yardsticks.of(texts.texts(), np.array(learned, dtype=np.intp), said, right, report.figures.labels)
     _tell_of_sample(beside, console)
     return replace(report, yardsticks=beside)
 

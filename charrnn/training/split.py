@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,7 +98,9 @@ def read(path: str, val: str | None, config: FitConfig, warn: Say) -> Split:
         given, learned = learned[held], learned[~held]
     counts = np.bincount(texts.labels[learned], minlength=len(labels))
     if not counts.all():
-        raise CharrnnError(f"{source.name}: no text to learn from has the label {labels[int(counts.argmin())]!r:.80}")
+        given = _without(source.name, labels, counts, texts.labels, given, warn)
+        texts = Texts(texts.texts, (np.cumsum(counts > 0) - 1)[texts.labels])
+        labels, counts = _labels(source.name, itertools.compress(labels, counts)), counts[counts > 0]
     other = texts.some(given) if val is None else _given(val, reader, labels, warn)
     if len(other) > MOST_VALIDATED and (val is not None or (rows.parts == _VAL).any()):
         name = source.name if val is None else val
@@ -110,28 +113,33 @@ def read(path: str, val: str | None, config: FitConfig, warn: Say) -> Split:
 
 
 def _rows(source: LabelledTexts, numbers: dict[str, int], warn: Say, *, known: bool = False) -> _Rows:
-    """All rows but those for a test; ``numbers`` gets the labels in the order of their coming, unless they are ``known``."""
-    labels, parts, apart = array("q"), bytearray(), 0
+    """All rows but those for a test; ``numbers`` gets the labels in the order of their coming. Where they are ``known``, rows
+    of all parts, but those with other labels.
+    """
+    labels, parts, apart, strange = array("q"), bytearray(), 0, dict[str, int]()
     with Gathering() as gathering:
         for row in source:
             if row.part == "test" and not known:
                 apart += 1
                 continue
             number = numbers.get(row.label)
+            if number is None and known:
+                strange[row.label] = strange.get(row.label, 0) + 1
+                continue
             if number is None:
-                number = numbers[row.label] = _new_label(source.name, row.label, len(numbers), known=known)
+                number = numbers[row.label] = _new_label(source.name, row.label, len(numbers))
             gathering.append(row.text)
             labels.append(number)
             parts.append(0 if known else _PARTS[row.part])
         source.tell(warn)
+        if strange:
+            _tell_of_strange(source.name, list(strange), sum(strange.values()), warn)
         texts = gathering.texts()
     return _Rows(Texts(texts, np.array(labels, dtype=np.intp)), np.frombuffer(bytes(parts), dtype=np.int8), apart)
 
 
-def _new_label(name: str, label: str, number: int, *, known: bool) -> int:
+def _new_label(name: str, label: str, number: int) -> int:
     """The number of a label that wasn't seen before; `CharrnnError` if it can be none."""
-    if known:
-        raise CharrnnError(f"{name}: no text to learn from has the label {label!r:.80}")
     if number == classifier.MOST_LABELS:
         most = f"{classifier.MOST_LABELS:,}"
         raise CharrnnError(f"{name}: more than {most} different labels; at most {most} can be told apart")
@@ -140,13 +148,33 @@ def _new_label(name: str, label: str, number: int, *, known: bool) -> int:
     return number
 
 
-def _labels(name: str, numbers: dict[str, int]) -> tuple[str, ...]:
-    labels = tuple(sorted(numbers))
+def _labels(name: str, found: Iterable[str]) -> tuple[str, ...]:
+    labels = tuple(sorted(found))
     if not labels:
         raise CharrnnError(f"{name}: no labelled texts in it; it needs a text and a label on each line")
     if len(labels) == 1:
         raise CharrnnError(f"{name}: every text has the label {labels[0]!r:.80}; there is nothing to tell apart")
     return labels
+
+
+def _without(
+    name: str, labels: Sequence[str], counts: NDArray[np.intp], of: NDArray[np.intp], given: NDArray[np.intp], warn: Say
+) -> NDArray[np.intp]:
+    """Those of the ``given`` places whose labels are learned; ``of`` are the numbers of all labels."""
+    if not counts.any():
+        raise CharrnnError(f"{name}: all texts are for validation or a test; none is there to learn from")
+    kept = given[counts[of[given]] > 0]
+    _tell_of_strange(name, list(itertools.compress(labels, counts == 0)), len(given) - len(kept), warn)
+    return kept
+
+
+def _tell_of_strange(name: str, strange: Sequence[str], count: int, warn: Say) -> None:
+    have = "1 text to validate on has a label" if count == 1 else f"{count:,} texts to validate on have labels"
+    warn(f"{name}: {have} that no text to learn from has, and {'is' if count == 1 else 'are'} left out: {_some(strange):.200}")
+
+
+def _some(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:_NAMED]) + (", ..." if len(labels) > _NAMED else "")
 
 
 def _held_out(learned: Texts, labels: int, config: FitConfig) -> NDArray[np.bool_]:
@@ -162,12 +190,11 @@ def _given(path: str, reader: TextReader, labels: Sequence[str], warn: Say) -> T
     source = LabelledTexts(path, reader, set(labels))
     rows = _rows(source, {label: number for number, label in enumerate(labels)}, warn, known=True)
     if not len(rows.all):
-        raise CharrnnError(f"{source.name}: no labelled texts in it")
+        raise CharrnnError(f"{source.name}: no text in it has a label that is learned")
     return rows.all
 
 
 def _tell_of_rare(name: str, labels: Sequence[str], counts: NDArray[np.intp], warn: Say) -> None:
     if once := [label for label, count in zip(labels, counts.tolist(), strict=True) if count == 1]:
-        shown = ", ".join(once[:_NAMED]) + (", ..." if len(once) > _NAMED else "")
         told = "1 label has" if len(once) == 1 else f"{len(once):,} labels have"
-        warn(f"{name}: {told} one text only, which is learned from, so nothing tells how well: {shown:.200}")
+        warn(f"{name}: {told} one text only, which is learned from, so nothing tells how well: {_some(once):.200}")

@@ -85,6 +85,32 @@ def test_a_label_that_it_never_learned_is_told(judge: Judge) -> None:
         classified.judged(judge, [], "x")
 
 
+def test_a_text_with_a_label_that_it_never_learned_counts_as_wrong(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone, _, _ = classified.judged(judge, ROWS, "x")
+    rows = [*ROWS, ("a", "maybe"), ("b", "never"), ("c", "maybe")]
+    for together in (1024, 2):
+        monkeypatch.setattr(classified, "TOGETHER", together)
+        report, texts, right = classified.judged(judge, rows, "x", keep=True)
+        assert report.figures.labels == ("no", "yes", "maybe", "never")
+        assert report.figures.accuracy == pytest.approx(alone.figures.accuracy * len(ROWS) / (len(ROWS) + 3))
+        assert report.figures.by_label["maybe"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "texts": 2}
+        assert right.tolist()[-3:] == [2, 3, 2]
+    told = list[str]()
+    report.tell_of_strange("x", told.append)
+    alone.tell_of_strange("x", told.append)
+    assert told == ["x: 3 texts have labels that the classifier doesn't know, and count as wrong: maybe, never"]
+    beside = Yardsticks.of([text for text, _ in ROWS], np.array([0, 1, 0, 1]), texts, right, report.figures.labels)
+    assert beside.ngrams.accuracy <= len(ROWS) / len(rows)
+    json.dumps(classified.replace(report, yardsticks=beside).to_json())
+
+
+def test_as_many_strange_labels_as_texts_end_the_reading(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classified, "STRANGE", 20)
+    monkeypatch.setattr(classified, "TOGETHER", 30)
+    with pytest.raises(CharrnnError, match="doesn't know the label 'label 1'"):
+        classified.judged(judge, [*ROWS, *((f"text {n}", f"label {n}") for n in range(1, 1000))], "x")
+
+
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_report_shows_figures_yardsticks_mistakes_and_units(
     judge: Judge, terminal: bool, monkeypatch: pytest.MonkeyPatch

@@ -58,8 +58,26 @@ def test_equal_texts_are_on_one_side(put: Put) -> None:
 def test_a_file_of_its_own_validates(put: Put) -> None:
     split, _ = read(put("x.tsv", lines(20)), val=put("v.tsv", lines(6, 1)))
     assert (len(split.train), len(split.val)) == (20, 6)
-    with pytest.raises(CharrnnError, match="no text to learn from has the label 'new'"):
+    with pytest.raises(CharrnnError, match="no text in it has a label that is learned"):
         read(put("x.tsv", lines(20)), val=put("w.tsv", b"text\tlabel\nabc\tnew\n"))
+
+
+def test_labels_that_only_validation_has_are_left_out_and_told(put: Put) -> None:
+    split, told = read(put("x.tsv", lines(20)), val=put("v.tsv", lines(6, 1) + b"abc\tnew\nabd\tnew\n"))
+    assert (len(split.train), len(split.val)) == (20, 6)
+    assert any(
+        "2 texts to validate on have labels that no text to learn from has, and are left out: new" in one for one in told
+    )
+    rows = b"text\tlabel\tpart\nt1\tb\ttrain\nn1\td\t\nv1\ta\tval\nv2\tb\tval\nv3\td\tval\nv4\tc\tval\n"
+    split, told = read(put("y.tsv", rows))
+    assert split.labels == ("b", "d")
+    assert [split.labels[number] for number in split.train.labels] == ["d", "b"]
+    assert list(zip(split.val.texts, split.val.labels.tolist(), strict=True)) == [("v2", 0), ("v3", 1)]
+    assert any("2 texts to validate on have labels" in one and one.endswith(": a, c") for one in told)
+    with pytest.raises(CharrnnError, match="all texts are for validation or a test"):
+        read(put("z.tsv", b"text\tlabel\tpart\nv1\ta\tval\nv2\tb\tval\n"))
+    with pytest.raises(CharrnnError, match="every text has the label 'b'"):
+        read(put("w.tsv", b"text\tlabel\tpart\nt1\tb\t\nv2\ta\tval\n"))
 
 
 def test_a_column_of_parts_decides(put: Put) -> None:
