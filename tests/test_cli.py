@@ -236,6 +236,7 @@ def test_resuming_a_finished_run_trains_no_further_and_keeps_its_best(invoke: In
     result = invoke("train", "--resume", run, "--json")
     assert result.code == 0
     assert lines(result.stdout)[-1]["step"] == 30
+    assert "nothing was left to do; a larger --steps goes on, counted from the run's beginning\n" in result.stderr
     assert (checkpoint.read(run / "best.safetensors").weights["head.weight"] == weights).all()
 
 

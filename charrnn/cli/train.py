@@ -193,6 +193,9 @@ def _train_network(
     if (reason := event["reason"]) in EXIT_CODES:  # Perhaps another rank was asked to stop.
         stop.ask(reason, EXIT_CODES[reason])
     _raise_unless_finished(reason, go_on, stop, console)
+    if 0 < start["step"] == event["step"]:
+        length = next(name for name in ("steps", "epochs", "minutes") if start["config"].get(name) is not None)
+        console.say(f"charrnn: nothing was left to do; a larger --{length} goes on, counted from the run's beginning")
     if not as_json:
         console.product(f"{event['best_path']}\n")
     console.finish()

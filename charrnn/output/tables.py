@@ -133,7 +133,7 @@ def info_table(runs: Sequence[Record], *, framed: bool) -> Table | FirstThatFits
         )
         for place, facts in zip(places, runs, strict=True)
     ]
-    left, leaving = ("path", "cell", "size", "corpus", "when"), ("corpus", "parameters")
+    left, leaving = ("path", "cell", "size", "corpus", "when"), ("corpus", "parameters", "cell", "when")
     return _fitting(INFO_COLUMNS, rows, framed=framed, left=left, leaving=leaving)
 
 

@@ -127,7 +127,9 @@ def prepare(request: RunRequest, warn: Say, ranks: Ranks = ALONE, tell: Tell = u
         planned = replace(planned, reasons=planned.reasons | kept)
     pair_keys = _pairs(text, planned.training["pairs"], initial)
     if "pairs" not in training:
-        told = {"pairs": f"{len(pair_keys):,} pairs of characters that the text holds twice or oftener"}
+        fewer = len(pair_keys) < planned.training["pairs"]
+        why = f"at most; {len(pair_keys):,} stand in the text twice or oftener" if fewer else "the commonest of the text"
+        told = {"pairs": why}
         planned = replace(planned, reasons=planned.reasons | told)
     model = ModelConfig(**planned.model, vocab_size=text.vocabulary.size, pair_keys=pair_keys)
     return Prepared(text, model, TrainConfig(**planned.training), planned, initial)

@@ -78,6 +78,14 @@ def test_on_a_terminal_a_run_has_the_name_that_a_command_takes() -> None:
     assert [row[0] for row in shown[1:]] == ["runs/a", *paths[1:]]
 
 
+def test_a_narrow_terminal_keeps_the_names_of_runs_whole_and_drops_what_info_tells_of_each() -> None:
+    runs = [{**FACTS, "path": f"checkpoints/a-long-name-{name}/best.safetensors"} for name in "ab"]
+    table = tables.info_table(runs, framed=True)
+    assert [row[0] for row in at(60, table)[1:]] == [f"checkpoints/a-long-name-{name}" for name in "ab"]
+    assert at(60, table)[0] == ["path", "size", "bits/char"]
+    assert at(72, table)[0] == ["path", "size", "bits/char", "when"]
+
+
 def test_no_terminal_escape_of_a_path_or_corpus_reaches_a_table() -> None:
     run = {**FACTS, "path": "\x1b]0;title\x07", "corpus": "\x1b[2J"}
     text = rendered(tables.info_table([run], framed=True)) + rendered(tables.fact_table({"corpus": "\x1b[2J"}))
