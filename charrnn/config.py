@@ -12,14 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from charrnn import UsageError
+from charrnn.cell_types import CELL_TYPES
 from charrnn.declaration import Config, Option, Panel, choice, count, option_name, setting
 from charrnn.limits import Flag, Interval, Name, Rising, either
 
-GATES = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n"), "rnn": ()}
+GATES = {cell: kind.gates for cell, kind in CELL_TYPES.items()}
 """The gates of each cell in ``torch.nn``'s letters and order; a vanilla RNN has none."""
-
-GATE_NAMES = {"i": "input", "f": "forget", "g": "candidate", "o": "output", "r": "reset", "z": "update", "n": "candidate"}
-"""What people call them."""
 
 MANY = 10**15
 """The largest count: beyond any run, within a float's exact integers."""
@@ -89,7 +87,7 @@ class ModelConfig(Config):
     @property
     def cell_parts(self) -> int:
         """How many vectors a layer carries: h and c for an LSTM, else h alone."""
-        return 2 if self.cell == "lstm" else 1
+        return CELL_TYPES[self.cell].parts
 
     @property
     def state_parts(self) -> int:

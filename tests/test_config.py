@@ -8,6 +8,7 @@ from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
 import pytest
+from small_networks import OF_TORCH
 
 from charrnn import UsageError
 from charrnn.config import GATES, ModelConfig, SampleConfig, TrainConfig
@@ -238,7 +239,7 @@ def test_settings_are_frozen() -> None:
         ModelConfig().hidden_size = 1  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("cell", list(GATES))
+@pytest.mark.parametrize("cell", OF_TORCH)
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 def test_parameter_shapes_are_torchs_own(cell: str, num_layers: int) -> None:
     from small_runs import KERNELS
@@ -254,9 +255,9 @@ def test_parameter_shapes_are_torchs_own(cell: str, num_layers: int) -> None:
     assert config.parameters == sum(weight.numel() for weight in torchs.values())
 
 
-def test_only_the_lstm_carries_two_vectors_and_gates_are_in_torchs_order() -> None:
-    assert {cell: ModelConfig(cell=cell).state_parts for cell in GATES} == {"lstm": 2, "gru": 1, "rnn": 1}
-    assert GATES == {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n"), "rnn": ()}
+def test_of_torchs_cells_only_the_lstm_carries_two_vectors_and_gates_are_in_torchs_order() -> None:
+    assert {cell: ModelConfig(cell=cell).state_parts for cell in OF_TORCH} == {"lstm": 2, "gru": 1, "rnn": 1}
+    assert {cell: GATES[cell] for cell in OF_TORCH} == {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n"), "rnn": ()}
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,9 @@ def test_every_long_option_is_documented() -> None:
 
 def keys_in_the_manual(label: str) -> list[str]:
     """The keys that the manual's table gives an object, without what a key means, or holds in turn."""
-    (row,) = re.findall(rf"^\| {re.escape(label)} \|(.*)\|$", MANUAL.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(rf"^\| {re.escape(label)} \|(.*)\|$", MANUAL.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) == 1, f"docs/manual.md: no row for {label}"
+    row = rows[0]
     while "(" in row:
         row = re.sub(r"\([^()]*\)", "", row)
     return sorted(re.findall(r"`([^`]+)`", row))
@@ -225,6 +227,32 @@ def test_a_dead_link_is_seen(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", pages(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_headings_that_a_document_links_to_exist(path: Path) -> None:
     assert dead_links(path) == []
+
+
+def strangers_in(path: Path) -> list[str]:
+    """The files, modules and names in a Markdown file's code that the project doesn't have."""
+    files = [*(ROOT / "charrnn").rglob("*.*"), *(ROOT / "tests").rglob("*.*"), *(ROOT / "docs").rglob("*.*"), *ROOT.iterdir()]
+    paths = [f"/{file.relative_to(ROOT).as_posix()}" for file in files]
+    sources = [file for file in files if file.suffix in (".py", ".js", ".html", ".css") and file != Path(__file__)]
+    words = {file.stem for file in files}.union(*(re.findall(r"\w+", file.read_text(encoding="utf-8")) for file in sources))
+    unknown = []
+    for code in code_of(path.read_text(encoding="utf-8")):
+        if re.fullmatch(r"[\w./]+\.(py|js|html|md|toml|jsonl)", code):
+            unknown += [] if any(one.endswith(f"/{code}") for one in paths) or code in words else [code]
+        elif re.fullmatch(r"[A-Za-z_][\w.]*(\(\))?", code):
+            unknown += [code] if set(code.removesuffix("()").split(".")) - words else []
+    return unknown
+
+
+def test_a_name_that_is_gone_is_seen(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("`network/cells.py` `network/gone.py` `ModelConfig.state_parts` `ModelConfig.gone_parts` `CELL_TYPES`\n")
+    assert strangers_in(page) == ["network/gone.py", "ModelConfig.gone_parts"]
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/design.md"])
+def test_what_a_page_for_maintainers_names_exists(name: str) -> None:
+    assert strangers_in(ROOT / name) == []
 
 
 RESULTS = ROOT / "tests/bench/RESULTS.md"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 from pathlib import Path
@@ -9,53 +10,78 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from charrnn.config import GATE_NAMES, GATES, ModelConfig
+from charrnn.cell_types import CELL_TYPES
+from charrnn.config import GATES
 
-GATED = {cell for cell, gates in GATES.items() if gates}
+PAGE = ROOT / "charrnn/output/page"
+GATED = sorted(cell for cell, gates in GATES.items() if gates)
+TABLES = [("network.cells", "CELLS"), ("network.stepper", "_ADVANCE"), ("training.model", "_LAYERS")]
+NAMED = {
+    "cell_types.py": "CELL_TYPES, where a cell begins",
+    "network/cells.py": "its equations",
+    "network/stepper.py": "its fast step",
+    "network/initial.py": "a gate that starts open",
+    "training/model.py": "its layer; torch's LSTM and the kernels of other cells are called in ways of their own",
+    "training/bench.py": "the loops of torch.nn, for cells that torch has",
+    "training/recipe.py": "the default, and a learning rate that was measured",
+    "training/classify_recipe.py": "a learning rate that was measured",
+    "training/speed.py": "the network whose speed is the measure of others",
+    "config.py": "the default",
+    "cli/misspelled.py": "words of other programs",
+}
+"""Where the package may know a cell by its name, and why."""
 
-TABLES = [
-    ("network.cells", "CELLS", set(GATES)),
-    ("network.stepper", "_ADVANCE", set(GATES)),
-    ("training.model", "_LAYERS", set(GATES)),
-    ("analysis.hidden", "SIGMOIDS", set(GATES)),
-    ("analysis.hidden", "CANDIDATE", GATED),
-    ("analysis.hidden", "KEEPING", GATED),
-    ("output.page.export", "CELLS", set(GATES)),
-]
 
-
-@pytest.mark.parametrize(("module", "name", "cells"), TABLES, ids=[f"{module}.{name}" for module, name, _ in TABLES])
-def test_a_table_by_cell_knows_every_cell(module: str, name: str, cells: set[str]) -> None:
+@pytest.mark.parametrize(("module", "name"), TABLES, ids=[f"{module}.{name}" for module, name in TABLES])
+def test_a_table_by_cell_knows_every_cell(module: str, name: str) -> None:
     table = getattr(importlib.import_module(f"charrnn.{module}"), name)
-    assert set(table) == cells, f"{name} of charrnn/{module.replace('.', '/')}.py"
+    assert set(table) == set(CELL_TYPES), f"{name} of charrnn/{module.replace('.', '/')}.py"
 
 
-@pytest.mark.parametrize(("file", "name"), [("network.js", "BLOCKS"), ("network.js", "GATE_LETTERS"), ("player.js", "GATES")])
-def test_a_table_by_cell_of_the_page_knows_every_cell(file: str, name: str) -> None:
-    text = (ROOT / "charrnn/output/page" / file).read_text(encoding="utf-8")
-    (table,) = re.findall(rf"^const {name} = \{{(.*?)\}};$", text, re.DOTALL | re.MULTILINE)
-    assert set(re.findall(r"(?:^|[\s,{])([a-z]+): (?=[\d\[{])", table)) & set(GATES) == set(GATES), f"{name} of {file}"
+def scripts_of(file: str) -> str:
+    return (PAGE / file).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("cell", CELL_TYPES)
 def test_the_page_steps_every_cell(cell: str) -> None:
-    text = (ROOT / "charrnn/output/page/network.js").read_text(encoding="utf-8")
-    assert re.search(rf"^  {cell}\(", text, re.MULTILINE)
+    assert re.search(rf"^  {cell}\(l, at, \w+, from, offset\) \{{", scripts_of("network.js"), re.MULTILINE), (
+        f"charrnn/output/page/network.js: no method {cell} beside lstm"
+    )
 
 
-@pytest.mark.parametrize("cell", sorted(GATED))
-def test_the_page_takes_every_gated_cell_back_and_writes_its_sum(cell: str) -> None:
-    for file, function in (("network.js", "stepBack("), ("player.js", "function sums(")):
-        text = (ROOT / "charrnn/output/page" / file).read_text(encoding="utf-8")
-        body = re.split(r"^ {0,2}\}$", text[text.rindex(function) :], maxsplit=1, flags=re.MULTILINE)[0]
-        assert f'cell === "{cell}"' in body, f"{function} of {file}"
+@pytest.mark.parametrize("cell", CELL_TYPES)
+def test_the_page_tells_what_the_gates_of_every_cell_do(cell: str) -> None:
+    (table,) = re.findall(r"^const GATES = \{(.*?)^\};", scripts_of("player.js"), re.DOTALL | re.MULTILINE)
+    found = re.search(rf"^  {cell}: \{{(.*?)^  \}},|^  {cell}: \{{()\}},", table, re.DOTALL | re.MULTILINE)
+    assert found, f"charrnn/output/page/player.js: no row {cell} in GATES"
+    assert tuple(re.findall(r"^    (\w+): \[", found[1] or "", re.MULTILINE)) == GATES[cell], f"player.js: GATES.{cell}"
 
 
-@pytest.mark.parametrize("cell", GATES)
-def test_a_cell_has_a_block_of_weights_for_each_gate_and_each_gate_a_name(cell: str) -> None:
-    shapes = ModelConfig(cell=cell, hidden_size=5).parameter_shapes()
-    assert shapes["rnn.weight_hh_l0"] == (5 * max(1, len(GATES[cell])), 5)
-    assert set(GATES[cell]) <= GATE_NAMES.keys()
+@pytest.mark.parametrize("cell", GATED)
+@pytest.mark.parametrize(("file", "function"), [("network.js", "stepBack("), ("player.js", "function sums(")])
+def test_the_page_takes_every_gated_cell_back_and_writes_its_sum(cell: str, file: str, function: str) -> None:
+    text = scripts_of(file)
+    body = re.split(r"^ {0,2}\}$", text[text.rindex(function) :], maxsplit=1, flags=re.MULTILINE)[0]
+    assert f'cell === "{cell}"' in body, f"charrnn/output/page/{file}: no branch for {cell} in {function.strip('(')}"
+
+
+def test_only_these_modules_know_a_cell_by_its_name() -> None:
+    """A new one would be a place that CONTRIBUTING's "Add a cell" doesn't tell of: ask `CELL_TYPES` instead."""
+    package = ROOT / "charrnn"
+    found = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value in CELL_TYPES
+    }
+    assert found == set(NAMED)
+
+
+def test_only_these_scripts_and_templates_know_a_cell_by_its_name() -> None:
+    """The templates ask whether a cell has gates, and which of them keeps the old; one says ``--cell lstm`` to people."""
+    named = re.compile(rf"\b({'|'.join(CELL_TYPES)})\b(?!\.)")  # but no name of a weight
+    found = {path.name for path in PAGE.iterdir() if path.suffix in (".js", ".html") and named.search(scripts_of(path.name))}
+    assert found == {"network.js", "player.js", "export.html"}
 
 
 def test_tests_take_the_cells_from_the_list() -> None:

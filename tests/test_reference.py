@@ -34,7 +34,9 @@ def test_the_command_line_is_as_the_program_declares_it() -> None:
 
 @pytest.mark.parametrize("event", list(CONTRACT))
 def test_the_keys_of_every_event_are_listed_and_no_others(event: str) -> None:
-    (row,) = re.findall(rf"^\| `{event}` \|(.*)\|$", page("events.md"), re.MULTILINE)
+    rows = re.findall(rf"^\| `{event}` \|(.*)\|$", page("events.md"), re.MULTILINE)
+    assert len(rows) == 1, f"docs/reference/events.md: no row for `{event}`"
+    row = rows[0]
     while "(" in row:  # What a key means, or holds in turn.
         row = re.sub(r"\([^()]*\)", "", row)
     assert sorted(re.findall(r"`([^`]+)`", row)) == sorted(keys(event))

@@ -46,7 +46,7 @@ class Store:
         return checkpoint.read([path for name, path in self.saved if name == kind][-1])
 
 
-def run(path, cell="lstm", layers=2, stop_after=None, resume=None, corpus=None, weights=None, **settings):
+def run(path, cell="lstm", layers=2, stop_after=None, resume=None, best=None, corpus=None, weights=None, **settings):
     """The events of a run with dropout that evaluates three times if nothing else is said, and its store."""
     trainer = trainer_of(
         corpus or corpus_of(random_text(500), 100),
@@ -59,7 +59,7 @@ def run(path, cell="lstm", layers=2, stop_after=None, resume=None, corpus=None, 
     if weights is not None:
         trainer.model.load(weights)
     # A resumed run finds the best network of the run before.
-    store = Store(path, before=resume)
+    store = Store(path, before=best or resume)
     return list(trainer.run(store)), store
 
 
@@ -99,7 +99,7 @@ def test_a_run_stopped_halfway_and_resumed_equals_one_never_stopped(cell, precis
     assert whole[-1]["epochs"] > 1.2
     first, half = run(tmp_path / "half", stop_after=N, **settings)
     assert (first[-1]["reason"], first[-1]["step"]) == ("interrupted", N)
-    second, rest = run(tmp_path / "rest", resume=half.latest("last"), **settings)
+    second, rest = run(tmp_path / "rest", resume=half.latest("last"), best=half.load("best"), **settings)
     expected, got = store.latest("last"), rest.latest("last")
     assert_same(expected.weights, got.weights)
     assert_same(expected.extra, got.extra)
@@ -116,7 +116,7 @@ def test_a_run_of_two_workers_resumes_exactly(cell, optimizer, tmp_path):
     settings = {"cell": cell, "optimizer": optimizer, "precision": precision, "workers": 2, "eval_every": 5}
     whole, store = run(tmp_path / "whole", **settings)
     _, half = run(tmp_path / "half", stop_after=N, **settings)
-    second, rest = run(tmp_path / "rest", resume=half.latest("last"), **settings)
+    second, rest = run(tmp_path / "rest", resume=half.latest("last"), best=half.load("best"), **settings)
     assert_same(store.latest("last").weights, rest.latest("last").weights)
     assert_same(store.latest("last").extra, rest.latest("last").extra)
     assert evaluations(second) == evaluations(whole, after=N) != []

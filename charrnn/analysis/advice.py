@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from charrnn.analysis import hidden
 from charrnn.analysis.reach import gradient_reach
+from charrnn.config import GATES
 from charrnn.network.cells import LayerTrace, Network
 
 STREAMS, LENGTH = 4, 64
@@ -91,7 +92,7 @@ def advise(seen: Symptoms, cell: str, step: int) -> str | None:
     if step < ENOUGH_STEPS:
         return None
     for number, layer in enumerate(seen["hidden"]):
-        if layer["saturated"] > (MOSTLY if cell == "rnn" else TOO_MUCH):
+        if layer["saturated"] > (TOO_MUCH if GATES[cell] else MOSTLY):
             return f"layer {number}: {layer['saturated']:.0%} of units saturated: lower --lr"
     if seen["clipped"] is not None and seen["clipped"] > MOSTLY:
         return (
@@ -102,6 +103,6 @@ def advise(seen: Symptoms, cell: str, step: int) -> str | None:
         if layer["still"] > TOO_MUCH:
             return f"layer {number}: {layer['still']:.0%} of units never move: train longer, or lower --hidden-size"
     reach = seen["gradient_reach"]
-    if cell == "rnn" and reach is not None and reach <= SHORT:
+    if not GATES[cell] and reach is not None and reach <= SHORT:
         return f"gradients vanish within {reach} characters: try --cell lstm"
     return None

@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import GATES
+from charrnn.cell_types import LETTERS, keeping, sigmoids
 from charrnn.network.cells import Array, LayerTrace
 
 SATURATED = 0.9
@@ -23,11 +23,6 @@ STILL = 0.01
 """A unit whose standard deviation is below this never moves."""
 LONGEST_TAU = 1e9
 """A gate that is 1 to a float's last digit remembers for ever; its memory is given as this many characters."""
-
-SIGMOIDS = {"lstm": ("i", "f", "o"), "gru": ("r", "z"), "rnn": ()}
-CANDIDATE = {"lstm": "g", "gru": "n"}
-KEEPING = {"lstm": "f", "gru": "z"}
-"""The gate that says how much of the old state stays."""
 
 Vector = NDArray[np.float64]
 
@@ -78,7 +73,7 @@ class Statistics:
         self._moments: Vector = np.zeros((0, 0))
         self._lowest: Array | None = None
         self._highest: Array | None = None
-        self._cell = "rnn"
+        self._letters: tuple[str, ...] = ()
 
     def add(self, trace: LayerTrace) -> None:
         """Add what the layer did over some more steps, in arrays of any shape (..., H)."""
@@ -86,7 +81,7 @@ class Statistics:
         h = trace.h.reshape(-1, H)
         if self._origin is None:
             self._origin, self._moments = h.mean(axis=0), np.zeros((H, H))
-            self._cell = next(cell for cell, letters in GATES.items() if set(letters) == set(trace.gates))
+            self._letters = tuple(trace.gates)
         self.characters += len(h)
         away = h - self._origin
         self._moments += away.T @ away
@@ -95,7 +90,7 @@ class Statistics:
         self._sum("saturated", np.abs(h) > SATURATED)
         for letter, gate in trace.gates.items():
             gate = gate.reshape(-1, H)
-            if letter == CANDIDATE[self._cell]:
+            if LETTERS[letter].candidate:
                 gate = np.abs(gate)
             else:
                 self._sum(f"{letter} left", gate < LEFT_SATURATED)
@@ -128,25 +123,24 @@ class Statistics:
         ``right_<letter>``; ``tau``, the memory in characters (none for the RNN).
         """
         assert self._origin is not None
-        letters = GATES[self._cell]
         found = {
             "mean": np.nan_to_num(self._origin.astype(np.float64)) + self._mean("away"),
             "std": np.sqrt(np.maximum(np.diag(self._covariance()), 0.0)),
             "mean_abs": self._mean("size"),
             "saturated": self._mean("saturated"),
-            **{letter: self._mean(letter) for letter in letters},
-            **{f"left_{letter}": self._mean(f"{letter} left") for letter in SIGMOIDS[self._cell]},
-            **{f"right_{letter}": self._mean(f"{letter} right") for letter in letters},
+            **{letter: self._mean(letter) for letter in self._letters},
+            **{f"left_{letter}": self._mean(f"{letter} left") for letter in sigmoids(self._letters)},
+            **{f"right_{letter}": self._mean(f"{letter} right") for letter in self._letters},
         }
         if self._lowest is not None and self._highest is not None:
             found["c_low"], found["c_high"] = (np.nan_to_num(edge.astype(np.float64)) for edge in (self._lowest, self._highest))
-        if self._cell in KEEPING:
-            found["tau"] = 1 / np.maximum(1 - found[KEEPING[self._cell]], 1 / LONGEST_TAU)
+        if (letter := keeping(self._letters)) is not None:
+            found["tau"] = 1 / np.maximum(1 - found[letter], 1 / LONGEST_TAU)
         return found
 
     def summary(self) -> Summary:
         """The layer in plain numbers."""
-        units, letters, covariance = self.units(), GATES[self._cell], self._covariance()
+        units, covariance = self.units(), self._covariance()
         squares = float((covariance**2).sum())
         tau = units.get("tau")
         return {
@@ -156,9 +150,9 @@ class Statistics:
             "saturated": float(units["saturated"].mean()),
             "still": float((units["std"] < STILL).mean()),
             "dimensions": float(np.trace(covariance) ** 2 / squares) if squares else 0.0,
-            "gates": {letter: float(units[letter].mean()) for letter in letters},
-            "left": {letter: float(units[f"left_{letter}"].mean()) for letter in SIGMOIDS[self._cell]},
-            "right": {letter: float(units[f"right_{letter}"].mean()) for letter in letters},
+            "gates": {letter: float(units[letter].mean()) for letter in self._letters},
+            "left": {letter: float(units[f"left_{letter}"].mean()) for letter in sigmoids(self._letters)},
+            "right": {letter: float(units[f"right_{letter}"].mean()) for letter in self._letters},
             "c": [float(units["c_low"].min()), float(units["c_high"].max())] if "c_low" in units else None,
             "tau": None
             if tau is None

@@ -148,7 +148,7 @@ class Inspection:
             "change": self.change,
             "h": np.stack([trace.h[:, 0] for trace in self.traces]),
         }
-        if self.trained.model.cell == "lstm":
+        if self.trained.model.cell_parts > 1:
             arrays["c"] = np.stack([trace.c[:, 0] for trace in self.traces if trace.c is not None])
         for letter in GATES[self.trained.model.cell]:
             arrays[letter] = np.stack([trace.gates[letter][:, 0] for trace in self.traces])
@@ -182,8 +182,8 @@ def unit_of(text: str, model: ModelConfig) -> tuple[int, int, str]:
     """
     found = re.fullmatch(r"(\d{1,9}):(\d{1,9})(c?)", text)
     L, H = model.num_layers, model.hidden_size
-    if not found or int(found[1]) >= L or int(found[2]) >= H or (found[3] and model.cell != "lstm"):
-        cell = ", and c behind it for its cell" if model.cell == "lstm" else ""
+    if not found or int(found[1]) >= L or int(found[2]) >= H or (found[3] and model.cell_parts == 1):
+        cell = ", and c behind it for its cell" if model.cell_parts > 1 else ""
         raise UsageError(f"--unit must be LAYER:UNIT from 0:0 to {L - 1}:{H - 1}{cell}, not {text:.80}")
     return int(found[1]), int(found[2]), found[3] or "h"
 
@@ -319,7 +319,7 @@ def _empty(config: ModelConfig, length: int) -> LayerTrace:
     """Room for the trace of one layer over one stream of ``length`` steps."""
     shape = (length, 1, config.hidden_size)
     h, *gates = (np.zeros(shape, dtype=np.float32) for _ in range(1 + len(GATES[config.cell])))
-    c = np.zeros(shape, dtype=np.float32) if config.cell == "lstm" else None
+    c = np.zeros(shape, dtype=np.float32) if config.cell_parts > 1 else None
     return LayerTrace(h, c, dict(zip(GATES[config.cell], gates, strict=True)))
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 
 Kind = Literal["normal", "uniform", "orthogonal", "constant"]
 Weights = NDArray[np.float64]
@@ -40,8 +40,8 @@ RULES = (
     Rule(r"head\.weight", "uniform", 4.0),  # Hidden units are well below 1.
     Rule(r".*bias.*", "constant", 0.0),
 )
-FORGET_BIAS = 1.0
-"""The LSTM's forget gate starts open (Jozefowicz et al. 2015), by ``bias_ih``."""
+OPEN = {"lstm": ("f", 1.0)}
+"""A cell's gate that starts open, and its ``bias_ih``: an LSTM's forget gate (Jozefowicz et al. 2015)."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,12 @@ def initials(config: ModelConfig) -> Iterator[Initial]:
     for name, shape in config.parameter_shapes().items():
         rule = next(rule for rule in RULES if re.fullmatch(rule.pattern, name))
         scale = {"uniform": (3 * rule.value / shape[-1]) ** 0.5, "normal": rule.value**0.5}.get(rule.kind, rule.value)
-        forget = config.cell == "lstm" and "bias_ih" in name
-        yield Initial(name, shape, rule.kind, scale, ((slice(H, 2 * H), FORGET_BIAS),) if forget else ())
+        exceptions: tuple[tuple[slice, float], ...] = ()
+        if "bias_ih" in name and config.cell in OPEN:
+            letter, bias = OPEN[config.cell]
+            row = GATES[config.cell].index(letter) * H
+            exceptions = ((slice(row, row + H), bias),)
+        yield Initial(name, shape, rule.kind, scale, exceptions)
 
 
 def draw(config: ModelConfig, rng: np.random.Generator) -> dict[str, Weights]:

@@ -1,7 +1,8 @@
 """The fast path: one symbol per stream and step, for generating and scoring.
 
 It computes what `charrnn.network.cells` writes out, rearranged for speed: the embedding and the first layer's input matrix
-become one table, the LSTM's sigmoid gates stand side by side, weights lie in large pages, and nothing is allocated per step.
+become one table, sigmoid gates stand side by side in front of the candidate, weights lie in large pages, and nothing is
+allocated per step.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.cell_types import CELL_TYPES, candidates, sigmoids
 from charrnn.config import ModelConfig
 from charrnn.cores import x86_64
 from charrnn.network.pace import Pace, openblas_version
@@ -123,18 +125,17 @@ class _PackedLayer:
 def _pack(config: ModelConfig, weights: Mapping[str, Array], vectors: Array, layer: int, multiple: int) -> _PackedLayer:
     ih, hh = weights[f"rnn.weight_ih_l{layer}"], weights[f"rnn.weight_hh_l{layer}"]
     b_ih, b_hh = weights[f"rnn.bias_ih_l{layer}"], weights[f"rnn.bias_hh_l{layer}"]
-    H, cell = config.hidden_size, config.cell
-    order, scale = np.arange(len(ih)), np.ones(len(ih), dtype=np.float32)
-    if cell == "lstm":
-        # Sigmoid gates first (i f o g). Halving their rows, which is exact, turns s(x) = (1 + tanh(x / 2)) / 2 into one tanh
-        # over all rows followed by an affine map.
-        order = np.concatenate([order[: 2 * H], order[3 * H :], order[2 * H : 3 * H]])
-        scale[: 3 * H] = 0.5
-    elif cell == "gru":
-        scale[: 2 * H] = 0.5
+    H, kind = config.hidden_size, CELL_TYPES[config.cell]
+    # Sigmoid gates first (i f o g). Halving their rows, which is exact, turns s(x) = (1 + tanh(x / 2)) / 2 into one tanh over
+    # all rows followed by an affine map.
+    blocks, first = np.arange(len(ih)).reshape(-1, H), sigmoids(kind.gates)  # (G, H)
+    gates = [kind.gates.index(letter) for letter in (*first, *candidates(kind.gates))]
+    order = blocks[gates or [0]].ravel()
+    scale = np.ones(len(ih), dtype=np.float32)
+    scale[: len(first) * H] = 0.5
     ih, hh = ih[order] * scale[:, None], hh[order] * scale[:, None]
     # The GRU's candidate keeps its recurrent product apart, because r multiplies it.
-    candidate = slice(2 * H, None) if cell == "gru" else slice(0, 0)
+    candidate = slice(-H, None) if kind.apart else slice(0, 0)
     recurrent_bias = (b_hh[order] * scale)[candidate]
     bias = b_ih[order] * scale + b_hh[order] * scale
     bias[candidate] -= recurrent_bias
@@ -142,7 +143,7 @@ def _pack(config: ModelConfig, weights: Mapping[str, Array], vectors: Array, lay
         # An embedding followed by a linear map is a table with a row per input: (V, E) @ (E, G H) -> (V, G H).
         table = vectors @ ih.T + bias
         return _PackedLayer(table=table, hh=_Matrix(hh, multiple), ih=None, bias=bias, recurrent_bias=recurrent_bias)
-    if cell == "gru":
+    if kind.apart:
         return _PackedLayer(
             table=None, hh=_Matrix(hh, multiple), ih=_Matrix(ih, multiple), bias=bias, recurrent_bias=recurrent_bias
         )

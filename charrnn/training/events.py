@@ -6,7 +6,7 @@ Keys are added, never renamed or removed; logs of earlier versions may lack some
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args, get_type_hints
 
 from charrnn.analysis.hidden import Summary
 
@@ -204,15 +204,7 @@ class End(TypedDict):
 
 Event = Start | Step | Eval | Sample | Saved | Warned | End
 
-CONTRACT: Mapping[str, type] = {
-    "start": Start,
-    "step": Step,
-    "eval": Eval,
-    "sample": Sample,
-    "saved": Saved,
-    "warning": Warned,
-    "end": End,
-}
+CONTRACT: Mapping[str, type] = {name: kind for kind in get_args(Event) for name in get_args(get_type_hints(kind)["event"])}
 """Every event by its name."""
 
 

@@ -41,14 +41,15 @@ class _GRU(_Undrawn, nn.GRU): ...
 class _RNN(_Undrawn, nn.RNN): ...
 
 
-_LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"lstm": _LSTM, "gru": _GRU, "rnn": _RNN}
+_LAYERS: dict[str, Callable[..., nn.Module]] = {"lstm": _LSTM, "gru": _GRU, "rnn": _RNN}
+"""Layers that are made and called as ``torch.nn``'s are, batch first, with weights of the same names."""
 
 
 class CharRNN(nn.Module):
     """A character-level recurrent network on ``torch.nn``'s fused kernels, one module per layer.
 
-    A state is one tensor (L, P, N, H): L layers, P = 2 parts (h, c) for the LSTM and 1 (h) otherwise, N streams; with vectors
-    for pairs of symbols one part more, for the symbol that was read last (`charrnn.network.pairs`).
+    A state is one tensor (L, P, N, H): L layers, P = 2 parts (h, c) for the LSTM and 1 (h) for the others, N streams; with
+    vectors for pairs of symbols one part more, for the symbol that was read last (`charrnn.network.pairs`).
     """
 
     pair_keys: Tensor
@@ -175,8 +176,9 @@ class CharRNN(nn.Module):
                 x, h, c = persistent.lstm(layer, x, state[index, 0:1].contiguous(), state[index, 1:2].contiguous(), missing)
                 states.append(torch.cat([h, c]))  # (P, N, H)
             else:
-                x, h = layer(x, state[index, :1].contiguous())
-                states.append(h)
+                parts = tuple(part[None].contiguous() for part in state[index, : self.config.cell_parts])  # (1, N, H) each
+                x, own = layer(x, parts if len(parts) > 1 else parts[0])
+                states.append(torch.cat(own) if len(parts) > 1 else own)
             if masks is not None:
                 x = x * masks[index + 1]
         after = torch.stack(states).float()

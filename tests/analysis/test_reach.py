@@ -9,17 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_networks import OF_TORCH
 from small_runs import KERNELS
 
 from charrnn import CharrnnError, UsageError
 from charrnn.analysis import reach
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.vocabulary import Vocabulary
 
 V, E, H = 7, 5, 6
-every_cell = pytest.mark.parametrize("cell", list(KERNELS))
+every_cell = pytest.mark.parametrize("cell", list(GATES))
+every_cell_of_torch = pytest.mark.parametrize("cell", OF_TORCH)
 every_depth = pytest.mark.parametrize("layers", [1, 2])
 
 
@@ -90,7 +92,7 @@ def test_the_direct_equations_are_torchs_own():
 # -- gradients --------------------------------------------------------------------------------------------------------
 
 
-@every_cell
+@every_cell_of_torch
 @every_depth
 def test_gradients_equal_a_float64_jacobian_at_every_lag_alone(cell, layers):
     """Each lag is a function of its own: the loss of the state k characters before, by finite differences."""
@@ -178,7 +180,7 @@ def test_the_windows_of_a_text_stand_where_the_states_before_them_were_taken():
 # -- loss with the past withheld --------------------------------------------------------------------------------------
 
 
-@every_cell
+@every_cell_of_torch
 def test_the_rise_equals_reading_each_shortened_context_alone(cell):
     model, lags = randomized(cell, scale=1.0), 9
     text = random_text(70)
@@ -226,7 +228,7 @@ def test_the_smallest_context_is_the_one_from_which_on_the_loss_is_within_1_perc
 # -- what the final state holds ---------------------------------------------------------------------------------------
 
 
-@every_cell
+@every_cell_of_torch
 @every_depth
 def test_contributions_equal_torchs_float64_jacobian(cell, layers):
     model, text = randomized(cell, layers), random_text(8)

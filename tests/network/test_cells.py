@@ -227,7 +227,8 @@ def test_zero_weights_give_the_values_computed_by_hand(cell):
     state = network.initial_state(N)
     assert not state.any()
     state[0, 0], state[0, -1] = 0.5, 0.8
-    expected = {"lstm": [0.5 * np.tanh(0.4), 0.4], "gru": [0.4], "rnn": [0.0]}[cell]
+    expected = {"lstm": [0.5 * np.tanh(0.4), 0.4], "gru": [0.4], "rnn": [0.0]}.get(cell)
+    assert expected is not None, f"what is {cell}'s state after a step from h = 0.5 and c = 0.8, or from h = 0.8 alone?"
     ids = np.zeros((1, N), dtype=np.int64)
     for logits, new in (network.step(ids[0], state), network.unroll(ids, state)[:2]):
         np.testing.assert_array_equal(logits.reshape(N, V), np.tile(np.arange(V), (N, 1)))

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_networks import OF_TORCH
 
 from charrnn import CharrnnError
-from charrnn.config import GATES, ModelConfig
+from charrnn.config import ModelConfig
 from charrnn.network.cells import Network
 from charrnn.output.notation import bench_heading, three_digits
 from charrnn.output.tables import bench_table
@@ -24,7 +25,7 @@ from charrnn.training.device import choose_precision
 
 Invoke = Callable[..., Any]
 PRECISIONS = ["fp32"] + ["bf16"] * (choose_precision("auto", torch.device("cpu")) == "bf16")
-CELLS = tuple(GATES)
+CELLS = OF_TORCH
 FIELDS = {"group", "name", "unit", "median", "low", "high", "beside", "ratio", "ceiling"}
 EXPECTED = (
     {("matrix products", precision) for precision in PRECISIONS}

@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_runs import KERNELS, corpus_of, naive_nats, random_model, random_text, same_weights
+from small_runs import corpus_of, naive_nats, random_model, random_text, same_weights
 
+from charrnn.config import GATES
 from charrnn.network.cells import Network
 from charrnn.text.excerpts import Excerpt, first, spread
 from charrnn.text.scattered import scatter
@@ -47,7 +48,7 @@ def sample_of(model, characters):
     return np.array(ids, dtype=np.uint8)
 
 
-every_cell = pytest.mark.parametrize("cell", list(KERNELS))
+every_cell = pytest.mark.parametrize("cell", list(GATES))
 
 
 @every_cell

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_runs import KERNELS, random_model
+from small_runs import random_model
 
+from charrnn.config import GATES
 from charrnn.training import gradients
 from charrnn.training.model import CharRNN
 from charrnn.training.workers import Workers
@@ -17,7 +18,7 @@ from charrnn.training.workers import Workers
 pytestmark = pytest.mark.usefixtures("one_thread")
 N, T, V = 5, 9, 7
 
-every_cell = pytest.mark.parametrize("cell", list(KERNELS))
+every_cell = pytest.mark.parametrize("cell", list(GATES))
 
 
 def chunk(cell="lstm", layers=2, dropouts=(0.2, 0.3, 0.5), hidden=8):

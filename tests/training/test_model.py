@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from small_networks import OF_TORCH
 from small_runs import KERNELS
 
-from charrnn.config import ModelConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.network.cells import Network
 from charrnn.training.model import CharRNN
 
@@ -15,7 +16,8 @@ V, E, H, T, N = 11, 6, 8, 9, 3
 DROPOUTS = (0.1, 0.3, 0.5)  # at the input, between layers, at the output
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
-every_cell = pytest.mark.parametrize("cell", list(KERNELS))
+every_cell = pytest.mark.parametrize("cell", list(GATES))
+every_cell_of_torch = pytest.mark.parametrize("cell", OF_TORCH)
 every_depth = pytest.mark.parametrize("layers", [1, 2, 3])
 
 
@@ -74,7 +76,7 @@ def test_an_export_is_a_copy():
         np.testing.assert_array_equal(value, kept[name])
 
 
-@every_cell
+@every_cell_of_torch
 @every_depth
 def test_fresh_biases_are_zero_but_the_forget_gates_which_is_one(cell, layers):
     weights = fresh(cell, layers).export()
@@ -150,7 +152,7 @@ def test_no_dropout_is_no_mask_and_draws_nothing():
     assert torch.equal(generator.get_state(), before)
 
 
-@every_cell
+@every_cell_of_torch
 def test_masks_act_after_the_embedding_between_layers_and_before_the_head(cell):
     """Never inside the recurrence: torch's kernels on the masked inputs give the same."""
     model = randomized(cell, 2)

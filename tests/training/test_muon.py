@@ -7,15 +7,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from small_runs import KERNELS
 from small_steps import LR, changes, draw, made, step
 
+from charrnn.config import GATES
 from charrnn.training.muon import MOMENTUM, NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-BLOCKS = {"lstm": 4, "gru": 3, "rnn": 1}
+BLOCKS = {cell: max(1, len(gates)) for cell, gates in GATES.items()}
 
-every_cell = pytest.mark.parametrize("cell", list(KERNELS))
+every_cell = pytest.mark.parametrize("cell", list(GATES))
 
 
 def known_gradient(rows, columns, seed):

@@ -6,16 +6,16 @@ import math
 
 import pytest
 import torch
-from small_runs import KERNELS
 from small_steps import LR, copies, draw, made, no_scale, step
 
+from charrnn.config import GATES
 from charrnn.training import optimizer as optimizers
 from charrnn.training.optimizer import BETAS
 from charrnn.training.workers import Workers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-every_cell = pytest.mark.parametrize("cell", list(KERNELS))
+every_cell = pytest.mark.parametrize("cell", list(GATES))
 each_kind = pytest.mark.parametrize("optimizer", ["soap", "muon", "adamw"])
 
 

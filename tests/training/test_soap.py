@@ -7,18 +7,18 @@ import math
 import numpy as np
 import pytest
 import torch
-from small_runs import KERNELS, random_model
+from small_runs import random_model
 from small_steps import changes, draw, made
 from small_steps import step as make_step
 
-from charrnn.config import TrainConfig
+from charrnn.config import GATES, TrainConfig
 from charrnn.training import optimizer as optimizers
 from charrnn.training.optimizer import Optimizer
 from charrnn.training.soap import BETAS, EPSILON, GRAM_DECAY, SHIFT, TURN_EVERY, turn, turn_without_waiting
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-every_cell = pytest.mark.parametrize("cell", list(KERNELS))
+every_cell = pytest.mark.parametrize("cell", list(GATES))
 
 
 def soap_by_hand(weight, gradients, rate, decay):

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_networks import OF_TORCH
 from small_runs import (
     DROPOUT,
     KERNELS,
@@ -28,7 +29,7 @@ from small_runs import (
     validation,
 )
 
-from charrnn.config import ModelConfig, TrainConfig
+from charrnn.config import GATES, ModelConfig, TrainConfig
 from charrnn.network import checkpoint
 from charrnn.network.cells import Network
 from charrnn.text.excerpts import spread
@@ -41,7 +42,8 @@ from charrnn.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 OPTIMIZERS = ("soap", "muon", "adamw")
-every_cell = pytest.mark.parametrize("cell", list(KERNELS))
+every_cell = pytest.mark.parametrize("cell", list(GATES))
+every_cell_of_torch = pytest.mark.parametrize("cell", OF_TORCH)
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA GPU")
 
 
@@ -114,7 +116,7 @@ def test_the_first_steps_loss_is_the_loss_of_the_first_chunk_by_the_equations():
     assert events[0]["bits_per_char"] == pytest.approx(nats.mean() / math.log(2), rel=1e-5)
 
 
-@every_cell
+@every_cell_of_torch
 @pytest.mark.parametrize("groups", [1, 3])
 def test_the_state_flows_into_the_next_chunk_and_the_gradient_does_not(cell, groups, monkeypatch):
     """By torch.nn and autograd, with weights that (almost) do not move; the next chunk is a turn of all groups later."""
@@ -229,7 +231,7 @@ def test_one_worker_and_several_make_the_same_losses(cell, optimizer):
 
     Each cell and each optimizer with one layer and with two.
     """
-    layers = 1 + (list(KERNELS).index(cell) + OPTIMIZERS.index(optimizer)) % 2
+    layers = 1 + (list(GATES).index(cell) + OPTIMIZERS.index(optimizer)) % 2
     settings = {"steps": 12, "log_every": 1, "eval_every": 6, "batch_size": 6, "optimizer": optimizer, **DROPOUT}
     runs = [run(trainer_of(cell=cell, layers=layers, workers=count, **settings))[0] for count in (1, 2, 3)]
     for other in runs[1:]:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_networks import OF_TORCH
 from small_runs import PLAIN, Clock, Store, corpus_of, only, random_text, run, trainer_of, validation
 
-from charrnn.config import GATES, ModelConfig, TrainConfig
+from charrnn.config import ModelConfig, TrainConfig
 from charrnn.network import checkpoint
 from charrnn.text.corpus import read_corpus
 from charrnn.text.excerpts import spread, stored
@@ -152,7 +153,7 @@ def test_a_run_of_an_earlier_version_keeps_its_own_sample(monkeypatch: pytest.Mo
     assert rest.latest("last").training["val_scored"] == {"characters": 900, "pieces": [[3_000, 3_900]]}
 
 
-@pytest.mark.parametrize("cell", list(GATES))
+@pytest.mark.parametrize("cell", OF_TORCH)
 def test_a_run_begun_by_7c89b3b_evaluates_what_it_did(cell: str, tmp_path: Path, invoke: Callable[..., Any]) -> None:
     shutil.copytree(FIXTURES / cell, tmp_path / "run")
     old = checkpoint.read(tmp_path / "run/last.safetensors")

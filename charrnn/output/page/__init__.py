@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from charrnn.analysis.reach import ContributionRecord, MemoryRecord
 from charrnn.analysis.traces import Inspection, sentence
-from charrnn.config import GATE_NAMES
+from charrnn.cell_types import LETTERS, candidates, keeping
 from charrnn.output import charts, traced
 from charrnn.output.notation import visible
 from charrnn.output.page import document
@@ -75,7 +75,8 @@ def render(
         mind=None if mind is None else Figure(mind.title, "classifier", traced.drawn(mind), (traced.WIDTH, traced.HEIGHT)),
         dot=_dot,
         key=curve_key,
-        gate_names=GATE_NAMES,
+        gate=LETTERS.__getitem__,
+        keeping=keeping(layers[0]["gates"]),
         example=_example(found),
     )
 
@@ -109,7 +110,8 @@ def _data(found: Inspection) -> dict[str, Any]:
         "gates": [
             {letter: _short(_size(letter, gate[:S, 0]), 2) for letter, gate in trace.gates.items()} for trace in found.traces
         ],
-        "gateNames": GATE_NAMES,
+        "gateNames": {letter: gate.name for letter, gate in LETTERS.items()},
+        "candidates": candidates(LETTERS),
         "unitGates": _unit_gates(found, units[np.argsort(-std[units], kind="stable")].tolist(), S),
         "saturation": shares,
         "panel": _PANEL,
@@ -146,7 +148,7 @@ def _example(found: Inspection) -> str:
 
 def _size(letter: str, gate: NDArray[Any]) -> NDArray[Any]:
     """The mean over the units of a gate (S, H), of a tanh candidate the mean absolute value."""
-    mean: NDArray[Any] = (np.abs(gate) if letter in "gn" else gate).mean(axis=1)
+    mean: NDArray[Any] = (np.abs(gate) if LETTERS[letter].candidate else gate).mean(axis=1)
     return mean
 
 
@@ -264,7 +266,7 @@ def gate_figure(found: Inspection, letter: str) -> Figure:
     for number, layer in enumerate(found.layers):
         units = layer.units()
         panel.dots(list(zip(units[f"left_{letter}"].tolist(), units[f"right_{letter}"].tolist(), strict=True)), number)
-    return Figure(f"{GATE_NAMES[letter]} gate, {opened.title}", f"saturation of gate {letter}", str(panel), letter=letter)
+    return Figure(f"{LETTERS[letter].name} gate, {opened.title}", f"saturation of gate {letter}", str(panel), letter=letter)
 
 
 def tau_figure(found: Inspection) -> Figure:

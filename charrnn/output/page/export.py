@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from charrnn.analysis.features import Finding
 from charrnn.analysis.reach import MemoryRecord
 from charrnn.analysis.rounding import FORMS, RoundedTensor, Rounding
-from charrnn.config import GATES
+from charrnn.cell_types import CELL_TYPES, LETTERS, candidates, keeping
+from charrnn.config import ModelConfig
 from charrnn.generation.generate import opening
 from charrnn.network.checkpoint import Checkpoint, records_of
 from charrnn.output import page
@@ -30,7 +31,6 @@ TYPED = (
 )
 """What keyboards and other programs write, and a network may know only in its plain form, which Unicode doesn't name."""
 FORMS_IN_WORDS = {"int8": "8-bit numbers with one scale for each row", "float16": "16-bit floating-point numbers"}
-CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "vanilla RNN"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def render(networks: Sequence[Shown]) -> str:
         data={"networks": [network_data(shown) for shown in networks]},
         networks=[_facts(shown) for shown in networks],
         cells=cells,
-        gated=[cell for cell in cells if GATES[cell]],
+        gated=any(CELL_TYPES[cell].gates for cell in cells),
         units=networks[0].trained.model.hidden_size,
         memory=memories,
         curves=page.memory_figures(memories)[1:],
@@ -72,10 +72,15 @@ def render(networks: Sequence[Shown]) -> str:
 def _facts(shown: Shown) -> dict[str, Any]:
     """What the page says of a network in words."""
     model, rounding = shown.trained.model, shown.rounding
+    kind = CELL_TYPES[model.cell]
+    keeps = keeping(kind.gates)
     others = [form for form in FORMS if form != rounding.form]
     return {
         "label": shown.label,
-        "cell": CELLS[model.cell],
+        "cell": kind.title,
+        "article": kind.article,
+        "gated": bool(kind.gates),
+        "keeps": keeps and f"{LETTERS[keeps].name} gate {keeps}",
         "layers": model.num_layers,
         "units": model.hidden_size,
         "parameters": model.parameters,
@@ -106,7 +111,7 @@ def network_data(shown: Shown) -> dict[str, Any]:
     best = {(one.layer, one.unit): one for one in sorted(found, key=lambda one: abs(one.second) - one.needed)}
     return {
         "label": shown.label,
-        "model": model.to_json(),
+        "model": model_data(model),
         "vocabulary": vocabulary_data(shown.trained.vocabulary),
         "records": records_of(shown.trained.training) is not None,
         "tensors": {name: tensor_data(tensor) for name, tensor in shown.rounding.tensors.items()},
@@ -115,6 +120,13 @@ def network_data(shown: Shown) -> dict[str, Any]:
         ],
         "remembers": None if shown.memory is None else shown.memory["smallest_within_1_percent"],
     }
+
+
+def model_data(model: ModelConfig) -> dict[str, Any]:
+    """A network's shape as the scripts read it: with what holds of its cell."""
+    kind = CELL_TYPES[model.cell]
+    facts = {"keeps": keeping(kind.gates), "candidates": candidates(kind.gates), "apart": kind.apart}
+    return {**model.to_json(), "parts": kind.parts, "gates": kind.gates, **facts}
 
 
 def vocabulary_data(vocabulary: Vocabulary) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from charrnn.analysis.rounding import RoundedClassifier
+from charrnn.cell_types import CELL_TYPES
 from charrnn.network.classifier import Classifier, feature_size
 from charrnn.output.page import document
-from charrnn.output.page.export import CELLS, FORMS_IN_WORDS, STYLES, tensor_data, vocabulary_data
+from charrnn.output.page.export import FORMS_IN_WORDS, STYLES, model_data, tensor_data, vocabulary_data
 
 SCRIPTS = ("shared.js", "network.js", "painting.js", "judge.js", "classify.js")
 
@@ -45,7 +46,8 @@ def render(shown: Shown) -> str:
         style_attributes=False,
         data={"classifier": data_of(shown)},
         corpus=str(found.training.get("corpus") or shown.label),
-        cell=CELLS[found.model.cell],
+        cell=CELL_TYPES[found.model.cell].title,
+        article=CELL_TYPES[found.model.cell].article,
         layers=found.model.num_layers,
         units=found.model.hidden_size,
         labels=len(found.labels),
@@ -69,7 +71,7 @@ def data_of(shown: Shown) -> dict[str, Any]:
     """What the scripts need of a classifier."""
     found = shown.classifier
     return {
-        "model": found.model.to_json(),
+        "model": model_data(found.model),
         "vocabulary": vocabulary_data(found.vocabulary),
         "classifier": {**found.config.to_json(), "labels": list(found.labels)},
         "tensors": {name: tensor_data(tensor) for name, tensor in shown.rounding.tensors.items()},

@@ -114,7 +114,7 @@ class Lessons {
 
   // Why a plain network forgets, and what the gates change.
   drawProducts(player) {
-    const { ids, states } = player.window(player.at, LOOK_BACK), gated = player.network.letters.length > 0;
+    const { ids, states } = player.window(player.at, LOOK_BACK), gated = player.network.keeps !== null;
     if (!ids.length) return;
     const follows = player.at < player.last && !player.fresh[player.at + 1];
     const target = follows ? player.ids[player.at + 1] : likeliest(player.logitsAfter(player.at), 1)[0];
@@ -142,9 +142,9 @@ class Lessons {
     ], `what is left through the weights, through the gate, and in all, ${player.label}`));
   }
 
-  // f of an LSTM's chosen unit, z of a GRU's, at the last characters.
+  // The gate of the chosen unit that keeps the old, f of an LSTM or z of a GRU, at the last characters.
   unitFactors(player) {
-    const letter = player.network.cell === "lstm" ? "f" : "z", factors = [];
+    const letter = player.network.keeps, factors = [];
     for (let at = player.at; at >= 0 && factors.length < FACTORS; at--) {
       factors.push(player.gatesAt(at)[letter]);
       if (player.fresh[at]) break;

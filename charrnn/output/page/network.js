@@ -5,9 +5,6 @@
 // Letters: V symbols, E embedding, H units, L layers, P parts of a layer's state (h, and an LSTM's c), G blocks of rows. A network
 // with vectors for pairs of symbols has one part more: in its first number stands the id of the symbol read last, plus one, or 0.
 
-const BLOCKS = { lstm: 4, gru: 3, rnn: 1 };
-const GATE_LETTERS = { lstm: ["i", "f", "g", "o"], gru: ["r", "z", "n"], rnn: [] };
-
 function halfToFloat(bits) {
   const exponent = (bits >> 10) & 31, fraction = bits & 1023;
   const size = exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15);
@@ -82,11 +79,12 @@ const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 
 class Network {
   constructor({ model, tensors }) {
-    const { cell, vocab_size: V, embedding_size: E, hidden_size: H, num_layers: L } = model;
-    const G = BLOCKS[cell], tensor = (name) => numbersOf(tensors[name]);
+    const { cell, gates: letters, parts, vocab_size: V, embedding_size: E, hidden_size: H, num_layers: L } = model;
+    const G = letters.length || 1, tensor = (name) => numbersOf(tensors[name]);
     const pairs = tensors["pairs.weight"] ? model.pair_keys : []; // A network that reads backwards has none.
-    const P = (cell === "lstm" ? 2 : 1) + (pairs.length ? 1 : 0), inputs = V + pairs.length;
-    Object.assign(this, { cell, V, E, H, L, G, P, letters: GATE_LETTERS[cell] });
+    const P = parts + (pairs.length ? 1 : 0), inputs = V + pairs.length;
+    Object.assign(this, { cell, V, E, H, L, G, P, parts, letters, keeps: model.keeps, candidates: model.candidates });
+    this.candidateApart = model.apart; // whether a gate multiplies what the candidate sees of h, as r does in a GRU
     this.embedding = tensor("embedding.weight");
     this.pairs = new Map(pairs.map((key, row) => [key, V + row])); // V * the first id + the second -> the input of the pair
     this.pairVectors = pairs.length ? tensor("pairs.weight") : null;
@@ -95,7 +93,7 @@ class Network {
     for (let l = 0; l < L; l++) {
       const ih = tensor(`rnn.bias_ih_l${l}`), hh = tensor(`rnn.bias_hh_l${l}`);
       // The GRU's candidate keeps its recurrent bias apart, because r multiplies it.
-      const together = cell === "gru" ? 2 * H : G * H;
+      const together = this.candidateApart ? (G - 1) * H : G * H;
       this.layers.push({
         input: new Matrix(tensor(`rnn.weight_ih_l${l}`), G * H, l ? H : E),
         recurrent: new Matrix(tensor(`rnn.weight_hh_l${l}`), G * H, H),
@@ -213,7 +211,7 @@ class Network {
   //
   // `states` holds the state before each of T symbols `ids` and after the last; `target` is the symbol that followed. Returns T + 1
   // norms: of the gradient of -ln p(target) with respect to the state k steps before the end. `path` says which way the gradient
-  // may take: "all", through the "weights" alone (all that a plain RNN has), or through the "gate" alone (f of an LSTM, z of a GRU).
+  // may take: "all", through the "weights" alone (all that a plain RNN has), or through the "gate" alone that keeps the old.
   lookBack(states, ids, target, path) {
     const { H, L, P, G } = this, T = ids.length, norms = new Float64Array(T + 1), kept = this.state.slice();
     const held = this.clamps;
@@ -223,7 +221,7 @@ class Network {
     const slope = softmax(this.predict(), new Float64Array(this.V));
     slope[target] -= 1;
     this.head.addBack(slope, back.subarray(this.hAt(L - 1), this.hAt(L - 1) + H));
-    if (path === "gate" && this.cell === "lstm") this.intoCell(back, states[T], states[T - 1], ids[T - 1]);
+    if (path === "gate" && this.parts > 1) this.intoCell(back, states[T], states[T - 1], ids[T - 1]);
     norms[0] = norm(back);
     for (let k = 1; k <= T; k++) {
       this.state.set(states[T - k]);
@@ -245,21 +243,21 @@ class Network {
 
   // From a gradient of the last h to that of the last c, for the path through the gate.
   intoCell(back, after, before, id) {
-    const { H, L } = this, at = this.hAt(L - 1), own = (L - 1) * 4 * H;
+    const { H, L, letters } = this, at = this.hAt(L - 1), own = ((L - 1) * letters.length + letters.indexOf("o")) * H;
     this.state.set(before);
     this.read(id);
     for (let u = 0; u < H; u++) {
       const t = Math.tanh(after[at + H + u]);
-      back[at + H + u] = back[at + u] * this.gates[own + 3 * H + u] * (1 - t * t);
+      back[at + H + u] = back[at + u] * this.gates[own + u] * (1 - t * t);
       back[at + u] = 0;
     }
   }
 
   // One layer's step back. `slopes` and `recurrent` become the gradients of what enters its gates from below and from its own h.
   stepBack(l, back, before, old, now, slopes, recurrent, path) {
-    const { H, cell, gates } = this, at = this.hAt(l), own = l * this.letters.length * H;
+    const { H, G, cell, gates } = this, at = this.hAt(l), own = l * this.letters.length * H;
     const gated = path !== "weights", { apart, recurrent: W } = this.layers[l];
-    const products = cell === "gru" ? W.times(old, at) : null;
+    const products = this.candidateApart ? W.times(old, at) : null;
     for (let u = 0; u < H; u++) {
       const dh = back[at + u];
       if (cell === "lstm") {
@@ -276,15 +274,13 @@ class Network {
         slopes[u] = dn * (products[2 * H + u] + apart[u]) * r * (1 - r);
         slopes[H + u] = dh * (old[at + u] - n) * z * (1 - z);
         slopes[2 * H + u] = dn;
+        recurrent[2 * H + u] = dn * r;
         before[at + u] = gated ? dh * z : 0;
       } else {
         slopes[u] = dh * (1 - now[at + u] * now[at + u]);
       }
     }
-    recurrent.set(slopes);
-    if (cell === "gru") {
-      for (let u = 0; u < H; u++) recurrent[2 * H + u] = slopes[2 * H + u] * gates[own + u];
-    }
+    recurrent.set(this.candidateApart ? slopes.subarray(0, (G - 1) * H) : slopes); // What stays apart has a gradient of its own.
   }
 }
 

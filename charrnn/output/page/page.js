@@ -211,7 +211,7 @@
       const list = make("dl", { class: mine ? "gates" : "" });
       if (mine) list.append(make("b", {}, ""), make("b", {}, name), make("b", {}, "mean"));
       for (const letter of letters) {
-        list.append(make("dt", {}, data.gateNames[letter] + (mine || !"gn".includes(letter) ? "" : ", size")));
+        list.append(make("dt", {}, data.gateNames[letter] + (mine || !data.candidates.includes(letter) ? "" : ", size")));
         if (mine) list.append(make("dd", {}, (unitGate(name, letter)[at] / 127).toFixed(2)));
         list.append(make("dd", { class: "whole" }, gates[letter][at].toFixed(2)));
       }

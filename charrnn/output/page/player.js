@@ -391,7 +391,7 @@ class Player {
     this.find("gates-unit").textContent = name;
     for (const { letter, fill, value } of this.gateRows) {
       value.textContent = number(found[letter]);
-      const signed = letter === "g" || letter === "n";
+      const signed = network.candidates.includes(letter);
       fill.style.width = `${100 * Math.abs(found[letter]) * (signed ? 0.5 : 1)}%`;
       fill.style.marginLeft = signed ? `${50 + Math.min(0, 50 * found[letter])}%` : "0";
     }

@@ -16,6 +16,7 @@ from conftest import FABLES, ROOT
 from javascript import NODE, complaints, evaluate, needs_node
 
 from charrnn.analysis import rounding
+from charrnn.cell_types import keeping
 from charrnn.config import GATES, ModelConfig
 from charrnn.generation.drawing import Drawing, Sampler
 from charrnn.generation.filters import softmax
@@ -50,7 +51,7 @@ def small(
 
 def packed(trained: Checkpoint, form: str = "int8") -> dict[str, Any]:
     tensors = {name: export.tensor_data(rounding.rounded(tensor, form)) for name, tensor in trained.weights.items()}
-    return {"model": trained.model.to_json(), "tensors": tensors}
+    return {"model": export.model_data(trained.model), "tensors": tensors}
 
 
 @cache
@@ -59,7 +60,10 @@ def shipped(form: str = "int8") -> tuple[Checkpoint, dict[str, Any]]:
     trained = checkpoint.read(FABLES / "best.safetensors")
     tensors = {name: rounding.rounded(tensor, form) for name, tensor in trained.weights.items()}
     restored = {name: tensor.restored() for name, tensor in tensors.items()}
-    held = {"model": trained.model.to_json(), "tensors": {name: export.tensor_data(one) for name, one in tensors.items()}}
+    held = {
+        "model": export.model_data(trained.model),
+        "tensors": {name: export.tensor_data(one) for name, one in tensors.items()},
+    }
     return Checkpoint(trained.model, trained.vocabulary, trained.training, restored), held
 
 
@@ -172,14 +176,13 @@ def test_the_gradient_on_its_way_back_is_numpys_and_each_path_is_its_part(cell: 
     whole = [np.linalg.norm(d_h), *(np.linalg.norm(d_state) for d_state, _ in network.backward(d_h, traces, start))]
     np.testing.assert_allclose(found["norms"]["all"], whole, rtol=1e-3, atol=1e-6)
     # Through the weights alone: what the gate hands on is left out at every step.
-    factor = {"lstm": "f", "gru": "z", "rnn": ""}[cell]
+    factor = keeping(GATES[cell]) or ""
     d_state = start.copy()
     d_state[-1, 0] = d_h
     weights, through = [np.linalg.norm(d_h)], [np.linalg.norm(d_h)]
     straight = d_h.copy()
-    if cell == "lstm":
-        c = traces[-1].c
-        assert c is not None
+    c = traces[-1].c
+    if c is not None:
         straight = d_h * traces[-1].gates["o"][-1] * (1 - np.tanh(c[-1]) ** 2)
         through = [np.linalg.norm(straight)]
     for t in reversed(range(len(ids))):
@@ -190,10 +193,10 @@ def test_the_gradient_on_its_way_back_is_numpys_and_each_path_is_its_part(cell: 
             d_h_now = d_state[number, 0].copy()
             d_inputs, new = layer.backward(tuple(d_state[number]), trace, t, before)
             d_state[number] = new
-            if cell == "lstm":
+            if trained.model.cell_parts > 1:
                 d_state[number, 1] = 0
-            elif cell == "gru":
-                d_state[number, 0] -= d_h_now * trace.gates["z"][t]
+            elif factor:
+                d_state[number, 0] -= d_h_now * trace.gates[factor][t]
             d_x = d_inputs @ layer.w_ih
             if number:
                 d_state[number - 1, 0] += d_x
