@@ -35,9 +35,6 @@ LETTERS = {
 }
 """Every gate by its letter, which is ``torch.nn``'s."""
 
-GATE_NAMES = {letter: gate.name for letter, gate in LETTERS.items()}
-"""What people call them."""
-
 
 @dataclass(frozen=True)
 class CellType:

@@ -12,12 +12,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from charrnn import UsageError
-from charrnn.cell_types import CELL_TYPES
+from charrnn.cell_types import CELL_TYPES, LETTERS
 from charrnn.declaration import Config, Option, Panel, choice, count, option_name, setting
 from charrnn.limits import Flag, Interval, Name, Rising, either
 
 GATES = {cell: kind.gates for cell, kind in CELL_TYPES.items()}
 """The gates of each cell in ``torch.nn``'s letters and order; a vanilla RNN has none."""
+
+GATE_NAMES = {letter: gate.name for letter, gate in LETTERS.items()}
+"""What people call them."""
 
 MANY = 10**15
 """The largest count: beyond any run, within a float's exact integers."""
@@ -31,9 +34,9 @@ MOST_PAIRS = 2000
 FITTED = "fitted to the text and the time"
 """What ``--help`` says of the defaults that a run's recipe chooses."""
 
-_SHARE = Interval(0, 1, high_open=True)
-_POSITIVE = Interval(0, low_open=True)
-_SEED = Interval(0, 2**63 - 1, integer=True)
+SHARE = Interval(0, 1, high_open=True)
+POSITIVE = Interval(0, low_open=True)
+SEED = Interval(0, 2**63 - 1, integer=True)
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ class TrainConfig(TextConfig):
 
     level: str = choice("char", "char", "byte", option=Option("Characters or raw bytes.", Panel.TEXT))
     min_count: int = count(1, 1, MANY, Option("Rarer characters become the unknown one.", Panel.RARE))
-    val_fraction: float = setting(0.1, _SHARE, Option("Share kept for validation, at least 0 and below 1.", Panel.TEXT))
+    val_fraction: float = setting(0.1, SHARE, Option("Share kept for validation, at least 0 and below 1.", Panel.TEXT))
     val: str = choice(
         "tail", "tail", "scattered", option=Option("Which part that is: the end, or pieces spread over the text.", Panel.TEXT)
     )
@@ -135,7 +138,7 @@ class TrainConfig(TextConfig):
         0, 0, MOST_PAIRS, Option("Vectors for so many pairs of characters, the commonest.", Panel.RARE, shown=FITTED)
     )
     records: bool = setting(False, Flag(), Option("Each line is a record of its own: a name, a molecule.", Panel.TEXT))
-    val_seed: int = setting(0, _SEED, Option("Another number holds out other records.", Panel.RARE))
+    val_seed: int = setting(0, SEED, Option("Another number holds out other records.", Panel.RARE))
 
     batch_size: int = count(32, 1, 1 << 20, Option("Columns of text read in parallel.", Panel.OPTIMIZATION, shown=FITTED))
     bptt: int = count(64, 1, 1 << 20, Option("Characters that gradients flow back through.", Panel.OPTIMIZATION))
@@ -161,11 +164,11 @@ class TrainConfig(TextConfig):
         Option("Minutes by the clock, start-up included (3 if no length is given).", Panel.LENGTH),
     )
 
-    lr: float = setting(1e-2, _POSITIVE, Option("Peak learning rate.", Panel.OPTIMIZATION, shown=FITTED))
+    lr: float = setting(1e-2, POSITIVE, Option("Peak learning rate.", Panel.OPTIMIZATION, shown=FITTED))
     weight_decay: float = setting(
         0.1, Interval(0), Option("Decay of the weight matrices.", Panel.RARE, shown="0.1, less in long runs")
     )
-    grad_clip: float = setting(1.0, _POSITIVE, Option("Largest global norm of the gradient.", Panel.RARE))
+    grad_clip: float = setting(1.0, POSITIVE, Option("Largest global norm of the gradient.", Panel.RARE))
     optimizer: str = choice(
         "soap",
         "soap",
@@ -179,12 +182,12 @@ class TrainConfig(TextConfig):
     )
     dropout_input: float = setting(
         0.0,
-        _SHARE,
+        SHARE,
         Option("Locked dropout on the characters' vectors, at least 0 and below 1.", Panel.RARE, shown=FITTED),
     )
-    dropout_between: float = setting(0.0, _SHARE, Option("The same between layers.", Panel.RARE, shown=FITTED))
-    dropout_output: float = setting(0.0, _SHARE, Option("The same on the last layer's output.", Panel.RARE, shown=FITTED))
-    seed: int = setting(0, _SEED, Option("Seed of every random choice.", Panel.OPTIMIZATION))
+    dropout_between: float = setting(0.0, SHARE, Option("The same between layers.", Panel.RARE, shown=FITTED))
+    dropout_output: float = setting(0.0, SHARE, Option("The same on the last layer's output.", Panel.RARE, shown=FITTED))
+    seed: int = setting(0, SEED, Option("Seed of every random choice.", Panel.OPTIMIZATION))
 
     eval_every: int | None = count(
         None, 1, MANY, Option("Steps between evaluations.", Panel.RARE, shown="at 8 % of the run, then every tenth")
@@ -194,7 +197,7 @@ class TrainConfig(TextConfig):
         Flag(),
         Option("At the end score all of the validation text, however long it takes.", Panel.BOOKKEEPING),
     )
-    save_every: float = setting(60.0, _POSITIVE, Option("Seconds between saves.", Panel.RARE))
+    save_every: float = setting(60.0, POSITIVE, Option("Seconds between saves.", Panel.RARE))
     log_every: int | None = count(None, 1, MANY, Option("Steps between step events.", Panel.RARE, shown="about one a second"))
     device: str = choice(
         "auto", "auto", "cpu", "cuda", "mps", option=Option("Where to train.", Panel.MACHINE, envvar="CHARRNN_DEVICE")
@@ -266,9 +269,7 @@ class SampleConfig(TextConfig):
         None, -1, MANY, Option("Characters to generate, -1: without end (default: 500, or 500 per line).", others=("-n",))
     )
     lines: int | None = count(None, 1, MANY, Option("End after so many lines."))
-    seed: int | None = setting(
-        None, _SEED, Option("The same seed gives the same text (default: a fresh one, named on stderr).")
-    )
+    seed: int | None = setting(None, SEED, Option("The same seed gives the same text (default: a fresh one, named on stderr)."))
 
     repetition_penalty: float | None = setting(
         None,
@@ -356,68 +357,6 @@ class ScoreConfig(TextConfig):
     """How a text is scored: with ``window`` None the state is carried from its beginning to its end."""
 
     window: int | None = count(None, 1, MANY, Option("Score windows of so many characters, each from a zero state."))
-
-
-FEATURES = ("last", "mean", "max", "last+mean")
-"""What a classifier's head may see of the hidden states of a text."""
-
-
-@dataclass(frozen=True)
-class ClassifierConfig(Config):
-    """How a classifier makes a decision of hidden states.
-
-    ``feature`` is what is taken of the h of each character, ``head_size`` the units of the head's hidden layer (None: the head
-    is linear), ``temperature`` what the head's logits are divided by, ``longest`` how many characters of a text are read.
-    """
-
-    feature: str = choice(
-        "last",
-        *FEATURES,
-        option=Option("What the head sees of the hidden states.", Panel.NETWORK, shown="chosen by validation"),
-    )
-    bidirectional: bool = setting(False, Flag(), Option("A second network reads backwards.", Panel.NETWORK))
-    head_size: int | None = count(
-        None, 1, 65536, Option("Units of a hidden layer in the head.", Panel.RARE, shown="none: the head is linear")
-    )
-    longest: int = count(1024, 1, 1 << 20, Option("Read so many characters of a text at most.", Panel.RARE))
-    temperature: float = setting(1.0, Interval(1e-3, 1e3))
-
-
-@dataclass(frozen=True)
-class FitConfig(ReadConfig):
-    """How a classifier is trained; at most one of ``epochs`` and ``minutes`` is set, without any it is 3 minutes."""
-
-    val_fraction: float = setting(0.1, _SHARE, Option("Share kept for validation, by a hash of the text.", Panel.TEXT))
-    val_seed: int = setting(0, _SEED, Option("Another number holds out other texts.", Panel.RARE))
-    epochs: float | None = setting(
-        None, Interval(0, 1e9, low_open=True), Option("Passes over the texts; may be a fraction.", Panel.LENGTH)
-    )
-    minutes: float | None = setting(
-        None,
-        Interval(0, 1e9, low_open=True),
-        Option("Minutes by the clock at most, start-up included (3 if no length is given).", Panel.LENGTH),
-    )
-    batch_size: int = count(32, 1, 1 << 16, Option("Texts side by side.", Panel.OPTIMIZATION, shown=FITTED))
-    lr: float = setting(2e-3, _POSITIVE, Option("Peak learning rate.", Panel.OPTIMIZATION, shown=FITTED))
-    dropout: float = setting(
-        0.4, _SHARE, Option("Share of the head's inputs that is dropped.", Panel.OPTIMIZATION, shown=FITTED)
-    )
-    typos: float = setting(
-        0.05,
-        _SHARE,
-        Option("Share of characters lost, doubled, swapped or unknown while it learns.", Panel.RARE, shown=FITTED),
-    )
-    balance: float = setting(
-        0.0,
-        Interval(0, 1),
-        Option("0: texts count alike; 1: labels do, however rare.", Panel.RARE, shown=FITTED),
-    )
-    seed: int = setting(0, _SEED, Option("Seed of every random choice.", Panel.OPTIMIZATION))
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.epochs is not None and self.minutes is not None:
-            raise UsageError("--epochs or --minutes: give one length for the run, not 2")
 
 
 @dataclass(frozen=True)

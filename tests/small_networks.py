@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.config import GATES, ClassifierConfig, ModelConfig
+from charrnn.classifier_config import ClassifierConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.network import checkpoint, rundir
 from charrnn.network import classifier as classifiers
 from charrnn.network.checkpoint import Checkpoint

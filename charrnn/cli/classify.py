@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn import UsageError
+from charrnn.classifier_config import ClassifierConfig, FitConfig
 from charrnn.cli import options
 from charrnn.cli.options import Given, Json, Quiet, complete_checkpoint, complete_classifier
 from charrnn.cli.process import limit_threads, seconds_since_start
 from charrnn.cli.signals import Stop, stop_on_signals
-from charrnn.config import ClassifierConfig, FitConfig, ModelConfig, ReadConfig
+from charrnn.config import ModelConfig, ReadConfig
 from charrnn.declaration import Panel
 from charrnn.limits import Interval
 

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import CharrnnError
-from charrnn.config import ClassifierConfig, ModelConfig
+from charrnn.classifier_config import ClassifierConfig
+from charrnn.config import ModelConfig
 from charrnn.network import rundir, tensorfile
 from charrnn.network.checkpoint import Saved, version
 from charrnn.network.tensorfile import TensorFile

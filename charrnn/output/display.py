@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.analysis.hidden import Summary
-from charrnn.cell_types import GATE_NAMES
+from charrnn.config import GATE_NAMES
 from charrnn.output import charts
 from charrnn.output.notation import BLOCKS, bar, clock, gradient_line, on_one_line, read_so_far, sparkline, total, visible
 from charrnn.output.plot import Axis, Curves, Point, Scale

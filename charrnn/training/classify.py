@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from charrnn.analysis import calibration
-from charrnn.config import FEATURES, ClassifierConfig, ModelConfig
+from charrnn.classifier_config import FEATURES, ClassifierConfig
+from charrnn.config import ModelConfig
 from charrnn.training import device
 from charrnn.training.augmentation import AHEAD, Batches, Examples, Teacher
 from charrnn.training.children import can_fork

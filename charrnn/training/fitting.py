@@ -19,7 +19,8 @@ from charrnn.analysis import frozen
 from charrnn.analysis.judge import TOGETHER, Judge, Reader
 from charrnn.analysis.verdicts import Verdicts
 from charrnn.analysis.yardsticks import Yardsticks
-from charrnn.config import FEATURES, ClassifierConfig, FitConfig, ModelConfig
+from charrnn.classifier_config import FEATURES, ClassifierConfig, FitConfig
+from charrnn.config import ModelConfig
 from charrnn.generation.generate import opening
 from charrnn.network import checkpoint, classifier, rundir
 from charrnn.network.checkpoint import Checkpoint

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import CharrnnError
-from charrnn.config import FitConfig
+from charrnn.classifier_config import FitConfig
 from charrnn.network import classifier
 from charrnn.text import records
 from charrnn.text.decoding import Encoding

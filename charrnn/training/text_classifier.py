@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from charrnn.config import ClassifierConfig, ModelConfig
+from charrnn.classifier_config import ClassifierConfig
+from charrnn.config import ModelConfig
 from charrnn.network.classifier import feature_size, reading_shapes, reverse
 from charrnn.training.device import autocast
 from charrnn.training.model import CharRNN, Linear

@@ -8,7 +8,7 @@ import small_networks
 
 from charrnn import CharrnnError
 from charrnn.analysis.judge import Figures, Judge, confusion, deciding
-from charrnn.config import FEATURES
+from charrnn.classifier_config import FEATURES
 from charrnn.network import classifier
 
 TEXTS = ["what time is it", "no", "a", "yes please do", "wake me at seven", "x" * 40]

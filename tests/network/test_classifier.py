@@ -17,7 +17,8 @@ from torch import nn
 
 from charrnn import CharrnnError
 from charrnn.analysis.judge import Judge
-from charrnn.config import ClassifierConfig, ModelConfig
+from charrnn.classifier_config import ClassifierConfig
+from charrnn.config import ModelConfig
 from charrnn.network import checkpoint, classifier, rundir, tensorfile
 from charrnn.text.vocabulary import Vocabulary
 

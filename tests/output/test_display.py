@@ -7,7 +7,7 @@ import re
 import pytest
 from layers import LSTM_LAYER, columns, layer, rendered
 
-from charrnn.cell_types import GATE_NAMES
+from charrnn.config import GATE_NAMES
 from charrnn.output import display
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from charrnn.config import ClassifierConfig, ModelConfig
+from charrnn.classifier_config import ClassifierConfig
+from charrnn.config import ModelConfig
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import classify
 from charrnn.training.augmentation import Examples

@@ -13,7 +13,8 @@ from small_runs import PLAIN, Clock, Store, corpus_of, random_text
 
 from charrnn import UsageError
 from charrnn.analysis.judge import Judge
-from charrnn.config import GATES, ClassifierConfig, ModelConfig, TrainConfig
+from charrnn.classifier_config import ClassifierConfig
+from charrnn.config import GATES, ModelConfig, TrainConfig
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.classifier import Classifier

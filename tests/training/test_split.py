@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from charrnn import CharrnnError
-from charrnn.config import FitConfig
+from charrnn.classifier_config import FitConfig
 from charrnn.text import records
 from charrnn.training import split as module
 from charrnn.training.split import Split

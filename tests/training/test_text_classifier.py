@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from charrnn.analysis.judge import Judge
-from charrnn.config import FEATURES, GATES, ClassifierConfig, ModelConfig
+from charrnn.classifier_config import FEATURES, ClassifierConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.network.classifier import Classifier, parameter_shapes
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.classify import padded

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from charrnn.analysis.reach import ContributionRecord, MemoryRecord
 from charrnn.analysis.traces import Inspection, sentence
 from charrnn.cell_types import LETTERS, candidates, keeping
+from charrnn.config import GATE_NAMES
 from charrnn.output import charts, traced
 from charrnn.output.notation import visible
 from charrnn.output.page import document
@@ -110,7 +111,7 @@ def _data(found: Inspection) -> dict[str, Any]:
         "gates": [
             {letter: _short(_size(letter, gate[:S, 0]), 2) for letter, gate in trace.gates.items()} for trace in found.traces
         ],
-        "gateNames": {letter: gate.name for letter, gate in LETTERS.items()},
+        "gateNames": GATE_NAMES,
         "candidates": candidates(LETTERS),
         "unitGates": _unit_gates(found, units[np.argsort(-std[units], kind="stable")].tolist(), S),
         "saturation": shares,

@@ -12,7 +12,8 @@ from javascript import evaluate, needs_node
 
 from charrnn.analysis import rounding
 from charrnn.analysis.judge import Judge
-from charrnn.config import FEATURES, GATES, ClassifierConfig, ModelConfig
+from charrnn.classifier_config import FEATURES, ClassifierConfig
+from charrnn.config import GATES, ModelConfig
 from charrnn.network import classifier as classifiers
 from charrnn.network.classifier import Classifier
 from charrnn.output.page import judged as pages

@@ -11,7 +11,8 @@ from test_export import HOSTILE, words_of
 
 from charrnn.analysis import rounding
 from charrnn.analysis.rounding import AnswerCost, RoundedClassifier
-from charrnn.config import ClassifierConfig, ModelConfig
+from charrnn.classifier_config import ClassifierConfig
+from charrnn.config import ModelConfig
 from charrnn.network import classifier as classifiers
 from charrnn.network.classifier import Classifier
 from charrnn.output.page import judged as pages

@@ -18,7 +18,8 @@ from test_export_in_browser import give, until
 
 from charrnn.analysis import rounding
 from charrnn.analysis.judge import Judge
-from charrnn.config import ClassifierConfig, ModelConfig
+from charrnn.classifier_config import ClassifierConfig
+from charrnn.config import ModelConfig
 from charrnn.network import classifier as classifiers
 from charrnn.network.classifier import Classifier
 from charrnn.output.page import judged as pages
