@@ -1,9 +1,10 @@
-"""Make ``docs/fables.html``, the page of the shipped network, and ``docs/fables.png``, README's first picture, of it.
+"""Make ``docs/fables.html``, the page of the shipped network, ``docs/fables.png``, README's first picture, of it, and
+``docs/reach.svg``, how far back that network remembers.
 
-    python docs/make_page.py            # both; the picture needs Chromium
-    python docs/make_page.py --picture  # the picture alone, of the page as it is
+    python docs/make_page.py            # all; the picture needs Chromium
+    python docs/make_page.py --picture  # README's picture alone, of the page as it is
 
-The page is measured on the last 20,000 characters of ``corpora/fables.txt``, which training held out.
+Page and curves are measured on the last 20,000 characters of ``corpora/fables.txt``, which training held out.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import chromium  # noqa: E402
 
-PAGE, PICTURE = ROOT / "docs/fables.html", ROOT / "docs/fables.png"
+PAGE, PICTURE, REACH = (ROOT / "docs" / name for name in ("fables.html", "fables.png", "reach.svg"))
+MEASURED = ("-c", "checkpoints/fables", "--file", "corpora/fables.txt")
 SIZE = (1200, 1010)
 PROMPT, TEMPERATURE, CHARACTERS = "A Fox ", 0.5, 520
 
@@ -33,8 +35,9 @@ def main() -> None:
     parser.add_argument("--picture", action="store_true")
     if not parser.parse_args().picture:
         os.chdir(ROOT)  # The page tells the text's name as it is given.
-        if code := cli.run(["export", str(PAGE), "-c", "checkpoints/fables", "--file", "corpora/fables.txt"]):
-            sys.exit(code)
+        for words in (["export", str(PAGE)], ["inspect", "--memory", "--svg", str(REACH), "-q"]):
+            if code := cli.run([*words, *MEASURED]):
+                sys.exit(code)
     if (executable := chromium.found()) is None:
         sys.exit("no Chromium on the path, so no picture; CHARRNN_CHROMIUM may name one")
     with chromium.running(executable) as browser:

@@ -54,6 +54,8 @@ PLACES: dict[str, list[str]] = {
         "The hidden state of the same unit (`--unit <unit>`)",
         "charrnn sample --clamp <unit>=-1 -n",
         "charrnn sample --clamp <unit>=1 -n",
+        "the forget gate is <forget> on average:",
+        "half of the units hold on for <half> or fewer, the one that holds longest for <longest>.",
         "<remembers> characters, the shipped network,",
         "with <remembers> characters its loss is within 1 %",
     ],
@@ -129,10 +131,13 @@ def of_the_checkpoint() -> dict[str, str]:
 
 
 def of_the_question() -> dict[str, str]:
-    """What the final state still holds of a question's beginning and of its end, in percent."""
+    """What the final state still holds of a question's beginning and of its end, in percent; how long its units hold on."""
     shares = asked("inspect", "--contribution", QUESTION, "-c", ROOT / FABLES, "-q")["contribution"]
     parts = {"last": shares[-1:], "before": shares[-5:-1], "first": shares[:4]}
-    return {name: f"{100 * sum(part):.0f}" for name, part in parts.items()}
+    (layer,) = asked("inspect", QUESTION, "-c", ROOT / FABLES, "-q")["layers"]
+    held = layer["tau"]
+    gates = {"forget": f"{layer['gates']['f']:.2f}", "half": f"{held['quartiles'][1]:.1f}", "longest": f"{held['longest']:.0f}"}
+    return gates | {name: f"{100 * sum(part):.0f}" for name, part in parts.items()}
 
 
 def of_the_classifier() -> dict[str, str]:

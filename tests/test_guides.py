@@ -43,7 +43,6 @@ NOT_RUN = {
     "charrnn bench": "measures for a minute",
     "charrnn inspect --memory": "takes minutes on a slow machine",
     "charrnn inspect --units": "likewise",
-    "charrnn inspect -c": "likewise",
     "charrnn export": "likewise",
 }
 """What isn't run, by how it begins or what it holds, and why."""

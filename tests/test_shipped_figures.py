@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -52,3 +53,49 @@ def test_the_counter_is_named_only_where_it_is_written_anew(make_shipped: Any) -
     texts -= {ROOT / name for name in (*make_shipped.PLACES, "docs/fables.html")}
     assert len(texts) > 300
     assert [str(path) for path in sorted(texts) if COUNTER in path.read_text(encoding="utf-8")] == []
+
+
+MEMORY = {"RNN": "rnn", "GRU": "gru", "LSTM": "lstm"}
+
+
+def of_the_picture(name: str) -> dict[str, tuple[int, int | None]]:
+    """What each network of a picture of memories remembers, and after how many characters its gradient is below 1 %."""
+    picture = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    told = re.findall(r">(\w+) remembers (\d+)<", picture)
+    (level,) = re.findall(r'<text x="55.0" y="([\d.]+)" text-anchor="end">0.01</text>', picture)
+    curves = re.findall(r'<polyline points="([^"]*)"', picture)[: len(told)]
+    heights = [[float(point.partition(",")[2]) for point in curve.split()] for curve in curves]
+    below = [next((k for k, y in enumerate(curve) if y > float(level) - 4.05), None) for curve in heights]
+    return {label: (int(fewest), after) for (label, fewest), after in zip(told, below, strict=True)}
+
+
+def rows_of(name: str, heading: str) -> dict[str, list[str]]:
+    """The rows of a table of a document by their first cells."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    (table,) = re.findall(rf"^\|[^\n]*{re.escape(heading)}[^\n]*\n\|[-|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()]
+    return {first: rest for first, *rest in cells}
+
+
+def test_the_documents_say_of_three_cells_what_their_picture_shows() -> None:
+    """If they don't: python docs/make_memory.py tells the figures."""
+    found = of_the_picture("memory.svg")
+    guide, manual = rows_of("docs/guide/memory.md", "| remembers |"), rows_of("docs/manual.md", "| remembers (characters) |")
+    assert guide.keys() == manual.keys() == MEMORY.keys()
+    for name, label in MEMORY.items():
+        remembers, below = found[label]
+        assert (guide[name][1], guide[name][0].removesuffix(" characters")) == (str(remembers), str(below))
+        assert (manual[name][1], manual[name][3]) == (str(remembers), str(below))
+
+
+def test_the_tour_draws_how_far_back_the_network_remembers_as_its_page_tells_it(make_shipped: Any) -> None:
+    """If it doesn't: python docs/make_page.py."""
+    ((label, (remembers, _)),) = of_the_picture("reach.svg").items()
+    assert (label, str(remembers)) == ("fables", make_shipped.of_the_page()["remembers"])
+
+
+def test_the_tours_harder_test_is_what_was_measured() -> None:
+    measured = rows_of("tests/bench/RESULTS.md", "| passes | 5 | 10 | 20 |")
+    for name, shares in rows_of("docs/guide/memory.md", "characters | 5 | 20 |").items():
+        told = [float(share.removesuffix(" %")) for share in shares]
+        assert told == [float(measured[name][place]) for place in (1, 3, 6, 8, 10)]

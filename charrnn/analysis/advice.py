@@ -80,7 +80,7 @@ def overfitting(step: int, best_step: int, steps: int, bits: float, best: float)
     if step - best_step < LONG * steps or bits < (1 + RISEN) * best:
         return None
     return (
-        f"validation has risen since step {best_step:,} ({best:.3f} bits/char): train shorter,"
+        f"validation has risen since step {best_step:,} ({best:.3f} bits/char), whose network is kept: train shorter,"
         " or with a smaller --hidden-size or more --dropout"
     )
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,16 @@ TRACED_VALUES = 1 << 26
 ALTERNATIVES = 5
 COLORS = {"surprise": "surprise, bits", "entropy": "entropy of the prediction, bits", "change": "change of the state"}
 """What a text may be coloured by that is no unit, and its name."""
+
+
+class Values(NamedTuple):
+    """A number for each character of a text."""
+
+    numbers: list[float]
+    """Those with a sign are -1 to 1, a cell's divided by its largest size; the others are as they are."""
+    name: str
+    largest: float | None
+    """What 1 stands for; None where numbers have no sign."""
 
 
 @dataclass(frozen=True)
@@ -156,22 +166,18 @@ class Inspection:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
         return file.getvalue()
 
-    def values(self, color: str) -> tuple[list[float], str, bool]:
-        """What the text is coloured by: numbers (S,), their name, and whether they have a sign.
-
-        ``color`` is ``surprise``, ``entropy``, ``change``, or a unit as `unit_of` reads it. Numbers with a sign are -1 to 1, a
-        cell's divided by its largest size; the others are as they are.
-        """
+    def values(self, color: str) -> Values:
+        """What the text is coloured by: ``surprise``, ``entropy``, ``change``, or a unit as `unit_of` reads it."""
         if color in COLORS:
             numbers = {"surprise": self.bits, "entropy": self.entropy, "change": self.change}[color]
-            return numbers.tolist(), COLORS[color], False
+            return Values(numbers.tolist(), COLORS[color], None)
         layer, unit, part = unit_of(color, self.trained.model)
         trace = self.traces[layer]
         if part == "h" or trace.c is None:
-            return trace.h[:, 0, unit].tolist(), f"layer {layer}, unit {unit}", True
+            return Values(trace.h[:, 0, unit].tolist(), f"layer {layer}, unit {unit}", 1.0)
         c = np.nan_to_num(trace.c[:, 0, unit])
         largest = max(float(np.abs(c).max()), 1e-9)
-        return (c / np.float32(largest)).tolist(), f"layer {layer}, unit {unit}: cell c, +-{largest:.1f}", True
+        return Values((c / np.float32(largest)).tolist(), f"layer {layer}, unit {unit}: cell c", largest)
 
 
 def unit_of(text: str, model: ModelConfig) -> tuple[int, int, str]:

@@ -231,9 +231,9 @@ def memory_svg(memories: Sequence[MemoryRecord], contributions: Sequence[Contrib
 
 
 def _remembering(label: str, memory: MemoryRecord) -> str:
-    """What stands for a network whose memory was measured."""
+    """What stands for a network whose memory was measured, in characters as the axes below."""
     fewest = memory["smallest_within_1_percent"]
-    return f"{label}: {'over ' if fewest is None else ''}{fewest or memory['withheld_lags'][-1]} characters"
+    return f"{label} remembers {'over ' if fewest is None else ''}{fewest or memory['withheld_lags'][-1]}"
 
 
 def _legend(labels: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from charrnn.analysis.traces import Values
 from charrnn.output.notation import visible
 from charrnn.output.palette import NEGATIVE, POSITIVE, UNSIGNED, Shade
 from charrnn.output.plot import content, rect
@@ -22,8 +23,13 @@ def shades(values: Sequence[float], signed: bool) -> list[int]:
 
     ``signed`` values lie in -1 to 1. Others are scaled so that the largest twentieth of them are 5.
     """
-    top = 1.0 if signed else max(sorted(values)[int(0.95 * (len(values) - 1))], 1e-9) if len(values) else 1.0
+    top = 1.0 if signed else _top(values)
     return [max(-5, min(5, round(5 * value / top))) for value in values]
+
+
+def _top(values: Sequence[float]) -> float:
+    """What the largest twentieth of numbers without a sign are above: all of these have the strongest colour."""
+    return max(sorted(values)[int(0.95 * (len(values) - 1))], 1e-9) if len(values) else 1.0
 
 
 def _shade(number: int, signed: bool) -> Shade:
@@ -31,19 +37,27 @@ def _shade(number: int, signed: bool) -> Shade:
     return (NEGATIVE if number < 0 else POSITIVE if signed else UNSIGNED)[abs(number) - 1]
 
 
-def painted(text: str, values: Sequence[float], signed: bool) -> Text:
+def scale_in_words(values: Values) -> str:
+    """Which number has which colour."""
+    if values.largest is not None:
+        return f"from {-values.largest:.3g} (blue) to {values.largest:.3g} (red)"
+    return f"from 0 (no colour) to {_top(values.numbers):.3g} and above (orange)"
+
+
+def painted(text: str, values: Values) -> Text:
     """``text`` for a terminal of 256 colours: red above and blue below zero, or from pale to orange."""
-    shown = Text()
-    for character, number in zip(visible(text), shades(values, signed), strict=True):
+    shown, signed = Text(), values.largest is not None
+    for character, number in zip(visible(text), shades(values.numbers, signed), strict=True):
         # A newline has no width of its own to be coloured.
         sign = "\u21b5\n" if character == "\n" else " " if character == "\t" else character
         shown.append(sign, f"color(16) on color({_shade(number, signed).number})" if number else None)
     return shown
 
 
-def text_svg(text: str, values: Sequence[float], title: str, signed: bool) -> str:
+def text_svg(text: str, values: Values) -> str:
     """The same as a picture, with a scale of its colours."""
-    lines = _lines(text, shades(values, signed))
+    signed = values.largest is not None
+    lines = _lines(text, shades(values.numbers, signed))
     top = _MARGIN + 3 * _HIGH
     width, height = COLUMNS * _WIDE + 2 * _MARGIN, top + len(lines) * _HIGH + _MARGIN
     parts = [
@@ -51,8 +65,8 @@ def text_svg(text: str, values: Sequence[float], title: str, signed: bool) -> st
         ' font-family="ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace" font-size="14">',
         "<!-- charrnn inspect -->",
         f'<rect width="{width:g}" height="{height:g}" fill="#fff"/>',
-        f'<text x="{_MARGIN}" y="{_MARGIN + 12}" font-weight="bold">{content(title)}</text>',
-        *_key(signed),
+        f'<text x="{_MARGIN}" y="{_MARGIN + 12}" font-weight="bold">{content(values.name)}</text>',
+        *_key(values),
     ]
     for row, line in enumerate(lines):
         parts += _line(line, top + row * _HIGH, signed)
@@ -71,11 +85,15 @@ def _lines(text: str, numbers: Sequence[int]) -> list[list[tuple[str, int]]]:
     return lines
 
 
-def _key(signed: bool) -> list[str]:
+def _key(values: Values) -> list[str]:
     """The scale of colours, from the lowest value to the highest."""
+    signed = values.largest is not None
     steps = [_shade(number, signed).ink if number else "#ffffff" for number in range(-5 if signed else 0, 6)]
     parts = [rect(f"{_MARGIN + 24 * n}", f"{_MARGIN + 20}", "24", "12", step) for n, step in enumerate(steps)]
-    legend = "-1 to 1" if signed else "0 to the value that a twentieth exceeds"
+    if values.largest is not None:
+        legend = f"{-values.largest:.3g} to {values.largest:.3g}"
+    else:
+        legend = f"0 to {_top(values.numbers):.3g}; one character in twenty is above"
     return [*parts, f'<text x="{_MARGIN + 24 * len(steps) + 8}" y="{_MARGIN + 31}" font-size="12">{legend}</text>']
 
 

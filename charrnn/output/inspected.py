@@ -14,7 +14,7 @@ import numpy as np
 from charrnn import UsageError, files
 from charrnn.analysis import traces
 from charrnn.analysis.judge import Judge
-from charrnn.analysis.traces import Inspection
+from charrnn.analysis.traces import Inspection, Values
 from charrnn.config import InspectConfig
 from charrnn.network import ensemble
 from charrnn.network.checkpoint import Checkpoint
@@ -150,7 +150,7 @@ def of_states(
     elif as_tables:
         _show_tables(console, found, findings_only=request.units_only)
     elif request.colored_by and request.svg is None:
-        _show_colored(console, found.shown, *found.values(request.colored_by))
+        _show_colored(console, found.shown, found.values(request.colored_by))
 
 
 def of_mean(
@@ -160,13 +160,13 @@ def of_mean(
     color, network = request.config.color or "surprise", ensemble.TracedEnsemble([*map(ensemble.inspected, networks)])
     progress("reading the text")
     read = _text(text, networks[0], network, console)
-    numbers, title = traces.mixed(network, read, color, progress), traces.COLORS[color]
-    characters = read.characters[: len(numbers)]
+    values = traces.Values(traces.mixed(network, read, color, progress).tolist(), traces.COLORS[color], None)
+    characters = read.characters[: len(values.numbers)]
     progress.pause()
     if request.svg is not None:
-        console.made(request.svg, colored.text_svg(characters, numbers.tolist(), title, False).encode(), "inspect")
+        console.made(request.svg, colored.text_svg(characters, values).encode(), "inspect")
     else:
-        _show_colored(console, characters, numbers.tolist(), title, False)
+        _show_colored(console, characters, values)
 
 
 def of_memory(
@@ -240,7 +240,7 @@ def _rendered(kind: str, found: Inspection, request: InspectRequest, memory: Mem
         return page.render(found, history, memory.curves, memory.contributions, mind, memory.measured_on).encode(
             "utf-8", "replace"
         )
-    return colored.text_svg(found.shown, *found.values(request.colored_by or "surprise")).encode()
+    return colored.text_svg(found.shown, found.values(request.colored_by or "surprise")).encode()
 
 
 def _show_tables(console: Console, found: Inspection, *, findings_only: bool) -> None:
@@ -263,11 +263,13 @@ def _show_tables(console: Console, found: Inspection, *, findings_only: bool) ->
         console.say(f"charrnn: the text coloured by such a unit: charrnn inspect --unit {real[0]}")
 
 
-def _show_colored(console: Console, text: str, values: Sequence[float], title: str, signed: bool) -> None:
+def _show_colored(console: Console, text: str, values: Values) -> None:
     """On a terminal the coloured text, in a pipe a line per character: itself as JSON, a tab, its number."""
-    console.say(f"charrnn: coloured by {title}")
     if console.stdout_is_terminal:
-        console.table(colored.painted(text, values, signed))
+        console.say(f"charrnn: coloured by {values.name}, {colored.scale_in_words(values)}")
+        console.table(colored.painted(text, values))
     else:
-        pairs = zip(text, values, strict=True)
+        share = f", as a share of {values.largest:.3g}" if values.largest not in (None, 1) else ""
+        console.say(f"charrnn: a number for each character: {values.name}{share}")
+        pairs = zip(text, values.numbers, strict=True)
         console.product("".join(f"{json.dumps(character, ensure_ascii=False)}\t{value:.6g}\n" for character, value in pairs))

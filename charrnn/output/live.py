@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from charrnn.output.notation import (
     json_line,
     list_in_words,
     on_one_line,
+    plural,
     read_so_far,
     total,
     visible,
@@ -67,6 +69,7 @@ class PlainView(TrainingView):
     def __init__(self, console: Console, as_json: bool) -> None:
         super().__init__(console, as_json)
         self._shown_at = -self._SECONDS_BETWEEN_STEPS
+        self._advised = ""
 
     def _render(self, event: Event) -> None:
         match event["event"]:
@@ -79,14 +82,19 @@ class PlainView(TrainingView):
             case "eval":
                 if event["val_bits_per_char"] is not None:
                     self._console.say(describe_validation(event))
-                if event.get("advice"):
-                    self._console.say(f"charrnn: advice: {event['advice']}")
+                self._advise(event.get("advice") or "")
             case "sample" if event.get("records"):
                 self._console.say(describe_records(event))
             case "warning":
                 self._console.warn(event["text"])
             case "end":
                 self._console.say(describe_end(event))
+
+    def _advise(self, advice: str) -> None:
+        """Say what is advised, unless the evaluation before had the same, its numbers aside."""
+        told, self._advised = self._advised, re.sub(r"[\d.,]+", "", advice)
+        if advice and self._advised != told:
+            self._console.say(f"charrnn: advice: {advice}")
 
 
 class LiveView(TrainingView):
@@ -198,7 +206,7 @@ def describe_end(event: End) -> str:
         passes = f"{count_in_words(event['characters_read'])} characters"
     advised = f"; {event['advice']}" if event.get("advice") else ""
     return (
-        f"{reason} after {event['step']:,} steps ({passes}) in {clock(event['seconds'])}{score},"
+        f"{reason} after {plural(event['step'], 'step')} ({passes}) in {clock(event['seconds'])}{score},"
         f" {event['chars_per_second']:,.0f} chars/s{advised}"
     )
 

@@ -102,7 +102,7 @@ def gradient_line(event: Mapping[str, Any]) -> str:
     if event.get("grad_norm") is None:
         return ""
     reach = event.get("gradient_reach")
-    far = "gradient not below 1 % in the text watched" if reach is None else f"gradient below 1 % after {reach} characters"
+    far = "gradient not below 1% in the text watched" if reach is None else f"gradient below 1% after {reach} characters"
     return f"gradient norm {event['grad_norm']:.2f} before clipping, {event['clipped']:.0%} of steps clipped, {far}"
 
 
@@ -239,19 +239,20 @@ def adaptation_in_words(facts: Mapping[str, Any]) -> str:
 def census_sentence(count: int, known: int, repeated: int, name: str) -> str:
     """How many records stand in a list, and how many came before."""
     repeat = f"{repeated:,} repeat{'s' * (repeated == 1)} an earlier one"
-    return f"{_plural(count, 'record')}: {known:,} stand{'s' * (known == 1)} in {name}, {repeat}"
+    return f"{plural(count, 'record')}: {known:,} stand{'s' * (known == 1)} in {name}, {repeat}"
 
 
 def dropped_sentence(kept: int, repeated: int, listed: int, names: Sequence[str]) -> str:
     """What became of the lines that were drawn."""
     lists = f", {listed:,} dropped that stand in {', '.join(names)}" if names else ""
-    return f"{_plural(kept + repeated + listed, 'line')} drawn, {kept:,} kept, {repeated:,} dropped that came before{lists}"
+    return f"{plural(kept + repeated + listed, 'line')} drawn, {kept:,} kept, {repeated:,} dropped that came before{lists}"
 
 
 def records_sentence(count: int, bits: float) -> str:
     """What records cost on average."""
-    return f"{_plural(count, 'record')}, {bits:,.2f} bits each"
+    return f"{plural(count, 'record')}, {bits:,.2f} bits each"
 
 
-def _plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
+    """So many of what the ``noun`` names."""
     return f"{count:,} {noun}{'s' * (count != 1)}"

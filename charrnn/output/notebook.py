@@ -46,7 +46,7 @@ class Inspected:
         Raises:
             UsageError: there is no such unit.
         """
-        return self._found.values(by)[0]
+        return self._found.values(by).numbers
 
     def html(self) -> str:
         """The page: one file that needs nothing else."""

@@ -31,10 +31,15 @@ class Scale:
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self) -> list[float]:
-        """Round values inside: powers of ten on a logarithmic scale, otherwise multiples of 1, 2 or 5 times one."""
+        """Round values inside: powers of ten on a logarithmic scale, with 2 and 5 times them where these are fewer than three;
+        otherwise multiples of 1, 2 or 5 times one.
+        """
         if self.log:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
-            return [10.0**power for power in range(first, last + 1)]
+            if last - first >= 2:
+                return [10.0**power for power in range(first, last + 1)]
+            finer = [factor * 10.0**power for power in range(first - 1, last + 1) for factor in (1, 2, 5)]
+            return [value for value in finer if self.low * (1 - 1e-9) <= value <= self.high * (1 + 1e-9)]
         unit = 10.0 ** math.floor(math.log10((self.high - self.low) / 4))
         step = next(unit * factor for factor in (1, 2, 5, 10) if (self.high - self.low) / (unit * factor) <= 5)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)

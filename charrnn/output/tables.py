@@ -13,6 +13,7 @@ from rich.console import Console, ConsoleOptions
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.config import GATE_NAMES
 from charrnn.output.notation import (
     adaptation_in_words,
     age,
@@ -286,7 +287,8 @@ def layer_table(layers: Sequence[Record], *, framed: bool) -> Table | FirstThatF
 
 
 def gate_table(layers: Sequence[Record], *, framed: bool) -> Table:
-    """The gates of `charrnn.analysis.hidden.Statistics.summary`, a row per layer and gate.
+    """The gates of `charrnn.analysis.hidden.Statistics.summary`, a row per layer and gate: by name for a terminal, by letter in
+    a pipe.
 
     A candidate is a tanh: its row shows the size, |g| or |n|, and only the share above 0.9.
     """
@@ -294,7 +296,8 @@ def gate_table(layers: Sequence[Record], *, framed: bool) -> Table:
     for number, layer in enumerate(layers):
         for letter, mean in layer["gates"].items():
             left = layer["left"].get(letter)
-            shown, below = (f"|{letter}|", "-") if left is None else (letter, f"{left:.1%}")
+            name = GATE_NAMES[letter] if framed else letter
+            shown, below = (f"|{name}|", "-") if left is None else (name, f"{left:.1%}")
             rows.append((f"{number}", shown, f"{mean:.2f}", below, f"{layer['right'][letter]:.1%}"))
     return _table(("layer", "gate", "mean", "below 0.1", "above 0.9"), rows, framed=framed, left=("gate",))
 

@@ -1,9 +1,10 @@
-"""Whether a text is a page of the web as its file holds it: most of what a network learns of it are tags."""
+"""What a text has beside its words, and a network learns, too: the tags of a page of HTML, the columns of a table."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from charrnn.text.corpus import Corpus
 
@@ -12,7 +13,35 @@ _SEEN = 4096
 _PAGE = re.compile(r"(?is)\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:(?!-->).)*-->\s*)*<(?:!doctype\s+html\b|html[\s>])")
 
 
+_SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
+_FEWEST_ROWS, _ALIKE = 10, 0.95
+"""Lines are a table if there are so many and such a share of them has as many columns as the others."""
+
+
 def advise(corpus: Corpus) -> Iterator[str]:
-    """A line for somebody who trains on a page of HTML; none for other texts."""
-    if _PAGE.match(corpus.vocabulary.decode(corpus.ids[:_SEEN])):
+    """A line for somebody who trains on a page of HTML, or on a list whose lines are rows of a table; none for others."""
+    beginning = corpus.vocabulary.decode(corpus.ids[:_SEEN])
+    if corpus.records is not None and (found := _columns(beginning.split("\n")[1:-1])) is not None:
+        separator, count = found
+        cut = "cut -f 1" if separator == "\t" else f"cut -d '{separator}' -f 1"
+        yield (
+            f"these lines are rows of a table, {count} columns with {_SEPARATORS[separator]} between, and are learned whole;"
+            f" for the first column alone: {cut} FILE > NEW"
+        )
+    if _PAGE.match(beginning):
         yield "this begins as a page of HTML, whose tags are learned, too; for its words alone save it as plain text"
+
+
+def _columns(lines: Sequence[str]) -> tuple[str, int] | None:
+    """What separates the columns of lines, and how many there are; None if they are no rows of a table.
+
+    A blank behind a comma is part of a name or a title.
+    """
+    if len(lines) < _FEWEST_ROWS:
+        return None
+    for separator in _SEPARATORS:
+        counts = Counter(line.count(separator) for line in lines)
+        usual, often = counts.most_common(1)[0]
+        if usual and often >= _ALIKE * len(lines) and sum(f"{separator} " in line for line in lines) < 0.5 * len(lines):
+            return separator, usual + 1
+    return None

@@ -15,6 +15,8 @@ from charrnn.text.sources import STDIN, Say, shown
 
 NAMES = re.compile(r"\.(jsonl|ndjson)(\.gz|\.bz2|\.xz)?$|\.parquet$", re.IGNORECASE)
 """What the names of such files end in."""
+SEPARATED = re.compile(r"\.(csv|tsv|tab)$", re.IGNORECASE)
+"""Tables of another kind, which aren't read."""
 TOGETHER = 1 << 10
 """So many rows of a Parquet file are decoded at a time."""
 _HALVES = re.compile("[\ud800-\udfff]")

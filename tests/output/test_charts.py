@@ -164,7 +164,7 @@ def test_the_svg_is_whole_escaped_and_tells_curves_apart_without_colour():
     svg = ElementTree.fromstring(text)
     assert not list(svg.iter(f"{SVG}script"))
     shown = [node.text for node in svg.iter(f"{SVG}text")]
-    assert [f"{label}: 10 characters" for label in labels] == shown[:2]
+    assert [f"{label} remembers 10" for label in labels] == shown[:2]
     assert len({line.get("stroke-dasharray") for line in list(svg.iter(f"{SVG}polyline"))[:2]}) == 2
     assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
 

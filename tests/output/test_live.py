@@ -164,6 +164,21 @@ def test_plain_lines_show_a_step_about_every_ten_seconds() -> None:
     assert re.findall(r"step (\d+)/400", said) == ["0", "10", "20"]
 
 
+def test_plain_lines_advise_once_until_there_is_something_else_to_say() -> None:
+    advised = [
+        "layer 0: 39% saturated: lower --lr",
+        "layer 0: 40.5% saturated: lower --lr",
+        None,
+        "layer 0: 9% saturated: lower --lr",
+    ]
+    said = stderr_of([{**evaluation(None, best=False), "advice": advice} for advice in [*advised, "train shorter"]])
+    assert said.splitlines() == [f"charrnn: advice: {advice}" for advice in (advised[0], advised[3], "train shorter")]
+
+
+def test_one_step_is_no_steps() -> None:
+    assert stderr_of([{**end(bits=None), "step": 1}]).startswith("finished after 1 step (")
+
+
 def test_plain_lines_say_nothing_of_an_evaluation_without_validation_text() -> None:
     assert stderr_of([evaluation(None, best=False)]) == ""
     assert stderr_of([{**evaluation(None, best=False), "advice": "lower --lr"}]) == "charrnn: advice: lower --lr\n"

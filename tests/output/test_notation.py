@@ -88,10 +88,10 @@ def test_a_bar_is_a_share_of_its_width(share: float, expected: str) -> None:
 def test_the_line_about_gradients_says_how_far_they_reach() -> None:
     event = {"grad_norm": 0.5, "clipped": 0.25, "gradient_reach": 9}
     assert notation.gradient_line(event) == (
-        "gradient norm 0.50 before clipping, 25% of steps clipped, gradient below 1 % after 9 characters"
+        "gradient norm 0.50 before clipping, 25% of steps clipped, gradient below 1% after 9 characters"
     )
     assert notation.gradient_line({**event, "gradient_reach": None}).endswith(
-        "clipped, gradient not below 1 % in the text watched"
+        "clipped, gradient not below 1% in the text watched"
     )
     assert notation.gradient_line({"grad_norm": None}) == ""
 

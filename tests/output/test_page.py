@@ -434,6 +434,8 @@ def test_nothing_is_wider_than_a_phone(clean: chromium.Chromium, report: Path) -
     assert clean.evaluate("document.documentElement.scrollWidth") == 360
     parts = "[...document.querySelectorAll('pre, figure, section > p, aside')]"
     assert clean.evaluate(f"Math.max(...{parts}.map(part => part.getBoundingClientRect().right))") <= 360
+    verdicts = "[...document.querySelectorAll('.verdict')]"
+    assert clean.evaluate(f"Math.max(...{verdicts}.map(one => one.getBoundingClientRect().right))") <= 360
     clean.click('#text span[data-at="3"]')
     assert "character 4 of" in clean.evaluate("document.getElementById('character').innerText")
 

@@ -31,6 +31,9 @@ def test_ticks_are_round_numbers():
     assert Scale(0, 200).ticks() == [0, 50, 100, 150, 200]
     assert Scale(0, 7).ticks() == [0, 2, 4, 6]
     assert Scale(0.01, 1.2, log=True).ticks() == pytest.approx([0.01, 0.1, 1])
+    assert Scale(1, 8, log=True).ticks() == [1, 2, 5]
+    assert Scale(1, 20, log=True).ticks() == [1, 2, 5, 10, 20]
+    assert Scale(0.03, 0.4, log=True).ticks() == pytest.approx([0.05, 0.1, 0.2])
 
 
 @pytest.mark.parametrize(

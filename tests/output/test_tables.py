@@ -45,6 +45,8 @@ def test_a_gate_is_a_row_with_both_its_saturated_shares_and_a_candidate_with_one
         ["0", "|g|", "0.33", "-", "5.0%"],
         ["0", "o", "0.44", "20.0%", "30.0%"],
     ]
+    named = rendered(tables.gate_table([LSTM_LAYER], framed=True)).splitlines()
+    assert [line.split()[1] for line in named if line.strip().startswith("0")] == ["input", "forget", "|candidate|", "output"]
 
 
 def test_a_finding_is_a_row_with_its_unit_as_the_command_line_writes_it() -> None:

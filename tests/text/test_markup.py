@@ -1,4 +1,4 @@
-"""markup: a page of HTML is told of, once; texts that merely hold tags are not."""
+"""markup: a page of HTML and a list of a table's rows are told of; texts that merely hold tags or commas are not."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from small_runs import corpus_of
 
+from charrnn.text.corpus import read_corpus
 from charrnn.text.markup import advise
 
 Invoke = Callable[..., Any]
@@ -58,3 +59,35 @@ def test_a_run_says_so_as_it_begins(invoke: Invoke, tmp_path: Path) -> None:
     events = [json.loads(line) for line in found.stdout.splitlines()]
     assert [TOLD in event["text"] for event in events if event["event"] == "warning"] == [True]
     assert TOLD in invoke("train", "page.html", "--steps", "2", *tiny, "--dry-run").stderr
+
+
+NAMED = [f"{name},{1900 + number},{number % 7}" for number, name in enumerate(["Anna", "Bo", "Carl", "Dora"] * 5)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (
+            ["name,year,count", *NAMED],
+            "3 columns with commas between, and are learned whole; for the first column alone: cut -d ',' -f 1",
+        ),
+        (
+            [line.replace(",", "\t") for line in NAMED],
+            "3 columns with tabs between, and are learned whole; for the first column alone: cut -f 1",
+        ),
+        ([*NAMED[:19], "x"], "3 columns with commas"),
+        ([*NAMED[:17], "x", "y", "z"], None),
+        (NAMED[:9], None),
+        ([line.replace(",", ", ") for line in NAMED], None),
+        ([line.partition(",")[0] for line in NAMED], None),
+    ],
+)
+def test_a_list_of_rows_is_told_of_with_the_command_that_takes_a_column(
+    lines: list[str], said: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "list"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found = list(advise(read_corpus([str(path)], val_seed=0, val_fraction=0)))
+    assert len(found) == (said is not None)
+    assert said is None or said in found[0]
+    assert list(advise(read_corpus([str(path)]))) == []

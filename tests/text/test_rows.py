@@ -113,7 +113,14 @@ def test_rows_may_lack_the_field_that_others_have(put: Put) -> None:
     assert said == [f"{path}: 2 rows have no 'text' and were left out"]
 
 
-@pytest.mark.parametrize(("names", "said"), [(["a.txt"], "a.txt is neither"), (["a.txt", "b.txt"], "these are neither")])
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["a.txt"], "a.txt is neither$"),
+        (["a.txt", "b.txt"], "these are neither$"),
+        (["a.CSV"], "is neither; .*: cut -d , -f 1 .*a.CSV > NEW$"),
+    ],
+)
 def test_a_field_of_plain_texts_is_a_mistake(names: list[str], said: str, put: Put) -> None:
     with pytest.raises(UsageError, match=f"--field names a field of .jsonl and .parquet files; .*{said}"):
         read_corpus([put(name, b"ab") for name in names], READER)

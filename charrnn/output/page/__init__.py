@@ -90,7 +90,7 @@ def _data(found: Inspection) -> dict[str, Any]:
     units = np.sort(np.argsort(-std, kind="stable")[:UNITS])
     S = min(len(found.bits), CHARACTERS, STATES // len(units))
     h = np.concatenate([trace.h[:S, 0] for trace in found.traces], axis=1)[:, units].T  # (units, S)
-    cells = {finding.name: found.values(finding.name)[0][:S] for finding in found.findings if finding.part == "c"}
+    cells = {finding.name: found.values(finding.name).numbers[:S] for finding in found.findings if finding.part == "c"}
     shares = {letter: _saturation(found, letter, units) for letter in found.layers[0].summary()["left"]}
     byte = vocabulary.level == "byte"
     symbols = [f"{index:02x}" if byte else visible(vocabulary.decode([index])) for index in range(model.vocab_size)]

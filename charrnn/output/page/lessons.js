@@ -127,13 +127,14 @@ class Lessons {
     this.part(player, "weights").textContent = text;
     this.part(player, "weights-left").textContent = percent(left);
     this.part(player, "weights-back").textContent = factors.length;
+    const back = Math.min(FAR, ids.length), further = `, after ${back} it is ${percent(relative(paths.weights)[back])}`;
+    this.part(player, "weights-further").textContent = back > factors.length ? further : "";
     this.part(player, "weights-curve").replaceChildren(curvesOf([{ values: relative(paths.weights), series: mine }],
       `what is left through the weights, ${player.label}`));
     if (!gated) return;
     const gate = this.unitFactors(player);
     this.part(player, "gate-unit").textContent = player.nameOf(player.unit);
     this.part(player, "gate").textContent = `${gate.map((factor) => number(factor)).join(" \u00b7 ")} = ${small(gate.reduce((a, b) => a * b, 1))}`;
-    const back = Math.min(FAR, ids.length);
     this.part(player, "all-back").textContent = back;
     this.part(player, "all-left").textContent = percent(relative(paths.all)[back]);
     this.part(player, "alone-left").textContent = percent(relative(paths.weights)[back]);

@@ -326,6 +326,7 @@ def test_the_lessons_tell_the_numbers_of_the_network_that_runs(opened: Opened) -
         assert "%" in told("known-cut", network)
     assert told("gate-unit", 1) == "0:3"
     assert told("all-back", 1) == "40"
+    assert told("weights-further", 0).startswith(", after 40 it is ")
     # With as many characters known as were read, nothing is taken away.
     give(browser, "#seed", "3")
     for _ in range(5):
