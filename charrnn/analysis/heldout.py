@@ -19,12 +19,16 @@ FAR = 1.25
 """A validation loss this many times that of training is far above it,"""
 EVALUATIONS = 3
 """and is told of if the first so many evaluations all find it so,"""
+MUCH = 0.3
+"""A list of which a greater share is held out is told of, if most of its lines are copies."""
 KNOWN_BY_HEART = 3.0
 """unless the text had been read more often than this at the first: then it may be known by heart."""
 
 
 def advise(corpus: Corpus) -> Iterator[str]:
-    """A line for each thing that makes the tail of a text a poor choice for validation."""
+    """A line for each thing that makes the tail of a text, or the lines of a list, a poor choice for validation."""
+    if corpus.records is not None:
+        yield from _of_records(corpus)
     if corpus.records is not None or corpus.pieces is not None or not corpus.val_characters:
         return
     listed = is_list(_lines(corpus))
@@ -36,6 +40,17 @@ def advise(corpus: Corpus) -> Iterator[str]:
     if (found := strangers(corpus.ids, corpus.train_characters, corpus.vocabulary)) is not None:
         instead = "" if listed else ", --val scattered holds out pieces from all over the text"
         yield f"{_described(found, corpus)}; it is never learnt{instead}"
+
+
+def _of_records(corpus: Corpus) -> Iterator[str]:
+    """A line where much more of a list is held out than a tenth, because its lines are few different ones."""
+    facts = corpus.records.facts if corpus.records is not None else None
+    if facts is None or facts.held_out <= MUCH * facts.count or facts.duplicates < facts.count / 2 or corpus.val_lines:
+        return
+    yield (
+        f"{facts.held_out:,} of {facts.count:,} lines are held out and never learnt, since equal lines are on one side and"
+        " few are different ones; --val-seed 1 holds out others, --val-fraction 0 none"
+    )
 
 
 class Distance:

@@ -161,6 +161,8 @@ def sample(
         clamp=clamp or [],
         load_state=load_state,
         measured=as_json or config.color == "surprise",
+        # What is compared, or read by people, is text.
+        exact=not (console.stdout_is_terminal or as_json or interactive or copied_from or unique or not_in),
         unique=unique,
         not_in=not_in or [],
         uncalibrated=uncalibrated,

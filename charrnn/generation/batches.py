@@ -97,7 +97,7 @@ class Batches:
 
     def _sample(self, index: int, prompt: int, start: Start, completion: Completion) -> Sample:
         generation = self._generation
-        text = generation.vocabulary.decoder(start.pending).text(completion.ids.tolist())
+        text = generation.vocabulary.decoder(start.pending, exact=generation.request.exact).text(completion.ids.tolist())
         length = len(completion.ids)
         stop = None if completion.stop is None else generation.stops[completion.stop]
         again = looped(completion.ids) if generation.config.best_of > 1 else 0

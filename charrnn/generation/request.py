@@ -49,6 +49,8 @@ class SampleRequest:
     clamp: Sequence[str] = ()
     load_state: Path | None = None
     measured: bool = False
+    exact: bool = False
+    """Whether a network of bytes gives each as it is, be it text or not."""
     unique: bool = False
     not_in: Sequence[str] = ()
     uncalibrated: bool = False

@@ -282,7 +282,7 @@ class Stream:
         self._sampler = Sampler(rng, generation.drawing, measured=generation.request.measured)
         self._sampler.read(start.recent)
         ids = generate(generation.generating, start.logits, self._state, self._sampler)
-        self._decoder = generation.vocabulary.decoder(start.pending)
+        self._decoder = generation.vocabulary.decoder(start.pending, exact=generation.request.exact)
         self._tail = deque(start.recent.tolist(), maxlen=max(KEPT, generation.config.repetition_window))
         self._interrupted = False
         self._text = Text(self._remembered(ids) if kept else ids, generation.ending)

@@ -107,9 +107,12 @@ class Vocabulary:
     def _symbol(self, index: int) -> str:
         return REPLACEMENT if index == self.unknown else self.characters[index]
 
-    def decoder(self, pending: bytes = b"") -> Decoder:
-        """A decoder for ids that arrive one at a time; at level ``byte``, after the ``pending`` bytes of a character."""
-        return Decoder(self, pending)
+    def decoder(self, pending: bytes = b"", *, exact: bool = False) -> Decoder:
+        """A decoder for ids that arrive one at a time; at level ``byte``, after the ``pending`` bytes of a character.
+
+        If ``exact``, each byte beyond ASCII becomes the escape that stands for it in Python's paths, be it text or not.
+        """
+        return Decoder(self, pending, exact=exact)
 
     def normalizer(self) -> Normalizer | None:
         """What maps a text to the canonically equal one whose characters are known; None at level ``byte``."""
@@ -178,10 +181,13 @@ class Vocabulary:
 
 
 class Decoder:
-    """Ids to text, one at a time; at level ``byte`` a character comes out only once its last byte is in."""
+    """Ids to text, one at a time; at level ``byte`` a character comes out only once its last byte is in, or each byte if
+    ``exact``.
+    """
 
-    def __init__(self, vocabulary: Vocabulary, pending: bytes = b"") -> None:
-        self._bytes = codecs.getincrementaldecoder("utf-8")("replace") if vocabulary.level == "byte" else None
+    def __init__(self, vocabulary: Vocabulary, pending: bytes = b"", *, exact: bool = False) -> None:
+        encoding, errors = ("ascii", "surrogateescape") if exact else ("utf-8", "replace")
+        self._bytes = codecs.getincrementaldecoder(encoding)(errors) if vocabulary.level == "byte" else None
         if self._bytes is not None:
             self._bytes.decode(pending)
         self._symbols = vocabulary.characters + REPLACEMENT

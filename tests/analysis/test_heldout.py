@@ -15,6 +15,7 @@ from small_runs import corpus_of
 
 from charrnn.analysis import heldout
 from charrnn.analysis.heldout import Distance, advise
+from charrnn.text.corpus import read_corpus
 from charrnn.text.scattered import scatter
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -60,6 +61,21 @@ def test_nothing_is_advised_where_no_tail_is_held_out() -> None:
     assert list(advise(corpus_of(SORTED))) == []
     pieces = scatter(len(SORTED), 0.1)
     assert list(advise(replace(corpus_of(SORTED), pieces=pieces))) == []
+
+
+@pytest.mark.parametrize(
+    ("kinds", "copies", "fraction", "told"),
+    [(3, 200, 0.1, True), (3, 200, 0.0, False), (600, 1, 0.5, False), (300, 2, 0.1, False)],
+)
+def test_a_list_of_few_different_lines_is_told_of_where_most_are_held_out(
+    kinds: int, copies: int, fraction: float, told: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "list"
+    # Two of these three kinds are held out, by what they say.
+    levels = [f"0-0-0 0:0:0 {level} worker-0 job 0 done in 0.0s" for level in ("ERROR", "INFO", "WARN")]
+    path.write_text("\n".join((levels if kinds == 3 else names(kinds)) * copies) + "\n", encoding="utf-8")
+    found = list(advise(read_corpus([str(path)], val_seed=0, val_fraction=fraction)))
+    assert ["held out and never learnt" in line and "--val-fraction 0" in line for line in found] == [True] * told
 
 
 def test_of_a_long_text_lines_from_all_over_it_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import FABLES, ROOT
+from small_checkpoints import small
 from small_networks import network
 
 from charrnn.config import ModelConfig, SampleConfig
@@ -55,6 +56,23 @@ def test_one_line_each_is_so_many_lines(sample: Invoke) -> None:
     assert {record["finish_reason"] for record in found} <= {"lines", "length"}
     result = sample("-N", "20", "--lines", "1")
     assert result.stdout == "".join(r["text"] if r["text"].endswith("\n") else r["text"] + "\n" for r in found)
+
+
+@pytest.mark.parametrize("many", [(), ("-N", "3", "--separator", "")])
+def test_a_network_of_bytes_gives_a_pipe_each_of_them_and_people_text(
+    sample: Invoke, tmp_path: Path, many: tuple[str, ...]
+) -> None:
+    checkpoint.write(tmp_path / "bytes", small(level="byte"))
+    ask = ("-c", "bytes", "-n", "300", *many)
+    piped = sample(*ask).stdout.encode("utf-8", "surrogateescape")
+    texts = [record["text"] for record in records(sample(*ask, "--json"))]
+    assert piped[:300].decode("utf-8", "replace").startswith(texts[0])
+    assert 300 * len(texts) <= len(piped) <= 301 * len(texts)
+    with pytest.raises(UnicodeDecodeError):
+        piped.decode()
+    assert "\ufffd" in sample(*ask, terminal=True).stdout
+    sample(*ask, "--out-dir", "files")
+    assert (tmp_path / "files/0.txt").read_bytes() == piped[: 300 + (piped[299:300] != b"\n")]
 
 
 @pytest.mark.parametrize("many", ["1", "5"])

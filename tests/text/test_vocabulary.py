@@ -80,6 +80,19 @@ def test_the_byte_decoder_replaces_exactly_what_is_invalid(data: bytes) -> None:
     assert len(decoder.pending) < 4
 
 
+@settings(deadline=None, max_examples=50)
+@given(st.binary(max_size=40))
+def test_the_exact_byte_decoder_holds_nothing_back_and_changes_nothing(data: bytes) -> None:
+    decoder = BYTES.decoder(exact=True)
+    said = [decoder.decode(byte) for byte in data]
+    assert all(said)
+    assert "".join(said).encode("utf-8", "surrogateescape") == BYTES.decoder(exact=True).text([*data]).encode(
+        "utf-8", "surrogateescape"
+    )
+    assert "".join(said).encode("utf-8", "surrogateescape") == data
+    assert decoder.pending == b""
+
+
 def test_nothing_is_said_of_a_character_cut_off_at_the_end() -> None:
     decoder = BYTES.decoder()
     assert [decoder.decode(byte) for byte in "€".encode()[:2]] == ["", ""]
