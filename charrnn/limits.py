@@ -225,4 +225,6 @@ def either(words: tuple[str, ...]) -> str:
 def from_to(limits: Limits, option: str, text: str) -> tuple[Any, Any]:
     """Read a value within ``limits``, or A:B for one that goes from A to B; a `UsageError` names ``option``."""
     first, colon, last = text.partition(":")
+    if colon and not (first and last):
+        raise UsageError(f"{option} takes one value, or two as A:B, not {text!s:.80}")
     return limits.parse(option, first), limits.parse(option, last) if colon else None

@@ -47,6 +47,11 @@ MISTAKES = [
     # What is no text.
     ("train empty.txt", FAILED, "holds no text; at least 2 characters are needed"),
     ("score empty.txt -c run", FAILED, "there is nothing to score; it holds no text"),
+    ("inspect --memory --file empty.txt -c run", FAILED, "empty.txt: empty; leave it out to read 10,000 generated"),
+    ("inspect --file empty.txt -c run", FAILED, "empty.txt: empty; leave it out"),
+    ("sample -c run --adapt-to empty.txt", FAILED, "empty.txt: there is nothing to learn; it holds no text"),
+    ("sample -c run --prompts empty.txt", FAILED, "holds no prompt; write one on each line"),
+    ("train --records novel.txt --val-lines blank.txt", FAILED, "every line is blank; --val-lines needs one to hold out"),
     ("train --records blank.txt", FAILED, "every line is blank"),
     ("train one.txt", FAILED, "holds a single character"),
     ("train nothing-in-it", FAILED, "holds no *.txt file; name the files to read"),
@@ -128,6 +133,12 @@ MISTAKES = [
     ("train novel.txt --minutes", USAGE, "'--minutes' requires an argument"),
     ("sample -c run --top-p 90", USAGE, "write 0.9 "),
     ("sample -c run --temp 0,8", USAGE, "write 0.8 "),
+    ("sample -c run --temp 0.5:", USAGE, "--temp takes one value, or two as A:B, not 0.5:"),
+    ("sample -c run --top-k 0", USAGE, "not 0; for no limit leave --top-k out"),
+    ("sample -c run --bias the=1", USAGE, "--bias must be one character, =, and a number or -inf"),
+    (r"sample -c run -e -p 'a\q'", USAGE, r"--prompt: \q is not an escape; there are \n, \t"),
+    ("sample -c run --load-state novel.txt", FAILED, "name one that charrnn sample --save-state wrote"),
+    ("sample -c run --prompts novel.txt -p The", USAGE, "--prompt, --prompt-file or --prompts: give one, not more"),
     ("sample -c run --temp hot", USAGE, "--temp must be a number of at least 0"),
     ("sample -c run --seed abc", USAGE, "--seed must be a whole number"),
     ("sample -c run --clamp 0:99=1", USAGE, "this network has layers 0 to 0 and units 0 to 3"),
@@ -219,6 +230,8 @@ def test_a_mistake_is_told_in_one_line_that_says_how_to_go_on(
 WARNINGS = [
     ("next zzz.txt -c run", "zzz.txt is read as a text; there is no file of this name"),
     ("sample -c run -n 1 -p 'my story.txt'", "--prompt-file 'my story.txt' reads the file"),
+    (r"sample -c run -n 1 --stop '\n\n'", r"--stop: \n\n is read as two characters; --escapes makes one of it"),
+    (r"sample -c run -n 1 -p 'Once\n'", r"--prompt: \n is read as two characters"),
     ("score novel.txt ./novel.txt -c run", "novel.txt is named 2 times and read as often"),
 ]
 

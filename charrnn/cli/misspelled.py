@@ -132,6 +132,8 @@ IN_SHELL = {
 """Other programs' words for what a shell does with their product."""
 
 
+UNLIMITED = ("top-k", "top-p", "typical", "lines")
+"""Options of which 0 says in other programs that there is no limit."""
 NETWORKS = ("best.safetensors", "classifier.safetensors", "member-0")
 """What tells that a directory is that of a network, or of several."""
 
@@ -172,6 +174,8 @@ def refused(message: str, typed: Sequence[str]) -> str:
     """What to say of what was refused: a long option with one dash is read as a short one and its value."""
     if message.startswith("Option '--resume' requires an argument"):
         return f"{message}; say --resume latest for the most recent run"
+    if found := re.match(f"(--({'|'.join(UNLIMITED)})) must be .*, not 0$", message):
+        return f"{message}; for no limit leave {found[1]} out"
     for word in typed:
         if re.fullmatch(r"-\w[\w-]{2,}", word) and message.endswith(f"not {word[2:]}"):
             return f"No such option: {word}; long options have two dashes: -{word.replace('_', '-')}"

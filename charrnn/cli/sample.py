@@ -146,6 +146,7 @@ def sample(
     from charrnn.generation.streaming import Generation
     from charrnn.network.pace import threads_of_numpy
     from charrnn.output import conversation, sampled
+    from charrnn.text import given
 
     request = SampleRequest(
         config=config,
@@ -170,6 +171,10 @@ def sample(
     )
     if adapt_to == "-" and ("-" in (prompt, str(prompt_file), str(prompts)) or interactive):
         raise UsageError("--adapt-to - reads stdin to its end; take the prompts from elsewhere")
+    if not escapes:
+        for option, texts in {"--prompt": [prompt], "--stop": stop, "--separator": [separator]}.items():
+            for text in filter(None, texts or []):
+                given.tell_of_escape(text, option, console.warn)
     between = None if separator is None else request.typed(separator, "--separator")
     shown = sampled.Shown(as_json, not no_echo, raw, between, out_dir, copied_from, save_state, adapt_to)
     with np.errstate(over="ignore", invalid="ignore"):  # Absurd weights give absurd text, not warnings.

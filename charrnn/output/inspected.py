@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from charrnn import UsageError, files
+from charrnn import CharrnnError, UsageError, files
 from charrnn.analysis import traces
 from charrnn.analysis.judge import Judge
 from charrnn.analysis.traces import Inspection, Values
@@ -177,7 +177,10 @@ def of_memory(
 
     probe = GivenText(request.contribution, None, "--contribution", text.reader, keep_newline=request.keep_newline)
     generated = None
-    if request.memory and not text.at(networks[0].vocabulary.level):
+    whole = text.at(networks[0].vocabulary.level)
+    if request.memory and whole == "":
+        raise CharrnnError(f"{text.name}: empty; leave it out to read {reach.GENERATED:,} generated characters")
+    if request.memory and whole is None:
         console.say(f"charrnn: no text given; reading {reach.GENERATED:,} characters that the first network generates")
         progress(f"generating {reach.GENERATED:,} characters")
         generated = reach.generated(networks[0])

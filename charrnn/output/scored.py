@@ -142,6 +142,8 @@ def adapted_to(path: str, encoding: Encoding, console: Console, networks: Sequen
         progress(f"adapting to {sources.shown(path)}", functools.partial(_so_far, tally))
         for piece in scorer.pieces(reader.codes(path), by_line=by_line):
             tally.add(piece)
+    if not (tally.characters or tally.unknown):
+        raise CharrnnError(f"{sources.shown(path)}: there is nothing to learn; {NOTHING[by_line]}")
     if tally.unknown:
         console.warn(f"{sources.shown(path)}: {notation.unknown_sentence(tally.unknown, tally.strangers)}")
     console.say(f"charrnn: adapted to {notation.score_clause({'file': sources.shown(path), **tally.to_json()})}")

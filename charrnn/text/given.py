@@ -18,6 +18,8 @@ from charrnn.text.vocabulary import REPLACEMENT, Vocabulary
 _NAMED = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\"}
 _NAME = re.compile(r"[\w./~-]+\.(txt|text|md|log|[ct]sv|jsonl?)(\.(gz|bz2|xz))?")
 """What looks like the name of a text file."""
+_PLAIN_ESCAPE = re.compile(r"^(\\[nt])+$|\\n$")
+"""A backslash and a letter where hardly anybody means these two."""
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.|$)", re.DOTALL)
 
 
@@ -110,6 +112,12 @@ def tell_of_file(text: str, instead: str, warn: Callable[[str], None]) -> None:
         warn(f"{text} is read as a text, but it names a file; {instead} {shlex.quote(text)} reads the file")
     elif _NAME.fullmatch(text):
         warn(f"{text} is read as a text; there is no file of this name")
+
+
+def tell_of_escape(text: str, option: str, warn: Callable[[str], None]) -> None:
+    """Warn of what is plainly meant as an escape in the value of ``option`` and is read as it stands."""
+    if found := _PLAIN_ESCAPE.search(text):
+        warn(f"{option}: {found[0]} is read as two characters; --escapes makes one of it")
 
 
 def _escaped(argument: str) -> str:

@@ -106,9 +106,13 @@ def shown(path: str) -> str:
 
 
 def stem(path: str) -> str:
-    """A file's name without ``.txt`` and the ending of a compressed file; a directory's name; ``stdin``."""
+    """A file's name without ``.txt`` and the ending of a compressed file; a directory's name; ``stdin``; ``pipe`` of what a
+    shell puts in the place of ``<(command)``.
+    """
     if path == STDIN:
         return "stdin"
+    if re.fullmatch(r"/dev/fd/\d+|/proc/self/fd/\d+", path):
+        return "pipe"
     if is_directory(path):
         return Path(path).resolve().name
     name = Path(path).name

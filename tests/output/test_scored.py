@@ -82,12 +82,19 @@ def test_several_texts_are_scored_each_by_itself_and_a_table_adds_them_up(invoke
 @pytest.mark.parametrize("options", [(), ("--rank",), ("--json",), ("--lines",)])
 def test_what_was_scored_before_a_text_that_fails_is_told(invoke: Invoke, here: Path, options: tuple[str, ...]) -> None:
     expected = invoke("score", "novel.txt", *options).stdout
-    result = invoke("score", "novel.txt", "gone.txt", "-q", *options)
+    (here / "no-text.txt").write_bytes(b"\xff\xfa" * 9)
+    result = invoke("score", "novel.txt", "no-text.txt", "-q", *options)
     assert result.code == 1
     assert result.stderr.count("\n") == 1
-    assert "gone.txt" in result.stderr
+    assert "no-text.txt" in result.stderr
     assert "total" not in result.stdout
     assert result.stdout.count("\n") == expected.count("\n") > 0
+
+
+def test_a_text_that_is_not_there_is_told_before_any_is_scored(invoke: Invoke, here: Path) -> None:
+    result = invoke("score", "novel.txt", "gone.txt", "-q")
+    assert (result.code, result.stdout) == (1, "")
+    assert result.stderr.startswith("charrnn: gone.txt: No such file or directory; ")
 
 
 def test_rank_puts_the_most_surprising_line_first(invoke: Invoke, here: Path) -> None:
@@ -374,7 +381,7 @@ def test_a_kept_network_goes_on_and_samples(invoke: Invoke, here: Path) -> None:
     ("options", "code", "said"),
     [
         (["--keep", "new.safetensors"], 2, "--keep saves what a network has learned by --adapt; give both"),
-        (["novel.txt", "--adapt", "--keep", "new.safetensors"], 2, "--keep saves the network that has learned one FILE, not 2"),
+        (["other.txt", "--adapt", "--keep", "new.safetensors"], 2, "--keep saves the network that has learned one FILE, not 2"),
         (["--adapt", "--keep", "novel.txt"], 1, "novel.txt: is there already, and nothing is overwritten; name another file"),
         (["--adapt", "--keep", "checkpoints/novel/best.safetensors"], 1, "is there already, and nothing is overwritten"),
         (["--adapt", "--keep", "no/new.safetensors"], 1, "no/new.safetensors: can't save: there is no directory no; make it"),
@@ -383,6 +390,7 @@ def test_a_kept_network_goes_on_and_samples(invoke: Invoke, here: Path) -> None:
 def test_what_can_not_be_kept_is_told_before_the_text_is_read(
     options: list[str], code: int, said: str, invoke: Invoke, here: Path
 ) -> None:
+    (here / "other.txt").write_text(TEXT)
     found = invoke("score", "novel.txt", *options)
     assert (found.code, found.stdout, found.stderr.count("\n")) == (code, "", 1)
     assert said in found.stderr

@@ -282,6 +282,7 @@ def test_another_texts_vocabulary_can_be_used(put: Put, characters: str) -> None
         (["notes.md"], "notes"),
         (["vol.1.txt"], "vol.1"),
         (["README"], "README"),
+        (["/dev/fd/63"], "pipe"),
         (["-"], "stdin"),
         (["b.txt", "a.txt"], "b"),
         (["-", "a.txt"], "stdin"),
