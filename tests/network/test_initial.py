@@ -36,6 +36,13 @@ def test_weights_have_the_variance_that_their_rule_says(cell):
     assert weights["rnn.weight_ih_l0"].var() == pytest.approx(1 / 60, rel=0.1)
     assert weights["rnn.weight_ih_l1"].var() == pytest.approx(1 / 90, rel=0.1)
     assert weights["head.weight"].var() == pytest.approx(4 / 90, rel=0.1)
-    forget = weights["rnn.bias_ih_l1"][90:180]
-    assert (forget == (1 if cell == "lstm" else 0)).all()
-    assert sum(np.abs(weight).sum() for name, weight in weights.items() if "bias" in name) == (180 if cell == "lstm" else 0)
+    letter, bias = initial.OPEN.get(cell, (None, 0.0))
+    expected = [bias * (gate == letter) for gate in GATES[cell] or ("",)]
+    for layer in range(2):
+        assert weights[f"rnn.bias_ih_l{layer}"].reshape(-1, 90).tolist() == [[one] * 90 for one in expected]
+        assert not weights[f"rnn.bias_hh_l{layer}"].any()
+    assert not weights["head.bias"].any()
+
+
+def test_an_lstms_forget_gate_starts_open() -> None:
+    assert initial.OPEN["lstm"] == ("f", 1.0)
