@@ -152,7 +152,10 @@ def measure(network: Network, ids: NDArray[Any], lags: int = LAGS, windows: int 
     """
     ids = ids[-CHARACTERS:]
     if len(ids) < 2 * lags + 2:
-        raise CharrnnError(f"the text has {len(ids)} characters; to look {lags} back, at least {2 * lags + 2} are needed")
+        needed = f"to look {lags} back, at least {2 * lags + 2} are needed"
+        raise CharrnnError(
+            f"the text has {len(ids)} characters; {needed}; give a longer one, or none: then the network writes one"
+        )
     # Every start has K characters behind it, so that more is known than is withheld, and K + 1 ahead.
     starts = np.unique(np.linspace(lags, len(ids) - 1 - lags, min(windows, len(ids) - 2 * lags)).astype(np.int64))
     spans = starts[:, None] + np.arange(lags + 1)  # (M, K + 1)

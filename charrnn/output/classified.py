@@ -55,7 +55,10 @@ class Report:
         known, figures = len(self.judge.classifier.labels), self.figures
         if count := int(figures.confusion[known:].sum()):
             have = "1 text has a label" if count == 1 else f"{count:,} texts have labels"
-            warn(f"{name}: {have} that the classifier doesn't know, and count as wrong: {_some(figures.labels[known:]):.200}")
+            counts = "counts" if count == 1 else "count"
+            warn(
+                f"{name}: {have} that the classifier doesn't know, and {counts} as wrong: {_some(figures.labels[known:]):.200}"
+            )
 
     def to_json(self) -> Record:
         """All of it as JSON values."""

@@ -6,6 +6,7 @@ import csv
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ PARTS = {
 }
 JUDGED = 10_000
 """So many rows decide which of two columns without a header holds the labels."""
+FEWEST = 10
+"""So many rows are needed to see that the first one is a heading."""
 _JSON, _TABS = (".jsonl", ".ndjson", ".json"), (".tsv", ".tab")
 _SEPARATORS = "\t,;"
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -45,14 +48,16 @@ class Row:
 class LabelledTexts:
     """The rows of one source, read once, as they come.
 
-    After that ``without_text`` says how many rows had none and were left out, and ``respelled`` which labels were taken for
-    others that differ from them in white space alone.
+    After that ``without_text`` says how many rows had none and were left out, ``respelled`` which labels were taken for others
+    that differ from them in white space alone, and ``heading`` a first line that was taken for one, though it names no known
+    column.
     """
 
     def __init__(self, path: str, reader: TextReader, known: Container[str] = ()) -> None:
         """``known`` are labels by which their column is recognised where no header names it."""
         self.path, self.name = path, sources.shown(path)
         self.without_text = 0
+        self.heading: list[str] | None = None
         self.respelled: dict[str, str] = {}
         self._reader, self._known = reader, known
 
@@ -73,6 +78,8 @@ class LabelledTexts:
 
     def tell(self, warn: Callable[[str], None]) -> None:
         """Say what was left out or read otherwise than it stands there."""
+        if self.heading is not None:
+            warn(f"{self.name}: the first line names the columns, it seems, and is no text: {', '.join(self.heading):.80}")
         if self.without_text:
             rows = (
                 "1 row has no text and was" if self.without_text == 1 else f"{self.without_text:,} rows have no text and were"
@@ -160,16 +167,24 @@ class LabelledTexts:
             judged = list(itertools.islice(rows, JUDGED))
             self._check(judged, columns)
             text, label = self._order([cells for _, cells in judged])
+            if self._is_heading([" ".join(cells[label].split()) for _, cells in judged]):
+                self.heading = judged.pop(0)[1]
             rows = itertools.chain(judged, rows)
         for row in rows:
             self._check([row], columns)
             number, cells = row
             yield f"{self.name}: line {number}", cells[text], cells[label], "" if part is None else cells[part]
 
+    def _is_heading(self, labels: Sequence[str]) -> bool:
+        """Whether the first of some rows' labels is none: no other row has it, while each of the others is there again."""
+        counts = Counter(labels)
+        own = counts.pop(labels[0]) if labels else 0
+        return own == 1 and len(labels) > FEWEST and labels[0] not in self._known and min(counts.values(), default=0) > 1
+
     def _check(self, rows: Sequence[Numbered], columns: int) -> None:
         for number, cells in rows:
             if len(cells) != columns:
-                expected = "2 (text and label, or a first line that names them)" if columns == 2 else f"{columns}"
+                expected = "2 (text and label, or a first line that names them: text, label)" if columns == 2 else f"{columns}"
                 found = "1 column" if len(cells) == 1 else f"{len(cells)} columns"
                 raise CharrnnError(f"{self.name}: line {number}: {found}, expected {expected}")
 

@@ -88,6 +88,38 @@ def test_a_column_of_parts_says_what_is_kept_for_a_test(put: Put) -> None:
     assert [row.part for row in found] == ["train", "test", "val"]
 
 
+LANGUAGES = b"".join(b"%d Kuchen,de\n%d cakes,en\n" % (number, number) for number in range(5))
+
+
+@pytest.mark.parametrize("heading", [b"name,language\n", b"language,name\n"])
+def test_a_first_line_with_a_label_of_its_own_names_the_columns(heading: bytes, put: Put) -> None:
+    lines = (
+        LANGUAGES
+        if heading.startswith(b"name")
+        else b"".join(b"%b,%b\n" % (*row.split(b",")[::-1],) for row in LANGUAGES.splitlines())
+    )
+    source, said = LabelledTexts(put("x.csv", heading + lines), TextReader()), list[str]()
+    assert next(iter(source)) == Row("0 Kuchen", "de")
+    source.tell(said.append)
+    assert len(said) == 1
+    assert "the first line names the columns, it seems, and is no text: " in said[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        (b"tarte,fr\n" + LANGUAGES, ("de", "en", "fr")),
+        (b"tarte,fr\n" + LANGUAGES + b"gelato,it\n", ()),  # Another label is there once, too.
+        (b"tarte,fr\n" + LANGUAGES[: len(LANGUAGES) // 5 * 2], ()),
+        (LANGUAGES, ()),
+    ],
+)
+def test_other_first_lines_are_texts(text: bytes, known: tuple[str, ...], put: Put) -> None:
+    source = LabelledTexts(put("x.csv", text), TextReader(), known)
+    assert len(list(source)) == text.count(b"\n")
+    assert source.heading is None
+
+
 def test_known_labels_tell_which_column_holds_them(put: Put) -> None:
     path = put("x.tsv", b"a\tcat\nb\tcat\n")
     assert rows(path)[0] == Row("a", "cat")
@@ -98,7 +130,7 @@ def test_known_labels_tell_which_column_holds_them(put: Put) -> None:
     ("name", "text", "words"),
     [
         ("x.tsv", "text\tlabel\na\tb\tc\n", "line 2: 3 columns, expected 2"),
-        ("x.tsv", "a\tb\tc\n", "line 1: 3 columns, expected 2 (text and label, or a first line that names them)"),
+        ("x.tsv", "a\tb\tc\n", "line 1: 3 columns, expected 2 (text and label, or a first line that names them: text, label)"),
         ("x.csv", "text,label\njust a text\n", "line 2: 1 column, expected 2"),
         ("x", "just a text\nand another\n", "line 1: one column"),
         ("x.csv", 'text,label\n"never closed,x\n', "not sound CSV"),
