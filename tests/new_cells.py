@@ -24,9 +24,11 @@ NEW = {
 cell_types.CELL_TYPES.update(NEW)  # before the settings are declared, which take their choices from it
 
 import charrnn  # noqa: E402
+from charrnn.analysis import traces  # noqa: E402
 from charrnn.config import ModelConfig  # noqa: E402
 from charrnn.network import cells, initial, stepper  # noqa: E402
 from charrnn.network.cells import Cell, Network, sigmoid  # noqa: E402
+from charrnn.output import page  # noqa: E402
 from charrnn.training import model as training  # noqa: E402
 from charrnn.training.model import CharRNN  # noqa: E402
 
@@ -170,18 +172,18 @@ def check_the_numbers(cell: str) -> None:
 
 def check_a_run(cell: str, folder: Path) -> None:
     """It learns, is kept, and everything that the program says of a network it says of this one."""
-    (folder / "text.txt").write_text("to be or not to be\n" * 60, encoding="utf-8")
+    (folder / "text.txt").write_text("to be or not to be\n" * 12, encoding="utf-8")
     shape = {"hidden_size": 6, "embedding_size": 3, "layers": 2}
-    charrnn.train(folder / "text.txt", cell=cell, out=folder / cell, steps=4, batch_size=2, workers=1, device="cpu", **shape)
+    charrnn.train(folder / "text.txt", cell=cell, out=folder / cell, steps=1, batch_size=2, workers=1, device="cpu", **shape)
     network = charrnn.load(folder / cell)
     assert len(network.sample("to", 5, seed=1)) == 5
     assert network.score("to be or not").bits_per_char > 0
     states = network.states("to be")
     assert [*states.gates] == [*NEW[cell].gates]
     assert (states.c is not None) == (NEW[cell].parts == 2)
-    told = network.inspect("to be or not to be\n" * 20)
-    assert told.layers[0]["tau"] is not None
-    assert "forget keeps the old" in told.html()
+    found = traces.inspect(network._trained, network._network, traces.given("to be or not", network._trained, network._network))
+    assert found.layers[0].summary()["tau"] is not None
+    assert "forget keeps the old" in page.render(found)
 
 
 if __name__ == "__main__":
