@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
@@ -14,7 +15,18 @@ from rich.text import Text
 from charrnn.analysis.hidden import Summary
 from charrnn.config import GATE_NAMES
 from charrnn.output import charts
-from charrnn.output.notation import BLOCKS, bar, clock, gradient_line, on_one_line, read_so_far, sparkline, total, visible
+from charrnn.output.notation import (
+    BLOCKS,
+    at_the_end,
+    bar,
+    clock,
+    gradient_line,
+    on_one_line,
+    read_so_far,
+    sparkline,
+    total,
+    visible,
+)
 from charrnn.output.plot import Axis, Curves, Point, Scale
 from charrnn.training.events import End, Eval, Event, Record, Step
 
@@ -76,6 +88,8 @@ class Seen:
                 self.sample, self.records = event["text"], event.get("records")
             case "end":
                 self.end = event
+                if self.step is not None:
+                    self.step = cast("Step", at_the_end(self.step, event))
                 self.best = event["best_val_bits_per_char"]
 
 

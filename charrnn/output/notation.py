@@ -184,6 +184,14 @@ def total(step: Mapping[str, Any], before: str) -> str:
     return f"{before}{step['steps']:,}" if step.get("steps_settled", True) else ""
 
 
+def at_the_end(step: Mapping[str, Any], end: Mapping[str, Any]) -> dict[str, Any]:
+    """The last ``step`` event as it would be at the ``end``: there are some steps behind the last one that was told."""
+    told = {"step": end["step"], "seconds": end["seconds"], "epoch": end["epochs"]}
+    told |= {name: end[name] for name in ("characters_read",) if name in end and name in step}
+    finished = {"done": 1.0, "steps": end["step"], "steps_settled": True} if end["reason"] == "finished" else {}
+    return {**step, **told, **finished}
+
+
 def read_so_far(step: Mapping[str, Any]) -> str:
     """How much a ``step`` event says was read: passes over the text, or characters where the run won't come to one pass."""
     characters = step.get("characters_read")

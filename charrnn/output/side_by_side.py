@@ -7,7 +7,7 @@ from typing import Any
 
 from charrnn.output.console import Console
 from charrnn.output.live import describe_end, describe_start, describe_step, describe_validation
-from charrnn.output.notation import clock, json_line, total, visible
+from charrnn.output.notation import at_the_end, clock, json_line, total, visible
 
 SECONDS_BETWEEN_STEPS = 10.0
 """How often plain lines tell a member's steps."""
@@ -92,6 +92,8 @@ class _Lines:
             self._states[member] = "begins"
         elif kind in ("end", "lost", "failed"):
             self._states[member] = event["reason"].replace("_", " ") if kind == "end" else kind
+        if kind == "end" and member in self._steps:
+            self._steps[member] = at_the_end(self._steps[member], event)
         if kind == "end" and event["best_val_bits_per_char"] is not None:
             self._losses[member] = event["best_val_bits_per_char"]
 

@@ -192,7 +192,15 @@ def test_plain_lines_call_only_an_improvement_the_best() -> None:
 def test_the_live_picture_shows_progress_losses_and_hidden_states() -> None:
     picture = last_picture(stderr_of(RUN, terminal=True))
     assert any(bar in picture for bar in BARS)
-    for part in ("100%", "2.500", "2.875", "54,321 chars/s", "learning rate 0.004", "gradient norm 0.75"):
+    for part in (
+        "100%",
+        "2.500",
+        "2.875",
+        "400 of 400 (epoch 6.00)",
+        "54,321 chars/s",
+        "learning rate 0.004",
+        "gradient norm 0.75",
+    ):
         assert part in re.sub(r" +", " ", picture)
     for part in ("mean |h|", "saturated", "still", "0.25", "50%", "12%", "0.11", "0.92", "0.33", "0.44"):
         assert part in picture

@@ -165,3 +165,12 @@ def test_large_numbers_have_three_digits(count: int, said: str) -> None:
 def test_a_run_that_comes_to_less_than_a_pass_tells_characters(epoch: float, done: float, said: str) -> None:
     assert notation.read_so_far({"epoch": epoch, "done": done, "characters_read": 12_345}) == said
     assert notation.read_so_far({"epoch": epoch, "done": done}) == f"epoch {epoch:.2f}"
+
+
+def test_the_end_has_the_steps_behind_the_last_one_that_was_told() -> None:
+    step = {"step": 90, "steps": 120, "seconds": 9.0, "epoch": 0.9, "characters_read": 900, "done": 0.8, "grad_norm": 1.0}
+    end = {"step": 100, "seconds": 10.0, "epochs": 1.0, "characters_read": 1000}
+    told = {"step": 100, "seconds": 10.0, "epoch": 1.0, "characters_read": 1000, "grad_norm": 1.0}
+    finished = notation.at_the_end(step, {**end, "reason": "finished"})
+    assert finished == {**told, "done": 1.0, "steps": 100, "steps_settled": True}
+    assert notation.at_the_end(step, {**end, "reason": "interrupted"}) == {**told, "done": 0.8, "steps": 120}

@@ -91,12 +91,17 @@ def test_the_picture_has_a_line_for_each_member_within_the_width(columns: int, m
     whole = picture._picture(200, 24).plain.splitlines()
     assert whole[0] == "member 0  0:04    1%  val 2.250  train 2.500  step 10/1,000  40,000 chars/s"
     assert whole[2] == "member 2  waits for its turn"
+    picture.add(EVENTS[6])
+    ended = picture._picture(200, 24).plain.splitlines()[0]
+    assert "  100%  finished  val 2.000" in ended
+    assert "step 1,000/1,000" in ended
 
 
 def test_on_a_terminal_the_picture_stays_below_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     _, err = shown(monkeypatch, terminal=True)
     assert "charrnn: warning: member 0: a short text" in err
-    assert "member 0  1:00" not in err
+    assert "member 0: 0:0" not in err  # Steps are in the picture.
+    assert "member 0  1:00  100%  finished" in err
     assert "finished  val 2.000" in err
     assert "lost  train 2.500" in err
     assert "\x1b[?25h" in err
