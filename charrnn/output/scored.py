@@ -30,6 +30,9 @@ ROWS = 1 << 14
 """So many rows of characters go out together."""
 NOTHING = {False: "it holds no text", True: "it holds no record"}
 """What there is to say of a text without a character, and of a list without a line that isn't blank."""
+LINE_COLUMNS = "bits per character, bits, characters, unknown ones, where, the line"
+CHARACTER_COLUMNS = "character, bits, rank, the likeliest three"
+"""What the rows hold, for somebody at a terminal."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,8 @@ def show(request: ScoreRequest, paths: Sequence[str], networks: Sequence[Checkpo
     named, records = len(paths) > 1, request.of_records(trained)
     shown = _Shown(request, scorer, console, named=named, records=records, networks=networks)
     rows = request.per_char or request.by_line
+    if not request.sums and console.stderr_is_terminal and not request.as_json:
+        console.say(f"charrnn: the columns: {CHARACTER_COLUMNS if request.per_char else LINE_COLUMNS}")
     with Progress(console, wanted=not sources.typed(paths) and (console.stdout_is_kept or not rows)) as progress:
         try:
             for path in paths:

@@ -440,3 +440,15 @@ def test_the_text_to_adapt_to_may_come_from_stdin(invoke: Invoke, here: Path) ->
     piped = invoke("sample", "--adapt-to", "-", "-n", "60", "--seed", "1", stdin=TEXT.encode())
     assert piped.stdout == invoke("sample", "--adapt-to", "novel.txt", "-n", "60", "--seed", "1").stdout
     assert "adapted to stdin: " in piped.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "columns"), [("--rank", "bits per character, bits, characters,"), ("--per-char", "character, bits, rank,")]
+)
+def test_at_a_terminal_the_columns_of_rows_are_named(option: str, columns: str, invoke: Invoke, here: Path) -> None:
+    named = f"charrnn: the columns: {columns}"
+    assert named in invoke("score", "novel.txt", option, terminal=True, piped=True).stderr
+    assert named in invoke("score", "novel.txt", option, terminal=True).stderr
+    for others in ([option, "--json"], [option, "-q"], []):
+        assert "the columns" not in invoke("score", "novel.txt", *others, terminal=True).stderr
+    assert "the columns" not in invoke("score", "novel.txt", option).stderr
