@@ -227,6 +227,8 @@ def test_resume_latest_means_the_run_saved_last_by_its_own_header(
     os.utime(run / "last.safetensors", (3e9, 3e9))
     result = invoke("train", "--resume", "latest", "--steps", "11")
     assert (result.code, result.stdout) == (0, "checkpoints/a-newer-one/best.safetensors\n")
+    Path("latest").symlink_to(run)  # A run of that name comes before the word, as it does for -c.
+    assert invoke("train", "--resume", "latest", "--steps", "12").stdout == "latest/best.safetensors\n"
 
 
 def test_resuming_a_finished_run_trains_no_further_and_keeps_its_best(invoke: Invoke, tmp_path: Path) -> None:

@@ -169,6 +169,11 @@ MISTAKES = [
     ("score novel.txt -c run --output out.txt", USAGE, "what it writes goes to stdout, and into a file by > FILE"),
     ("classify predict Hi -c intents -o out.tsv", USAGE, "and into a file by > FILE"),
     ("score --rank novel.txt -c run -n 5", USAGE, "the first rows are had by a shell: | head -N"),
+    ("next -5 -c run", USAGE, "a PROMPT that begins with a dash stands behind --: charrnn next -- -5"),
+    ("inspect '--> here' -c run", USAGE, "a TEXT that begins with a dash stands behind --: charrnn inspect -- '--> here'"),
+    ("classify predict -x -c intents", USAGE, "stands behind --: charrnn classify predict -- -x"),
+    ("next The --topp 3 -c run", USAGE, "say --top"),
+    ("next -- -x -c run", USAGE, "behind -- there are no options; they stand before it"),
     # Classifying.
     ("classify labelled.tsv", USAGE, "say charrnn classify fit labelled.tsv"),
     ("classify train labelled.tsv", USAGE, "say charrnn classify fit"),

@@ -162,9 +162,9 @@ def told(error: typer.TyperException, typed: Sequence[str], command: str) -> tup
     if message.startswith("No such option") and (file := _dashed_name(error.option_name, typed)):  # type: ignore[attr-defined]
         return f"No such option: {file:.80}; a file of that name is ./{file:.80}", command
     if name := _one_dash(typed, context):
-        return _no_option(name, context), command
+        return _no_option(name, typed, context), command
     if message.startswith("No such option"):
-        return _no_option(_as_typed(error.option_name, typed), context), command  # type: ignore[attr-defined]
+        return _no_option(_as_typed(error.option_name, typed), typed, context), command  # type: ignore[attr-defined]
     if found := re.match(r"Got unexpected extra argument\(s\) \((.*)\)$", message, re.DOTALL):
         return f"unexpected argument: {found[1]:.80}{_no_argument(found[1], typed, context)}", command
     return message, command
@@ -233,10 +233,15 @@ def _named(word: str) -> str | None:
 # -- options ----------------------------------------------------------------------------------------------------------
 
 
-def _no_option(typed: str, context: Any) -> str:
+def _no_option(typed: str, words: Sequence[str], context: Any) -> str:
     """For an option that the command doesn't have: its own one that was meant, or the command that has it."""
     said = f"No such option: {typed:.80}"
     meant = _meant(_bare(typed), context)
+    if takes := {"PROMPT", "TEXT", "TEXT..."} & {*_spellings(context.command)[1]}:
+        whole = next((word for word in words if word.startswith(typed)), typed)
+        if not meant or not re.fullmatch("--?[A-Za-z][\\w-]*(=.*)?", whole):
+            right = f"{context.command_path} -- {shlex.quote(whole):.80}"
+            return f"{said}; a {takes.pop().strip('.')} that begins with a dash stands behind --: {right}"
     return f"{said}; {meant}" if meant else said
 
 
@@ -343,6 +348,8 @@ def _no_argument(extra: str, typed: Sequence[str], context: Any) -> str:
     """For an argument too many: the option that it needs, or quotes."""
     options, arguments = _spellings(context.command)
     words = extra.split()
+    if "--" in typed and any(word in options for word in words):
+        return "; behind -- there are no options; they stand before it"
     if "-c" in options and {"-c", "--checkpoint"} & {*typed} and all(_named(word) == "network" for word in words):
         return f"; each network needs a -c of its own: {' '.join(f'-c {shlex.quote(word)}' for word in words):.80}"
     if "--prompt" in options:

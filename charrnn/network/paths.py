@@ -30,7 +30,9 @@ def found(stored: str, run: Path) -> Path | None:
     It is looked for beside ``run``, where the whole path says (earlier versions stored it), and in the current directory.
     """
     beside = Path(os.path.normpath(Path(os.path.realpath(run)) / stored))
-    for candidate in (beside, Path(stored), Path(Path(stored).name)):
+    # A way that leads up begins at the run, and would lead from the current directory to some stranger of the same name.
+    whole = () if Path(stored).parts[:1] == (os.pardir,) else (Path(stored),)
+    for candidate in (beside, *whole, Path(Path(stored).name)):
         with contextlib.suppress(OSError, ValueError):  # The name is too long, or holds a NUL.
             if candidate.is_file() or candidate.is_dir():  # Nothing that a stranger's file names may be a device.
                 return candidate

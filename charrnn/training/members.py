@@ -386,7 +386,7 @@ def is_asked_for(request: RunRequest) -> bool:
 def _run(name: str) -> Path:
     """The directory of the run that ``--resume`` names; the most recent one is that of several networks, and no member."""
     path = runs.run_to_resume(name)
-    return rundir.run_of(path) if name == rundir.LATEST else path
+    return rundir.run_of(path) if rundir.means_latest(Path(name)) else path
 
 
 def trouble(ends: Sequence[MemberEvent], run: Members) -> str | None:

@@ -365,7 +365,7 @@ def _start_event(run: RunDirectory, trainer: Trainer) -> Start:
 
 def run_to_resume(name: str) -> Path:
     """The directory of the run that ``--resume`` names."""
-    if name == rundir.LATEST:
+    if rundir.means_latest(Path(name)):
         return rundir.latest(name=rundir.LAST).parent
     path = Path(name)
     rundir.mend(path)

@@ -78,7 +78,7 @@ class Budget:
             return f"made {step:,} steps, as many as so short a text gets in any number of minutes"
         if self.position(step, seconds) < self.end(closing):
             return None
-        return f"taken {seconds / 60:.2f} minutes" if self.steps is None else f"made {step:,} steps"
+        return f"taken {seconds / 60:.2f} minutes" if self.steps is None else f"made {step:,} step{'s' * (step != 1)}"
 
     def warnings(self, step: int) -> Iterator[Event]:
         """What the user should know of a run that finished after ``step`` steps."""

@@ -57,7 +57,8 @@ def _less_than_asked(config: TrainConfig, streams: Columns) -> list[str]:
         return []
     less, asked, got = [], (config.batch_size, config.bptt), (streams.batch_size, streams.bptt)
     if asked != got:
-        less.append(f"{got[0]} columns x {got[1]} characters per step instead of {asked[0]} x {asked[1]}")
+        columns = "1 column" if got[0] == 1 else f"{got[0]:,} columns"
+        less.append(f"{columns} x {got[1]:,} characters per step instead of {asked[0]:,} x {asked[1]:,}")
     if (groups := streams.groups) != config.groups:
         less.append(f"{groups} {'group' if groups == 1 else 'groups'} of columns instead of {config.groups}")
     return less

@@ -75,6 +75,8 @@ def test_a_text_is_looked_for_beside_the_run_then_where_it_was_then_here(project
     assert found(whole, RUN) == Path(whole)
     assert found("/gone/tale.txt", RUN) == Path("tale.txt")
     assert found("/gone/other.txt", RUN) is None
+    (project.parent / "tale.txt").write_text("a stranger")
+    assert found("../tale.txt", RUN) == Path("tale.txt")
 
 
 @pytest.mark.parametrize("stored", ["a\0b", "/dev/zero", "", "x" * 5000], ids="{!r:.9}".format)
