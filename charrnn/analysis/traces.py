@@ -190,7 +190,8 @@ def unit_of(text: str, model: ModelConfig) -> tuple[int, int, str]:
     L, H = model.num_layers, model.hidden_size
     if not found or int(found[1]) >= L or int(found[2]) >= H or (found[3] and model.cell_parts == 1):
         cell = ", and c behind it for its cell" if model.cell_parts > 1 else ""
-        raise UsageError(f"--unit must be LAYER:UNIT from 0:0 to {L - 1}:{H - 1}{cell}, not {text:.80}")
+        none = f": {model.cell} units have no cell" if found and found[3] and not cell else ""
+        raise UsageError(f"--unit must be LAYER:UNIT from 0:0 to {L - 1}:{H - 1}{cell}, not {text:.80}{none}")
     return int(found[1]), int(found[2]), found[3] or "h"
 
 
@@ -357,7 +358,7 @@ def sentence(found: Inspection) -> str:
     columns = f"; read in {found.reading.columns} columns, seam {found.reading.seam:.1g}" if found.reading.columns > 1 else ""
     bits = "-" if found.bits_per_char is None else f"{found.bits_per_char:.3f}"
     return (
-        f"{T:,} {'generated ' if found.text.generated else ''}characters, {bits} bits/char,"
+        f"{T:,} {'generated ' if found.text.generated else ''}character{'s' * (T != 1)}, {bits} bits/char,"
         f" {model.cell} {model.num_layers} x {model.hidden_size}, {found.trained.path}{columns}{cut}"
     )
 

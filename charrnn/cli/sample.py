@@ -99,7 +99,10 @@ def sample(
     raw: Annotated[
         bool,
         typer.Option(
-            "--raw", help="On a terminal too, print control characters as they are, not as symbols.", rich_help_panel=_RARE
+            "--raw",
+            help="On a terminal too, print control characters as they are, not as symbols; of a network of bytes each byte,"
+            " be it text or not.",
+            rich_help_panel=_RARE,
         ),
         After("seed"),
     ] = False,
@@ -162,8 +165,7 @@ def sample(
         clamp=clamp or [],
         load_state=load_state,
         measured=as_json or config.color == "surprise",
-        # What is compared, or read by people, is text.
-        exact=not (console.stdout_is_terminal or as_json or interactive or copied_from or unique or not_in),
+        exact=raw and not (as_json or interactive or copied_from or unique or not_in),  # What is compared is text.
         unique=unique,
         not_in=not_in or [],
         uncalibrated=uncalibrated,

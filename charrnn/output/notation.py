@@ -130,7 +130,7 @@ def score_sentence(record: Mapping[str, Any]) -> str:
 
 def score_clause(record: Mapping[str, Any]) -> str:
     """A text's score, after its name."""
-    return f"{record['file']}: {_bits(record['bits_per_char'])} bits/char over {record['characters']:,} characters"
+    return f"{record['file']}: {_bits(record['bits_per_char'])} bits/char over {plural(record['characters'], 'character')}"
 
 
 def unadapted_sentence(bits: float) -> str:

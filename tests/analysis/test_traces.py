@@ -131,8 +131,15 @@ def test_a_unit_that_is_not_there_is_refused_with_the_legal_ones(unit: str) -> N
     with pytest.raises(UsageError, match="0:0 to 1:9") as told:
         traces.unit_of(unit, trained_on(TEXT)[0].model)
     assert len(str(told.value)) < 200
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match=r"not 0:1c: gru units have no cell$"):
         traces.unit_of("0:1c", trained_on(TEXT, "gru")[0].model)
+
+
+@pytest.mark.parametrize(("text", "begun"), [("a", "1 character, "), ("ab", "2 characters, ")])
+def test_one_character_is_no_characters(text: str, begun: str) -> None:
+    trained, network = trained_on(TEXT)
+    found = traces.inspect(trained, network, traces.given(text, trained, network), search=False)
+    assert traces.sentence(found).startswith(begun)
 
 
 def test_values_are_those_of_the_unit_that_was_asked_for() -> None:

@@ -59,18 +59,19 @@ def test_one_line_each_is_so_many_lines(sample: Invoke) -> None:
 
 
 @pytest.mark.parametrize("many", [(), ("-N", "3", "--separator", "")])
-def test_a_network_of_bytes_gives_a_pipe_each_of_them_and_people_text(
+def test_a_network_of_bytes_gives_each_of_them_raw_and_text_otherwise(
     sample: Invoke, tmp_path: Path, many: tuple[str, ...]
 ) -> None:
     checkpoint.write(tmp_path / "bytes", small(level="byte"))
-    ask = ("-c", "bytes", "-n", "300", *many)
+    ask = ("-c", "bytes", "-n", "300", "--raw", *many)
     piped = sample(*ask).stdout.encode("utf-8", "surrogateescape")
     texts = [record["text"] for record in records(sample(*ask, "--json"))]
     assert piped[:300].decode("utf-8", "replace").startswith(texts[0])
     assert 300 * len(texts) <= len(piped) <= 301 * len(texts)
     with pytest.raises(UnicodeDecodeError):
         piped.decode()
-    assert "\ufffd" in sample(*ask, terminal=True).stdout
+    assert sample(*ask, terminal=True).stdout.encode("utf-8", "surrogateescape") == piped
+    assert "\ufffd" in sample("-c", "bytes", "-n", "300").stdout.encode().decode()
     sample(*ask, "--out-dir", "files")
     assert (tmp_path / "files/0.txt").read_bytes() == piped[: 300 + (piped[299:300] != b"\n")]
 
