@@ -30,9 +30,10 @@ def found(stored: str, run: Path) -> Path | None:
     It is looked for beside ``run``, where the whole path says (earlier versions stored it), and in the current directory.
     """
     beside = Path(os.path.normpath(Path(os.path.realpath(run)) / stored))
-    # A way that leads up begins at the run, and would lead from the current directory to some stranger of the same name.
-    whole = () if Path(stored).parts[:1] == (os.pardir,) else (Path(stored),)
-    for candidate in (beside, *whole, Path(Path(stored).name)):
+    candidates = [beside, Path(stored), Path(Path(stored).name)]
+    if os.pardir in candidates[1].parts[:1]:
+        del candidates[1]  # It leads up from the run; from the current directory it would lead to some stranger of the name.
+    for candidate in candidates:
         with contextlib.suppress(OSError, ValueError):  # The name is too long, or holds a NUL.
             if candidate.is_file() or candidate.is_dir():  # Nothing that a stranger's file names may be a device.
                 return candidate
