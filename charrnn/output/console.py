@@ -123,8 +123,11 @@ class Console:
             if flush or self.stdout_is_terminal:
                 self.stdout.flush()
 
-    def made(self, path: Path, data: bytes, verb: str, more: str = "") -> None:
-        """Write what ``verb`` made to ``path`` as `files.write_made` does, and say so, with ``more``; to stdout in silence."""
+    def made(self, path: Path, data: bytes, verb: str, more: str = "", *, page: bool = False) -> None:
+        """Write what ``verb`` made to ``path`` as `files.write_made` does, and say so, with ``more``; to stdout in silence.
+
+        A ``page`` is for a browser, which goes by its name.
+        """
         from charrnn import files  # Help pages need none.
 
         if files.is_stdout(path):
@@ -132,6 +135,8 @@ class Console:
         else:
             files.write_made(path, data, verb)
             self.say(f"charrnn: wrote {path}{more}")
+            if page and path.suffix.lower() not in (".html", ".htm") and path.is_file():
+                self.warn(f"{path}: its name doesn't end in .html, so browsers and phones may show its text, not the page")
 
     def bytes(self, data: bytes) -> None:
         """Write ``data`` to stdout as it is, as `product` does a text."""

@@ -143,7 +143,8 @@ def of_states(
     for kind, path in request.files.items():
         if kind != "svg" or not request.looks_back:
             progress(f"making {path}")
-            console.made(path, _rendered(kind, found, request, on_page if kind == "html" else memory), "inspect")
+            data = _rendered(kind, found, request, on_page if kind == "html" else memory)
+            console.made(path, data, "inspect", page=kind == "html")
     progress.pause()
     if request.as_json:
         console.product(json_line(found.to_json()))

@@ -146,3 +146,14 @@ def test_training_events_are_utf8_whatever_the_locale(
     assert all(set(event["text"]) <= set("üßä狐") for event in events if event["event"] == "sample")
     log = (tmp_path / "checkpoints/tale/log.jsonl").read_text(encoding="utf-8").splitlines()
     assert log[1:] == done.stdout.decode("utf-8").splitlines()[1:]
+
+
+@pytest.mark.parametrize(("name", "told"), [("deck", True), ("deck.txt", True), ("deck.html", False), ("deck.HTM", False)])
+def test_a_page_that_browsers_would_not_know_by_its_name_is_told_of(name: str, told: bool, tmp_path: Path) -> None:
+    err = io.StringIO()
+    console = Console(io.StringIO(), err)
+    console.made(tmp_path / name, b"<!-- charrnn export -->", "export", page=True)
+    assert ("doesn't end in .html" in err.getvalue()) == told
+    err.truncate(0)
+    console.made(tmp_path / "picture.svg", b"<svg/>", "export")
+    assert ".html" not in err.getvalue()
