@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -35,6 +36,10 @@ def mistyped(path: str) -> str:
         return f"a shell replaces ~ only outside of quotes: {path:.100} without them"
     if re.search(r"[*?]|\[.+\]", path):
         return "no name is like that; outside of quotes a shell replaces a pattern by the names that are"
+    if re.fullmatch(r"\d+(\.\d+)?", path):
+        return f"a number is no file; the option that it belongs to stands before it, as in --minutes {path:.20}"
+    if len(names := re.split(r"[,;\s]+", path)) > 1 and all(map(os.path.lexists, names)):
+        return f"several files have spaces between them, outside of quotes: {shlex.join(names):.100}"
     if os.sep == "/" and "\\" in path:
         return _of_windows(path)
     if found := re.fullmatch(r"([a-z][a-z-]*[a-z])=(.*)", path):

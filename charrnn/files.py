@@ -132,6 +132,8 @@ def _check_made(path: Path, verb: str) -> None:
     with guard(path, "can't write"):
         if is_stream(path):
             return
+        if path.is_dir():
+            raise CharrnnError(f"{path}: can't write: a directory has this name; name a file")
     refusal = f"is there already, and not by charrnn {verb}; name another file"
     check_place(path, refusal, lambda there: _is_made(there, verb), "can't write")
 

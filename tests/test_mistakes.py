@@ -44,6 +44,9 @@ MISTAKES = [
     ("score novel.txt zzz.txt -c run", FAILED, "zzz.txt: No such file or directory"),
     ("train -dash.txt", USAGE, "a file of that name is ./-dash.txt"),
     ("train -- novel.txt --minutes 1", FAILED, "behind -- every word names a file; options stand before it"),
+    ("train novel.txt 5", FAILED, "a number is no file; the option that it belongs to stands before it, as in --minutes 5"),
+    ("train novel.txt,one.txt", FAILED, "several files have spaces between them, outside of quotes: novel.txt one.txt"),
+    ("train 'novel.txt one.txt'", FAILED, "outside of quotes: novel.txt one.txt"),
     # What is no text.
     ("train empty.txt", FAILED, "holds no text; at least 2 characters are needed"),
     ("score empty.txt -c run", FAILED, "there is nothing to score; it holds no text"),
@@ -99,7 +102,7 @@ MISTAKES = [
     ("sample -c run -n 2 --out-dir novel.txt", FAILED, "is no directory; choose another --out-dir"),
     ("inspect The -c run --html nodir/p.html", FAILED, "there is no directory nodir"),
     ("inspect The -c run --html novel.txt", FAILED, "is there already, and not by charrnn inspect; name another file"),
-    ("export run -c run", FAILED, "not a regular file"),
+    ("export run -c run", FAILED, "can't write: a directory has this name; name a file"),
     ("train novel.txt --out 'two/a b'", FAILED, "charrnn train --resume 'two/a b'"),
     # Values that are missing.
     (
@@ -151,6 +154,7 @@ MISTAKES = [
     ("run", USAGE, "say charrnn sample -c run"),
     ("sample run", USAGE, "say -c: charrnn sample -c run"),
     ("sample novel.txt", USAGE, "say --prompt-file"),
+    ("sample 100", USAGE, "say -n: charrnn sample -n 100"),
     ("-c run sample", USAGE, "options stand behind the command: charrnn sample -c"),
     ("sample -c run -p Once upon a time", USAGE, "quote a prompt of several words: -p 'Once upon a time'"),
     ("next Once upon -c run", USAGE, "several words in quotes"),
@@ -237,6 +241,7 @@ WARNINGS = [
     ("sample -c run -n 1 -p 'my story.txt'", "--prompt-file 'my story.txt' reads the file"),
     (r"sample -c run -n 1 --stop '\n\n'", r"--stop: \n\n is read as two characters; --escapes makes one of it"),
     (r"sample -c run -n 1 -p 'Once\n'", r"--prompt: \n is read as two characters"),
+    ("next two/a -c run", "two/a is read as a text, but it names a network's directory; -c two/a names the network"),
     ("score novel.txt ./novel.txt -c run", "novel.txt is named 2 times and read as often"),
 ]
 

@@ -358,7 +358,7 @@ def _no_argument(extra: str, typed: Sequence[str], context: Any) -> str:
                 return f"; {typed[given[0]]} took {taken} for its text; put a text behind it"
             prompt = " ".join([*typed[given[0] + 1 : given[0] + 2], extra])
             return f"; quote a prompt of several words: -p {shlex.quote(prompt):.80}"
-        option = {"network": "-c", "file": "--prompt-file"}.get(_named(extra) or "", "-p")
+        option = {"network": "-c", "file": "--prompt-file"}.get(_named(extra) or "", "-n" if extra.isdecimal() else "-p")
         return f"; say {option}: {context.command_path} {option} {shlex.quote(extra):.80}"
     if arguments:
         quoted = ", several words in quotes" if arguments[0] in ("PROMPT", "TEXT") else ""

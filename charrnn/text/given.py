@@ -106,8 +106,11 @@ def tell_of_file(text: str, instead: str, warn: Callable[[str], None]) -> None:
     """
     try:
         is_file = text != STDIN and Path(text).is_file()
+        is_run = bool(text) and Path(text) != Path() and any(Path(text).glob("*.safetensors"))
     except (OSError, ValueError):
         return
+    if is_run:
+        warn(f"{text} is read as a text, but it names a network's directory; -c {shlex.quote(text)} names the network")
     if is_file:
         warn(f"{text} is read as a text, but it names a file; {instead} {shlex.quote(text)} reads the file")
     elif _NAME.fullmatch(text):

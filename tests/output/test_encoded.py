@@ -47,7 +47,7 @@ def test_packed_files_and_several_are_read_as_score_reads_them(invoke: Invoke, h
 
 def test_what_is_not_its_own_stays(invoke: Invoke, here: Path) -> None:
     (here / "notes.npz").write_text("mine")
-    for out, why in (("notes.npz", "not by charrnn encode"), (".", "not a regular file"), ("a/v.npz", "no directory a")):
+    for out, why in (("notes.npz", "not by charrnn encode"), (".", "a directory has this name"), ("a/v.npz", "no directory a")):
         result = invoke("encode", "list.txt", "--npz", out, "-c", "net")
         assert (result.code, result.stdout) == (1, "")
         assert why in result.stderr
