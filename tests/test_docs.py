@@ -27,7 +27,7 @@ from charrnn.training.events import CONTRACT, keys
 
 README = ROOT / "README.md"
 MANUAL = ROOT / "docs" / "manual.md"
-FIRST_SCREEN = 40  # lines
+FIRST_SCREEN, LONGEST_README = 40, 140  # lines
 MOST_COLUMNS = 100
 MAIN_JOB = "pip install -e . && charrnn train corpora/fables.txt --minutes 1 && charrnn sample"
 TESTS = "pip install -e '.[dev]' && pytest"
@@ -90,6 +90,13 @@ def documents() -> list[Path]:
 def test_the_first_screen_of_the_readme_holds_the_two_commands() -> None:
     lines = README.read_text(encoding="utf-8").splitlines()[:FIRST_SCREEN]
     assert [line for line in lines if line.startswith("pip install")] == [MAIN_JOB, TESTS]
+
+
+def test_the_readme_is_short_and_the_list_of_documents_names_every_page() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= LONGEST_README
+    index = ROOT / "docs/README.md"
+    named = set(re.findall(r"\]\(([^)#]+)\)", index.read_text(encoding="utf-8")))
+    assert named == {path.relative_to(index.parent).as_posix() for path in documents()[1:] if path != index}
 
 
 @pytest.mark.parametrize("path", [*documents(), ROOT / "CHANGELOG.md"], ids=lambda path: path.name)
