@@ -3,6 +3,7 @@
     python tests/bench/classify.py intents
     python tests/bench/classify.py surnames --file surnames.tsv
     python tests/bench/classify.py assistant            # or enquiries: made by sentences.py
+    python tests/bench/classify.py files --file train.tsv --test test.tsv   # any texts with labels
     python tests/bench/classify.py distance             # LSTM, GRU and RNN on texts whose first word decides
 
 A run with each of ``--seeds``, options as they are by default but those of ``--fit '--minutes 1'``. It prints the runs, their
@@ -71,8 +72,12 @@ def surnames(path: Path) -> Task:
     return Task("surnames", sides[False], sides[True])
 
 
-def task_of(kind: str, path: Path | None, farthest: int = DISTANCES[-1]) -> Task:
+def task_of(kind: str, path: Path | None, test: Path | None = None, farthest: int = DISTANCES[-1]) -> Task:
     """The task of a name."""
+    if kind == "files":
+        if path is None or test is None:
+            sys.exit("files: which? --file FILE to learn from and --test FILE, two columns with a header each")
+        return Task(path.stem, rows_of(path), rows_of(test))
     if kind == "intents":
         return Task(kind, *(rows_of(ROOT / "corpora" / name) for name in ("intents.tsv", "intents-test.tsv")))
     if kind == "surnames":
@@ -178,15 +183,16 @@ def by_distance(task: Task, runs: Path, cells: Sequence[str], seeds: Sequence[in
 def main() -> None:
     """Fit, test, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", choices=["intents", "surnames", *SIZES, "distance"])
-    parser.add_argument("--file", type=Path, help="the surnames with their languages")
+    parser.add_argument("task", choices=["intents", "surnames", *SIZES, "distance", "files"])
+    parser.add_argument("--file", type=Path, help="the surnames with their languages, or the texts to learn from")
+    parser.add_argument("--test", type=Path, help="the texts to be tested on, of files")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--cells", nargs="+", choices=CELLS, default=CELLS)
     parser.add_argument("--farthest", type=int, default=DISTANCES[-1], help="how far away the word is at most in learned texts")
     parser.add_argument("--fit", default="", help="more options of charrnn classify fit")
     parser.add_argument("--runs", type=Path)
     given = parser.parse_args()
-    task, options = task_of(given.task, given.file, given.farthest), shlex.split(given.fit)
+    task, options = task_of(given.task, given.file, given.test, given.farthest), shlex.split(given.fit)
     with tempfile.TemporaryDirectory() as scratch:
         runs = given.runs or Path(scratch)
         if given.task == "distance":
