@@ -26,7 +26,11 @@ class ClassifierConfig(Config):
         *FEATURES,
         option=Option("What the head sees of the hidden states.", Panel.NETWORK, shown="chosen by validation"),
     )
-    bidirectional: bool = setting(False, Flag(), Option("A second network reads backwards.", Panel.NETWORK))
+    bidirectional: bool = setting(
+        False,
+        Flag(),
+        Option("A second network reads backwards.", Panel.NETWORK, negative="--no-bidirectional", shown=FITTED),
+    )
     head_size: int | None = count(
         None, 1, 65536, Option("Units of a hidden layer in the head.", Panel.RARE, shown="none: the head is linear")
     )

@@ -40,6 +40,8 @@ class Option:
     panel: Panel | None = None
     spelling: str | None = None
     """The option's name, if it isn't the field's."""
+    negative: str | None = None
+    """Of a flag the option that says the opposite, where not to give it says neither."""
     others: tuple[str, ...] = ()
     """Further names."""
     metavar: str | None = None

@@ -62,7 +62,8 @@ def row(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         names, value = f"`{parameter.metavar}`", ""
     else:
-        names = ", ".join(f"`{name}`" for name in sorted(parameter.opts, key=lambda name: name.startswith("--")))
+        spelled = [*parameter.opts, *parameter.secondary_opts]
+        names = ", ".join(f"`{name}`" for name in sorted(spelled, key=lambda name: name.startswith("--")))
         value = "" if parameter.is_flag else f"`{parameter.metavar or 'TEXT'}`"
     told = parameter.help + (f" (environment: `{parameter.envvar}`)" if getattr(parameter, "envvar", None) else "")
     return line(names, value, told)

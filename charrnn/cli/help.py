@@ -154,7 +154,7 @@ def _left(parameter: Any, context: Any) -> str:
     """An option's names and its value, or an argument's name."""
     if parameter.param_type_name == "argument":
         return str(parameter.metavar or parameter.name)
-    names = ", ".join(sorted(parameter.opts, key=lambda name: name.startswith("--")))
+    names = ", ".join(sorted([*parameter.opts, *parameter.secondary_opts], key=lambda name: name.startswith("--")))
     return names if parameter.is_flag else f"{names} {parameter.metavar or parameter.make_metavar(context)}"
 
 

@@ -310,7 +310,12 @@ def _elsewhere(option: str, context: Any) -> str:
 
 def _spellings(command: Any) -> tuple[list[str], list[str]]:
     """A command's options, and what its arguments are called."""
-    options = [spelling for parameter in command.params for spelling in parameter.opts if spelling.startswith("-")]
+    options = [
+        spelling
+        for parameter in command.params
+        for spelling in (*parameter.opts, *parameter.secondary_opts)
+        if spelling.startswith("-")
+    ]
     called = [str(parameter.metavar).strip("[]") for parameter in command.params if parameter.param_type_name == "argument"]
     return options, called
 

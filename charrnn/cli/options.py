@@ -149,7 +149,9 @@ def setting(config: type[Config], name: str, option: Option) -> Any:
     shown = option.shown or (f"{default:g}" if isinstance(default, float) else default)
 
     if isinstance(limits, Flag):
-        return typer.Option(spelling, help=option.help, rich_help_panel=_title(option.panel))
+        both = spelling if option.negative is None else f"{spelling}/{option.negative}"
+        said = option.help if option.shown is None else f"{option.help} (default: {option.shown})"
+        return typer.Option(both, help=said, rich_help_panel=_title(option.panel))
 
     def parse(text: str) -> Any:
         if option.auto and text.lower() == AUTO:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -22,8 +23,23 @@ NARROW = 192
 """Wider networks learn at a lower rate."""
 ENOUGH_PASSES = 16
 """A network so large that the time is enough for fewer passes than this learns less than a smaller one."""
+PASSES_OF_BOTH = 14
+"""A second network that reads backwards pays where `NARROW` ones read the texts so often; the one alone has learned most of
+what it will by then."""
 SKEWED = 10
 """The commonest label has so many times the texts of the rarest, or more."""
+
+
+def both_ways(characters: int, texts: int, seconds: float | None, speed: float | None = None) -> bool:
+    """Whether a second network that reads backwards pays: fewer texts two networks learn by heart, of more one has enough to do.
+
+    ``speed`` is that of one network with `USUAL` units, as for `plan`.
+    """
+    if not SEVERAL <= texts < MANY:
+        return False
+    learned = math.inf if seconds is None else PACE * (speed or ASSUMED_SPEED) * seconds
+    # In both directions a character costs twice as much, with narrow networks somewhat less.
+    return learned / 2 * (USUAL + ALWAYS) / (NARROW + ALWAYS) >= PASSES_OF_BOTH * characters
 
 
 @dataclass(frozen=True)

@@ -204,12 +204,16 @@ def _learned(
         )  # fmt: skip
 
     def made(plan: classify_recipe.Plan) -> Fit:
-        return _made(request, trained, split, yardsticks, vocabulary, ids, plan)
+        return _made(request, config, trained, split, yardsticks, vocabulary, ids, plan)
 
     speed = None
     if seconds is not None and trained is None and "hidden_size" not in request.model:
         usual = planned({**request.model, "hidden_size": classify_recipe.USUAL})
         speed = made(usual).speed(min(SPEED_SHARE * seconds, SPEED_SECONDS))
+    # Who asks for the last state alone wants to know what a network that reads forwards still holds.
+    free = trained is None and "bidirectional" not in request.head and request.head.get("feature") != "last"
+    if free and classify_recipe.both_ways(int(ids[0].lengths.sum()), len(split.train), seconds, speed):
+        config, speed = replace(config, bidirectional=True), None if speed is None else speed / 2
     run = made(plan := planned(request.model, speed))
     # The last figures and the file have their time too.
     limit = None
@@ -239,6 +243,7 @@ def _judging(run: Fit, vocabulary: Vocabulary, config: ClassifierConfig, split: 
 
 def _made(
     request: FitRequest,
+    config: ClassifierConfig,
     trained: Checkpoint | None,
     split: Split,
     yardsticks: Yardsticks,
@@ -258,7 +263,7 @@ def _made(
         model = replace(trained.model, vocab_size=vocabulary.size, pair_keys=carried_pairs(trained, vocabulary))
     return Fit(
         model,
-        ClassifierConfig(**request.head),
+        config,
         plan,
         Examples(ids[0], split.train.labels),
         Examples(ids[1], split.val.labels),

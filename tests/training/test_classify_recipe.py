@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from charrnn.config import ModelConfig
-from charrnn.training.classify_recipe import FEW, MOST_PASSES, SEVERAL, SMALLEST, USUAL, plan
+from charrnn.training.classify_recipe import FEW, MANY, MOST_PASSES, SEVERAL, SMALLEST, USUAL, both_ways, plan
 
 
 def test_more_characters_than_the_time_is_enough_for_get_a_smaller_network() -> None:
@@ -23,6 +23,15 @@ def test_a_slow_machine_gets_a_smaller_network() -> None:
         plan({}, {}, [40] * 12_000, [6_000] * 2, 180.0, 45_000.0, bidirectional=value).hidden_size for value in (True, False)
     ]
     assert both[0] == both[1]
+
+
+def test_a_second_network_reads_backwards_where_there_are_texts_and_time_enough() -> None:
+    assert both_ways(600_000, 12_000, 180.0, 100_000.0)
+    assert both_ways(10**9, 12_000, None)
+    assert not both_ways(600_000, 12_000, 90.0, 100_000.0)
+    assert not both_ways(600_000, 12_000, 180.0, 60_000.0)
+    assert not both_ways(600_000, 12_000, 180.0)
+    assert [both_ways(8 * texts, texts, 180.0) for texts in (SEVERAL - 1, SEVERAL, MANY - 1, MANY)] == [False, True, True, False]
 
 
 def test_few_texts_get_more_dropout_and_smaller_batches() -> None:

@@ -149,6 +149,41 @@ def test_the_machines_speed_decides_how_large_a_network_is(
 
 
 @pytest.mark.parametrize(
+    ("head", "trained", "both"),
+    [
+        ({}, False, True),
+        ({"bidirectional": False}, False, False),
+        ({"bidirectional": True}, True, True),
+        ({"feature": "last"}, False, False),
+        ({"feature": "mean"}, False, True),
+        ({}, True, False),
+    ],
+)
+def test_a_network_that_reads_backwards_is_added_unless_something_else_was_asked_for(
+    head: dict[str, Any], trained: bool, both: bool, put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classify_recipe, "SEVERAL", 20)
+    start = small_networks.network(tmp_path / "novel") if trained else None
+    model = {} if trained else TINY
+    request = FitRequest(put("x.tsv", lines(40)), start, model=model, head=head, settings={"epochs": 0.01})
+    found, _ = fitted(request, tmp_path)
+    assert found.classifier.config.bidirectional is both
+    assert any(name.endswith("_reverse") for name in found.classifier.weights) is both
+    assert classifier.read(tmp_path / classifier.NAME).config.bidirectional is both
+
+
+@pytest.mark.parametrize(("measured", "both"), [(1e9, True), (1.0, False)])
+def test_a_machine_too_slow_for_two_networks_gets_one(
+    measured: float, both: bool, put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classify_recipe, "SEVERAL", 20)
+    monkeypatch.setattr(Fit, "speed", lambda *_: measured)
+    request = FitRequest(put("x.tsv", lines(40)), model={"embedding_size": 3}, settings={"minutes": 3.0})
+    found, _ = fitted(request, tmp_path, lambda: "interrupted")
+    assert found.classifier.config.bidirectional is both
+
+
+@pytest.mark.parametrize(
     ("model", "settings", "trained"),
     [(TINY, {"minutes": 3.0}, False), ({"embedding_size": 3}, {"epochs": 0.01}, False), ({}, {"minutes": 3.0}, True)],
 )
