@@ -23,6 +23,8 @@ NARROW = 192
 """Wider networks learn at a lower rate."""
 ENOUGH_PASSES = 16
 """A network so large that the time is enough for fewer passes than this learns less than a smaller one."""
+SENTENCES = 20
+"""Shorter texts than this, on average, a network still knows whole at their ends."""
 PASSES_OF_BOTH = 14
 """A second network that reads backwards pays where `NARROW` ones read the texts so often; the one alone has learned most of
 what it will by then."""
@@ -31,11 +33,11 @@ SKEWED = 10
 
 
 def both_ways(characters: int, texts: int, seconds: float | None, speed: float | None = None) -> bool:
-    """Whether a second network that reads backwards pays: fewer texts two networks learn by heart, of more one has enough to do.
+    """Whether a second network that reads backwards pays: two learn fewer texts by heart, and with more one has enough to do.
 
     ``speed`` is that of one network with `USUAL` units, as for `plan`.
     """
-    if not SEVERAL <= texts < MANY:
+    if not SEVERAL <= texts < MANY or characters < SENTENCES * texts:
         return False
     learned = math.inf if seconds is None else PACE * (speed or ASSUMED_SPEED) * seconds
     # In both directions a character costs twice as much, with narrow networks somewhat less.

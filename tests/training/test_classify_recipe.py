@@ -31,7 +31,13 @@ def test_a_second_network_reads_backwards_where_there_are_texts_and_time_enough(
     assert not both_ways(600_000, 12_000, 90.0, 100_000.0)
     assert not both_ways(600_000, 12_000, 180.0, 60_000.0)
     assert not both_ways(600_000, 12_000, 180.0)
-    assert [both_ways(8 * texts, texts, 180.0) for texts in (SEVERAL - 1, SEVERAL, MANY - 1, MANY)] == [False, True, True, False]
+    assert [both_ways(30 * texts, texts, None) for texts in (SEVERAL - 1, SEVERAL, MANY - 1, MANY)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert not both_ways(19 * SEVERAL, SEVERAL, None)  # names
 
 
 def test_few_texts_get_more_dropout_and_smaller_batches() -> None:

@@ -163,6 +163,7 @@ def test_a_network_that_reads_backwards_is_added_unless_something_else_was_asked
     head: dict[str, Any], trained: bool, both: bool, put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classify_recipe, "SEVERAL", 20)
+    monkeypatch.setattr(classify_recipe, "SENTENCES", 1)
     start = small_networks.network(tmp_path / "novel") if trained else None
     model = {} if trained else TINY
     request = FitRequest(put("x.tsv", lines(40)), start, model=model, head=head, settings={"epochs": 0.01})
@@ -177,6 +178,7 @@ def test_a_machine_too_slow_for_two_networks_gets_one(
     measured: float, both: bool, put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classify_recipe, "SEVERAL", 20)
+    monkeypatch.setattr(classify_recipe, "SENTENCES", 1)
     monkeypatch.setattr(Fit, "speed", lambda *_: measured)
     request = FitRequest(put("x.tsv", lines(40)), model={"embedding_size": 3}, settings={"minutes": 3.0})
     found, _ = fitted(request, tmp_path, lambda: "interrupted")
