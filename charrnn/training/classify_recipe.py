@@ -26,8 +26,7 @@ ENOUGH_PASSES = 16
 SENTENCES = 20
 """Shorter texts than this, on average, a network still knows whole at their ends."""
 PASSES_OF_BOTH = 14
-"""A second network that reads backwards pays where `NARROW` ones read the texts so often; the one alone has learned most of
-what it will by then."""
+"""For two networks, one in each direction, so many are enough; they pay where there is time for that many of `NARROW` ones."""
 SKEWED = 10
 """The commonest label has so many times the texts of the rarest, or more."""
 
@@ -88,8 +87,9 @@ def plan(
     size = trained.hidden_size if trained is not None else OF_FEW if texts < FEW else USUAL
     if trained is None and seconds is not None:
         learned = PACE * (speed or ASSUMED_SPEED) * seconds
+        enough = PASSES_OF_BOTH if bidirectional else ENOUGH_PASSES
         # What a character costs grows about as the units do.
-        while size > SMALLEST and learned * (USUAL + ALWAYS) / (size + ALWAYS) / characters < ENOUGH_PASSES:
+        while size > SMALLEST and learned * (USUAL + ALWAYS) / (size + ALWAYS) / characters < enough:
             size -= 32
     chosen = Plan(
         hidden_size=size,

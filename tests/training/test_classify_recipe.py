@@ -18,11 +18,11 @@ def test_a_slow_machine_gets_a_smaller_network() -> None:
     ]
     assert sizes[0] == USUAL > sizes[1] > sizes[2] > sizes[3] == SMALLEST
     assert plan({"hidden_size": 300}, {}, [40] * 12_000, [6_000] * 2, 180.0, 1e3).hidden_size == 300
-    # Measured was what both directions cost together.
+    # Measured was what both directions cost together; fewer passes are enough for two.
     both = [
         plan({}, {}, [40] * 12_000, [6_000] * 2, 180.0, 45_000.0, bidirectional=value).hidden_size for value in (True, False)
     ]
-    assert both[0] == both[1]
+    assert both[1] < both[0] <= both[1] + 64
 
 
 def test_a_second_network_reads_backwards_where_there_are_texts_and_time_enough() -> None:
