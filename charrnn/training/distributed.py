@@ -42,6 +42,8 @@ JOINING = timedelta(minutes=5)
 """How long ranks wait for each other at the beginning; torchrun has started all of them by then."""
 READING_PATIENCE = 0.05
 """Seconds after which a rank asks again whether the text has been read."""
+SPEAKING_PATIENCE = 5.0
+"""Seconds that the others leave the rank that failed to read it, before they end."""
 _LOST = "another rank has ended before its time"
 
 
@@ -197,6 +199,10 @@ class Group(Ranks):
                     raise RankLostError(_LOST)
                 time.sleep(READING_PATIENCE)
             if self._store.get(key) != b"done":
+                # Whoever ends first ends all, so the one that failed may say why before.
+                until = time.monotonic() + SPEAKING_PATIENCE
+                while self._own_stop() != "terminated" and time.monotonic() < until:
+                    time.sleep(READING_PATIENCE)
                 raise RankLostError(_LOST)
 
     def of_first(self, number: int) -> int:
