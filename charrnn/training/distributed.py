@@ -42,8 +42,6 @@ JOINING = timedelta(minutes=5)
 """How long ranks wait for each other at the beginning; torchrun has started all of them by then."""
 READING_PATIENCE = 0.05
 """Seconds after which a rank asks again whether the text has been read."""
-SPEAKING_PATIENCE = 5.0
-"""Seconds that the others leave the rank that failed to read it, before they end."""
 _LOST = "another rank has ended before its time"
 
 
@@ -66,6 +64,7 @@ class Group(Ranks):
         self._reason: str | None = None
         self._readings = 0
         self._came_with_step: float | None = None
+        self._first_to_fail: bool | None = None
         self.path = Path()
         """The run's directory, once it is known."""
         with _talking():
@@ -97,10 +96,12 @@ class Group(Ranks):
 
     def takes_the_word(self) -> bool:
         """Whether this rank is the first that something has kept from going on: one tells why, the others fail silently."""
-        try:
-            return bool(self._store.add("charrnn/first to fail", 1) == 1)
-        except RuntimeError:  # The machine that holds the store is gone.
-            return True
+        if self._first_to_fail is None:
+            try:
+                self._first_to_fail = bool(self._store.add("charrnn/first to fail", 1) == 1)
+            except RuntimeError:  # The machine that holds the store is gone.
+                self._first_to_fail = True
+        return self._first_to_fail
 
     # -- what all go by ---------------------------------------------------------------------------------------------
 
@@ -187,6 +188,8 @@ class Group(Ranks):
             found = read()
             told = "done"
         finally:
+            if told == "failed":
+                self.takes_the_word()  # Before the others hear of it, who know less of why.
             with _talking():
                 self._store.set(key, told)
         return found
@@ -199,10 +202,6 @@ class Group(Ranks):
                     raise RankLostError(_LOST)
                 time.sleep(READING_PATIENCE)
             if self._store.get(key) != b"done":
-                # Whoever ends first ends all, so the one that failed may say why before.
-                until = time.monotonic() + SPEAKING_PATIENCE
-                while self._own_stop() != "terminated" and time.monotonic() < until:
-                    time.sleep(READING_PATIENCE)
                 raise RankLostError(_LOST)
 
     def of_first(self, number: int) -> int:
