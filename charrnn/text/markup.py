@@ -11,8 +11,6 @@ from charrnn.text.corpus import Corpus
 _SEEN = 4096
 """How many characters tell it, from the beginning on."""
 _PAGE = re.compile(r"(?is)\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:(?!-->).)*-->\s*)*<(?:!doctype\s+html\b|html[\s>])")
-
-
 _SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 _FEWEST_ROWS, _ALIKE = 10, 0.95
 """Lines are a table if there are so many and such a share of them has as many columns as the others."""

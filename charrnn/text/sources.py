@@ -57,7 +57,8 @@ def text_files(paths: Sequence[str], warn: Say, version: int = VERSION, also: re
         else:
             found += _texts_below(path, warn, also)
     check_stdin(found)
-    _tell_of_the_same(found, warn)
+    if len(paths) > 1:  # One directory may hold a hundred thousand files, hardly any of them twice.
+        _tell_of_the_same(found, warn)
     return found
 
 
