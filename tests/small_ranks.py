@@ -6,6 +6,7 @@ import contextlib
 import os
 import pickle
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -20,8 +21,30 @@ from small_runs import DROPOUT, Store, corpus_of, only, random_text, trainer_of
 
 SETTINGS: dict[str, Any] = {"batch_size": 5, "steps": 12, "log_every": 1, "eval_every": 6, "groups": 2, **DROPOUT}
 TEXT = random_text(900)
-PATIENCE = 60
+PATIENCE = 150
 """Seconds after which ranks that wait for each other are ended."""
+
+
+class Rendezvous:
+    """A store that ranks find each other by, in a process of its own: its threads hold no lock while ranks are forked."""
+
+    def __init__(self) -> None:
+        self._ours, theirs = socket.socketpair()
+        self._pid = os.fork()
+        if self._pid == 0:
+            self._ours.close()
+            store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+            theirs.sendall(str(store.port).encode())
+            theirs.recv(1)  # until whoever started it ends
+            os._exit(0)
+        theirs.close()
+        self.port = int(self._ours.recv(16))
+
+    def end(self) -> None:
+        """End the store's process."""
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        self._ours.close()
 
 
 @dataclass
@@ -31,13 +54,15 @@ class Launch:
     name: str = "launch"
     restarts: int = 0
     pids: dict[int, int] = field(default_factory=dict)
-    store: ClassVar[Any] = None
-    """What ranks find each other by; torchrun's outlives them."""
+    store: ClassVar[Rendezvous | None] = None
+    """Where ranks find each other; torchrun's outlives them."""
 
     def start(self, count: int, work: Callable[[int], Any], folder: Path) -> None:
         """Fork ``count`` ranks that each do ``work``, with stdout and stderr in files in ``folder``."""
         if not self.restarts:
-            Launch.store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+            if Launch.store is not None:
+                Launch.store.end()
+            Launch.store = Rendezvous()
         for number in range(count):
             pid = os.fork()
             if pid == 0:
@@ -72,6 +97,7 @@ class Launch:
                 os.dup2(os.open(folder / f"{number}.{name}", os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
             sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
             told = {"RANK": number, "WORLD_SIZE": count, "LOCAL_RANK": number, "LOCAL_WORLD_SIZE": count}
+            assert Launch.store is not None
             told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": Launch.store.port}
             told |= {"TORCHELASTIC_RUN_ID": self.name, "TORCHELASTIC_RESTART_COUNT": self.restarts}
             os.environ.update({name: str(value) for name, value in told.items()}, TORCHELASTIC_USE_AGENT_STORE="True")
@@ -112,12 +138,9 @@ def together(
         group.leave()
         return 0
 
-    for _ in range(2):  # Where much else connects, ranks wait for each other in vain once in a while; twice is a fault.
-        launch = Launch()
-        launch.start(count, be, folder)
-        codes = launch.end()
-        if -signal.SIGALRM not in codes.values():
-            break
+    launch = Launch()
+    launch.start(count, be, folder)
+    codes = launch.end()
     assert not any(codes.values()), "\n".join(said(folder, number) for number in range(count))
     return [pickle.loads((folder / f"{number}.pickle").read_bytes()) for number in range(count)]
 
