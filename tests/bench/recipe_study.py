@@ -1,6 +1,6 @@
 """The study behind the recipe: validation losses by text, budget and setting.
 
-    python tests/bench/recipe_study.py TEXT... [--minutes 1 3 10] [--settings plan 384 512:in=.1,out=.4,wd=.05]
+    python tests/bench/recipe_study.py TEXT... [--minutes 1 3 10] [--cells lstm gru rnn] [--settings plan 384 512:in=.1,out=.4,wd=.05]
 
 A setting is a hidden size with dropouts (``in``, ``out``), weight decay (``wd``), chunk length (``bptt``), columns (``n``)
 and their groups (``g``), optimizer (``opt``), learning rate (``lr``), ``cell`` or ``layers``; ``plan`` is whatever the recipe
@@ -18,6 +18,7 @@ import argparse
 import ast
 import contextlib
 import importlib
+import itertools
 import json
 import lzma
 import math
@@ -129,6 +130,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--speed", type=float, default=50_000, help="characters/s of the reference network")
     parser.add_argument("--wall", action="store_true", help="real minutes")
+    parser.add_argument("--cells", nargs="+", default=["lstm"], help="cells for which the recipe chooses")
     parser.add_argument("--write-stdlib", type=Path, metavar="FILE")
     parser.add_argument("--write-topics", type=Path, metavar="FILE")
     parser.add_argument("--write-prose", type=Path, metavar="FILE")
@@ -145,10 +147,10 @@ def main() -> None:
     for path in given.texts:
         for minutes in given.minutes:
             for setting in given.settings:
-                for seed in given.seeds:
+                for seed, cell in itertools.product(given.seeds, given.cells):
                     timed = given.wall or setting == "plan"
                     budget = ["--minutes", str(minutes)] if timed else length(minutes, setting, given.speed)
-                    chosen = [] if setting == "plan" else options(setting)
+                    chosen = ["--cell", cell] if setting == "plan" else options(setting)
                     end = train([str(path), *budget, *chosen, "--seed", str(seed)])
                     bits = end["best_val_bits_per_char"]
                     score, xz = bits_per_byte(path, bits)
