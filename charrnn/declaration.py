@@ -12,7 +12,7 @@ from dataclasses import Field, asdict, dataclass, field, fields
 from enum import Enum
 from typing import Any, TypeVar
 
-from charrnn import UsageError
+from charrnn import CharrnnError, UsageError
 from charrnn.limits import Choices, Interval, Limits
 
 
@@ -70,6 +70,15 @@ def choice(default: str | None, *words: str, option: Option) -> Any:
     return setting(default, Choices(words), option)
 
 
+class IllegalSettingError(UsageError):
+    """A setting isn't within its limits; `of_file` says so where no option gave it."""
+
+    def __init__(self, name: str, limits: Limits, value: object) -> None:
+        rest = f"must be {limits}, not {value!s:.80}"
+        super().__init__(f"{option_name(name)} {rest}")
+        self.of_file = f"its {name.replace('_', ' ')} {rest}"
+
+
 C = TypeVar("C", bound="Config")
 
 
@@ -81,7 +90,7 @@ class Config:
         for one in fields(self):
             value, limits = getattr(self, one.name), one.metadata["limits"]
             if value not in limits and not (value is None and one.default is None):
-                raise UsageError(f"{option_name(one.name)} must be {limits}, not {value!s:.80}")
+                raise IllegalSettingError(one.name, limits, value)
 
     def to_json(self) -> dict[str, Any]:
         """The settings as plain JSON values."""
@@ -89,9 +98,16 @@ class Config:
 
     @classmethod
     def from_json(cls: type[C], data: Mapping[str, Any]) -> C:
-        """Read settings written by `to_json`; unknown names are ignored, so that older versions read newer files."""
+        """Read settings written by `to_json`; unknown names are ignored, so that older versions read newer files.
+
+        Raises:
+            CharrnnError: a setting isn't within its limits.
+        """
         known = {one.name for one in fields(cls)}
-        return cls(**{name: value for name, value in data.items() if name in known})
+        try:
+            return cls(**{name: value for name, value in data.items() if name in known})
+        except IllegalSettingError as error:
+            raise CharrnnError(error.of_file) from error
 
 
 def declared(config: type[Config], name: str) -> Field[Any]:

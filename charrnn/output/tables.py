@@ -424,20 +424,16 @@ def _mistakes_table(labels: Sequence[str], counts: Sequence[Sequence[int]], most
     return _table(("mistakes", "label", "taken for"), rows, framed=True, left=("label", "taken for"), whole=("mistakes",))
 
 
-def unit_table(units: Mapping[str, Sequence[Any]], *, framed: bool) -> Table:
-    """The units that speak for each label of a linear head, with their weights."""
-    rows = [
-        (
-            on_one_line(label),
-            ", ".join(
-                f"{unit.feature} {'' if unit.reads == 'forwards' else '<'}{unit.unit} {unit.weight:+.2f}" for unit in found
-            ),
-        )
-        for label, found in units.items()
-    ]
-    return _table(
-        ("label", "units that decide, and their weights"),
-        rows,
-        framed=framed,
-        left=("label", "units that decide, and their weights"),
-    )
+def unit_table(units: Mapping[str, Sequence[Any]], *, framed: bool) -> Table | FirstThatFits:
+    """The units that speak for each label of a linear head, with their weights; where lines are short, one unit a line."""
+    headings = ("label", "units that decide, weights")
+
+    def table(between: str, whole: Container[str]) -> Table:
+        rows = [(on_one_line(label), between.join(map(_deciding, found))) for label, found in units.items()]
+        return _table(headings, rows, framed=framed, left=headings, whole=whole)
+
+    return FirstThatFits([table(", ", headings), table(",\n", headings[1:])]) if framed else table(", ", ())
+
+
+def _deciding(unit: Any) -> str:
+    return f"{unit.feature} {'' if unit.reads == 'forwards' else '<'}{unit.unit} {unit.weight:+.2f}"

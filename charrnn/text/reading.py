@@ -52,8 +52,7 @@ class TextReader:
         if not any(map(rows.kind, names)):
             found = f"{names[0]} is neither" if len(names) == 1 else "these are neither"
             if separated := rows.SEPARATED.search(names[0]):
-                cut = "cut -d , -f 1" if separated[1].lower() == "csv" else "cut -f 1"
-                found += f"; the first column of such a table: {cut} {names[0]} > NEW"
+                found += f"; {rows.to_json_lines(names[0], separated[1].lower())}"
             raise UsageError(f"--field names a field of .jsonl and .parquet files; {found}")
         return names
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -29,6 +30,13 @@ def kind(path: str) -> str | None:
         return "json"
     found = NAMES.search(path)
     return None if found is None else "json" if found[1] else "parquet"
+
+
+def to_json_lines(path: str, ending: str) -> str:
+    """The command that makes JSON lines of a table whose columns are named in its first line; quotes are read as in CSV."""
+    separator = "" if ending == "csv" else ', delimiter="\\t"'
+    script = f"import csv, json, sys; [print(json.dumps(row)) for row in csv.DictReader(sys.stdin{separator})]"
+    return f"make JSON lines of it: python3 -c '{script}' < {shlex.quote(path)} > NEW.jsonl"
 
 
 class Rows:

@@ -395,7 +395,7 @@ def _resumed_config(previous: Checkpoint, settings: dict[str, Any], shape: dict[
     """The run's own settings with those that may change replaced by what was given."""
     try:
         stored = TrainConfig.from_json(previous.training["config"]).to_json()
-    except (KeyError, TypeError, AttributeError, UsageError) as error:
+    except (KeyError, TypeError, AttributeError, CharrnnError) as error:
         raise CharrnnError(f"{previous.path}: holds no sound training state to go on with; see --init-from") from error
     for name, value in {**settings, **shape}.items():
         before = stored[name] if name in stored else getattr(previous.model, name)

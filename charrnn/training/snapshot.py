@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from charrnn import CharrnnError, UsageError
+from charrnn import CharrnnError
 from charrnn.config import MANY, ModelConfig, TrainConfig
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.pairs import moved
@@ -73,7 +73,7 @@ def read_training_state(snapshot: Checkpoint) -> tuple[TrainConfig, Progress]:
                 raise ValueError(name)
         if not all(isinstance(path, str) for path in facts.get("corpus_paths", [])):
             raise TypeError("corpus_paths")
-    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, CharrnnError) as error:
         raise CharrnnError(f"{snapshot.path}: holds no sound training state to go on with; see --init-from") from error
     return config, progress
 

@@ -1,6 +1,6 @@
 """The study behind the recipe: validation losses by text, budget and setting.
 
-    python tests/bench/recipe_study.py TEXT... [--minutes 1 3 10] [--cells lstm gru rnn] [--settings plan 384 512:in=.1,out=.4,wd=.05]
+    python tests/bench/recipe_study.py TEXT... [--minutes 1 3 10] [--cells lstm gru rnn] [--settings plan 384 512:in=.1,wd=.05]
 
 A setting is a hidden size with dropouts (``in``, ``out``), weight decay (``wd``), chunk length (``bptt``), columns (``n``)
 and their groups (``g``), optimizer (``opt``), learning rate (``lr``), ``cell`` or ``layers``; ``plan`` is whatever the recipe

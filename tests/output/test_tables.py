@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from types import SimpleNamespace
 
 import pytest
 from layers import LSTM_LAYER, columns, layer, rendered
@@ -133,6 +134,16 @@ def test_a_terminal_of_any_width_shows_whole_figures_and_the_names_of_files(widt
     figures = dict(zip(tables.SCORE_COLUMNS[1:], ("9.1682", "6.3549", "575.3078", "33,505", "12"), strict=True))
     assert whole.items() <= figures.items()
     assert {"bits/char", "characters"} <= whole.keys()
+
+
+@pytest.mark.parametrize("width", [100, 60, 40])
+def test_a_unit_and_its_weight_are_never_parted(width: int) -> None:
+    units = [SimpleNamespace(feature="mean", unit=100 + n, weight=-1.25, reads="backwards") for n in range(3)]
+    label = "an_intent_of_a_long_name"
+    _, *rows = at(width, tables.unit_table({label: units}, framed=True))
+    assert label in "".join(row[0] for row in rows)
+    assert "".join(row[-1] for row in rows).count("mean <10") == 3
+    assert all(re.fullmatch(r"(mean <10\d -1.25(, ?)?)+", row[-1]) for row in rows if "mean" in row[-1])
 
 
 @pytest.mark.parametrize("width", [100, 80, 60])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -118,7 +120,7 @@ def test_rows_may_lack_the_field_that_others_have(put: Put) -> None:
     [
         (["a.txt"], "a.txt is neither$"),
         (["a.txt", "b.txt"], "these are neither$"),
-        (["a.CSV"], "is neither; .*: cut -d , -f 1 .*a.CSV > NEW$"),
+        (["a.CSV"], "is neither; make JSON lines of it: python3 -c .* < .*a.CSV > NEW.jsonl$"),
     ],
 )
 def test_a_field_of_plain_texts_is_a_mistake(names: list[str], said: str, put: Put) -> None:
@@ -126,6 +128,19 @@ def test_a_field_of_plain_texts_is_a_mistake(names: list[str], said: str, put: P
         read_corpus([put(name, b"ab") for name in names], READER)
     with pytest.raises(UsageError, match="--field: the name is empty"):
         read_corpus([put("a.jsonl", lines())], TextReader(encoding=Encoding(field="")))
+
+
+@pytest.mark.parametrize(
+    ("name", "table"), [("a b.csv", 'id,text\n1,"Crow, ""a"" fox"\n'), ("t.TSV", 'id\ttext\n1\tCrow, "a" fox\n')]
+)
+def test_the_message_on_a_table_holds_the_command_that_makes_json_lines_of_it(
+    name: str, table: str, put: Put, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_corpus([put(name, table.encode())], READER)
+    command = str(caught.value).partition("make JSON lines of it: python3 ")[2]
+    subprocess.run(["sh", "-c", f"{shlex.quote(sys.executable)} {command}"], cwd=tmp_path, check=True)
+    assert text_of(read_corpus([str(tmp_path / "NEW.jsonl")], READER)) == 'Crow, "a" fox\n'
 
 
 def test_each_field_is_kept_apart(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
