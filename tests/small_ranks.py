@@ -32,11 +32,13 @@ class Rendezvous:
         self._ours, theirs = socket.socketpair()
         self._pid = os.fork()
         if self._pid == 0:
-            self._ours.close()
-            store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-            theirs.sendall(str(store.port).encode())
-            theirs.recv(1)  # until whoever started it ends
-            os._exit(0)
+            try:
+                self._ours.close()
+                store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+                theirs.sendall(str(store.port).encode())
+                theirs.recv(1)  # until whoever started it ends
+            finally:
+                os._exit(0)
         theirs.close()
         self.port = int(self._ours.recv(16))
 
