@@ -120,7 +120,9 @@ class TextConfig(ReadConfig):
     """How texts are read that may be tables."""
 
     field: str | None = setting(
-        None, Name(), Option("Read this field of the rows of .jsonl and .parquet files (pip install pyarrow).", Panel.RARE)
+        None,
+        Name(),
+        Option("Read this field of the rows of .jsonl, .csv, .tsv or .parquet files.", Panel.RARE),
     )
 
 

@@ -70,15 +70,6 @@ def choice(default: str | None, *words: str, option: Option) -> Any:
     return setting(default, Choices(words), option)
 
 
-class IllegalSettingError(UsageError):
-    """A setting isn't within its limits; `of_file` says so where no option gave it."""
-
-    def __init__(self, name: str, limits: Limits, value: object) -> None:
-        rest = f"must be {limits}, not {value!s:.80}"
-        super().__init__(f"{option_name(name)} {rest}")
-        self.of_file = f"its {name.replace('_', ' ')} {rest}"
-
-
 C = TypeVar("C", bound="Config")
 
 
@@ -88,9 +79,8 @@ class Config:
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            value, limits = getattr(self, one.name), one.metadata["limits"]
-            if value not in limits and not (value is None and one.default is None):
-                raise IllegalSettingError(one.name, limits, value)
+            if (refusal := _refusal(one, getattr(self, one.name))) is not None:
+                raise UsageError(f"{option_name(one.name)} {refusal}")
 
     def to_json(self) -> dict[str, Any]:
         """The settings as plain JSON values."""
@@ -103,11 +93,19 @@ class Config:
         Raises:
             CharrnnError: a setting isn't within its limits.
         """
-        known = {one.name for one in fields(cls)}
-        try:
-            return cls(**{name: value for name, value in data.items() if name in known})
-        except IllegalSettingError as error:
-            raise CharrnnError(error.of_file) from error
+        known = {one.name: one for one in fields(cls)}
+        found = {name: value for name, value in data.items() if name in known}
+        for name, value in found.items():
+            if (refusal := _refusal(known[name], value)) is not None:
+                raise CharrnnError(f"its {name.replace('_', ' ')} {refusal}")
+        return cls(**found)
+
+
+def _refusal(one: Field[Any], value: object) -> str | None:
+    """Why a field can't have ``value``, in words that go on from its name."""
+    limits: Limits = one.metadata["limits"]
+    legal = value in limits or (value is None and one.default is None)
+    return None if legal else f"must be {limits}, not {value!s:.80}"
 
 
 def declared(config: type[Config], name: str) -> Field[Any]:

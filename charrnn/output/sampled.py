@@ -21,7 +21,7 @@ from charrnn.output.console import Console
 from charrnn.output.notation import json_line, visible
 from charrnn.output.palette import SURPRISE_LEGEND, surprise_style
 from charrnn.output.progress import Progress, reading
-from charrnn.text import sources
+from charrnn.text import rows, sources
 
 if TYPE_CHECKING:
     from charrnn.generation.together import Steps
@@ -113,7 +113,7 @@ def _check_options(shown: Shown, generation: Generation, *, interactive: bool) -
     files.check_name("--out-dir", shown.out_dir, "writes files of their own, which stdout is not; name a directory")
     named = [*generation.request.not_in, *filter(None, [shown.copied_from, shown.adapted_to])]
     if generation.config.field is not None and generation.request.encoding_of(named).field is None:
-        tables = "--field reads a field of .jsonl and .parquet files"
+        tables = f"--field reads a field of {rows.FILES}"
         raise UsageError(f"{tables}; name one by --copied-from, --not-in or --adapt-to, or leave it out")
     config, many = generation.config, generation.count * generation.config.best_of > 1
     on_device = config.device != "cpu"

@@ -242,7 +242,7 @@ class Source:
 
     def key(self, digest: str, sizes: Sequence[int]) -> str:
         """What a text with this `Encoded.digest` and files of these sizes, unpacked, is called."""
-        kinds = [rows.kind(name) for name in self.names] if self.rules["field"] is not None else None
+        kinds = [rows.kind(name, self.version) for name in self.names] if self.rules["field"] is not None else None
         return f"{_digest(self.rules)[:8]}-{_digest([self.rules, digest, list(sizes), kinds])}"
 
     def keep(self, text: Encoded, blocks: Iterable[NDArray[Any]], sizes: Sequence[int], size: int) -> Encoded | None:

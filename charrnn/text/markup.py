@@ -24,7 +24,7 @@ def advise(corpus: Corpus) -> Iterator[str]:
         cut = "cut -f 1" if separator == "\t" else f"cut -d '{separator}' -f 1"
         yield (
             f"these lines are rows of a table, {count} columns with {_SEPARATORS[separator]} between, and are learned whole;"
-            f" for the first column alone: {cut} FILE > NEW"
+            f" for the first column alone: {cut} FILE > NEW; of a .csv or .tsv whose line 1 names them: --field NAME"
         )
     if _PAGE.match(beginning):
         yield "this begins as a page of HTML, whose tags are learned, too; for its words alone save it as plain text"

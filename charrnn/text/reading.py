@@ -48,17 +48,15 @@ class TextReader:
             return sources.text_files(paths, self.warn, self.version)
         if not field:
             raise UsageError("--field: the name is empty; is a variable not set?")
-        names = sources.text_files(paths, self.warn, self.version, rows.NAMES)
-        if not any(map(rows.kind, names)):
-            found = f"{names[0]} is neither" if len(names) == 1 else "these are neither"
-            if separated := rows.SEPARATED.search(names[0]):
-                found += f"; {rows.to_json_lines(names[0], separated[1].lower())}"
-            raise UsageError(f"--field names a field of .jsonl and .parquet files; {found}")
+        names = sources.text_files(paths, self.warn, self.version, self.is_table)
+        if not any(map(self.is_table, names)):
+            found = f"{names[0]} is none" if len(names) == 1 else "these are none"
+            raise UsageError(f"--field names a field of {rows.FILES}; {found}")
         return names
 
     def files_beside(self, names: Sequence[str], path: str) -> list[str]:
         """The files of another text, ``path``, that is read beside ``names``; a plain text may stand beside a table."""
-        found = sources.text_files([path], self.warn, self.version, None if self.encoding.field is None else rows.NAMES)
+        found = sources.text_files([path], self.warn, self.version, None if self.encoding.field is None else self.is_table)
         sources.check_stdin([*names, *found])
         return found
 
@@ -75,7 +73,7 @@ class TextReader:
             return
         with files.guard(sources.shown(path)):
             blocks = sources.blocks(path, self.version)
-            if self.encoding.field is not None and rows.kind(path):
+            if self.encoding.field is not None and self.is_table(path):
                 yield from self._rows(path, self.encoding.field, blocks, one_line=by_lines)
             elif self.level == "byte":
                 yield from ((block, np.frombuffer(block, dtype=np.uint8)) for block in blocks)
@@ -86,10 +84,16 @@ class TextReader:
     def _rows(self, path: str, field: str, blocks: Iterator[bytes], *, one_line: bool) -> Iterator[tuple[bytes, NDArray[Any]]]:
         strict = self.encoding.errors == "strict"
         table = rows.Rows(path, field, self.level, self.warn, strict=strict, one_line=one_line)
-        if rows.kind(path) == "parquet":
+        kind = rows.kind(path, self.version)
+        if kind == "parquet":
             return table.of_parquet(lambda: blocks)
-        read = decoded(blocks, sources.shown(path), self.encoding, self.warn, self.version)
-        return table.of_json((raw, text_of(codes)) for raw, codes in read)
+        decoded_blocks = decoded(blocks, sources.shown(path), self.encoding, self.warn, self.version)
+        read = ((raw, text_of(codes)) for raw, codes in decoded_blocks)
+        return table.of_columns(read, kind) if kind in ("csv", "tsv") else table.of_json(read)
+
+    def is_table(self, path: str) -> bool:
+        """Whether one field of the rows of ``path`` is what is read of it."""
+        return self.encoding.field is not None and rows.kind(path, self.version) is not None
 
     def codes(self, path: str) -> Iterator[NDArray[Any]]:
         """The code points of a file (its bytes, at level ``byte``) in blocks, none of them empty."""

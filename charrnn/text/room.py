@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from charrnn.text import rows, sources
+from charrnn.text import sources
 from charrnn.text.reading import TextReader
 
 SAMPLES, SAMPLE_BYTES = 16, 4096
@@ -30,7 +30,7 @@ def needed(names: Sequence[str], reader: TextReader) -> Needed:
     """What the regular files among ``names`` take; of those whose size doesn't tell how long their text is, a little."""
     sizes = []
     for name in names:
-        packed = sources.is_packed(name, reader.version) or (reader.encoding.field is not None and rows.kind(name) is not None)
+        packed = sources.is_packed(name, reader.version) or reader.is_table(name)
         regular = name != sources.STDIN and Path(name).is_file() and not packed
         sizes.append(Path(name).stat().st_size if regular else 0)
     total = sum(sizes)

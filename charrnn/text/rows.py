@@ -1,10 +1,11 @@
-"""Tables whose rows have a text in one field: JSON lines and Parquet files, row by row."""
+"""Tables whose rows have a text in one field: JSON lines, CSV and Parquet files, row by row."""
 
 from __future__ import annotations
 
+import csv
+import itertools
 import json
 import re
-import shlex
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -12,31 +13,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import CharrnnError
-from charrnn.text.sources import STDIN, Say, shown
+from charrnn.text.sources import STDIN, VERSION, Say, shown
 
-NAMES = re.compile(r"\.(jsonl|ndjson)(\.gz|\.bz2|\.xz)?$|\.parquet$", re.IGNORECASE)
-"""What the names of such files end in."""
-SEPARATED = re.compile(r"\.(csv|tsv|tab)$", re.IGNORECASE)
-"""Tables of another kind, which aren't read."""
+_PACKED = r"(\.gz|\.bz2|\.xz)?$"
+_NAMES = {
+    "json": re.compile(rf"\.(jsonl|ndjson){_PACKED}", re.IGNORECASE),
+    "csv": re.compile(rf"\.csv{_PACKED}", re.IGNORECASE),
+    "tsv": re.compile(rf"\.(tsv|tab){_PACKED}", re.IGNORECASE),
+    "parquet": re.compile(r"\.parquet$", re.IGNORECASE),
+}
+"""What the names of each kind of table end in."""
+_SEPARATORS = {"csv": ",;\t", "tsv": "\t"}
+"""What may stand between columns."""
+FILES = ".jsonl, .csv, .tsv and .parquet files"
 TOGETHER = 1 << 10
 """So many rows of a Parquet file are decoded at a time."""
 _HALVES = re.compile("[\ud800-\udfff]")
 _NAMED = 8
 
 
-def kind(path: str) -> str | None:
-    """``json`` or ``parquet``, by a file's name; stdin has JSON lines; None for any other file."""
+def kind(path: str, version: int = VERSION) -> str | None:
+    """``json``, ``csv``, ``tsv`` or ``parquet``, by a file's name; stdin has JSON lines; None for any other file.
+
+    Up to version 2 of the rules by which texts are read, columns between separators are no table.
+    """
     if path == STDIN:
         return "json"
-    found = NAMES.search(path)
-    return None if found is None else "json" if found[1] else "parquet"
-
-
-def to_json_lines(path: str, ending: str) -> str:
-    """The command that makes JSON lines of a table whose columns are named in its first line; quotes are read as in CSV."""
-    separator = "" if ending == "csv" else ', delimiter="\\t"'
-    script = f"import csv, json, sys; [print(json.dumps(row)) for row in csv.DictReader(sys.stdin{separator})]"
-    return f"make JSON lines of it: python3 -c '{script}' < {shlex.quote(path)} > NEW.jsonl"
+    found = next((name for name, ending in _NAMES.items() if ending.search(path)), None)
+    return None if version < 3 and found in _SEPARATORS else found
 
 
 class Rows:
@@ -59,6 +63,44 @@ class Rows:
         if unfinished:
             yield b"", self._codes([self._of_line(unfinished, number + 1)])
         self._tell()
+
+    def of_columns(self, decoded: Iterable[tuple[bytes, str]], kind: str) -> Iterator[tuple[bytes, NDArray[Any]]]:
+        """As `of_json`, of a table whose first line names its columns: of CSV, or with tabs between and no quotes."""
+        taken, texts = list[bytes](), list[str]()
+        lines = _lines(decoded, taken)
+        heading = next(lines, "")
+        separator = self._separator(heading, _SEPARATORS[kind])
+        csv.field_size_limit(1 << 30)
+        table = csv.reader(
+            itertools.chain([heading], lines),
+            delimiter=separator,
+            quoting=csv.QUOTE_NONE if kind == "tsv" else csv.QUOTE_MINIMAL,
+            strict=True,
+        )
+        try:
+            names = [name.strip() for name in next(table)] if heading else [self._field]
+            if self._field not in names:
+                raise CharrnnError(f"{self._name}: line 1: no column {self._field!r}; it names {_listed(names)}")
+            for cells in filter(None, table):
+                where = f"line {table.line_num:,}"
+                if len(cells) != len(names):
+                    columns = "1 column" if len(cells) == 1 else f"{len(cells)} columns"
+                    raise CharrnnError(f"{self._name}: {where}: {columns}, but line 1 names {len(names)}")
+                texts.append(self._text(cells[names.index(self._field)], where))
+                if taken:
+                    yield b"".join(taken), self._codes(texts)
+                    taken.clear()
+                    texts.clear()
+        except csv.Error as error:
+            raise CharrnnError(f"{self._name}: line {table.line_num:,}: not sound CSV ({error})") from error
+        yield b"".join(taken), self._codes(texts)
+        self._tell()
+
+    def _separator(self, heading: str, order: str) -> str:
+        """What stands between the columns of a first line: what leaves the field's name whole, or else what it has at all."""
+        cells = {one: [cell.strip() for cell in next(csv.reader([heading], delimiter=one), [])] for one in order}
+        named = (one for one in order if self._field in cells[one])
+        return next(itertools.chain(named, (one for one in order if one in heading)), order[0])
 
     def of_parquet(self, raw: Callable[[], Iterator[bytes]]) -> Iterator[tuple[bytes, NDArray[Any]]]:
         """The texts of all rows; and then, for whoever identifies the file, its ``raw`` bytes."""
@@ -129,6 +171,17 @@ class Rows:
         if self._without:
             rows = "1 row has" if self._without == 1 else f"{self._without:,} rows have"
             self._warn(f"{self._name}: {rows} no {self._field!r} and {'was' if self._without == 1 else 'were'} left out")
+
+
+def _lines(decoded: Iterable[tuple[bytes, str]], taken: list[bytes]) -> Iterator[str]:
+    """Each line with its end; ``taken`` gets the raw bytes that were read for it."""
+    unfinished = ""
+    for raw, characters in decoded:
+        taken.append(raw)
+        *lines, unfinished = (unfinished + characters).split("\n")
+        yield from (line + "\n" for line in lines)
+    if unfinished:
+        yield unfinished
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -19,8 +19,9 @@ from charrnn import CharrnnError, UsageError, files
 
 STDIN = "-"
 BLOCK_BYTES = 1 << 16  # Small enough that a block's intermediate arrays stay in the cache: twice as fast as 1 << 21.
-VERSION = 2
-"""How texts are read now; 1 is how runs that don't say it read theirs: see `text_files`, `blocks` and `decoding.decoded`."""
+VERSION = 3
+"""How texts are read now; 1 is how runs that don't say it read theirs: see `text_files`, `blocks`, `decoding.decoded` and, for
+what changed after 2, `rows.kind`."""
 
 _TEXT = re.compile(r"\.txt(\.gz|\.bz2|\.xz)?$", re.IGNORECASE)
 _COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma"}
@@ -34,10 +35,10 @@ Say = Callable[[str], None]
 # -- names -------------------------------------------------------------------------------------------------------------
 
 
-def text_files(paths: Sequence[str], warn: Say, version: int = VERSION, also: re.Pattern[str] | None = None) -> list[str]:
+def text_files(paths: Sequence[str], warn: Say, version: int = VERSION, also: Callable[[str], bool] | None = None) -> list[str]:
     """``paths`` with each directory replaced by the texts in it and below it, in natural order.
 
-    Texts are ``*.txt``, compressed or not, and what has a name that ``also`` finds. Names that begin with a dot are left
+    Texts are ``*.txt``, compressed or not, and what has a name that ``also`` says yes to. Names that begin with a dot are left
     out, directories behind links too; ``warn`` hears what else was not read. In version 1 they are the ``*.txt`` of the
     directory alone, sorted by code points.
 
@@ -120,7 +121,7 @@ def stem(path: str) -> str:
     return Path(name[: len(name) - len(_ending(name))]).stem
 
 
-def _texts_below(directory: str, warn: Say, also: re.Pattern[str] | None) -> list[str]:
+def _texts_below(directory: str, warn: Say, also: Callable[[str], bool] | None) -> list[str]:
     texts, others = list[Path](), collections.Counter[str]()
     with files.guard(directory):
         for folder, folders, names in os.walk(directory, onerror=_raise):
@@ -132,7 +133,7 @@ def _texts_below(directory: str, warn: Say, also: re.Pattern[str] | None) -> lis
                     continue
                 if not path.is_file():
                     others["pipes, sockets or broken links"] += 1
-                elif _TEXT.search(name) or (also is not None and also.search(name)):
+                elif _TEXT.search(name) or (also is not None and also(name)):
                     texts.append(path)
                 else:
                     others[path.suffix.lower() or "without an ending"] += 1

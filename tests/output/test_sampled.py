@@ -363,7 +363,7 @@ def test_a_field_is_one_of_a_table(options: tuple[str, ...], sample: Invoke, tmp
     (tmp_path / "book.txt").write_text("The fox said to the crow: sing.\n")
     result = sample("--field", "text", *options)
     assert (result.code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
-    assert "--field reads a field of .jsonl and .parquet files; name one by --copied-from" in result.stderr
+    assert "--field reads a field of .jsonl, .csv, .tsv and .parquet files; name one by --copied-from" in result.stderr
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])

@@ -139,7 +139,7 @@ def test_the_digest_is_of_the_raw_bytes(put: Put, monkeypatch: pytest.MonkeyPatc
         "corpus_bytes": len(data),
         "corpus_sha256": digest,
         "corpus_text_sha256": hashlib.sha256(b"a\nb\n" * 99).hexdigest(),
-        "corpus_reading": 2,
+        "corpus_reading": 3,
     }
 
 

@@ -144,9 +144,9 @@ def test_a_run_goes_on_by_the_rules_with_which_it_began(put: Put, invoke: Invoke
     assert "not the text" in invoke(*resume).stderr, "a new run reads all that is below"
     last = tmp_path / "run" / "last.safetensors"
     stored = checkpoint.read(last)
-    assert stored.training["corpus_reading"] == 2
+    assert stored.training["corpus_reading"] == 3
     facts = {name: value for name, value in stored.training.items() if name != "corpus_reading"}
-    checkpoint.write(last, replace(stored, training=facts | {"corpus_reading": 3}))
+    checkpoint.write(last, replace(stored, training=facts | {"corpus_reading": 4}))
     assert "rules of another version of charrnn" in invoke(*resume).stderr
     checkpoint.write(last, replace(stored, training=facts))
     assert (invoke(*resume).code, checkpoint.read(last).training["corpus_reading"]) == (0, 1)

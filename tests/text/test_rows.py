@@ -1,14 +1,13 @@
-"""rows: the texts in one field of JSON lines and Parquet files, as any other text."""
+"""rows: the texts in one field of JSON lines, CSV and Parquet files, as any other text."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import json
-import shlex
-import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,29 +117,89 @@ def test_rows_may_lack_the_field_that_others_have(put: Put) -> None:
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["a.txt"], "a.txt is neither$"),
-        (["a.txt", "b.txt"], "these are neither$"),
-        (["a.CSV"], "is neither; make JSON lines of it: python3 -c .* < .*a.CSV > NEW.jsonl$"),
+        (["a.txt"], "a.txt is none$"),
+        (["a.txt", "b.txt"], "these are none$"),
     ],
 )
 def test_a_field_of_plain_texts_is_a_mistake(names: list[str], said: str, put: Put) -> None:
-    with pytest.raises(UsageError, match=f"--field names a field of .jsonl and .parquet files; .*{said}"):
+    with pytest.raises(UsageError, match=f"--field names a field of .jsonl, .csv, .tsv and .parquet files; .*{said}"):
         read_corpus([put(name, b"ab") for name in names], READER)
     with pytest.raises(UsageError, match="--field: the name is empty"):
         read_corpus([put("a.jsonl", lines())], TextReader(encoding=Encoding(field="")))
 
 
+# -- columns ------------------------------------------------------------------------------------------------------------
+
+CSV = b"""id,text,n
+1,"Crow, ""a"" fox",3
+
+2,"two
+lines",4
+3,,5
+4,caf\xc3\xa9,6
+"""
+OF_CSV = 'Crow, "a" fox\ntwo\nlines\ncaf\u00e9\n'
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 16])
 @pytest.mark.parametrize(
-    ("name", "table"), [("a b.csv", 'id,text\n1,"Crow, ""a"" fox"\n'), ("t.TSV", 'id\ttext\n1\tCrow, "a" fox\n')]
+    ("name", "data", "text"),
+    [
+        ("a.csv", CSV, OF_CSV),
+        ("a.CSV", b"\xef\xbb\xbf" + CSV.replace(b"\n", b"\r\n")[:-2], OF_CSV),
+        ("a.csv.gz", gzip.compress(CSV), OF_CSV),
+        ("a.csv", b"n;text\n1;a,b\n2;c\n", "a,b\nc\n"),
+        ("a.csv", b"n\t text \n1\ta,b\n2\tc\n", "a,b\nc\n"),
+        ("a.csv", b"text\nanna\nbo\n", "anna\nbo\n"),
+        ("a.csv", b"text,text\nanna,bo\n", "anna\n"),
+        ("a.tsv", b'n\ttext\n1\t"a, b\n2\tc"', '"a, b\nc"\n'),
+        ("a.tab", b"text\tn\n a \t1\n", " a \n"),
+    ],
 )
-def test_the_message_on_a_table_holds_the_command_that_makes_json_lines_of_it(
-    name: str, table: str, put: Put, tmp_path: Path
+def test_a_column_of_a_table_is_a_text(
+    block: int, name: str, data: bytes, text: str, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UsageError) as caught:
-        read_corpus([put(name, table.encode())], READER)
-    command = str(caught.value).partition("make JSON lines of it: python3 ")[2]
-    subprocess.run(["sh", "-c", f"{shlex.quote(sys.executable)} {command}"], cwd=tmp_path, check=True)
-    assert text_of(read_corpus([str(tmp_path / "NEW.jsonl")], READER)) == 'Crow, "a" fox\n'
+    monkeypatch.setattr(sources, "BLOCK_BYTES", block)
+    said: list[str] = []
+    path = put(name, data)
+    read = read_corpus([path], TextReader(encoding=Encoding(field="text"), warn=said.append))
+    assert text_of(read) == text
+    assert read.sha256 == read_corpus([path]).sha256
+    assert said == ([f"{path}: 1 row has no 'text' and was left out"] if text is OF_CSV else [])
+
+
+def test_a_cell_of_a_list_is_one_line(put: Put) -> None:
+    read = read_corpus([put("a.csv", CSV)], READER, val_seed=0, val_fraction=0)
+    assert text_of(read) == '\nCrow, "a" fox\ntwo lines\ncaf\u00e9\n'
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"id,title\n1,a\n", "a.csv: line 1: no column 'text'; it names 'id', 'title'"),
+        (b"Anna\nBo\n", "a.csv: line 1: no column 'text'; it names 'Anna'"),
+        (b"\ntext\n", "a.csv: line 1: no column 'text'; it names none"),
+        (b"id,text\n1,a\n\n2,b,c\n", "a.csv: line 4: 3 columns, but line 1 names 2"),
+        (b"id,text\n1\n", "a.csv: line 2: 1 column, but line 1 names 2"),
+        (b'text\n"a" b\n', "a.csv: line 2: not sound CSV ("),
+        (b'text\na\n"b\n', "a.csv: line 3: not sound CSV ("),
+        (b"text\na\xff\n", "a.csv: byte 6 (line 2) is not valid UTF-8 text"),
+    ],
+)
+def test_what_is_no_table_is_told_by_its_line(data: bytes, said: str, put: Put) -> None:
+    with pytest.raises(CharrnnError) as caught:
+        read_corpus([put("a.csv", data)], READER)
+    assert said in str(caught.value)
+
+
+def test_a_run_begun_when_columns_were_no_table_reads_them_as_it_did(put: Put, tmp_path: Path) -> None:
+    put("a.csv", b"text\nx\n")
+    names = [put("b.jsonl", lines(["y"])), put("c.tsv", b"text\nz\n")]
+    before = replace(READER, version=2)
+    assert text_of(read_corpus([str(tmp_path)], before)) == "y\n"
+    assert text_of(read_corpus([str(tmp_path)], READER)) == "x\ny\nz\n"
+    assert text_of(read_corpus(names, before)) == "y\ntext\nz\n"
+    assert text_of(read_corpus(names, READER)) == "y\nz\n"
 
 
 def test_each_field_is_kept_apart(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
