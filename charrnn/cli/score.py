@@ -66,12 +66,12 @@ def score(
     limit_threads(1)  # The columns are shared among threads instead.
     from charrnn.cli import network
     from charrnn.output import scored
-    from charrnn.text import sources
+    from charrnn.text.reading import TextReader
 
     request = scored.ScoreRequest(
         config=config, by_line=by_line, rank=rank, per_char=per_char, exact=exact, as_json=as_json, adapt=adapt, keep=keep
     )
-    paths = sources.text_files(files, console.warn)
+    paths = TextReader(encoding=request.encoding, warn=console.warn).files(files)
     request.check_kept(paths)
     scored.show(request, paths, network.read_several(checkpoint, console, uncalibrated=uncalibrated), console)
     console.finish()

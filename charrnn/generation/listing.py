@@ -73,15 +73,15 @@ def trained_on(trained: Checkpoint) -> Listing | None:
         # A network that is given away doesn't say where its text lay.
         with contextlib.suppress(CharrnnError):
             facts |= checkpoint.read_header(last).training
-    told, config = facts.get("corpus_paths"), facts.get("config")
+    told = facts.get("corpus_paths")
     if facts.get("corpus_sha256") != trained.training.get("corpus_sha256") or not isinstance(told, list) or not told:
         return None
     found = [paths.found(path, run) if isinstance(path, str) else None for path in told]
     if not all(found):
         return None
-    encoding = config.get("encoding") if isinstance(config, dict) else None
+    encoding, field = (checkpoint.setting_of(facts, name) for name in ("encoding", "field"))
     with contextlib.suppress(CharrnnError):
-        reader = TextReader(trained.vocabulary.level, Encoding(encoding if isinstance(encoding, str) else None, "replace"))
+        reader = TextReader(trained.vocabulary.level, Encoding(encoding, "replace", field))
         return Listing.read([str(path) for path in found], reader, trained.vocabulary)
     return None
 

@@ -178,6 +178,13 @@ def records_of(training: Mapping[str, Any]) -> Records | None:
     return Records.from_json(training.get("records"))
 
 
+def setting_of(training: Mapping[str, Any], name: str) -> str | None:
+    """The word that the settings of a run with these facts have under ``name``; None if there is none."""
+    config = training.get("config")
+    value = config.get(name) if isinstance(config, dict) else None
+    return value if isinstance(value, str) else None
+
+
 def facts(found: Checkpoint) -> dict[str, Any]:
     """What a checkpoint's header tells, as JSON values."""
     model, records = found.model, records_of(found.training)

@@ -12,23 +12,25 @@ import numpy as np
 from charrnn import files
 from charrnn.analysis import encode
 from charrnn.network.cells import Network
-from charrnn.network.checkpoint import Checkpoint
+from charrnn.network.checkpoint import Checkpoint, setting_of
 from charrnn.output import notation
 from charrnn.output.console import Console
 from charrnn.output.progress import Progress
 from charrnn.text import sources
 from charrnn.text.decoding import Encoding
 from charrnn.text.reading import TextReader
+from charrnn.text.rows import tell_of_field
 
 
 def show(paths: Sequence[str], npz: Path, encoding: Encoding, trained: Checkpoint, console: Console) -> None:
     """Write the vectors of all lines of ``paths`` to ``npz``, whose path is the product unless it leads to a stream."""
     reader = TextReader(trained.vocabulary.level, encoding, warn=console.warn)
     names = reader.files(paths)
+    tell_of_field(names, encoding.field, setting_of(trained.training, "field"), console.warn)
     with np.errstate(over="ignore", invalid="ignore"):
         encoder = encode.Encoder(Network(trained.model, trained.weights), trained.vocabulary)
         console.begin()
-        text = (codes for _, codes in reader.joined(names) if len(codes))
+        text = (codes for _, codes in reader.joined(names, by_lines=True) if len(codes))
         streamed = files.is_stream(npz) or files.is_stdout(npz)
         with Progress(console, wanted=not sources.typed(paths)) as progress:
             progress("encoding", lambda: f"{encoder.lines:,} lines")

@@ -15,6 +15,7 @@ from charrnn import CharrnnError, UsageError, files
 from charrnn.generation import bookmark
 from charrnn.generation.listing import Census, Listing, trained_on
 from charrnn.generation.streaming import PIECE, Generation, Sample, Stream
+from charrnn.network.checkpoint import setting_of
 from charrnn.network.ensemble import Ensemble
 from charrnn.output import notation
 from charrnn.output.console import Console
@@ -46,6 +47,10 @@ class Shown:
     save_state: Path | None = None
     adapted_to: str | None = None
 
+    def beside(self, generation: Generation) -> list[str]:
+        """The texts that are read beside prompts."""
+        return [*generation.request.not_in, *filter(None, [self.copied_from, self.adapted_to])]
+
 
 # -- before anything is drawn -----------------------------------------------------------------------------------------
 
@@ -56,6 +61,8 @@ def check(shown: Shown, generation: Generation, console: Console, *, interactive
     `UsageError` for options that exclude each other; `CharrnnError` if a file is in the way or the corpus can't be read.
     """
     _check_options(shown, generation, interactive=interactive)
+    learned = setting_of(generation.trained.training, "field")
+    rows.tell_of_field(shown.beside(generation), generation.config.field, learned, console.warn)
     if shown.save_state is not None:
         bookmark.check_place(shown.save_state)
     if shown.out_dir is not None:
@@ -111,8 +118,7 @@ def _census(shown: Shown, generation: Generation) -> Census | None:
 def _check_options(shown: Shown, generation: Generation, *, interactive: bool) -> None:
     files.check_name("--save-state", shown.save_state, "keeps the place in a file, which stdout is not; name one")
     files.check_name("--out-dir", shown.out_dir, "writes files of their own, which stdout is not; name a directory")
-    named = [*generation.request.not_in, *filter(None, [shown.copied_from, shown.adapted_to])]
-    if generation.config.field is not None and generation.request.encoding_of(named).field is None:
+    if generation.config.field is not None and generation.request.encoding_of(shown.beside(generation)).field is None:
         tables = f"--field reads a field of {rows.FILES}"
         raise UsageError(f"{tables}; name one by --copied-from, --not-in or --adapt-to, or leave it out")
     config, many = generation.config, generation.count * generation.config.best_of > 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -17,7 +18,7 @@ from charrnn import CharrnnError, UsageError, files
 from charrnn.analysis.scoring import Foreseen, Scorer, Tally, TextRecord
 from charrnn.config import ScoreConfig
 from charrnn.network import checkpoint, ensemble
-from charrnn.network.checkpoint import Checkpoint, records_of
+from charrnn.network.checkpoint import Checkpoint, records_of, setting_of
 from charrnn.output import notation, tables
 from charrnn.output.console import Console
 from charrnn.output.notation import json_line
@@ -25,6 +26,7 @@ from charrnn.output.progress import Progress
 from charrnn.text import sources
 from charrnn.text.decoding import Encoding
 from charrnn.text.reading import TextReader
+from charrnn.text.rows import tell_of_field
 
 ROWS = 1 << 14
 """So many rows of characters go out together."""
@@ -102,6 +104,7 @@ def show(request: ScoreRequest, paths: Sequence[str], networks: Sequence[Checkpo
     named, records = len(paths) > 1, request.of_records(trained)
     shown = _Shown(request, scorer, console, named=named, records=records, networks=networks)
     rows = request.per_char or request.by_line
+    tell_of_field(paths, request.config.field, setting_of(trained.training, "field"), console.warn)
     if not request.sums and console.stderr_is_terminal and not request.as_json:
         console.say(f"charrnn: the columns: {CHARACTER_COLUMNS if request.per_char else LINE_COLUMNS}")
     with Progress(console, wanted=not sources.typed(paths) and (console.stdout_is_kept or not rows)) as progress:
@@ -145,7 +148,7 @@ def adapted_to(path: str, encoding: Encoding, console: Console, networks: Sequen
     by_line = records_of(trained.training) is not None
     with Progress(console, wanted=not sources.typed([path])) as progress:
         progress(f"adapting to {sources.shown(path)}", functools.partial(_so_far, tally))
-        for piece in scorer.pieces(reader.codes(path), by_line=by_line):
+        for piece in scorer.pieces(reader.codes(path, by_lines=by_line), by_line=by_line):
             tally.add(piece)
     if not (tally.characters or tally.unknown):
         raise CharrnnError(f"{sources.shown(path)}: there is nothing to learn; {NOTHING[by_line]}")
@@ -214,7 +217,9 @@ class _Shown:
         """Score one text, counted by an empty ``tally``; show it, or keep it for `finish`."""
         request, console, records, read = self._request, self._console, 0, list[NDArray[Any]]()
         name, said = {"file": path} if self._named else {}, sources.shown(path)
-        for number, piece in enumerate(self._pieces(path), 1):
+        numbers = deque[int]()  # of the rows of a table in its file
+        for number, piece in enumerate(self._pieces(path, numbers), 1):
+            number = numbers.popleft() if numbers else number
             if self._records and piece.blank(self._scorer.vocabulary.level):
                 if piece.last and request.by_line:
                     console.product("", flush=True)
@@ -277,9 +282,12 @@ class _Shown:
             record |= _adapted(self._plain.mean_bits([_given(piece)], by_line=True))
         return record
 
-    def _pieces(self, path: str) -> Iterator[Foreseen]:
-        """The text as the network foresaw it, read in the way that was asked for."""
-        request, blocks = self._request, self._begun(self._reader.codes(path))
+    def _pieces(self, path: str, numbers: deque[int]) -> Iterator[Foreseen]:
+        """The text as the network foresaw it, read in the way that was asked for; ``numbers`` gets where the lines stand that
+        are rows of a table.
+        """
+        read = self._reader.codes(path, by_lines=self._by_line, numbers=numbers if self._by_line else None)
+        request, blocks = self._request, self._begun(read)
         return self._scorer.pieces(blocks, window=request.config.window, by_line=self._by_line, exact=request.exact)
 
     @property

@@ -6,15 +6,22 @@ import re
 
 _UNPACK = "unpack it and name the texts in it"
 _CONVERT = "save it as plain text first"
+_SAVE_ROWS = "save it as CSV first, of which --field NAME reads a column"
 _NAME_IT = "a network is named by -c, or by --init-from"
 
 _KNOWN = [
     (rb"PK\x03\x04(?s:.{22})\x08\0(?s:..)mimetypeapplication/epub", "an EPUB book", _CONVERT),
+    (
+        rb"PK\x03\x04(?s:.{22})\x08\0(?s:..)mimetypeapplication/vnd\.oasis\.\w+\.spreadsheet",
+        "a spreadsheet",
+        _SAVE_ROWS,
+    ),
     (rb"PK\x03\x04(?s:.{22})\x08\0(?s:..)mimetypeapplication/vnd\.oasis", "an OpenDocument file", _CONVERT),
     (rb"PK\x03\x04(?s:.*)word/", "a Word document", _CONVERT),
-    (rb"PK\x03\x04(?s:.*)(\[Content_Types\]|xl/|ppt/)", "an Office document", _CONVERT),
+    (rb"PK\x03\x04(?s:.*)xl/", "a spreadsheet", _SAVE_ROWS),
+    (rb"PK\x03\x04(?s:.*)(\[Content_Types\]|ppt/)", "an Office document", _CONVERT),
     (rb"PK(\x03\x04|\x05\x06|\x07\x08)", "a zip archive", _UNPACK),
-    (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office document", _CONVERT),
+    (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office document", "save it as plain text, or a spreadsheet as CSV, first"),
     (rb"%PDF-\d", "a PDF document", "pdftotext makes it a text"),
     (rb"\{\\rtf\d", "an RTF document", _CONVERT),
     (rb"\x1f\x8b", "gzip data", "give its name the ending .gz, or unpack it by zcat"),
@@ -38,9 +45,9 @@ _KNOWN = [
 ]
 
 
-def recognised(first: bytes) -> str | None:
-    """What a file is that begins with ``first``, and what to do about it; None if it may be text."""
+def recognised(first: bytes) -> tuple[str, str] | None:
+    """What a file is that begins with ``first``, and how to come by a text, empty if there is no way; None if it may be one."""
     for pattern, what, advice in _KNOWN:
         if re.match(pattern, first):
-            return f"this is {what}, not text" + (f"; {advice}" if advice else "")
+            return f"this is {what}, not text", advice
     return None

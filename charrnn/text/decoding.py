@@ -81,12 +81,14 @@ def decoded(
     If the text isn't valid, the rest is looked at ``to_the_end``, to tell more about it, or not.
 
     Raises:
-        NotTextError: the file is a container, or not valid text; the message says where, why, and what to do.
+        NotTextError: the file is no text, or not valid text; the message says where, why, and what to do.
+        CharrnnError: it is a container of which a text can be made; the message says how.
     """
     source = _with_whole_opening(blocks)
     raw = next(source, b"")
-    if version > 1 and (what := containers.recognised(raw)):
-        raise NotTextError(f"{name}: {what}")
+    if version > 1 and (found := containers.recognised(raw)) is not None:
+        what, advice = found
+        raise CharrnnError(f"{name}: {what}; {advice}") if advice else NotTextError(f"{name}: {what}")
     decoder = _Decoder(_codec(raw, name, encoding, warn, version), encoding.errors, version)
     while True:
         try:

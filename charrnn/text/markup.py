@@ -1,4 +1,4 @@
-"""What a text has beside its words, and a network learns, too: the tags of a page of HTML, the columns of a table."""
+"""What a text has beside its words, and a network learns, too: tags of HTML, columns of a table, blanks at ends of lines."""
 
 from __future__ import annotations
 
@@ -14,20 +14,35 @@ _PAGE = re.compile(r"(?is)\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:(?!-->).)*-->\s*)*<(?
 _SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 _FEWEST_ROWS, _ALIKE = 10, 0.95
 """Lines are a table if there are so many and such a share of them has as many columns as the others."""
+_MANY_BLANKS = 0.02
+"""From this share on, records that end with blanks are told of."""
 
 
 def advise(corpus: Corpus) -> Iterator[str]:
-    """A line for somebody who trains on a page of HTML, or on a list whose lines are rows of a table; none for others."""
+    """A line for somebody who trains on a page of HTML, or on a list whose lines are rows of a table or end with blanks."""
     beginning = corpus.vocabulary.decode(corpus.ids[:_SEEN])
     if corpus.records is not None and (found := _columns(beginning.split("\n")[1:-1])) is not None:
         separator, count = found
         cut = "cut -f 1" if separator == "\t" else f"cut -d '{separator}' -f 1"
         yield (
             f"these lines are rows of a table, {count} columns with {_SEPARATORS[separator]} between, and are learned whole;"
-            f" for the first column alone: {cut} FILE > NEW; of a .csv or .tsv whose line 1 names them: --field NAME"
+            f" for the first column alone: {cut} FILE > NEW"
         )
+    if corpus.records is not None and (line := _of_blanks(beginning.split("\n")[1:-1])) is not None:
+        yield line
     if _PAGE.match(beginning):
         yield "this begins as a page of HTML, whose tags are learned, too; for its words alone save it as plain text"
+
+
+def _of_blanks(lines: Sequence[str]) -> str | None:
+    """What to say of a list many of whose lines end with blanks, which nobody sees."""
+    ending = [line for line in lines if line != line.rstrip(" \t")]
+    if len(ending) < max(1, _MANY_BLANKS * len(lines)):
+        return None
+    return (
+        f"{len(ending)} of the first {len(lines)} records end with blanks, which are learned, too: {ending[0]!r:.40} is another"
+        " one than without them; of a plain list this takes them away: sed 's/[[:blank:]]*$//' FILE > NEW"
+    )
 
 
 def _columns(lines: Sequence[str]) -> tuple[str, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -51,7 +52,7 @@ class TextReader:
         names = sources.text_files(paths, self.warn, self.version, self.is_table)
         if not any(map(self.is_table, names)):
             found = f"{names[0]} is none" if len(names) == 1 else "these are none"
-            raise UsageError(f"--field names a field of {rows.FILES}; {found}")
+            raise UsageError(f"--field names a field of {rows.FILES}; {found}{rows.instead(names)}")
         return names
 
     def files_beside(self, names: Sequence[str], path: str) -> list[str]:
@@ -60,30 +61,34 @@ class TextReader:
         sources.check_stdin([*names, *found])
         return found
 
-    def pieces(self, path: str, *, by_lines: bool = False) -> Iterator[tuple[bytes, NDArray[Any]]]:
+    def pieces(
+        self, path: str, *, by_lines: bool = False, numbers: deque[int] | None = None
+    ) -> Iterator[tuple[bytes, NDArray[Any]]]:
         """Each block of raw bytes of a file with the code points (bytes, at level ``byte``) that it completes, as they arrive.
 
-        Where the text is read ``by_lines``, a row of a table is a line.
+        Where the text is read ``by_lines``, a row of a table is a line; ``numbers`` gets where it stands in the file.
 
         Raises:
             CharrnnError: the file can't be read, or is not valid text.
         """
         if (form := self.known_form()) is not None:
-            yield from _mapped(form, replace(self, known_form=_as_it_is).pieces(path, by_lines=by_lines))
+            yield from _mapped(form, replace(self, known_form=_as_it_is).pieces(path, by_lines=by_lines, numbers=numbers))
             return
         with files.guard(sources.shown(path)):
             blocks = sources.blocks(path, self.version)
             if self.encoding.field is not None and self.is_table(path):
-                yield from self._rows(path, self.encoding.field, blocks, one_line=by_lines)
+                yield from self._rows(path, self.encoding.field, blocks, one_line=by_lines, numbers=numbers)
             elif self.level == "byte":
                 yield from ((block, np.frombuffer(block, dtype=np.uint8)) for block in blocks)
             else:
                 again = sources.readable_again(path)
                 yield from decoded(blocks, sources.shown(path), self.encoding, self.warn, self.version, to_the_end=again)
 
-    def _rows(self, path: str, field: str, blocks: Iterator[bytes], *, one_line: bool) -> Iterator[tuple[bytes, NDArray[Any]]]:
+    def _rows(
+        self, path: str, field: str, blocks: Iterator[bytes], *, one_line: bool, numbers: deque[int] | None = None
+    ) -> Iterator[tuple[bytes, NDArray[Any]]]:
         strict = self.encoding.errors == "strict"
-        table = rows.Rows(path, field, self.level, self.warn, strict=strict, one_line=one_line)
+        table = rows.Rows(path, field, self.level, self.warn, strict=strict, one_line=one_line, numbers=numbers)
         kind = rows.kind(path, self.version)
         if kind == "parquet":
             return table.of_parquet(lambda: blocks)
@@ -95,9 +100,9 @@ class TextReader:
         """Whether one field of the rows of ``path`` is what is read of it."""
         return self.encoding.field is not None and rows.kind(path, self.version) is not None
 
-    def codes(self, path: str) -> Iterator[NDArray[Any]]:
-        """The code points of a file (its bytes, at level ``byte``) in blocks, none of them empty."""
-        return (codes for _, codes in self.pieces(path) if len(codes))
+    def codes(self, path: str, *, by_lines: bool = False, numbers: deque[int] | None = None) -> Iterator[NDArray[Any]]:
+        """The code points of a file (its bytes, at level ``byte``) in blocks, none of them empty; see `pieces`."""
+        return (codes for _, codes in self.pieces(path, by_lines=by_lines, numbers=numbers) if len(codes))
 
     def joined(
         self, names: Sequence[str], *, by_lines: bool = False, begins: Callable[[], None] = lambda: None

@@ -6,6 +6,8 @@ import csv
 import itertools
 import json
 import re
+import shlex
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -23,6 +25,7 @@ _NAMES = {
     "parquet": re.compile(r"\.parquet$", re.IGNORECASE),
 }
 """What the names of each kind of table end in."""
+_SPREADSHEET = re.compile(r"\.(xlsx?|xlsm|ods|numbers)$", re.IGNORECASE)
 _SEPARATORS = {"csv": ",;\t", "tsv": "\t"}
 """What may stand between columns."""
 FILES = ".jsonl, .csv, .tsv and .parquet files"
@@ -43,14 +46,33 @@ def kind(path: str, version: int = VERSION) -> str | None:
     return None if version < 3 and found in _SEPARATORS else found
 
 
+def instead(paths: Iterable[str]) -> str:
+    """What to do where none of ``paths`` is a table by its name."""
+    if any(_SPREADSHEET.search(path) for path in paths):
+        return "; save the spreadsheet as CSV first"
+    return "; if it is one all the same, give it such a name"
+
+
+def tell_of_field(paths: Iterable[str], read: str | None, learned: str | None, warn: Say) -> None:
+    """Warn of tables among ``paths`` that are read as they are though a network has ``learned`` one field of such."""
+    for path in paths if read is None and learned is not None else ():
+        if path != STDIN and kind(path) is not None:
+            instead_of = f"the network learned a field of its table; --field {shlex.quote(str(learned))} reads that"
+            warn(f"{path}: read as plain text, but {instead_of}")
+
+
 class Rows:
     """The texts of one file's rows, as code points; each ends with a newline. ``warn`` hears of rows without a text."""
 
-    def __init__(self, path: str, field: str, level: str, warn: Say, *, strict: bool, one_line: bool) -> None:
-        """Where ``one_line`` is true, a newline within a text becomes a space, so that each row is a line."""
+    def __init__(
+        self, path: str, field: str, level: str, warn: Say, *, strict: bool, one_line: bool, numbers: deque[int] | None = None
+    ) -> None:
+        """Where ``one_line`` is true, a newline within a text becomes a space, so that each row is a line. ``numbers`` gets the
+        line of the file at which each row with a text begins (of Parquet, its row).
+        """
         self._path, self._name, self._field, self._level, self._warn = path, shown(path), field, level, warn
         self._strict, self._one_line = strict, one_line
-        self._without, self._seen = 0, False
+        self._numbers, self._unit, self._without, self._seen = numbers, "line", 0, False
 
     def of_json(self, decoded: Iterable[tuple[bytes, str]]) -> Iterator[tuple[bytes, NDArray[Any]]]:
         """The raw bytes of JSON lines with the texts of the rows that they complete; ``decoded`` are bytes and characters."""
@@ -68,31 +90,33 @@ class Rows:
         """As `of_json`, of a table whose first line names its columns: of CSV, or with tabs between and no quotes."""
         taken, texts = list[bytes](), list[str]()
         lines = _lines(decoded, taken)
-        heading = next(lines, "")
-        separator = self._separator(heading, _SEPARATORS[kind])
+        heading, begins = next(lines, ""), 1
         csv.field_size_limit(1 << 30)
-        table = csv.reader(
-            itertools.chain([heading], lines),
-            delimiter=separator,
-            quoting=csv.QUOTE_NONE if kind == "tsv" else csv.QUOTE_MINIMAL,
-            strict=True,
-        )
         try:
+            separator = self._separator(heading, _SEPARATORS[kind])
+            table = csv.reader(
+                itertools.chain([heading], lines),
+                delimiter=separator,
+                quoting=csv.QUOTE_NONE if kind == "tsv" else csv.QUOTE_MINIMAL,
+                strict=True,
+            )
             names = [name.strip() for name in next(table)] if heading else [self._field]
             if self._field not in names:
-                raise CharrnnError(f"{self._name}: line 1: no column {self._field!r}; it names {_listed(names)}")
-            for cells in filter(None, table):
-                where = f"line {table.line_num:,}"
+                raise self._error(1, f"no column {self._field!r}; it names {_listed(names)}")
+            begins = table.line_num + 1
+            for cells in table:
+                number, begins = begins, table.line_num + 1
+                if not cells:
+                    continue
                 if len(cells) != len(names):
-                    columns = "1 column" if len(cells) == 1 else f"{len(cells)} columns"
-                    raise CharrnnError(f"{self._name}: {where}: {columns}, but line 1 names {len(names)}")
-                texts.append(self._text(cells[names.index(self._field)], where))
+                    raise self._error(number, _other_columns(len(cells), len(names), separator))
+                texts.append(self._text(cells[names.index(self._field)], number))
                 if taken:
                     yield b"".join(taken), self._codes(texts)
                     taken.clear()
                     texts.clear()
         except csv.Error as error:
-            raise CharrnnError(f"{self._name}: line {table.line_num:,}: not sound CSV ({error})") from error
+            raise self._error(begins, f"here begins a row that is not sound CSV ({error})") from error
         yield b"".join(taken), self._codes(texts)
         self._tell()
 
@@ -110,7 +134,7 @@ class Rows:
         except ImportError as error:
             what = "Parquet files are read by pyarrow, which isn't installed: pip install 'charrnn-cli[parquet]'"
             raise CharrnnError(f"{self._name}: {what}") from error
-        row = 0
+        row, self._unit = 0, "row"
         try:
             with open(self._path, "rb") as file:
                 table = pyarrow.parquet.ParquetFile(file, pre_buffer=False)
@@ -118,7 +142,7 @@ class Rows:
                 if self._field not in names:
                     raise CharrnnError(f"{self._name}: no column {self._field!r}; it has {_listed(names)}")
                 for batch in table.iter_batches(TOGETHER, columns=[self._field], use_threads=False):
-                    texts = [self._text(value, f"row {row + number:,}") for number, value in enumerate(batch[0].to_pylist(), 1)]
+                    texts = [self._text(value, row + number) for number, value in enumerate(batch[0].to_pylist(), 1)]
                     row += len(texts)
                     yield b"", self._codes(texts)
         except (pyarrow.ArrowException, ValueError) as error:
@@ -129,32 +153,37 @@ class Rows:
         yield from ((block, nothing) for block in raw())
 
     def _of_line(self, line: str, number: int) -> str:
-        where = f"line {number:,}"
         if not line.strip():
             return ""
         try:
             record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise CharrnnError(f"{self._name}: {where}: not a JSON object; JSON lines have one object a line") from error
+        except (ValueError, RecursionError):
+            record = None
         if not isinstance(record, dict):
-            raise CharrnnError(f"{self._name}: {where}: not a JSON object; JSON lines have one object a line")
+            more = "; of stdin --field reads JSON lines alone, so name a file of another kind" if self._path == STDIN else ""
+            raise self._error(number, f"not a JSON object; JSON lines have one object a line{more}")
         if not self._seen and self._field not in record:
-            raise CharrnnError(f"{self._name}: {where}: no field {self._field!r}; it has {_listed(record)}")
-        return self._text(record.get(self._field), where)
+            raise self._error(number, f"no field {self._field!r}; it has {_listed(record)}")
+        return self._text(record.get(self._field), number)
 
-    def _text(self, value: object, where: str) -> str:
+    def _error(self, number: int, what: str) -> CharrnnError:
+        return CharrnnError(f"{self._name}: {self._unit} {number:,}: {what}")
+
+    def _text(self, value: object, number: int) -> str:
         """The text of one row with a newline at its end; nothing where there is none."""
         self._seen = True
         if value is None or value == "":
             self._without += 1
             return ""
         if not isinstance(value, str):
-            raise CharrnnError(f"{self._name}: {where}: {self._field!r} is no text but {json.dumps(value, default=str):.40}")
+            raise self._error(number, f"{self._field!r} is no text but {json.dumps(value, default=str):.40}")
         if not value.isascii() and (found := _HALVES.search(value)):
             if self._strict:
                 half = f"half of a character (\\u{ord(found[0]):04x})"
-                raise CharrnnError(f"{self._name}: {where}: {half} in it; --errors replace goes on with U+FFFD")
+                raise self._error(number, f"{half} in it; --errors replace goes on with U+FFFD")
             value = _HALVES.sub("\ufffd", value)
+        if self._numbers is not None:
+            self._numbers.append(number)
         if "\r" in value:
             value = value.replace("\r\n", "\n").replace("\r", "\n")
         if self._one_line:
@@ -182,6 +211,12 @@ def _lines(decoded: Iterable[tuple[bytes, str]], taken: list[bytes]) -> Iterator
         yield from (line + "\n" for line in lines)
     if unfinished:
         yield unfinished
+
+
+def _other_columns(found: int, named: int, separator: str) -> str:
+    columns = "1 column" if found == 1 else f"{found} columns"
+    quotes = f"; a cell with {separator} in it stands in quotes" if found > named and separator != "\t" else ""
+    return f"{columns}, but line 1 names {named}{quotes}"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -27,6 +27,14 @@ MOST_FILES = 1000
 _NAME_IT = "name it: charrnn train TEXT --resume RUN"
 _NAME_THEM = "name them: charrnn train --resume RUN --val-lines FILE"
 
+_COLUMNS = "with line 1 and all columns; --field NAME reads one that line 1 names"
+_AS_THEY_ARE: dict[str | None, str] = {
+    "json": "with all that is no text in it; --field NAME reads one field of each row",
+    "csv": _COLUMNS,
+    "tsv": _COLUMNS,
+}
+"""What to say of tables that are read as they are; others are no text."""
+
 
 def read(
     paths: list[str],
@@ -48,8 +56,8 @@ def read(
     vocabulary = None if previous is None else previous.vocabulary
     if config.field is None and previous is None:
         for name in paths if val_lines is None else [*paths, val_lines]:
-            if name != STDIN and rows.kind(name) == "json":
-                warn(f"{name}: read as plain text, with all that is no text in it; --field NAME reads one field of each row")
+            if name != STDIN and (learned := _AS_THEY_ARE.get(rows.kind(name))) is not None:
+                warn(f"{name}: read as plain text, {learned}")
     return corpus.read_corpus(
         paths,
         reader,

@@ -125,3 +125,14 @@ def test_the_text_of_training_is_found_where_it_still_is(tmp_path: Path, monkeyp
         assert trained_on(best) is None
     best.path.with_name(rundir.LAST).write_bytes(b"nothing")
     assert trained_on(best) is None
+
+
+def test_of_a_table_it_is_the_column_that_was_learned(tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("name,age\nThe end,3\n")
+    facts = {"corpus_sha256": "x", "corpus_paths": ["../people.csv"], "corpus_reading": 3}
+    for field, line in (("name", "The end"), (None, "The end,3")):
+        run = network(tmp_path / f"run-{field}", **facts, config={"field": field})
+        found = trained_on(checkpoint.read(run / rundir.BEST))
+        assert found is not None
+        assert line in found
+        assert "name,age" not in found or field is None

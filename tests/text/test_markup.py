@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Put
 from small_runs import corpus_of
 
 from charrnn.text.corpus import read_corpus
@@ -91,3 +92,16 @@ def test_a_list_of_rows_is_told_of_with_the_command_that_takes_a_column(
     assert len(found) == (said is not None)
     assert said is None or said in found[0]
     assert list(advise(read_corpus([str(path)]))) == []
+
+
+@pytest.mark.parametrize(("blank", "often"), [(" ", 1), ("\t", 20)])
+def test_a_list_whose_lines_end_with_blanks_is_told_of(blank: str, often: int, put: Put) -> None:
+    path = put("list", "".join(f"Anna{blank * (number < often)}\n" for number in range(30)).encode())
+    (line,) = advise(read_corpus([path], val_seed=0, val_fraction=0))
+    assert line.startswith(f"{often} of the first 30 records end with blanks, which are learned, too: 'Anna")
+    assert list(advise(read_corpus([path]))) == []
+
+
+def test_a_list_with_hardly_any_is_not(put: Put) -> None:
+    path = put("list", b"Anna \n" + b"Bo\n" * 99)
+    assert list(advise(read_corpus([path], val_seed=0, val_fraction=0))) == []

@@ -6,13 +6,15 @@ import gzip
 import io
 import json
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Put, Result
+from conftest import FABLES, Put, Result
+from small_networks import network
 
 from charrnn import CharrnnError, UsageError
 from charrnn.text import cache as caching
@@ -117,8 +119,9 @@ def test_rows_may_lack_the_field_that_others_have(put: Put) -> None:
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["a.txt"], "a.txt is none$"),
-        (["a.txt", "b.txt"], "these are none$"),
+        (["a.txt"], "a.txt is none; if it is one all the same, give it such a name$"),
+        (["a.txt", "b.txt"], "these are none; if "),
+        (["a.XLSX"], "a.XLSX is none; save the spreadsheet as CSV first$"),
     ],
 )
 def test_a_field_of_plain_texts_is_a_mistake(names: list[str], said: str, put: Put) -> None:
@@ -179,10 +182,14 @@ def test_a_cell_of_a_list_is_one_line(put: Put) -> None:
         (b"id,title\n1,a\n", "a.csv: line 1: no column 'text'; it names 'id', 'title'"),
         (b"Anna\nBo\n", "a.csv: line 1: no column 'text'; it names 'Anna'"),
         (b"\ntext\n", "a.csv: line 1: no column 'text'; it names none"),
-        (b"id,text\n1,a\n\n2,b,c\n", "a.csv: line 4: 3 columns, but line 1 names 2"),
+        (b"id,text\n1,a\n\n2,b,c\n", "a.csv: line 4: 3 columns, but line 1 names 2; a cell with , in it stands in quotes"),
+        (b"id;text\n2;b;c\n", "a.csv: line 2: 3 columns, but line 1 names 2; a cell with ; in it stands in quotes"),
+        (b"id\ttext\n2\tb\tc\n", "a.csv: line 2: 3 columns, but line 1 names 2"),
+        (b'id,text\n1,"a\nb"\n2,"c\nd",e\n', "a.csv: line 4: 3 columns"),
         (b"id,text\n1\n", "a.csv: line 2: 1 column, but line 1 names 2"),
-        (b'text\n"a" b\n', "a.csv: line 2: not sound CSV ("),
-        (b'text\na\n"b\n', "a.csv: line 3: not sound CSV ("),
+        (b'text\n"a" b\n', "a.csv: line 2: here begins a row that is not sound CSV ("),
+        (b'text\na\n"b\nc\nd\n', "a.csv: line 3: here begins a row that is not sound CSV ("),
+        (b"x" * 200_000, "a.csv: line 1: no column 'text'; it names 'xxx"),
         (b"text\na\xff\n", "a.csv: byte 6 (line 2) is not valid UTF-8 text"),
     ],
 )
@@ -190,6 +197,16 @@ def test_what_is_no_table_is_told_by_its_line(data: bytes, said: str, put: Put) 
     with pytest.raises(CharrnnError) as caught:
         read_corpus([put("a.csv", data)], READER)
     assert said in str(caught.value)
+
+
+def test_rows_are_told_by_their_lines_in_the_file(put: Put, tmp_path: Path) -> None:
+    path = put("a.csv", CSV)
+    json_lines = put("a.jsonl", b'{"text": "x"}\n\n{"text": ""}\n{"text": "y\\nz"}')
+    for name, expected in ((path, [2, 4, 7]), (json_lines, [1, 4]), (put("b.txt", b"x\ny\n"), [])):
+        numbers = deque[int]()
+        read = list(READER.codes(name, by_lines=True, numbers=numbers))
+        assert list(numbers) == expected
+        assert not expected or sum(int((codes == 10).sum()) for codes in read) == len(expected)
 
 
 def test_a_run_begun_when_columns_were_no_table_reads_them_as_it_did(put: Put, tmp_path: Path) -> None:
@@ -257,9 +274,50 @@ def test_without_pyarrow_a_line_says_what_to_install(put: Put, monkeypatch: pyte
 # -- as a user sees it ------------------------------------------------------------------------------------------------
 
 
-def test_the_commands_take_a_field(invoke: Callable[..., Result], put: Put) -> None:
-    from conftest import FABLES
+def test_lines_of_a_table_are_scored_by_their_place_in_the_file(invoke: Callable[..., Result], put: Put) -> None:
+    put("a.csv", b'id,text\n1,"the\nfox"\n\n2,\n3,crow\n')
+    for order in ("--lines", "--rank"):
+        rows_of = invoke("score", order, "a.csv", "--field", "text", "-c", FABLES).stdout.splitlines()
+        assert sorted(row.split("\t")[4:] for row in rows_of) == [["2", "the fox"], ["6", "crow"]]
 
+
+def test_score_takes_a_field_of_tables_alone(invoke: Callable[..., Result], put: Put, tmp_path: Path) -> None:
+    put("a.csv", b"text\nfox\n")
+    put("b.txt", b"text\nfox\n")
+    refused = invoke("score", "b.txt", "--field", "text", "-c", FABLES)
+    assert (refused.code, "b.txt is none" in refused.stderr) == (2, True)
+    scored = invoke("score", str(tmp_path), "--field", "text", "-c", FABLES, "--json").stdout.splitlines()
+    assert [Path(json.loads(one)["file"]).name for one in scored] == ["a.csv", "b.txt"]
+
+
+def test_a_cell_is_one_line_to_encode(invoke: Callable[..., Result], put: Put, tmp_path: Path) -> None:
+    put("a.csv", b'text\n"the\nfox"\ncrow\n')
+    assert "2 lines as vectors" in invoke("encode", "a.csv", "--field", "text", "-c", FABLES, "--npz", "a.npz").stderr
+
+
+def test_a_table_that_is_read_whole_by_a_network_of_one_field_is_told(
+    invoke: Callable[..., Result], put: Put, tmp_path: Path
+) -> None:
+    put("a.csv", b"name,age\nThe fox,3\n")
+    network(tmp_path / "net", config={"field": "name"})
+    said = "a.csv: read as plain text, but the network learned a field of its table; --field name"
+    for words in (
+        ("score", "a.csv"),
+        ("encode", "a.csv", "--npz", "a.npz"),
+        ("sample", "-n", "2", "--copied-from", "a.csv"),
+        ("sample", "-n", "2", "--lines", "1", "--not-in", "a.csv"),
+    ):
+        assert said in invoke(*words, "-c", "net").stderr
+        assert said not in invoke(*words, "-c", "net", "--field", "name").stderr
+        assert said not in invoke(*words, "-c", FABLES).stderr
+
+
+def test_stdin_says_that_it_is_json_lines(invoke: Callable[..., Result]) -> None:
+    done = invoke("score", "-", "--field", "text", "-c", FABLES, stdin=b"text\nfox\n")
+    assert "stdin: line 1: not a JSON object; JSON lines have one object a line; of stdin --field reads" in done.stderr
+
+
+def test_the_commands_take_a_field(invoke: Callable[..., Result], put: Put) -> None:
     put("a.jsonl", lines(["the fox said to the crow"] * 40))
     put("a.txt", b"the fox said to the crow\n" * 40)
     scored = [
@@ -270,6 +328,9 @@ def test_the_commands_take_a_field(invoke: Callable[..., Result], put: Put) -> N
     assert (
         "a.jsonl: read as plain text, with all that is no text in it; --field NAME reads one field of each row" in plain.stderr
     )
+    put("a.csv", b"text\nthe fox\n" * 40)
+    whole = invoke("train", "a.csv", "--dry-run", "--steps", "2")
+    assert "a.csv: read as plain text, with line 1 and all columns; --field NAME reads one that line 1 names" in whole.stderr
     planned = invoke("train", "a.jsonl", "--field", "text", "--dry-run", "--steps", "2")
     assert planned.stderr.count("warning") == 0
     assert "--field text" in planned.stdout
