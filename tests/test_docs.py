@@ -236,6 +236,26 @@ def test_files_and_headings_that_a_document_links_to_exist(path: Path) -> None:
     assert dead_links(path) == []
 
 
+def broken_rows(text: str) -> list[str]:
+    """The lines of Markdown tables that are no whole rows: with more or fewer cells than the heading."""
+    broken, cells = [], 0
+    for line in re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE).splitlines():
+        bars = len(re.findall(r"(?<!\\)\|", re.sub(r"`[^`]*`", "", line)))
+        cells = (cells or bars) if line.startswith("|") or (cells and line) else 0
+        if bars != cells and cells:
+            broken.append(line)
+    return broken
+
+
+def test_a_broken_row_is_seen() -> None:
+    assert broken_rows("| a | b |\n|---|---|\n| 1 | `|` |\n| 2 |\n3 |\n\ntext | of | bars |\n") == ["| 2 |", "3 |"]
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_tables_have_whole_rows(path: Path) -> None:
+    assert broken_rows(path.read_text(encoding="utf-8")) == []
+
+
 def strangers_in(path: Path) -> list[str]:
     """The files, modules and names in a Markdown file's code that the project doesn't have."""
     files = [*(ROOT / "charrnn").rglob("*.*"), *(ROOT / "tests").rglob("*.*"), *(ROOT / "docs").rglob("*.*"), *ROOT.iterdir()]
