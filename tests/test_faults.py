@@ -121,13 +121,20 @@ def test_a_disk_too_full_for_a_checkpoint_leaves_the_older_ones_and_ends_with_ex
     assert child.stderr.count("last.safetensors: can't save: File too large; the next save tries again") >= 6, (
         "training went on"
     )
-    assert "the last save failed" in child.stderr.splitlines()[-1]
+    assert "the last save failed; what was saved before it goes on by: charrnn train --resume run" in child.stderr
     assert child.stdout == ""
     assert {path.name: path.read_bytes() for path in run.glob("*.safetensors")} == older
     assert crash.left_overs(run) == []
     code, child = nursery.run(tale, "train", "--resume", "run", "--steps", "8", "-q")
     assert code == 0, child.stderr
     assert crash.logged(run) == list(range(1, 9))
+
+
+def test_where_no_save_was_whole_there_is_nothing_to_go_on_from(nursery: crash.Nursery, tale: Path) -> None:
+    code, child = nursery.run(tale, "train", "tale.txt", *TINY, "--steps", "2", "--out", "run", max_file=2_000)
+    assert code == 1, child.stderr
+    assert not (tale / "run" / "last.safetensors").exists()
+    assert "none before it was whole; make room, or name another --out, and begin again" in child.stderr.splitlines()[-1]
 
 
 def test_a_disk_too_full_even_for_the_log_is_no_traceback(nursery: crash.Nursery, run: Path) -> None:

@@ -50,7 +50,11 @@ OPTIONS = {
     "--length": "max-new-tokens max-tokens max-length max-gen-length gen-length new-tokens n-predict num-predict predict"
     " predict-len num-chars n-chars chars characters num-characters tokens num-tokens words l",
     "--length -1": "endless infinite forever",
-    "--num-samples": "num-return-sequences n-samples samples num-texts",
+    "--num-samples": "num-return-sequences n-samples samples num-texts number count names num-names",
+    "--not-in": "new exclude ignore",
+    "--records": "list names lines line by-line per-line",
+    "--separator | --field NAME, which finds out what separates the columns": "sep delimiter delim separator",
+    "--field": "column col columns key header header-name text-column",
     "--temp": "t sample sampling",
     "--temp 0": "greedy argmax do-sample",
     "--top-k | --top": "k top-n",
@@ -75,9 +79,9 @@ OPTIONS = {
     "--cell lstm": "lstm",
     "--cell gru": "gru",
     "--lr": "learning-rate learningrate peak-lr max-lr",
-    "--epochs": "max-epochs num-epochs n-epochs num-train-epochs",
+    "--epochs": "max-epochs num-epochs n-epochs num-train-epochs e",
     "--steps": "max-iters max-steps max-iter iterations iters n-iters num-iters num-iterations n-steps niter updates",
-    "--minutes | --seconds": "time max-time duration max-minutes minutes seconds",
+    "--minutes | --seconds": "time max-time duration max-minutes minutes seconds m",
     "--batch-size": "b batch bs batchsize minibatch-size mini-batch-size per-device-train-batch-size",
     "--grad-clip": "clip clip-grad clip-norm max-grad-norm gradient-clip gradient-clipping grad-norm",
     "--weight-decay": "wd l2 decay",
@@ -103,7 +107,7 @@ OPTIONS = {
     " output-file outfile run-dir savefile checkpoint-dir checkpoint-name log-dir save",
     "--resume or --init-from | --checkpoint | PATH": "c checkpoint load load-model load-from weights ckpt m model-path"
     " model-file model-name-or-path network run",
-    "--resume": "resume-from resume-from-checkpoint continue restart",
+    "--resume": "resume-from resume-from-checkpoint continue restart r",
     "--init-from": "init pretrained finetune fine-tune warm-start",
     "CORPUS... | FILE... | --file | --prompt-file": "f i data data-dir dataset input input-file input-txt train-file train-data"
     " corpus file files text text-file",
@@ -322,7 +326,8 @@ def _spellings(command: Any) -> tuple[list[str], list[str]]:
 
 def _one_dash(typed: Sequence[str], context: Any) -> str | None:
     """The first word with a single dash that is a long option of ours or of another program, as in ``-rnn_size``."""
-    own = _spellings(context.command)[0]
+    options, arguments = _spellings(context.command)
+    own = [*options, *arguments]
     anywhere = {option for command in _commands(context.find_root()) for option in _spellings(command)[0]}
     for word in typed:
         if re.match(r"-[A-Za-z][\w-]+", word):

@@ -202,7 +202,8 @@ def _progress(seen: Seen, step: Step) -> Table:
 
 def _numbers(seen: Seen, step: Step, room: int) -> list[RenderableType]:
     """Losses and facts, side by side where there is ``room`` for both. The facts are cut before the losses are."""
-    losses, facts = _losses(seen, step, room), _facts(step)
+    beside = room if room < SIDE_BY_SIDE else room - LOSSES - GAP
+    losses, facts = _losses(seen, step, room), _facts(step, beside - len("learning rate "))
     if room < SIDE_BY_SIDE:
         told = [Text.assemble((f"{name} ", "dim"), fact, overflow="ellipsis", no_wrap=True) for name, fact in facts]
         return [*losses, *told]
@@ -229,9 +230,12 @@ def _losses(seen: Seen, step: Step, room: int) -> list[Text]:
     return lines
 
 
-def _facts(step: Step) -> list[tuple[str, str]]:
+def _facts(step: Step, room: int) -> list[tuple[str, str]]:
+    """What is told of a step; how much was read is told as briefly as there is ``room`` for."""
+    number, read = f"{step['step']:,}{total(step, ' of ')}", read_so_far(step)
+    brief = read.replace(" million", "M").replace(" billion", "G").replace("characters", "chars")
     return [
-        ("step", f"{step['step']:,}{total(step, ' of ')} ({read_so_far(step)})"),
+        ("step", next((told for told in (f"{number} ({read})", f"{number} ({brief})") if len(told) <= room), number)),
         ("speed", f"{step['chars_per_second']:,.0f} chars/s"),
         ("learning rate", f"{step['learning_rate']:.2g}, gradient norm {step['grad_norm']:.2f}"),
     ]

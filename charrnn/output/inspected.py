@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,9 @@ from charrnn import CharrnnError, UsageError, files
 from charrnn.analysis import traces
 from charrnn.analysis.judge import Judge
 from charrnn.analysis.traces import Inspection, Values
-from charrnn.config import InspectConfig
-from charrnn.network import ensemble
+from charrnn.config import InspectConfig, TextConfig
+from charrnn.declaration import option_name
+from charrnn.network import ensemble, rundir
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.rundir import labels
 from charrnn.output import charts, colored, notation, tables, traced
@@ -27,6 +29,7 @@ from charrnn.text import given
 from charrnn.text.decoding import Encoding
 from charrnn.text.given import GivenText
 from charrnn.text.reading import TextReader
+from charrnn.text.sources import STDIN
 
 if TYPE_CHECKING:
     from charrnn.analysis.reach import ContributionRecord, MemoryRecord
@@ -89,6 +92,19 @@ class InspectRequest:
         """What colours the text: a unit's name or one of `InspectConfig`'s words."""
         return self.unit or self.config.color
 
+    def colored(self, unit: str, trained: Checkpoint) -> str:
+        """The command that colours this text by a ``unit`` of this network."""
+        path = trained.path.parent if trained.path.name == rundir.BEST else trained.path
+        words = ["charrnn", "inspect", "--unit", unit, "-c", str(path)]
+        if self.file is not None:
+            words += ["--file", str(self.file)]
+        for one in fields(TextConfig):
+            if (value := getattr(self.config, one.name)) != one.default:
+                words += [option_name(one.name), value]
+        if self.text is not None:
+            words += ["--", self.text] if self.text.startswith("-") and self.text != STDIN else [self.text]
+        return shlex.join(words)
+
     def read(self, console: Console) -> GivenText:
         """The text, to be read as each network needs it."""
         reader = TextReader(encoding=Encoding(self.config.encoding, self.config.errors, self.config.field), warn=console.warn)
@@ -149,7 +165,7 @@ def of_states(
     if request.as_json:
         console.product(json_line(found.to_json()))
     elif as_tables:
-        _show_tables(console, found, findings_only=request.units_only)
+        _show_tables(console, found, request, trained)
     elif request.colored_by and request.svg is None:
         _show_colored(console, found.shown, found.values(request.colored_by))
 
@@ -247,11 +263,11 @@ def _rendered(kind: str, found: Inspection, request: InspectRequest, memory: Mem
     return colored.text_svg(found.shown, found.values(request.colored_by or "surprise")).encode()
 
 
-def _show_tables(console: Console, found: Inspection, *, findings_only: bool) -> None:
+def _show_tables(console: Console, found: Inspection, request: InspectRequest, trained: Checkpoint) -> None:
     framed = console.stdout_is_terminal
     console.say(f"charrnn: {traces.sentence(found)}")
     findings = [finding.to_json() for finding in found.findings]
-    if not findings_only:
+    if not request.units_only:
         layers = [layer.summary() for layer in found.layers]
         console.table(tables.layer_table(layers, framed=framed))
         if layers[0]["gates"]:
@@ -264,7 +280,7 @@ def _show_tables(console: Console, found: Inspection, *, findings_only: bool) ->
     else:
         console.say("charrnn: no unit follows a feature of this text better than chance; a longer text may show more")
     if real := [finding.name for finding in found.findings if finding.real]:
-        console.say(f"charrnn: the text coloured by such a unit: charrnn inspect --unit {real[0]}")
+        console.say(f"charrnn: the text coloured by such a unit: {request.colored(real[0], trained)}")
 
 
 def _show_colored(console: Console, text: str, values: Values) -> None:

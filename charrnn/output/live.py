@@ -218,5 +218,5 @@ def _where(event: End) -> str:
     whole = event.get("val_characters", 0)
     scored = event.get("val_scored_characters") or whole
     on = "" if scored == whole and not part else f" on {'all ' if scored == whole else f'{scored:,} of '}{whole:,} characters"
-    less = f" ({part['bits_per_char']:.3f} on {part['characters']:,}, which evaluations read)" if part else ""
+    less = f" ({part['bits_per_char']:.3f} on the {part['characters']:,} that evaluations read)" if part else ""
     return f"{at}{on}{less}"

@@ -294,9 +294,12 @@ def trouble(end: events.End, run: RunDirectory, go_on: str) -> str | None:
 
     ``go_on`` is the command that resumes it.
     """
+    saved = f"what was saved before it goes on by: {go_on}"
+    if not (run.path / rundir.LAST).exists():
+        saved = "none before it was whole; make room, or name another --out, and begin again"
     sentences = {
         "diverged": f"training diverged twice; what was good before, at step {end['step']}, is kept there",
-        "failed": "the last save failed; what was saved before it is as it was",
+        "failed": f"the last save failed; {saved}",
         "worker_lost": f"a worker process was lost; saved at step {end['step']:,}; go on by: {go_on}",
     }
     return f"{run.path}: {sentences[end['reason']]}" if end["reason"] in sentences else None

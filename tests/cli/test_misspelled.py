@@ -19,6 +19,17 @@ Invoke = Callable[..., Any]
 # What people type who know char-rnn, torch-rnn, textgenrnn, nanoGPT, makemore, llama.cpp or transformers; what the line says;
 # and whose help it names.
 TABLE = [
+    ("train -data_dir data/tale", "name it without an option: charrnn train CORPUS...", "train"),
+    ("train text -m 3", "say --minutes", "train"),
+    ("train text -e 3", "say --epochs", "train"),
+    ("train text -r", "say --resume", "train"),
+    ("train text --lines", "say --records", "train"),
+    ("train text --list", "say --records", "train"),
+    ("train text --column name", "say --field", "train"),
+    ("train text --sep ;", "say --field NAME, which finds out what separates the columns", "train"),
+    ("sample --sep ;", "say --separator", "sample"),
+    ("sample --number 3", "say --num-samples", "sample"),
+    ("sample --new", "say --not-in", "sample"),
     ("generate", "charrnn sample", "sample"),
     ("eval text", "charrnn score", "score"),
     ("test text", "charrnn score", "score"),

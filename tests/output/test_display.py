@@ -107,6 +107,23 @@ def test_long_records_have_a_line_each_and_no_more_than_three_are_shown() -> Non
     assert lines[1].endswith("\u2026")
 
 
+@pytest.mark.parametrize(
+    ("steps", "characters", "columns", "told"),
+    [
+        (1430, 1_192_192, 80, "1,430 of 1,430 (1.19M chars) "),
+        (143_000, 1_192_192, 80, "143,000 of 143,000 "),
+        (1430, 1_192_192, 60, "step 1,430 of 1,430 (1.19 million characters) "),
+        (1430, 1_192_192, 90, "1,430 of 1,430 (1.19 million characters) "),
+    ],
+)
+def test_how_much_was_read_is_told_as_briefly_as_there_is_room_for(
+    steps: int, characters: int, columns: int, told: str
+) -> None:
+    seen = watched()
+    seen.add({**step(steps), "steps": steps, "epoch": 0.1, "done": 0.9, "characters_read": characters})
+    assert told in rendered(display.picture(seen, columns, 24))
+
+
 def watched(steps: int = 60, sample: str = "the crow and the fox " * 40) -> display.Seen:
     """A run in which the loss has fallen from 4 to 2 bits, with validation on the way."""
     seen = display.Seen()

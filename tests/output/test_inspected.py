@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -15,12 +16,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from conftest import FABLES, ROOT
 from small_networks import network
 
 from charrnn.analysis import reach
-from charrnn.config import ModelConfig
+from charrnn.config import InspectConfig, ModelConfig
 from charrnn.network import checkpoint, rundir
 from charrnn.network.checkpoint import Checkpoint
+from charrnn.output.inspected import InspectRequest
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training.model import CharRNN
 
@@ -342,3 +345,26 @@ def test_long_work_says_what_it_does(invoke, networks, monkeypatch):
     assert shown.endswith("\r\x1b[Kcharrnn: wrote page.html\n")
     assert invoke(*words).stderr == "charrnn: wrote page.html\n"
     assert invoke(*words, "-q").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"file": Path("an old.txt"), "config": InspectConfig(encoding="latin-1")}, "--file 'an old.txt' --encoding latin-1"),
+        ({"file": Path("posts.csv"), "config": InspectConfig(field="text")}, "--file posts.csv --field text"),
+        ({"text": "-"}, "-"),
+        ({"text": "- a fox"}, "-- '- a fox'"),
+        ({"text": "The fox"}, "'The fox'"),
+    ],
+)
+def test_the_command_that_colours_a_text_names_this_text_and_this_network(networks, asked, told):
+    trained = checkpoint.read(networks / "gru" / rundir.BEST)
+    assert InspectRequest(**asked).colored("0:3", trained) == f"charrnn inspect --unit 0:3 -c {networks / 'gru'} {told}"
+
+
+def test_the_findings_end_with_that_command(invoke, tmp_path):
+    (tmp_path / "some.txt").write_text((ROOT / "corpora" / "fables.txt").read_text()[:2000])
+    last = invoke("inspect", "--units", "--file", "some.txt", "-c", FABLES).stderr.splitlines()[-1]
+    assert f" -c {FABLES} --file some.txt" in last
+    colored = invoke(*shlex.split(last)[shlex.split(last).index("inspect") :])
+    assert (colored.code, colored.stdout.count("\n")) == (0, 2000)

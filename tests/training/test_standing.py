@@ -78,7 +78,7 @@ def test_a_best_loss_on_a_part_is_told_beside_that_on_the_whole(
     monkeypatch.setattr(evaluation, "validate", validate)
     result = invoke("train", tale, *TINY, "--steps", "10", "--eval-every", "5")
     last = result.stderr.splitlines()[-1]
-    where = r"at step 5 on all 228 characters \(2\.400 on 50, which evaluations read"
+    where = r"at step 5 on all 228 characters \(2\.400 on the 50 that evaluations read"
     assert re.search(rf"best validation 2\.61\d bits/char \(xz \S+, letters alone \S+\) {where}", last)
     (end,) = events_of(invoke("train", tale, *TINY, "--steps", "10", "--eval-every", "5", "--json"), "end")
     assert (end["best_val_part"], end["val_characters"]) == ({"characters": 50, "bits_per_char": 2.4}, 228)
