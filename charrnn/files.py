@@ -149,7 +149,12 @@ def write_made(path: Path, data: bytes, verb: str) -> None:
         if is_stream(path):
             write_stream(path, data)
         else:
-            write_whole(path, data)
+            write_whole(followed(path), data)
+
+
+def followed(path: Path) -> Path:
+    """Where a link at ``path`` leads: what somebody names as a file to write goes there, as it does by a shell's ``>``."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _is_made(path: Path, verb: str) -> bool:

@@ -29,6 +29,7 @@ for variable in ("PYTHONUNBUFFERED", "NO_COLOR", "FORCE_COLOR", "CHARRNN_CHECKPO
     os.environ.pop(variable, None)
 for variable in LOGGED:
     os.environ.pop(variable, None)
+os.environ["TERM"] = "xterm"
 os.environ["CHARRNN_CACHE"] = ""  # Tests that want a cache name a directory of their own.
 ROOT = Path(__file__).parent.parent
 FABLES = ROOT / "checkpoints" / "fables"

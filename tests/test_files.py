@@ -136,6 +136,19 @@ def test_only_what_a_verb_made_is_written_over_by_it(tmp_path: Path) -> None:
         files.check_made(tmp_path / "no" / "where.svg", "inspect")
 
 
+def test_what_is_made_goes_through_a_link_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "www").mkdir()
+    for name, there in (("page.svg", b"<!-- charrnn inspect --> 1"), ("new.svg", None)):
+        target, link = tmp_path / "www" / name, tmp_path / name
+        if there is not None:
+            target.write_bytes(there)
+        link.symlink_to(Path("www", name))
+        files.write_made(link, b"<!-- charrnn inspect --> 2", "inspect")
+        assert link.is_symlink()
+        assert target.read_bytes() == b"<!-- charrnn inspect --> 2"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["new.svg", "new.svg", "page.svg", "page.svg", "www"]
+
+
 def test_directories_are_walked_once_and_behind_a_link_the_next_ones(tmp_path: Path) -> None:
     for name in ("root/b/c", "far/d/e", "far/f"):
         (tmp_path / name).mkdir(parents=True)

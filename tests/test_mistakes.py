@@ -104,6 +104,8 @@ MISTAKES = [
     ("inspect The -c run --html novel.txt", FAILED, "is there already, and not by charrnn inspect; name another file"),
     ("export run -c run", FAILED, "can't write: a directory has this name; name a file"),
     ("train novel.txt --out 'two/a b'", FAILED, "charrnn train --resume 'two/a b'"),
+    ("train novel.txt --out=~/run", USAGE, "a shell replaces no ~ behind =; put a space there: --out ~/run"),
+    ("sample -c run -n 2 --save-state=~/s", USAGE, "put a space there: --save-state ~/s"),
     # Values that are missing.
     (
         "train novel.txt --out --overwrite",

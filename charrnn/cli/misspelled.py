@@ -309,7 +309,9 @@ def _elsewhere(option: str, context: Any) -> str:
     if option in _spellings(program.command)[0]:
         return f"say charrnn {option}"
     having = [f"charrnn {verb}" for verb, command in program.command.commands.items() if option in _spellings(command)[0]]
-    return f"it belongs to {' and '.join(having)}" if 0 < len(having) <= SHARED else ""
+    if len(having) > SHARED:
+        return f"other commands have it; {context.command_path} goes without"
+    return f"it belongs to {' and '.join(having)}" if having else ""
 
 
 def _spellings(command: Any) -> tuple[list[str], list[str]]:
@@ -370,6 +372,9 @@ def _no_argument(extra: str, typed: Sequence[str], context: Any) -> str:
             return f"; quote a prompt of several words: -p {shlex.quote(prompt):.80}"
         option = {"network": "-c", "file": "--prompt-file"}.get(_named(extra) or "", "-n" if extra.isdecimal() else "-p")
         return f"; say {option}: {context.command_path} {option} {shlex.quote(extra):.80}"
+    if arguments == ["PATH"] and Path(words[0]).exists():
+        above = shlex.quote(str(Path(words[0]).parent))
+        return f"; name one, or the directory that holds them, for a list: {context.command_path} {above}"
     if arguments:
         quoted = ", several words in quotes" if arguments[0] in ("PROMPT", "TEXT") else ""
         return f"; {context.command_path} takes one {arguments[0]}{quoted}"

@@ -41,6 +41,8 @@ def next_character(
     networks = network.read_several(checkpoint, console, uncalibrated=uncalibrated)
     trained = networks[0]
     given.tell_of_file(prompt, "charrnn next - <", console.warn)
+    if not prompt:
+        given.tell_of_stdin("charrnn next -", console.say)
     reader = TextReader(trained.vocabulary.level, encoding, warn=console.warn)
     text = given.text(prompt, "PROMPT", reader, keep_newline=keep_newline)
     text = given.known(text, trained.vocabulary, console.warn)

@@ -18,7 +18,7 @@ import typer.core
 from charrnn import UsageError
 from charrnn.cli import help  # noqa: A004 - the module of that name
 from charrnn.declaration import Config, Option, Panel, declared, limits_of, option_name, options
-from charrnn.limits import Flag, from_to
+from charrnn.limits import Choices, Flag, from_to
 
 C = TypeVar("C", bound=Config)
 
@@ -69,13 +69,24 @@ class Verb(typer.core.TyperCommand):
         if ctx.resilient_parsing:  # A shell completes what is being typed.
             return super().parse_args(ctx, args)
         self._check_values(ctx, args)
+        typed = [*args]
         rest = super().parse_args(ctx, args)
         for parameter in self.params:
-            value = ctx.params.get(parameter.name or "")
-            if parameter.type.name == "path" and "" in (value if isinstance(value, (list, tuple)) else [value]):
+            if parameter.type.name == "path":
+                value = ctx.params.get(parameter.name or "")
                 name = max(parameter.opts, key=len) if parameter.param_type_name == "option" else "PATH"
-                raise UsageError(f"{name}: the name is empty; is a variable not set?")
+                self._check_names(name, value if isinstance(value, (list, tuple)) else [value], typed)
         return rest
+
+    @staticmethod
+    def _check_names(option: str, names: Iterable[Any], typed: list[str]) -> None:
+        """`UsageError` for what a shell leaves of a variable that isn't set, or of a ~ behind =, --out=~/run."""
+        for name in filter(lambda name: name is not None, names):
+            if name == "":
+                raise UsageError(f"{option}: the name is empty; is a variable not set?")
+            home = str(name).partition("/")[0]
+            if f"{option}={name}" in typed and home.startswith("~") and not Path(home).exists():
+                raise UsageError(f"{option}={name}: a shell replaces no ~ behind =; put a space there: {option} {name}")
 
     def _check_values(self, ctx: Any, args: list[str]) -> None:
         """`UsageError` where Typer would take an option for the value of the one before, unless that may be any text."""
@@ -158,6 +169,11 @@ def setting(config: type[Config], name: str, option: Option) -> Any:
             return AUTO
         return from_to(limits, spelling, text) if option.end is not None else limits.parse(spelling, text)
 
+    words = limits.words if isinstance(limits, Choices) else ()
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete.lower())]
+
     return typer.Option(
         spelling,
         *option.others,
@@ -166,6 +182,7 @@ def setting(config: type[Config], name: str, option: Option) -> Any:
         help=option.help if shown is None else f"{option.help} (default: {shown})",
         rich_help_panel=_title(option.panel),
         envvar=option.envvar,
+        autocompletion=complete if words else None,
     )
 
 

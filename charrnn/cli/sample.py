@@ -190,5 +190,7 @@ def sample(
         fresh = [f"seed {generation.seed}"] if config.seed is None and load_state is None else []
         network.tell(checkpoint, generation.networks, console, *fresh)
         console.begin()
+        if not (prompt or prompt_file or prompts or load_state or adapt_to or interactive):
+            given.tell_of_stdin("-p -", console.say)
         (conversation.converse if interactive else sampled.show)(generation, console, shown, compared)
     console.finish()

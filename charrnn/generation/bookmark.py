@@ -83,7 +83,7 @@ def write(path: Path, mark: Bookmark, network: Checkpoint, *others: Checkpoint) 
         "logits": np.asarray(mark.logits, dtype=np.float32),
         "recent": np.asarray(mark.recent, dtype=np.int64),
     }
-    tensorfile.write(path, FORMAT, {"facts": facts}, arrays)
+    tensorfile.write(files.followed(path), FORMAT, {"facts": facts}, arrays)
 
 
 def read(path: Path, network: Checkpoint, *others: Checkpoint) -> Bookmark:

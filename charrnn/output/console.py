@@ -29,6 +29,12 @@ LOGGED = (
 """Variables of notebooks and CI systems, which keep what a terminal would draw over."""
 
 
+ENDINGS = {
+    "html": ((".html", ".htm"), "browsers and phones may show its text, not the page"),
+    "svg": ((".svg",), "programs may not know that it is an SVG picture"),
+}
+"""How the names of files end that are made to be looked at, and what comes of another name."""
+
 _HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Halves of characters that stand for no byte of a path either."""
 
@@ -104,6 +110,11 @@ class Console:
         return self.stderr_is_terminal and os.environ.get("TERM") != "dumb" and not set(named) - {"", "0", "false"}
 
     @property
+    def paints(self) -> bool:
+        """Whether stdout is a terminal that has colours."""
+        return self.stdout_is_terminal and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+
+    @property
     def stdout_is_kept(self) -> bool:
         """Whether stdout is a file or nowhere, so that nobody reads along: behind a pipe there may be the same terminal."""
         try:
@@ -123,10 +134,10 @@ class Console:
             if flush or self.stdout_is_terminal:
                 self.stdout.flush()
 
-    def made(self, path: Path, data: bytes, verb: str, more: str = "", *, page: bool = False) -> None:
+    def made(self, path: Path, data: bytes, verb: str, more: str = "", *, kind: str = "") -> None:
         """Write what ``verb`` made to ``path`` as `files.write_made` does, and say so, with ``more``; to stdout in silence.
 
-        A ``page`` is for a browser, which goes by its name.
+        Browsers and other programs go by the name of a ``kind`` of file that `ENDINGS` has.
         """
         from charrnn import files  # Help pages need none.
 
@@ -135,8 +146,9 @@ class Console:
         else:
             files.write_made(path, data, verb)
             self.say(f"charrnn: wrote {path}{more}")
-            if page and path.suffix.lower() not in (".html", ".htm") and path.is_file():
-                self.warn(f"{path}: its name doesn't end in .html, so browsers and phones may show its text, not the page")
+            endings, so = ENDINGS.get(kind, ((), ""))
+            if endings and path.suffix.lower() not in endings and path.is_file():
+                self.warn(f"{path}: its name doesn't end in {endings[0]}, so {so}")
 
     def bytes(self, data: bytes) -> None:
         """Write ``data`` to stdout as it is, as `product` does a text."""
@@ -220,12 +232,16 @@ class Console:
 
         return RichConsole(file=self.stdout).width
 
-    def table(self, table: RenderableType) -> None:
-        """Write a rich renderable to stdout: as wide as the terminal, or in a pipe as wide as it needs to be."""
+    def table(self, table: RenderableType, *, asked: bool = False) -> None:
+        """Write a rich renderable to stdout: as wide as the terminal, or in a pipe as wide as it needs to be.
+
+        Colours that were ``asked`` for are there whatever ``NO_COLOR`` says.
+        """
         from rich.console import Console as RichConsole
 
-        width = None if self.stdout_is_terminal else 10_000
-        rich = RichConsole(file=self.stdout, width=width, color_system="auto" if self.stdout_is_terminal else None)
+        shown = self.stdout_is_terminal
+        width, colors = None if shown else 10_000, False if asked else None
+        rich = RichConsole(file=self.stdout, width=width, color_system="auto" if shown else None, no_color=colors)
         with _writing(), rich.capture() as capture:  # It flushes what was written before.
             rich.print(table)
         text = capture.get()

@@ -54,7 +54,7 @@ def _opened(path: Path, console: Console) -> Iterator[IO[bytes]]:
         with files.stream(path) as file:
             yield file
     else:
-        with files.replacing(path) as file:
+        with files.replacing(files.followed(path)) as file:
             yield file
 
 

@@ -107,7 +107,7 @@ def _reader(request: ExportRequest, console: Console) -> TextReader:
 
 def _written(page: Path, data: bytes, console: Console) -> None:
     """Write the page, and say so."""
-    console.made(page, data, "export", f" ({len(data) / 1e6:.1f} MB); open it in a browser", page=True)
+    console.made(page, data, "export", f" ({len(data) / 1e6:.1f} MB); open it in a browser", kind="html")
     if len(data) > LARGE and not files.is_stdout(page):
         console.warn(f"{page}: so large a page opens and writes slowly on a phone; a smaller network makes a smaller one")
 

@@ -59,6 +59,8 @@ class InspectRequest:
             raise UsageError("TEXT or --file: give one, not both")
         if self.unit is not None and self.config.color is not None:
             raise UsageError("--unit or --color: give one, not both")
+        if self.units_only and self.colored_by and self.svg is None:
+            raise UsageError("--units or what colours the text: give one, not both")
         if self.looks_back and (self.units_only or self.colored_by):
             raise UsageError("--memory and --contribution go with --html, --svg, --npz and --json; leave out what shows units")
         if len({path.absolute() for path in self.files.values()}) < len(self.files):
@@ -108,6 +110,8 @@ class InspectRequest:
     def read(self, console: Console) -> GivenText:
         """The text, to be read as each network needs it."""
         reader = TextReader(encoding=Encoding(self.config.encoding, self.config.errors, self.config.field), warn=console.warn)
+        if self.text is None and self.file is None and self.contribution is None:
+            given.tell_of_stdin("charrnn inspect -", console.say)
         for text, option in ((self.text, "--file"), (self.contribution, "--contribution - <")):
             given.tell_of_file(text or "", f"charrnn inspect {option}", console.warn)
         return GivenText(self.text, self.file, "the text to inspect", reader, keep_newline=self.keep_newline)
@@ -160,7 +164,7 @@ def of_states(
         if kind != "svg" or not request.looks_back:
             progress(f"making {path}")
             data = _rendered(kind, found, request, on_page if kind == "html" else memory)
-            console.made(path, data, "inspect", page=kind == "html")
+            console.made(path, data, "inspect", kind=kind)
     progress.pause()
     if request.as_json:
         console.product(json_line(found.to_json()))
@@ -181,7 +185,7 @@ def of_mean(
     characters = read.characters[: len(values.numbers)]
     progress.pause()
     if request.svg is not None:
-        console.made(request.svg, colored.text_svg(characters, values).encode(), "inspect")
+        console.made(request.svg, colored.text_svg(characters, values).encode(), "inspect", kind="svg")
     else:
         _show_colored(console, characters, values)
 
@@ -213,7 +217,7 @@ def of_memory(
             contributions.append(reach.contributed(trained, known(probe.at(level) or ""), label))
     progress.pause()
     if request.svg is not None:
-        console.made(request.svg, charts.memory_svg(curves, contributions).encode(), "inspect")
+        console.made(request.svg, charts.memory_svg(curves, contributions).encode(), "inspect", kind="svg")
     if request.as_json:
         console.product("".join(map(json_line, [*curves, *contributions])))
     elif not any(map(files.is_stdout, request.files.values())):
@@ -284,10 +288,10 @@ def _show_tables(console: Console, found: Inspection, request: InspectRequest, t
 
 
 def _show_colored(console: Console, text: str, values: Values) -> None:
-    """On a terminal the coloured text, in a pipe a line per character: itself as JSON, a tab, its number."""
-    if console.stdout_is_terminal:
+    """On a terminal the coloured text; in a pipe, or without colours, a line each: the character as JSON, a tab, its number."""
+    if console.paints:
         console.say(f"charrnn: coloured by {values.name}, {colored.scale_in_words(values)}")
-        console.table(colored.painted(text, values))
+        console.table(colored.painted(text, values), asked=True)
     else:
         share = f", as a share of {values.largest:.3g}" if values.largest not in (None, 1) else ""
         console.say(f"charrnn: a number for each character: {values.name}{share}")

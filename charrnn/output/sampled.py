@@ -236,7 +236,7 @@ class Output:
         self._generation, self._console, self._shown = generation, console, shown
         self._corpus, self._census = compared.corpus, compared.census
         as_text = not shown.as_json and shown.out_dir is None
-        self.colored = generation.config.color != "never" and console.stdout_is_terminal and as_text
+        self.colored = generation.config.color != "never" and console.paints and as_text
         self._plain = shown.raw or not console.stdout_is_terminal
         self._separator = shown.separator if shown.separator is not None else "" if generation.config.lines == 1 else "\n"
         self._first = True

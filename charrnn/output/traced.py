@@ -77,7 +77,7 @@ def run(judge: Judge, text: str, console: Console, *, as_json: bool, svg: Path |
     if show:
         shown(trace, console, as_json=as_json)
     if svg is not None:
-        console.made(svg, picture(trace).encode(), "classify")
+        console.made(svg, picture(trace).encode(), "classify", kind="svg")
 
 
 def shown(trace: Trace, console: Console, *, as_json: bool) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -115,6 +117,18 @@ def tell_of_file(text: str, instead: str, warn: Callable[[str], None]) -> None:
         warn(f"{text} is read as a text, but it names a file; {instead} {shlex.quote(text)} reads the file")
     elif _NAME.fullmatch(text):
         warn(f"{text} is read as a text; there is no file of this name")
+
+
+def tell_of_stdin(instead: str, say: Callable[[str], None]) -> None:
+    """Say so if a text waits in a pipe or a file on stdin that nothing reads; ``instead`` would have read it."""
+    # Windows has no fcntl, and stdin may be closed.
+    with contextlib.suppress(ImportError, OSError, ValueError, AttributeError):
+        import fcntl
+        import termios
+
+        handle = sys.stdin.fileno()
+        if not os.isatty(handle) and any(fcntl.ioctl(handle, termios.FIONREAD, bytes(4))):
+            say(f"charrnn: stdin isn't read; {instead} reads it")
 
 
 def tell_of_escape(text: str, option: str, warn: Callable[[str], None]) -> None:

@@ -62,6 +62,14 @@ def test_a_newer_one_replaces_it_and_leaves_nothing_beside(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
 
 
+def test_a_link_to_one_stays_a_link(tmp_path: Path) -> None:
+    bookmark.write(tmp_path / "state", mark(), network())
+    (tmp_path / "link").symlink_to("state")
+    bookmark.write(tmp_path / "link", replace(mark(), drawn=7), network())
+    assert (tmp_path / "link").is_symlink()
+    assert bookmark.read(tmp_path / "state", network()).drawn == 7
+
+
 def test_a_file_of_another_kind_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("mine")
     checkpoint.write(tmp_path / "net", network())

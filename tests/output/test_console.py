@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Stream
+from conftest import FABLES, Stream
 
 from charrnn import cli
 from charrnn.output.console import Console, StdoutClosedError
@@ -148,12 +148,24 @@ def test_training_events_are_utf8_whatever_the_locale(
     assert log[1:] == done.stdout.decode("utf-8").splitlines()[1:]
 
 
-@pytest.mark.parametrize(("name", "told"), [("deck", True), ("deck.txt", True), ("deck.html", False), ("deck.HTM", False)])
-def test_a_page_that_browsers_would_not_know_by_its_name_is_told_of(name: str, told: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind", "told"),
+    [
+        *(("deck", "html", True), ("deck.txt", "html", True), ("deck.html", "html", False), ("deck.HTM", "html", False)),
+        *(("slide.png", "svg", True), ("slide", "svg", True), ("slide.svg", "svg", False), ("traces.dat", "npz", False)),
+    ],
+)
+def test_a_file_that_programs_would_not_know_by_its_name_is_told_of(name: str, kind: str, told: bool, tmp_path: Path) -> None:
     err = io.StringIO()
-    console = Console(io.StringIO(), err)
-    console.made(tmp_path / name, b"<!-- charrnn export -->", "export", page=True)
-    assert ("doesn't end in .html" in err.getvalue()) == told
-    err.truncate(0)
-    console.made(tmp_path / "picture.svg", b"<svg/>", "export")
-    assert ".html" not in err.getvalue()
+    Console(io.StringIO(), err).made(tmp_path / name, b"<!-- charrnn export -->", "export", kind=kind)
+    assert (f"doesn't end in .{kind}" in err.getvalue()) == told
+
+
+def test_what_draws_says_that_it_is_a_picture(invoke: Callable[..., Any]) -> None:
+    for words in (
+        ("inspect", "The fox", "-c", FABLES, "--unit", "0:165"),
+        ("inspect", "--contribution", "The fox", "-c", FABLES),
+        ("classify", "predict", "The fox", "-c", FABLES.parent / "intents"),
+    ):
+        assert "doesn't end in .svg" in invoke(*words, "--svg", "picture.png").stderr
+        Path("picture.png").unlink()

@@ -55,6 +55,10 @@ def test_what_is_not_its_own_stays(invoke: Invoke, here: Path) -> None:
     assert (here / "notes.npz").read_text() == "mine"
     for _ in range(2):  # Its own archive is replaced.
         assert invoke("encode", "list.txt", "--npz", "v.npz", "-c", "net").code == 0
+    (here / "link.npz").symlink_to("v.npz")
+    assert invoke("encode", "net/../list.txt", "list.txt", "--npz", "link.npz", "-c", "net").code == 0
+    assert (here / "link.npz").is_symlink()
+    assert np.load(here / "v.npz")["final"].shape == (8, 8)
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,16 @@ def test_memory_is_charts_on_a_terminal_and_tables_in_a_pipe(invoke, networks, m
     assert not re.search("\x1b\\[[0-9;]*3[0-9]", plain)
 
 
+@pytest.mark.parametrize("words", [("--unit", "0:1"), ("--color", "surprise")])
+def test_colours_that_are_asked_for_are_shown_where_a_terminal_has_some(invoke, networks, monkeypatch, words):
+    monkeypatch.setenv("NO_COLOR", "1")
+    for term, shown in (("xterm-256color", r"\x1b\[[0-9;]*48;5;"), ("dumb", r"^\"W\"\t-?\d")):
+        monkeypatch.setenv("TERM", term)
+        done = invoke("inspect", "What time is it?", "-c", networks / "lstm", *words, terminal=True)
+        assert re.search(shown, done.stdout), done.stdout
+        assert ("\x1b" in done.stdout, "coloured by" in done.stderr) == (term != "dumb",) * 2
+
+
 def test_memory_without_a_text_reads_what_the_network_generates(invoke, networks, monkeypatch):
     monkeypatch.setattr(reach, "GENERATED", 500)
     monkeypatch.setattr(reach, "WINDOWS", 16)
@@ -104,6 +114,7 @@ def test_what_memory_refuses(invoke, networks, words, code, message):
 REFUSED = [
     (["a text", "--file", "text.txt"], "TEXT or --file"),
     (["--unit", "0:1", "--color", "surprise"], "--unit or --color"),
+    (["--units", "--unit", "0:1"], "--units or what colours the text: give one"),
     (["--memory", "--units"], "--memory and --contribution go with"),
     (["--html", "x", "--svg", "x"], "give each a file of its own"),
     (["-c", "run", "-c", "run"], "several --checkpoint"),

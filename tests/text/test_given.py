@@ -7,6 +7,7 @@ import os
 import sys
 
 import pytest
+from small_networks import network
 
 from charrnn import CharrnnError, UsageError
 from charrnn.text import given
@@ -62,6 +63,33 @@ def test_a_text_that_names_a_file_is_told_how_to_be_read(tmp_path):
     assert said == []
     given.tell_of_file("tale.txt.gz", "--file", said.append)
     assert said == ["tale.txt.gz is read as a text; there is no file of this name"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no FIONREAD")
+@pytest.mark.parametrize("kind", ["pipe", "file"])
+def test_a_text_on_stdin_that_nothing_reads_is_told_of_and_stays(kind, monkeypatch, tmp_path):
+    (tmp_path / "prompt").write_text("ab")
+    read, write = os.pipe() if kind == "pipe" else (os.open(tmp_path / "prompt", os.O_RDONLY), os.open(os.devnull, os.O_WRONLY))
+    os.write(write, b"ab")
+    said = []
+    with os.fdopen(read) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        given.tell_of_stdin("-p -", said.append)
+        assert stdin.read(2) == "ab"
+        given.tell_of_stdin("-p -", said.append)  # Nothing is left, as of a loop that has ended.
+    os.close(write)
+    given.tell_of_stdin("-p -", said.append)  # It is closed.
+    assert said == ["charrnn: stdin isn't read; -p - reads it"]
+
+
+def test_commands_that_need_no_text_tell_of_one_on_stdin(invoke, monkeypatch, tmp_path):
+    network(tmp_path / "net")
+    told = []
+    monkeypatch.setattr(given, "tell_of_stdin", lambda instead, _: told.append(instead))
+    for words in (["sample", "-n", "2"], ["next"], ["inspect", "--units"]):
+        for more in ([], ["-p", "a"] if words[0] == "sample" else ["a"]):
+            assert invoke(*words, *more, "-c", "net").code == 0
+    assert told == ["-p -", "charrnn next -", "charrnn inspect -"]
 
 
 def test_what_the_network_cannot_read_is_replaced_and_said():
