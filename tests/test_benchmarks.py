@@ -33,6 +33,51 @@ def test_streaming_is_measured():
     assert len(done.stdout.rstrip("\n")) >= 90
 
 
+# -- figures of speed ---------------------------------------------------------------------------------------------------
+
+HOLDS = "### A machine of half the speed, by `charrnn bench`"
+"""The section of RESULTS whose figures the other documents repeat."""
+MEASURED = {
+    "training, bf16": "training: {} bf16",
+    "training, fp32": "training: {} fp32",
+    "training, `torch.nn` fp32": "training: {} torch.nn fp32",
+    "generating, one stream": "sampling: {} 1 stream",
+    "generating, 64 streams": "sampling: {} 64 streams",
+    "writing one text": "sampling: {} 1 stream",
+}
+"""Rows of tables by cell, and what ``charrnn bench`` calls them."""
+
+
+def measured():
+    """The median of each figure that stands in RESULTS, with its ratio if it has one."""
+    section = (ROOT / "tests/bench/RESULTS.md").read_text(encoding="utf-8").split(HOLDS)[1]
+    rows = re.findall(r"^(\w+: .*?) +([\d,.]+) +[\d,.]+-[\d,.]+  \S+(?: +([\d.]+))?", section.split("```")[1], re.MULTILINE)
+    return {name: (median, ratio) for name, median, ratio in rows}
+
+
+def told(text):
+    """The figures of ``charrnn bench`` that stand in the tables of a document, as `measured` has them."""
+    found, cells = {}, []
+    for line in text.splitlines():
+        first, *others = (cell.strip() for cell in line.strip("|").split("|"))
+        if {"LSTM", "GRU", "RNN"} <= set(others):
+            cells = others
+        for cell, figure in zip(cells, others, strict=False) if first in MEASURED else ():
+            median, _, ratio = figure.partition(" (")
+            found[first, MEASURED[first].format(cell.lower())] = median, ratio.removesuffix(" x)")
+    return found
+
+
+@pytest.mark.parametrize(("name", "count"), [("README.md", 12), ("docs/manual.md", 15), ("docs/guide/memory.md", 6)])
+def test_documents_repeat_the_figures_of_speed_that_hold(name, count):
+    """If one doesn't, the table there is older than RESULTS, or the other way round."""
+    held, found = measured(), told((ROOT / name).read_text(encoding="utf-8"))
+    assert len(found) == count
+    for (row, figure), (median, ratio) in found.items():
+        said = median, f"{float(ratio or held[figure][1] or 1):.3g}"
+        assert said == (held[figure][0], f"{float(held[figure][1] or 1):.3g}"), f"{name}: {row}: {figure} of RESULTS.md"
+
+
 @pytest.fixture
 def sentences(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "tests" / "bench"))

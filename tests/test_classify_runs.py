@@ -67,6 +67,11 @@ def test_lines_of_files_and_of_stdin_are_classified(invoke: Invoke, tmp_path: Pa
     (tmp_path / "lines.txt").write_text("one\n\ntwo\n")
     found = invoke("classify", "predict", "-c", "c", "--file", "lines.txt")
     assert [line.split("\t")[-1] for line in found.stdout.splitlines()] == ["one", "", "two"]
+    Path("table.csv").write_text('id,say\n1,"one, two"\n2,three\n', encoding="utf-8")
+    found = invoke("classify", "predict", "-c", "c", "--file", "table.csv", "--field", "say", "-q")
+    assert [line.split("\t")[2] for line in found.stdout.splitlines()] == ["one, two", "three"]
+    found = invoke("classify", "predict", "-c", "c", "--file", "table.csv")
+    assert "table.csv: each line is read as a text, as it stands; --field NAME reads a column" in found.stderr
     found = invoke("classify", "predict", "-c", "c", "-", "--json", stdin=b"three\n")
     assert json.loads(found.stdout)["text"] == "three"
     found = invoke("classify", "evaluate", "-c", "c", "-", "--json", stdin=b"no\tabc\nyes\txyz\n")

@@ -316,7 +316,8 @@ def test_the_examples_in_python_do_what_they_say(name: str, tmp_path: Path, monk
     session = "\n".join(blocks).replace("minutes=1", "steps=2, hidden_size=8, batch_size=2, workers=1")
     for folder in ("checkpoints", "corpora"):
         (tmp_path / folder).mkdir()
-    (tmp_path / "checkpoints/fables").symlink_to(ROOT / "checkpoints/fables")
+    for shipped in ("checkpoints/fables", "checkpoints/intents"):
+        (tmp_path / shipped).symlink_to(ROOT / shipped)
     (tmp_path / "corpora/fables.txt").write_text((ROOT / "corpora/fables.txt").read_text()[:5000])
     monkeypatch.chdir(tmp_path)
     test = doctest.DocTestParser().get_doctest(session, {}, name, name, 0)

@@ -14,7 +14,7 @@ from charrnn.cli import options
 from charrnn.cli.options import Given, Json, Quiet, complete_checkpoint, complete_classifier
 from charrnn.cli.process import limit_threads, seconds_since_start
 from charrnn.cli.signals import Stop, stop_on_signals
-from charrnn.config import ModelConfig, ReadConfig
+from charrnn.config import ModelConfig, ReadConfig, TextConfig
 from charrnn.declaration import Panel
 from charrnn.limits import Interval
 
@@ -141,12 +141,12 @@ def predict(
     ] = 0.0,
     trace: Annotated[bool, typer.Option("--trace", help="Show what it would say behind each character of TEXT.")] = False,
     svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="The trace as a picture.")] = None,
-    config: ReadConfig,
+    config: TextConfig,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Tell the label of each TEXT: label TAB probability TAB text."""
-    console, reader = _reading(config, quiet=quiet)
+    console, reader = _reading(config, quiet=quiet, field=config.field)
     from charrnn import files
     from charrnn.cli import network
     from charrnn.output import classified, traced
@@ -195,8 +195,8 @@ def evaluate(
     console.finish()
 
 
-def _reading(config: ReadConfig, *, quiet: bool) -> tuple[Console, TextReader]:
-    """Where a verb speaks, and how it reads files. NumPy is imported here, its threads limited."""
+def _reading(config: ReadConfig, *, quiet: bool, field: str | None = None) -> tuple[Console, TextReader]:
+    """Where a verb speaks, and how it reads files; of tables a ``field``. NumPy is imported here, its threads limited."""
     from charrnn.output.console import Console
 
     console = Console(quiet=quiet)
@@ -204,7 +204,7 @@ def _reading(config: ReadConfig, *, quiet: bool) -> tuple[Console, TextReader]:
     from charrnn.text.decoding import Encoding
     from charrnn.text.reading import TextReader
 
-    return console, TextReader(encoding=Encoding(config.encoding, config.errors), warn=console.warn)
+    return console, TextReader(encoding=Encoding(config.encoding, config.errors, field), warn=console.warn)
 
 
 VERBS: dict[str, Callable[..., None]] = {"fit": fit, "predict": predict, "evaluate": evaluate}

@@ -25,6 +25,7 @@ from charrnn.text import sources
 from charrnn.text.gathered import Gathering
 from charrnn.text.labelled import LabelledTexts
 from charrnn.text.reading import TextReader, text_of
+from charrnn.text.rows import kind
 
 if TYPE_CHECKING:
     from charrnn.training.fitting import Fitted
@@ -181,9 +182,11 @@ def _row(judge: Judge, asked: Asked, text: str, row: np.ndarray[Any, Any]) -> st
 
 
 def lines(paths: Sequence[str], reader: TextReader) -> Iterable[list[str]]:
-    """The lines of texts, as they come."""
+    """The lines of texts, as they come; of tables the field that is read."""
     for path in paths:
-        for some in whole_lines(reader.codes(path)):
+        if reader.encoding.field is None and path != sources.STDIN and kind(path) is not None:
+            reader.warn(f"{sources.shown(path)}: each line is read as a text, as it stands; --field NAME reads a column")
+        for some in whole_lines(reader.codes(path, by_lines=True)):
             yield [text_of(line).rstrip("\n") for line in some]
 
 

@@ -40,7 +40,7 @@ _KNOWN = [
     (rb"\x89PNG|\xff\xd8\xff|GIF8[79]a(?s:.{4})[\x80-\xff]|II\*\0|MM\0\*|RIFF(?s:....)WEBP", "a picture", ""),
     (rb"ID3[\x02-\x04]\0|OggS\0|fLaC\0|RIFF(?s:....)(WAVE|AVI )|\0\0(?s:..)ftyp|\x1aE\xdf\xa3", "sound or film", ""),
     (rb"\x7fELF|MZ(?s:.{56})[\0-\xff]{4}(?s:.*)PE\0\0|\xca\xfe\xba\xbe|\xcf\xfa\xed\xfe", "a program", ""),
-    (rb"PAR1", "a Parquet table", "train, score, encode and inspect read a column of it: --field NAME"),
+    (rb"PAR1", "a Parquet table", "--field NAME reads a column of it, where a command has that option"),
     (rb"\x93NUMPY|\x89HDF\r\n|(?s:.{5})\0\0\0\{\"(__metadata__|[\w.]+\":\{\"dtype)", "a file of numbers", _NAME_IT),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 import json
@@ -9,11 +10,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from charrnn import CharrnnError, files
 from charrnn.text import sources
 from charrnn.text.reading import TextReader
+from charrnn.text.rows import QUOTED, SAID, columns_of, in_quotes, listed, no_object, why_not
 
 TEXT_NAMES = ("text", "sentence", "utterance", "query", "message")
 LABEL_NAMES = ("label", "intent", "category", "class", "target")
@@ -30,6 +33,8 @@ FEWEST = 10
 """So many rows are needed to see that the first one is a heading."""
 _JSON, _TABS = (".jsonl", ".ndjson", ".json"), (".tsv", ".tab")
 _SEPARATORS = "\t,;"
+_PEEKED = 50
+"""So many lines are looked at to see what stands between their columns."""
 _HALVES = re.compile("[\ud800-\udfff]")
 
 Numbered = tuple[int, list[str]]
@@ -49,14 +54,14 @@ class LabelledTexts:
     """The rows of one source, read once, as they come.
 
     After that ``without_text`` says how many rows had none and were left out, ``respelled`` which labels were taken for others
-    that differ from them in white space alone, and ``heading`` a first line that was taken for one, though it names no known
-    column.
+    that differ from them in white space alone, ``quoted`` how many texts of TSV stand in quotes, and ``heading`` a first line
+    that was taken for one, though it names no known column.
     """
 
     def __init__(self, path: str, reader: TextReader, known: Container[str] = ()) -> None:
         """``known`` are labels by which their column is recognised where no header names it."""
         self.path, self.name = path, sources.shown(path)
-        self.without_text = 0
+        self.without_text = self.quoted = 0
         self.heading: list[str] | None = None
         self.respelled: dict[str, str] = {}
         self._reader, self._known = reader, known
@@ -66,7 +71,7 @@ class LabelledTexts:
         for where, text, label, part in self._found():
             text, plain = text.strip(), " ".join(label.split())
             if not plain:
-                raise CharrnnError(f"{where}: no label")
+                raise CharrnnError(f"{where}: no label; give it one, or take the row out")
             if plain != label:
                 self.respelled[label] = plain
             if part and part.strip().lower() not in PARTS:
@@ -81,10 +86,12 @@ class LabelledTexts:
         if self.heading is not None:
             warn(f"{self.name}: the first line names the columns, it seems, and is no text: {', '.join(self.heading):.80}")
         if self.without_text:
-            rows = (
+            none = (
                 "1 row has no text and was" if self.without_text == 1 else f"{self.without_text:,} rows have no text and were"
             )
-            warn(f"{self.name}: {rows} left out")
+            warn(f"{self.name}: {none} left out")
+        if self.quoted:
+            warn(f"{self.name}: {in_quotes(self.quoted)}")
         if self.respelled:
             shown = ", ".join(f"{label!r} as {plain!r}" for label, plain in itertools.islice(self.respelled.items(), 3))
             more = ", ..." if len(self.respelled) > 3 else ""
@@ -100,13 +107,20 @@ class LabelledTexts:
         first = next((line for line in lines if seen.append(line) or line.strip()), None)  # type: ignore[func-returns-value]
         if first is None:
             return
-        lines = itertools.chain(seen, lines)
         ending = re.sub(r"\.(gz|bz2|xz)$", "", self.path.lower())
-        if ending.endswith(_JSON) or (not ending.endswith((*_TABS, ".csv")) and first.lstrip().startswith("{")):
-            yield from self._json(lines)
+        if ending.endswith(_JSON) or (not ending.endswith((*_TABS, ".csv")) and first.lstrip().startswith(("{", "["))):
+            yield from self._json(itertools.chain(seen, lines))
             return
-        separator = "\t" if ending.endswith(_TABS) else self._separator(first, ending)
-        yield from self._columns(_split(lines) if separator == "\t" else _parsed(lines, separator, self.name))
+        if ending.endswith(_TABS):
+            separator = "\t"
+        elif said := SAID.fullmatch(first.strip()):
+            separator, seen[-1] = said[1], ""
+        else:
+            seen += itertools.islice(lines, _PEEKED)
+            separator = self._separator(first, seen, ",;\t" if ending.endswith(".csv") else _SEPARATORS)
+        lines = itertools.chain(seen, lines)
+        found = _split(lines) if separator == "\t" else _parsed(lines, separator, self.name)
+        yield from self._columns(found, separator)
 
     def _lines(self, path: str) -> Iterator[str]:
         with files.guard(sources.shown(path)):
@@ -115,16 +129,21 @@ class LabelledTexts:
     def _directory(self) -> Iterator[tuple[str, str, str, str]]:
         for path in self._reader.files([self.path]):
             label = sources.stem(path)
+            if (folder := Path(path).parent) != Path(self.path):
+                raise CharrnnError(
+                    f"{self.name}: {sources.shown(str(Path(path).relative_to(self.path)))} lies deeper in it; for each label it"
+                    f" needs a file with a text on each line, as {sources.shown(folder.name)}.txt"
+                )
             yield from ((path, line, label, "") for line in self._lines(path) if line.strip())
 
-    def _separator(self, first: str, ending: str) -> str:
-        order = ",;\t" if ending.endswith(".csv") else _SEPARATORS
-        found = next((separator for separator in order if separator in first), None)
-        if found is None:
+    def _separator(self, first: str, some: Sequence[str], order: str) -> str:
+        """What stands between the columns: what ``some`` lines have once each, or else what the first one has at all."""
+        there = [separator for separator in order if separator in first]
+        if not there:
             raise CharrnnError(
                 f"{self.name}: line 1: one column; a text and its label stand side by side, a tab or comma between"
             )
-        return found
+        return next((separator for separator in there if _are_two(some, separator)), there[0])
 
     def _json(self, lines: Iterator[str]) -> Iterator[tuple[str, str, str, str]]:
         for number, line in enumerate(lines, 1):
@@ -134,14 +153,20 @@ class LabelledTexts:
             try:
                 record: Any = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise CharrnnError(f"{where}: not a JSON object; JSON lines have one object a line") from error
+                raise CharrnnError(f"{where}: {no_object(line)}") from error
             if not isinstance(record, dict):
-                raise CharrnnError(f"{where}: not a JSON object; JSON lines have one object a line")
+                raise CharrnnError(f"{where}: {no_object(line)}")
             text, label, part = (_named(record, names) for names in (TEXT_NAMES, LABEL_NAMES, PART_NAMES))
-            if not isinstance(text, str) or not isinstance(label, str | int):
-                raise CharrnnError(f"{where}: needs a string `text` and a `label`")
+            if text is _ABSENT or label is _ABSENT:
+                raise CharrnnError(f"{where}: needs a string `text` and a `label`; it has {listed(record)}")
+            text, label = ("" if value is None else value for value in (text, label))
+            if not isinstance(text, str):
+                raise CharrnnError(f"{where}: the text is {json.dumps(text):.40}; it must be a string")
+            if not isinstance(label, str | int):
+                raise CharrnnError(f"{where}: the label is {json.dumps(label):.40}; it must be a string or a whole number")
             label = label if isinstance(label, str) else json.dumps(label)  # true, not True.
-            yield where, self._whole(text, where), self._whole(label, where), str(part or "")
+            part = "" if part is _ABSENT or part is None else str(part)
+            yield where, self._whole(text, where), self._whole(label, where), part
 
     def _whole(self, value: str, where: str) -> str:
         """A string of JSON without halves of characters, which its escapes may hold."""
@@ -152,7 +177,7 @@ class LabelledTexts:
             value = _HALVES.sub("\ufffd", value)
         return value
 
-    def _columns(self, rows: Iterator[Numbered]) -> Iterator[tuple[str, str, str, str]]:
+    def _columns(self, rows: Iterator[Numbered], separator: str) -> Iterator[tuple[str, str, str, str]]:
         number, cells = next(rows)
         header = [cell.strip().lower() for cell in cells]
         text, label = (next((n for n, cell in enumerate(header) if cell in names), None) for names in (TEXT_NAMES, LABEL_NAMES))
@@ -163,16 +188,20 @@ class LabelledTexts:
             columns, part = len(header), next((n for n, cell in enumerate(header) if cell in PART_NAMES), None)
         else:
             columns, part = 2, None
+            if len(cells) > columns:
+                which = "which of them are text and label? Name them so in a first line"
+                raise CharrnnError(f"{self.name}: line {number}: {len(cells)} columns; {which}")
             rows = itertools.chain([(number, cells)], rows)
             judged = list(itertools.islice(rows, JUDGED))
-            self._check(judged, columns)
+            self._check(judged, columns, separator)
             text, label = self._order([cells for _, cells in judged])
             if self._is_heading([" ".join(cells[label].split()) for _, cells in judged]):
                 self.heading = judged.pop(0)[1]
             rows = itertools.chain(judged, rows)
         for row in rows:
-            self._check([row], columns)
+            self._check([row], columns, separator)
             number, cells = row
+            self.quoted += separator == "\t" and QUOTED.fullmatch(cells[text].strip()) is not None
             yield f"{self.name}: line {number}", cells[text], cells[label], "" if part is None else cells[part]
 
     def _is_heading(self, labels: Sequence[str]) -> bool:
@@ -181,12 +210,12 @@ class LabelledTexts:
         own = counts.pop(labels[0]) if labels else 0
         return own == 1 and len(labels) > FEWEST and labels[0] not in self._known and min(counts.values(), default=0) > 1
 
-    def _check(self, rows: Sequence[Numbered], columns: int) -> None:
+    def _check(self, rows: Sequence[Numbered], columns: int, separator: str) -> None:
         for number, cells in rows:
             if len(cells) != columns:
-                expected = "2 (text and label, or a first line that names them: text, label)" if columns == 2 else f"{columns}"
-                found = "1 column" if len(cells) == 1 else f"{len(cells)} columns"
-                raise CharrnnError(f"{self.name}: line {number}: {found}, expected {expected}")
+                raise CharrnnError(
+                    f"{self.name}: line {number}: {columns_of(cells)}, expected {columns}{why_not(cells, columns, separator)}"
+                )
 
     def _order(self, rows: Sequence[list[str]]) -> tuple[int, int]:
         """Which column holds the texts and which the labels: that with known ones, else that with fewer different ones."""
@@ -198,8 +227,21 @@ class LabelledTexts:
         raise CharrnnError(f"{self.name}: which column holds the labels? Name them in a first line: text,label")
 
 
+_ABSENT = object()
+
+
 def _named(record: dict[str, Any], names: Sequence[str]) -> Any:
-    return next((record[name] for name in names if name in record), None)
+    return next((record[name] for name in names if name in record), _ABSENT)
+
+
+def _are_two(lines: Sequence[str], separator: str) -> bool:
+    """Whether each of some lines that begin a table has two columns; the last row may be cut within its quotes."""
+    csv.field_size_limit(1 << 30)
+    table = csv.reader((line + "\n" for line in lines), delimiter=separator)
+    with contextlib.suppress(csv.Error):
+        found = [len(cells) for cells in table if any(cell.strip() for cell in cells)]
+        return set(found[:-1] or found) == {2}
+    return False
 
 
 def _split(lines: Iterator[str]) -> Iterator[Numbered]:
@@ -209,9 +251,11 @@ def _split(lines: Iterator[str]) -> Iterator[Numbered]:
 def _parsed(lines: Iterator[str], separator: str, name: str) -> Iterator[Numbered]:
     csv.field_size_limit(1 << 30)
     rows = csv.reader((line + "\n" for line in lines), delimiter=separator, strict=True)
+    begins = 1
     try:
         for cells in rows:
+            number, begins = begins, rows.line_num + 1
             if any(cell.strip() for cell in cells):
-                yield rows.line_num, cells
+                yield number, cells
     except csv.Error as error:
-        raise CharrnnError(f"{name}: line {rows.line_num}: not sound CSV ({error})") from error
+        raise CharrnnError(f"{name}: line {begins}: here begins a row that is not sound CSV ({error})") from error

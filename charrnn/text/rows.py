@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,11 @@ _SEPARATORS = {"csv": ",;\t", "tsv": "\t"}
 FILES = ".jsonl, .csv, .tsv and .parquet files"
 TOGETHER = 1 << 10
 """So many rows of a Parquet file are decoded at a time."""
+SAID = re.compile("sep=(.)", re.IGNORECASE)
+"""A first line by which Excel says what stands between the columns."""
+QUOTED = re.compile(r'"(?=.*"")([^"]|"")*"', re.DOTALL)
+"""What a program has put into quotes: those within are doubled."""
+_CALLED = {"\t": "tab", ",": "comma", ";": "semicolon"}
 _HALVES = re.compile("[\ud800-\udfff]")
 _NAMED = 8
 
@@ -72,7 +77,7 @@ class Rows:
         """
         self._path, self._name, self._field, self._level, self._warn = path, shown(path), field, level, warn
         self._strict, self._one_line = strict, one_line
-        self._numbers, self._unit, self._without, self._seen = numbers, "line", 0, False
+        self._numbers, self._unit, self._without, self._quoted, self._seen = numbers, "line", 0, 0, False
 
     def of_json(self, decoded: Iterable[tuple[bytes, str]]) -> Iterator[tuple[bytes, NDArray[Any]]]:
         """The raw bytes of JSON lines with the texts of the rows that they complete; ``decoded`` are bytes and characters."""
@@ -90,10 +95,13 @@ class Rows:
         """As `of_json`, of a table whose first line names its columns: of CSV, or with tabs between and no quotes."""
         taken, texts = list[bytes](), list[str]()
         lines = _lines(decoded, taken)
-        heading, begins = next(lines, ""), 1
+        heading, above, separator = next(lines, ""), 0, ""
+        if said := SAID.fullmatch(heading.strip()):
+            heading, above, separator = next(lines, ""), 1, said[1]
+        begins = above + 1
         csv.field_size_limit(1 << 30)
         try:
-            separator = self._separator(heading, _SEPARATORS[kind])
+            separator = separator or self._separator(heading, _SEPARATORS[kind])
             table = csv.reader(
                 itertools.chain([heading], lines),
                 delimiter=separator,
@@ -102,15 +110,18 @@ class Rows:
             )
             names = [name.strip() for name in next(table)] if heading else [self._field]
             if self._field not in names:
-                raise self._error(1, f"no column {self._field!r}; it names {_listed(names)}")
-            begins = table.line_num + 1
+                raise self._error(above + 1, f"no column {self._field!r}; it names {listed(names)}")
+            begins = above + table.line_num + 1
             for cells in table:
-                number, begins = begins, table.line_num + 1
+                number, begins = begins, above + table.line_num + 1
                 if not cells:
                     continue
                 if len(cells) != len(names):
-                    raise self._error(number, _other_columns(len(cells), len(names), separator))
-                texts.append(self._text(cells[names.index(self._field)], number))
+                    named = f"line {above + 1} names {len(names)}{why_not(cells, len(names), separator)}"
+                    raise self._error(number, f"{columns_of(cells)}, but {named}")
+                text = cells[names.index(self._field)]
+                self._quoted += kind == "tsv" and QUOTED.fullmatch(text.strip()) is not None
+                texts.append(self._text(text, number))
                 if taken:
                     yield b"".join(taken), self._codes(texts)
                     taken.clear()
@@ -140,7 +151,7 @@ class Rows:
                 table = pyarrow.parquet.ParquetFile(file, pre_buffer=False)
                 names = table.schema_arrow.names
                 if self._field not in names:
-                    raise CharrnnError(f"{self._name}: no column {self._field!r}; it has {_listed(names)}")
+                    raise CharrnnError(f"{self._name}: no column {self._field!r}; it has {listed(names)}")
                 for batch in table.iter_batches(TOGETHER, columns=[self._field], use_threads=False):
                     texts = [self._text(value, row + number) for number, value in enumerate(batch[0].to_pylist(), 1)]
                     row += len(texts)
@@ -161,9 +172,9 @@ class Rows:
             record = None
         if not isinstance(record, dict):
             more = "; of stdin --field reads JSON lines alone, so name a file of another kind" if self._path == STDIN else ""
-            raise self._error(number, f"not a JSON object; JSON lines have one object a line{more}")
+            raise self._error(number, no_object(line) + more)
         if not self._seen and self._field not in record:
-            raise self._error(number, f"no field {self._field!r}; it has {_listed(record)}")
+            raise self._error(number, f"no field {self._field!r}; it has {listed(record)}")
         return self._text(record.get(self._field), number)
 
     def _error(self, number: int, what: str) -> CharrnnError:
@@ -200,6 +211,8 @@ class Rows:
         if self._without:
             rows = "1 row has" if self._without == 1 else f"{self._without:,} rows have"
             self._warn(f"{self._name}: {rows} no {self._field!r} and {'was' if self._without == 1 else 'were'} left out")
+        if self._quoted:
+            self._warn(f"{self._name}: {in_quotes(self._quoted)}")
 
 
 def _lines(decoded: Iterable[tuple[bytes, str]], taken: list[bytes]) -> Iterator[str]:
@@ -213,13 +226,36 @@ def _lines(decoded: Iterable[tuple[bytes, str]], taken: list[bytes]) -> Iterator
         yield unfinished
 
 
-def _other_columns(found: int, named: int, separator: str) -> str:
-    columns = "1 column" if found == 1 else f"{found} columns"
-    quotes = f"; a cell with {separator} in it stands in quotes" if found > named and separator != "\t" else ""
-    return f"{columns}, but line 1 names {named}{quotes}"
+def columns_of(cells: Sequence[str]) -> str:
+    """How many columns a row has."""
+    return "1 column" if len(cells) == 1 else f"{len(cells)} columns"
 
 
-def _listed(names: Iterable[str]) -> str:
+def why_not(cells: Sequence[str], columns: int, separator: str) -> str:
+    """What may be behind a row that hasn't so many columns, and what to do; empty where nothing tells."""
+    if separator == "\t" and any(cell.count('"') % 2 for cell in cells):
+        return "; a text with a line end or a tab in it needs CSV, since quotes are characters in TSV"
+    if len(cells) <= columns:
+        return ""
+    needs = "CSV" if separator == "\t" else "quotes around it"
+    return f"; a text with a {_CALLED.get(separator, separator)} in it needs {needs}"
+
+
+def in_quotes(count: int) -> str:
+    """What is to be said of so many texts of TSV that are `QUOTED`."""
+    stand = "1 text stands" if count == 1 else f"{count:,} texts stand"
+    return f"{stand} in quotes, which are characters of the text in TSV; in .csv they are none"
+
+
+def no_object(line: str) -> str:
+    """What is to be said of a line that JSON lines can't have."""
+    begun = {"[": "'.[]'", "{": "."}.get(line.strip()[:1])
+    do = "" if begun is None else f"; jq -c {begun} makes them of other JSON"
+    return f"not a JSON object; JSON lines have one object a line{do}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Some names for people, the first of many."""
     found = [str(name) for name in names]
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return (", ".join(map(repr, found[:_NAMED])) or "none")[:200] + more

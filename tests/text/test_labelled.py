@@ -35,6 +35,8 @@ def rows(path: str, known: tuple[str, ...] = ()) -> list[Row]:
         ("x.csv", "text,label\na cat,pet\na wolf,wild\na dog,pet\n"),
         ("x.csv", 'Intent,Sentence\npet,"a cat"\nwild,a wolf\npet,a dog'),
         ("x.csv", "pet;a cat\nwild;a wolf\npet;a dog\n"),
+        ("x.csv", "\ufeffsep=;\r\nText;Label\r\na cat;pet\r\na wolf;wild\r\na dog;pet\r\n"),
+        ("x", "SEP=,\ntext,label\na cat,pet\na wolf,wild\na dog,pet\n"),
         ("x", "a cat\tpet\n\na wolf\twild\na dog\tpet\n"),
         ("x", "id,text,label\n1,a cat,pet\n2,a wolf,wild\n3,a dog,pet\n"),
         (
@@ -52,6 +54,31 @@ def test_json_lines_are_read_with_whatever_else_they_hold(put: Put) -> None:
     assert rows(put("x.jsonl", "\n".join(lines).encode())) == CATS
     assert rows(put("n.jsonl", b'{"text": "a", "label": 1}\n')) == [Row("a", "1")]
     assert rows(put("b.jsonl", b'{"text": "a", "label": true}\n')) == [Row("a", "true")]
+    assert rows(put("t.jsonl", b'{"text": null, "label": 1}\n{"text": "a", "label": 1}\n')) == [Row("a", "1")]
+
+
+def test_what_stands_between_columns_is_what_every_line_has_once(put: Put) -> None:
+    lines = b"hello, you;greet\nbye;part\ngo, now;part\n"
+    assert rows(put("x.csv", lines)) == [Row("hello, you", "greet"), Row("bye", "part"), Row("go, now", "part")]
+    assert rows(put("y.csv", b"text,label\na;b,c\n")) == [Row("a;b", "c")]
+
+
+def test_files_deeper_in_a_directory_have_no_label(tmp_path: Path) -> None:
+    for label in ("neg", "pos"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "0.txt").write_text("a text\n")
+    with pytest.raises(CharrnnError, match=r"neg/0.txt lies deeper in it; for each label it needs a file .*, as neg.txt$"):
+        rows(str(tmp_path))
+
+
+def test_texts_of_tsv_that_a_program_has_quoted_are_told_of(put: Put) -> None:
+    source, said = (
+        LabelledTexts(put("x.tsv", b'text\tlabel\n"he said ""hi"""\tq\n"go" she said\tq\n"no, no"\tq\n'), PLAIN),
+        list[str](),
+    )
+    assert next(iter(list(source))) == Row('"he said ""hi"""', "q")
+    source.tell(said.append)
+    assert said == [f"{source.name}: 1 text stands in quotes, which are characters of the text in TSV; in .csv they are none"]
 
 
 def test_half_a_character_in_json_is_no_text(put: Put) -> None:
@@ -130,16 +157,26 @@ def test_known_labels_tell_which_column_holds_them(put: Put) -> None:
     ("name", "text", "words"),
     [
         ("x.tsv", "text\tlabel\na\tb\tc\n", "line 2: 3 columns, expected 2"),
-        ("x.tsv", "a\tb\tc\n", "line 1: 3 columns, expected 2 (text and label, or a first line that names them: text, label)"),
+        ("x.tsv", "text\tlabel\na\tb\tc\n", "expected 2; a text with a tab in it needs CSV"),
+        ("x.tsv", 'text\tlabel\n"a\nb"\tc\n', "line 2: 1 column, expected 2; a text with a line end or a tab in it needs CSV"),
+        ("x.tsv", "a\tb\tc\n", "line 1: 3 columns; which of them are text and label? Name them so in a first line"),
+        ("x.csv", "text,label\na, b,c\n", "line 2: 3 columns, expected 2; a text with a comma in it needs quotes around it"),
+        ("x.csv", "sep=;\ntext;label\na;b\na;b;c\n", "line 4: 3 columns, expected 2; a text with a semicolon in it needs"),
         ("x.csv", "text,label\njust a text\n", "line 2: 1 column, expected 2"),
         ("x", "just a text\nand another\n", "line 1: one column"),
-        ("x.csv", 'text,label\n"never closed,x\n', "not sound CSV"),
-        ("x.tsv", "text\tlabel\na\t \n", "line 2: no label"),
+        ("x.csv", 'text,label\n"never closed,x\n\nb,y\n', "line 2: here begins a row that is not sound CSV"),
+        ("x.csv", 'text,label\n"a\nb",x\n"c\nd",\n', "line 4: no label"),
+        ("x.tsv", "text\tlabel\na\t \n", "line 2: no label; give it one, or take the row out"),
+        ("x.jsonl", '{"text": "a", "label": null}\n', "line 1: no label; give it one"),
+        ("x.jsonl", '{"text": "a", "label": 1.5}\n', "line 1: the label is 1.5; it must be a string or a whole number"),
+        ("x.jsonl", '{"text": ["a"], "label": 1}\n', """line 1: the text is ["a"]; it must be a string"""),
+        ("x.json", '[\n {"text": "a", "label": "b"}\n]\n', "one object a line; jq -c '.[]' makes them of other JSON"),
+        ("x", '[{"text": "a", "label": "b"}]\n', "line 1: not a JSON object; JSON lines have one object a line; jq -c '.[]'"),
         ("x.tsv", "one\ta\ntwo\tb\n", "which column holds the labels? Name them in a first line: text,label"),
         ("x.tsv", "text\tlabel\tpart\na\tb\tmaybe\n", "line 2: part 'maybe'; it must be train, val or test"),
         ("x.jsonl", '{"text": "a", "label": "b"}\n\nnonsense\n', "line 3: not a JSON object"),
         ("x.jsonl", "[1]\n", "line 1: not a JSON object"),
-        ("x.jsonl", '{"text": "a"}\n', "line 1: needs a string `text` and a `label`"),
+        ("x.jsonl", '{"text": "a"}\n', "line 1: needs a string `text` and a `label`; it has 'text'"),
     ],
 )
 def test_what_cannot_be_read_is_told_with_its_line(name: str, text: str, words: str, put: Put) -> None:

@@ -92,6 +92,7 @@ def test_a_directory_has_tables_beside_texts(tmp_path: Path, put: Put) -> None:
         (b'{"text": "a"}\n[1]\n', "a.jsonl: line 2: not a JSON object; JSON lines have one object a line"),
         (b'\n{"text": "a"\n', "a.jsonl: line 2: not a JSON object"),
         (b"[" * 100_000, "a.jsonl: line 1: not a JSON object"),
+        (b'[{"text": "a"}]\n', "one object a line; jq -c '.[]' makes them of other JSON"),
         (b'{"text": ["a"]}\n', """a.jsonl: line 1: 'text' is no text but ["a"]"""),
         (b'{"text": "a"}\n{"text": 12}\n', "a.jsonl: line 2: 'text' is no text but 12"),
         (b'{"text": "a\\ud800"}\n', r"a.jsonl: line 1: half of a character (\ud800) in it; --errors replace goes on"),
@@ -154,6 +155,7 @@ OF_CSV = 'Crow, "a" fox\ntwo\nlines\ncaf\u00e9\n'
         ("a.csv", b"n;text\n1;a,b\n2;c\n", "a,b\nc\n"),
         ("a.csv", b"n\t text \n1\ta,b\n2\tc\n", "a,b\nc\n"),
         ("a.csv", b"text\nanna\nbo\n", "anna\nbo\n"),
+        ("a.csv", b"\xef\xbb\xbfsep=;\r\nn;text\r\n1;a,b\r\n", "a,b\n"),
         ("a.csv", b"text,text\nanna,bo\n", "anna\n"),
         ("a.tsv", b'n\ttext\n1\t"a, b\n2\tc"', '"a, b\nc"\n'),
         ("a.tab", b"text\tn\n a \t1\n", " a \n"),
@@ -171,6 +173,17 @@ def test_a_column_of_a_table_is_a_text(
     assert said == ([f"{path}: 1 row has no 'text' and was left out"] if text is OF_CSV else [])
 
 
+def test_cells_of_tsv_that_a_program_has_quoted_are_told_of(put: Put) -> None:
+    said: list[str] = []
+    path = put("a.tsv", b'text\tn\n"he said ""hi"""\t1\n"go" she said\t2\n')
+    read_corpus([path], TextReader(encoding=Encoding(field="text"), warn=said.append))
+    assert said == [f"{path}: 1 text stands in quotes, which are characters of the text in TSV; in .csv they are none"]
+    with pytest.raises(
+        CharrnnError, match="line 2: 1 column, but line 1 names 2; a text with a line end or a tab in it needs CSV"
+    ):
+        read_corpus([put("b.tsv", b'text\tn\n"two\nlines"\t1\n')], READER)
+
+
 def test_a_cell_of_a_list_is_one_line(put: Put) -> None:
     read = read_corpus([put("a.csv", CSV)], READER, val_seed=0, val_fraction=0)
     assert text_of(read) == '\nCrow, "a" fox\ntwo lines\ncaf\u00e9\n'
@@ -182,9 +195,10 @@ def test_a_cell_of_a_list_is_one_line(put: Put) -> None:
         (b"id,title\n1,a\n", "a.csv: line 1: no column 'text'; it names 'id', 'title'"),
         (b"Anna\nBo\n", "a.csv: line 1: no column 'text'; it names 'Anna'"),
         (b"\ntext\n", "a.csv: line 1: no column 'text'; it names none"),
-        (b"id,text\n1,a\n\n2,b,c\n", "a.csv: line 4: 3 columns, but line 1 names 2; a cell with , in it stands in quotes"),
-        (b"id;text\n2;b;c\n", "a.csv: line 2: 3 columns, but line 1 names 2; a cell with ; in it stands in quotes"),
-        (b"id\ttext\n2\tb\tc\n", "a.csv: line 2: 3 columns, but line 1 names 2"),
+        (b"id,text\n1,a\n\n2,b,c\n", "a.csv: line 4: 3 columns, but line 1 names 2; a text with a comma in it needs quotes"),
+        (b"sep=;\nid;text\n1;a;b\n", "a.csv: line 3: 3 columns, but line 2 names 2; a text with a semicolon in it needs"),
+        (b"sep=;\nid;title\n1;a\n", "a.csv: line 2: no column 'text'; it names 'id', 'title'"),
+        (b"id\ttext\n2\tb\tc\n", "a.csv: line 2: 3 columns, but line 1 names 2; a text with a tab in it needs"),
         (b'id,text\n1,"a\nb"\n2,"c\nd",e\n', "a.csv: line 4: 3 columns"),
         (b"id,text\n1\n", "a.csv: line 2: 1 column, but line 1 names 2"),
         (b'text\n"a" b\n', "a.csv: line 2: here begins a row that is not sound CSV ("),
