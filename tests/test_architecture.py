@@ -171,6 +171,28 @@ def test_no_two_files_of_tests_have_one_name() -> None:
     assert sorted(names) == sorted(set(names))
 
 
+def clocks(source: str) -> list[str]:
+    """The calls in decorators of a module that give something else in every second: gzip's header has the time in it."""
+    decorators = [one for node in ast.walk(ast.parse(source)) for one in getattr(node, "decorator_list", [])]
+    calls = [call for one in decorators for call in ast.walk(one) if isinstance(call, ast.Call)]
+    return [
+        ast.unparse(call)
+        for call in calls
+        if re.fullmatch(r"gzip\.compress|time\.\w+|datetime\..*", ast.unparse(call.func))
+        and not any(given.arg == "mtime" for given in call.keywords)
+    ]
+
+
+def test_every_process_that_tests_collects_the_same_ones() -> None:
+    """A parameter is part of a test's name; pytest-xdist ends the whole run where two of its processes find other names."""
+    assert clocks("@case(gzip.compress(A), gzip.compress(B, mtime=0), time.time())\ndef test(): gzip.compress(C)\n") == [
+        "gzip.compress(A)",
+        "time.time()",
+    ]
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    assert {path.name: found for path in files if (found := clocks(path.read_text(encoding="utf-8")))} == {}
+
+
 def test_the_design_tells_of_every_module_of_a_folder_and_of_no_other() -> None:
     text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
     for folder in LIBRARIES:

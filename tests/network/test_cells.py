@@ -110,6 +110,15 @@ def test_two_swapped_gates_are_far_outside_the_tolerance_in_unroll_and_stepper(c
     assert np.abs(swapped.step(ids[0], state)[0] - expected[0]).max() > 0.05
 
 
+@every_cell
+def test_a_state_stays_between_minus_1_and_1(cell: str) -> None:
+    """The statistics, the pages' shades and what a page holds of a state take it so."""
+    config, rng = ModelConfig(5, cell, embedding_size=3, hidden_size=6), np.random.default_rng(3)
+    weights = {name: rng.normal(0, 3, shape).astype(np.float32) for name, shape in config.parameter_shapes().items()}
+    _, _, (trace,) = Network(config, weights).unroll(rng.integers(0, 5, (40, 2)))
+    assert np.abs(trace.h).max() <= 1, "a cell whose h grows is none of this program's: CONTRIBUTING, Add a cell"
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @every_depth
 def test_the_gates_returned_are_those_of_the_equations(cell, layers):
