@@ -506,6 +506,14 @@ def test_info_json_holds_the_facts_of_the_file(invoke: Invoke, trained: Path) ->
     assert (facts["path"], facts["cell"], facts["step"]) == (str(trained / "best.safetensors"), "lstm", 10)
 
 
+def test_info_latest_is_the_network_that_sample_takes(invoke: Invoke, tmp_path: Path) -> None:
+    network(tmp_path / "checkpoints" / "older")
+    network(tmp_path / "checkpoints" / "newer")
+    assert json.loads(invoke("info", "latest", "--json").stdout)["path"] == "checkpoints/newer/best.safetensors"
+    network(tmp_path / "latest")  # A run of that name comes before the word.
+    assert json.loads(invoke("info", "latest", "--json").stdout)["path"] == "latest/best.safetensors"
+
+
 def test_info_lists_every_run_under_a_directory(invoke: Invoke, run: Path) -> None:
     shutil.copytree(run, run.parent / "deeper/one")
     listed = invoke("info")

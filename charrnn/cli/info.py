@@ -18,7 +18,7 @@ def info(
         Path | None,
         typer.Argument(
             metavar="[PATH]",
-            help="A checkpoint, a run directory, or a directory of runs (default: checkpoints).",
+            help="A checkpoint, a run directory, latest, or a directory of runs (default: checkpoints).",
             autocompletion=complete_checkpoint,
         ),
     ] = None,
@@ -31,7 +31,10 @@ def info(
     from charrnn.output.notation import json_line
 
     console = Console()
-    path = rundir.DEFAULT_ROOT if path is None else path
+    if path is None:
+        path = rundir.DEFAULT_ROOT
+    elif rundir.means_latest(path):
+        path = rundir.latest()
     rundir.mend(path)
     if path != rundir.DEFAULT_ROOT:
         rundir.check_exists(path)

@@ -274,7 +274,7 @@ def hidden_table(layers: Sequence[Summary], before: Sequence[Summary] | None = N
 
 
 def _table_of(columns: dict[str, list[Text]]) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", expand=False)
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", expand=False, pad_edge=False)
     for heading in columns:
         table.add_column(heading, justify="right" if heading in ("dims", WORDS["dims"]) else "left", no_wrap=True)
     for row in zip(*columns.values(), strict=True):

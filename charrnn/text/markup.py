@@ -1,4 +1,4 @@
-"""What a text has beside its words, and a network learns, too: tags of HTML, columns of a table, blanks at ends of lines."""
+"""What of a text is no word of it, and is learned, too: tags, columns, blanks at ends of lines, a list's commas."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from charrnn.text.corpus import Corpus
+from charrnn.text.records import Records
 
 _SEEN = 4096
 """How many characters tell it, from the beginning on."""
@@ -14,6 +15,8 @@ _PAGE = re.compile(r"(?is)\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:(?!-->).)*-->\s*)*<(?
 _SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 _FEWEST_ROWS, _ALIKE = 10, 0.95
 """Lines are a table if there are so many and such a share of them has as many columns as the others."""
+_FEW_LINES, _LONG_LINES = 3, 200
+"""A list of so few lines, so long on average, is one whose entries stand in the lines."""
 _MANY_BLANKS = 0.02
 """From this share on, records that end with blanks are told of."""
 
@@ -28,10 +31,23 @@ def advise(corpus: Corpus) -> Iterator[str]:
             f"these lines are rows of a table, {count} columns with {_SEPARATORS[separator]} between, and are learned whole;"
             f" for the first column alone: {cut} FILE > NEW"
         )
+    if corpus.records is not None and (line := _of_few_lines(corpus.records.facts)) is not None:
+        yield line
     if corpus.records is not None and (line := _of_blanks(beginning.split("\n")[1:-1])) is not None:
         yield line
     if _PAGE.match(beginning):
         yield "this begins as a page of HTML, whose tags are learned, too; for its words alone save it as plain text"
+
+
+def _of_few_lines(facts: Records) -> str | None:
+    """What to say of a list of a few long lines, whose entries plainly are no lines."""
+    if facts.count > _FEW_LINES or facts.mean_length < _LONG_LINES:
+        return None
+    lines = "1 line, which is one record" if facts.count == 1 else f"{facts.count} lines, each of which is one record"
+    return (
+        f"this list has {lines}, of {facts.mean_length:,.0f} characters on average; if commas are what is between its entries,"
+        " this puts each on a line: tr ',' '\\n' < FILE | sed 's/^ *//' > NEW"
+    )
 
 
 def _of_blanks(lines: Sequence[str]) -> str | None:

@@ -26,7 +26,7 @@ _NAMES = {
 }
 """What the names of each kind of table end in."""
 _SPREADSHEET = re.compile(r"\.(xlsx?|xlsm|ods|numbers)$", re.IGNORECASE)
-_SEPARATORS = {"csv": ",;\t", "tsv": "\t"}
+_SEPARATORS = {"csv": ",;\t|", "tsv": "\t"}
 """What may stand between columns."""
 FILES = ".jsonl, .csv, .tsv and .parquet files"
 TOGETHER = 1 << 10
@@ -35,7 +35,7 @@ SAID = re.compile("sep=(.)", re.IGNORECASE)
 """A first line by which Excel says what stands between the columns."""
 QUOTED = re.compile(r'"(?=.*"")([^"]|"")*"', re.DOTALL)
 """What a program has put into quotes: those within are doubled."""
-_CALLED = {"\t": "tab", ",": "comma", ";": "semicolon"}
+_CALLED = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}
 _HALVES = re.compile("[\ud800-\udfff]")
 _NAMED = 8
 
@@ -77,7 +77,7 @@ class Rows:
         """
         self._path, self._name, self._field, self._level, self._warn = path, shown(path), field, level, warn
         self._strict, self._one_line = strict, one_line
-        self._numbers, self._unit, self._without, self._quoted, self._seen = numbers, "line", 0, 0, False
+        self._numbers, self._unit, self._without, self._short, self._quoted, self._seen = numbers, "line", 0, 0, 0, False
 
     def of_json(self, decoded: Iterable[tuple[bytes, str]]) -> Iterator[tuple[bytes, NDArray[Any]]]:
         """The raw bytes of JSON lines with the texts of the rows that they complete; ``decoded`` are bytes and characters."""
@@ -111,23 +111,26 @@ class Rows:
             names = [name.strip() for name in next(table)] if heading else [self._field]
             if self._field not in names:
                 raise self._error(above + 1, f"no column {self._field!r}; it names {listed(names)}")
-            begins = above + table.line_num + 1
+            place, begins = names.index(self._field), above + table.line_num + 1
             for cells in table:
                 number, begins = begins, above + table.line_num + 1
                 if not cells:
                     continue
-                if len(cells) != len(names):
+                # Some programs leave out the separators before empty cells at the end of CSV, or write one more.
+                if len(cells) < (len(names) if kind == "tsv" else place + 1) or any(cells[len(names) :]):
                     named = f"line {above + 1} names {len(names)}{why_not(cells, len(names), separator)}"
                     raise self._error(number, f"{columns_of(cells)}, but {named}")
-                text = cells[names.index(self._field)]
-                self._quoted += kind == "tsv" and QUOTED.fullmatch(text.strip()) is not None
-                texts.append(self._text(text, number))
+                self._short += len(cells) < len(names)
+                self._quoted += kind == "tsv" and QUOTED.fullmatch(cells[place].strip()) is not None
+                texts.append(self._text(cells[place], number))
                 if taken:
                     yield b"".join(taken), self._codes(texts)
                     taken.clear()
                     texts.clear()
         except csv.Error as error:
-            raise self._error(begins, f"here begins a row that is not sound CSV ({error})") from error
+            raise self._error(
+                begins, f"here begins a row whose quotes don't match ({error}); a quote in a cell is written twice"
+            ) from error
         yield b"".join(taken), self._codes(texts)
         self._tell()
 
@@ -208,6 +211,9 @@ class Rows:
         return np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
 
     def _tell(self) -> None:
+        if self._short:
+            rows = "1 row has" if self._short == 1 else f"{self._short:,} rows have"
+            self._warn(f"{self._name}: {rows} fewer columns than the first line names; the last ones were taken for empty")
         if self._without:
             rows = "1 row has" if self._without == 1 else f"{self._without:,} rows have"
             self._warn(f"{self._name}: {rows} no {self._field!r} and {'was' if self._without == 1 else 'were'} left out")

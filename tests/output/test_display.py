@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
+from typing import cast
 
 import pytest
 from layers import LSTM_LAYER, columns, layer, rendered
+from rich.console import Console
 
 from charrnn.config import GATE_NAMES
 from charrnn.output import display
@@ -47,6 +50,15 @@ def test_a_hidden_table_tells_what_has_moved_since_the_last_time() -> None:
 def test_a_hidden_table_fits_a_terminal_of_80_columns_with_the_displays_frame() -> None:
     lines = rendered(display.hidden_table([{**LSTM_LAYER, "saturated": 1.0, "still": 1.0}], [layer("ifgo")], width=80))
     assert max(len(line.rstrip()) for line in lines.splitlines()) <= 76
+
+
+@pytest.mark.parametrize("longest", [9, 99, 171, 1234, 12345])
+def test_no_heading_or_number_of_a_hidden_table_is_cut(longest: int) -> None:
+    long = {**LSTM_LAYER, "tau": {"quartiles": [1.0, 2.0, 3.0], "longest": longest}, "dimensions": 45.0}
+    for width in range(40, 130):
+        console = Console(width=width - display.BORDER, file=io.StringIO(), color_system=None)
+        console.print(display.hidden_table([long], width=width))
+        assert "\u2026" not in cast("io.StringIO", console.file).getvalue()
 
 
 def test_a_hidden_table_marks_a_share_of_more_than_a_third() -> None:

@@ -105,3 +105,15 @@ def test_a_list_whose_lines_end_with_blanks_is_told_of(blank: str, often: int, p
 def test_a_list_with_hardly_any_is_not(put: Put) -> None:
     path = put("list", b"Anna \n" + b"Bo\n" * 99)
     assert list(advise(read_corpus([path], val_seed=0, val_fraction=0))) == []
+
+
+@pytest.mark.parametrize("lines", [1, 3, 4])
+def test_a_list_with_its_entries_in_a_line_is_told_of(lines: int, put: Put) -> None:
+    path = put("list", ("Anna, Bo, Carla, " * 20 + "\n").encode() * lines)
+    found = [line for line in advise(read_corpus([path], val_seed=0, val_fraction=0)) if "this list has" in line]
+    assert len(found) == (lines < 4)
+    assert all("tr ',' '\\n' < FILE | sed 's/^ *//' > NEW" in line for line in found)
+
+
+def test_a_short_list_is_not(put: Put) -> None:
+    assert list(advise(read_corpus([put("list", b"Anna\nBo\n")], val_seed=0, val_fraction=0))) == []

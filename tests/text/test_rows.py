@@ -156,6 +156,8 @@ OF_CSV = 'Crow, "a" fox\ntwo\nlines\ncaf\u00e9\n'
         ("a.csv", b"n\t text \n1\ta,b\n2\tc\n", "a,b\nc\n"),
         ("a.csv", b"text\nanna\nbo\n", "anna\nbo\n"),
         ("a.csv", b"\xef\xbb\xbfsep=;\r\nn;text\r\n1;a,b\r\n", "a,b\n"),
+        ("a.csv", b"n|text\n1|a,b\n2|c\n", "a,b\nc\n"),
+        ("a.csv", b"n,text\n1,anna,\n2,bo,,\n", "anna\nbo\n"),
         ("a.csv", b"text,text\nanna,bo\n", "anna\n"),
         ("a.tsv", b'n\ttext\n1\t"a, b\n2\tc"', '"a, b\nc"\n'),
         ("a.tab", b"text\tn\n a \t1\n", " a \n"),
@@ -201,8 +203,9 @@ def test_a_cell_of_a_list_is_one_line(put: Put) -> None:
         (b"id\ttext\n2\tb\tc\n", "a.csv: line 2: 3 columns, but line 1 names 2; a text with a tab in it needs"),
         (b'id,text\n1,"a\nb"\n2,"c\nd",e\n', "a.csv: line 4: 3 columns"),
         (b"id,text\n1\n", "a.csv: line 2: 1 column, but line 1 names 2"),
-        (b'text\n"a" b\n', "a.csv: line 2: here begins a row that is not sound CSV ("),
-        (b'text\na\n"b\nc\nd\n', "a.csv: line 3: here begins a row that is not sound CSV ("),
+        (b"sep=;\nid;text\n1\n", "a.csv: line 3: 1 column, but line 2 names 2"),
+        (b'text\n"a" b\n', "a.csv: line 2: here begins a row whose quotes don't match ("),
+        (b'text\na\n"b\nc\nd\n', "a.csv: line 3: here begins a row whose quotes don't match ("),
         (b"x" * 200_000, "a.csv: line 1: no column 'text'; it names 'xxx"),
         (b"text\na\xff\n", "a.csv: byte 6 (line 2) is not valid UTF-8 text"),
     ],
@@ -211,6 +214,13 @@ def test_what_is_no_table_is_told_by_its_line(data: bytes, said: str, put: Put) 
     with pytest.raises(CharrnnError) as caught:
         read_corpus([put("a.csv", data)], READER)
     assert said in str(caught.value)
+
+
+def test_rows_that_lack_their_last_cells_are_read_and_counted(put: Put) -> None:
+    said: list[str] = []
+    path = put("a.csv", b"n,text,note\n1,anna,\n2,bo\n3,carl\n")
+    assert text_of(read_corpus([path], TextReader(encoding=Encoding(field="text"), warn=said.append))) == "anna\nbo\ncarl\n"
+    assert said == [f"{path}: 2 rows have fewer columns than the first line names; the last ones were taken for empty"]
 
 
 def test_rows_are_told_by_their_lines_in_the_file(put: Put, tmp_path: Path) -> None:
