@@ -70,6 +70,10 @@ def test_lines_of_files_and_of_stdin_are_classified(invoke: Invoke, tmp_path: Pa
     Path("table.csv").write_text('id,say\n1,"one, two"\n2,three\n', encoding="utf-8")
     found = invoke("classify", "predict", "-c", "c", "--file", "table.csv", "--field", "say", "-q")
     assert [line.split("\t")[2] for line in found.stdout.splitlines()] == ["one, two", "three"]
+    for wrong, said in ((("--field", "say"), "name one by --file"), (("--file", "nowhere"), "nowhere: No such file")):
+        found = invoke("classify", "predict", "-c", "c", "typed", *wrong)
+        assert (found.code > 0, found.stdout) == (True, "")
+        assert said in found.stderr
     found = invoke("classify", "predict", "-c", "c", "--file", "table.csv")
     assert "table.csv: each line is read as a text, as it stands; --field NAME reads a column" in found.stderr
     found = invoke("classify", "predict", "-c", "c", "-", "--json", stdin=b"three\n")

@@ -53,7 +53,7 @@ def test_the_page_steps_every_cell(cell: str) -> None:
 @pytest.mark.parametrize("cell", CELL_TYPES)
 def test_the_page_tells_what_the_gates_of_every_cell_do(cell: str) -> None:
     (table,) = re.findall(r"^const GATES = \{(.*?)^\};", scripts_of("player.js"), re.DOTALL | re.MULTILINE)
-    found = re.search(rf"^  {cell}: \{{(.*?)^  \}},|^  {cell}: \{{()\}},", table, re.DOTALL | re.MULTILINE)
+    found = re.search(rf"^  {cell}: \{{(\n.*?^  )?\}},", table, re.DOTALL | re.MULTILINE)
     assert found, f"charrnn/output/page/player.js: no row {cell} in GATES"
     assert tuple(re.findall(r"^    (\w+): \[", found[1] or "", re.MULTILINE)) == GATES[cell], f"player.js: GATES.{cell}"
 

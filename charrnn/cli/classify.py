@@ -154,6 +154,8 @@ def predict(
     files.check_name("--svg", svg)
     asked = classified.Asked(top, threshold, as_json)
     given, paths = classified.given(texts or [], file or [], console)
+    if config.field is not None and not paths:
+        raise UsageError("--field reads a column of a table; name one by --file, or leave it out")
     if trace or svg is not None:
         if len(given) != 1 or paths:
             raise UsageError("--trace and --svg show one TEXT; give one")

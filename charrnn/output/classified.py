@@ -218,10 +218,9 @@ def given(texts: Sequence[str], files: Sequence[str], console: Console) -> tuple
 
 
 def texts(typed: Sequence[str], paths: Sequence[str], reader: TextReader) -> Iterable[Sequence[str]]:
-    """What was typed, then the lines of files, as they come."""
-    if typed:
-        yield typed
-    yield from lines(reader.files(paths), reader)
+    """What was typed, then the lines of files, as they come; whether the files are there is seen first."""
+    names = reader.files(paths) if paths else []
+    return itertools.chain([typed] if typed else [], lines(names, reader))
 
 
 def evaluate(judge: Judge, path: str, train: str | None, reader: TextReader, console: Console) -> Report:
