@@ -370,6 +370,10 @@ def test_the_course_of_the_chosen_unit_is_drawn_and_can_be_walked(
     )
     clean.click('button[data-by="surprise"]')
     assert clean.evaluate("document.getElementById('high').textContent").endswith("and more")
+    told = clean.evaluate("document.querySelector('#course figcaption').textContent")
+    first = int(re.findall(r"characters (\d+)", told)[0]) - 1
+    highest = max(shipped.bits[first : first + 160])
+    assert float(re.findall(r"from 0 to ([\d.]+);", told)[0]) == pytest.approx(highest, abs=0.02)  # Above that of the colours.
 
 
 @chromium.needed

@@ -78,7 +78,9 @@
   const begin = () => Math.max(0, Math.min(S - SPAN, at - SPAN / 2));
   function draw() {
     const found = valuesOf(current), from = begin(), count = Math.min(SPAN, S);
-    const low = found.signed ? -127 : 0, high = found.signed ? 127 : found.top;
+    // The curve goes to the highest, which the colours, made for the most of the characters, may leave out.
+    const low = found.signed ? -127 : 0;
+    const high = found.signed ? 127 : Math.max(found.top, ...found.values.slice(from, from + count));
     const x = (place) => (1000 * (place - from + 0.5) / count).toFixed(1);
     const y = (value) => (114 - 108 * (Math.max(low, Math.min(high, value)) - low) / (high - low)).toFixed(1);
     const points = [];
