@@ -19,7 +19,23 @@ MOST_NAMES = 10_000
 
 def hint(path: str) -> str:
     """What to do about ``path``, where no file is; empty if there is nothing to say."""
-    return mistyped(path) or missing_directory(path) or _without_quotes(path) or _nearby(path) or _looked_in(path)
+    return (
+        _of_link(path)
+        or mistyped(path)
+        or missing_directory(path)
+        or _without_quotes(path)
+        or _nearby(path)
+        or _looked_in(path)
+    )
+
+
+def _of_link(path: str) -> str:
+    """Where a link leads that is called ``path``."""
+    try:
+        link = Path(path)
+        return f"it is a link to {link.readlink()!s:.100}, where nothing is" if link.is_symlink() else ""
+    except (OSError, ValueError):
+        return ""
 
 
 def mistyped(path: str) -> str:

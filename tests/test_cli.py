@@ -568,7 +568,7 @@ def test_info_on_a_directory_without_runs_says_so(invoke: Invoke, tmp_path: Path
     result = invoke("info", "empty")
     assert (result.code, result.stdout) == (0, "")
     assert "empty" in result.stderr
-    assert "charrnn train" in result.stderr
+    assert "train one by charrnn train FILE, or name where they are: charrnn info DIR" in result.stderr
 
 
 # -- usage errors ---------------------------------------------------------------------------------------------------

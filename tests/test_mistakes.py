@@ -26,6 +26,7 @@ MISTAKES = [
     # Paths of texts.
     ("train novl.txt", FAILED, "novl.txt: No such file or directory; is it novel.txt?"),
     ("train novel", FAILED, "is it novel.txt?"),
+    ("train gone.txt", FAILED, "gone.txt: No such file or directory; it is a link to old/novel.txt, where nothing is"),
     ("train Novel.TXT", FAILED, "is it novel.txt?"),
     ("train ' novel.txt'", FAILED, "is it novel.txt?"),
     ("train my story.txt", FAILED, "a name with spaces needs quotes: 'my story.txt'"),
@@ -219,6 +220,7 @@ def desk(tmp_path: Path) -> Path:
         (tmp_path / "two" / name).mkdir(exist_ok=True)
         (tmp_path / "two" / name / rundir.BEST).write_bytes((tmp_path / "run" / rundir.BEST).read_bytes())
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "run" / rundir.BEST).read_bytes()[:-40])
+    (tmp_path / "gone.txt").symlink_to("old/novel.txt")
     (tmp_path / "intents").symlink_to(ROOT / "checkpoints/intents")
     return tmp_path
 

@@ -61,7 +61,7 @@ def info(
         elif runs:
             console.table(tables.info_table(runs, framed=console.stdout_is_terminal))
         else:
-            console.say(f"{path}: no runs here yet; train one by charrnn train FILE")
+            console.say(f"{path}: no runs here yet; train one by charrnn train FILE, or name where they are: charrnn info DIR")
     console.finish()
 
 

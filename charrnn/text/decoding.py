@@ -36,6 +36,8 @@ _REPLACED = "\udfff"
 _REPLACE = "--errors replace goes on with U+FFFD"
 _CUT = ("unexpected end of data", "truncated data", "incomplete multibyte sequence")
 """What codecs say of bytes that end in the middle of a character."""
+_OFTEN = 10
+"""So many bytes that are no text aren't damaged, but of another encoding."""
 _CP1252_LACKS = [0x81, 0x8D, 0x8F, 0x90, 0x9D]
 
 codecs.register_error("charrnn.replaced", lambda error: (_REPLACED, _end(error)))
@@ -275,8 +277,8 @@ class _Survey:
         """What to do about this file, which isn't UTF-8."""
         if self.nulls:
             return "it holds NULs, so is it text?"
-        if self.wide >= self.count:  # Most of it is UTF-8.
-            return _REPLACE
+        if self.wide >= self.count:
+            return _REPLACE if self.count < _OFTEN else f"most of it is, so were files of two encodings joined? {_REPLACE}"
         if self.count > self.letters or self.bad[_CP1252_LACKS].any():
             return f"name its --encoding (cp1251, gb18030, shift_jis, ...); {_REPLACE}"
         return f"try --encoding {'cp1252' if self.bad[0x80:0xA0].any() else 'latin-1'}; {_REPLACE}"

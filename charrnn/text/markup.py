@@ -31,7 +31,7 @@ def advise(corpus: Corpus) -> Iterator[str]:
             f"these lines are rows of a table, {count} columns with {_SEPARATORS[separator]} between, and are learned whole;"
             f" for the first column alone: {cut} FILE > NEW"
         )
-    if corpus.records is not None and (line := _of_few_lines(corpus.records.facts)) is not None:
+    if corpus.records is not None and (line := _of_few_lines(corpus.records.facts, beginning)) is not None:
         yield line
     if corpus.records is not None and (line := _of_blanks(beginning.split("\n")[1:-1])) is not None:
         yield line
@@ -39,15 +39,15 @@ def advise(corpus: Corpus) -> Iterator[str]:
         yield "this begins as a page of HTML, whose tags are learned, too; for its words alone save it as plain text"
 
 
-def _of_few_lines(facts: Records) -> str | None:
+def _of_few_lines(facts: Records, beginning: str) -> str | None:
     """What to say of a list of a few long lines, whose entries plainly are no lines."""
     if facts.count > _FEW_LINES or facts.mean_length < _LONG_LINES:
         return None
     lines = "1 line, which is one record" if facts.count == 1 else f"{facts.count} lines, each of which is one record"
-    return (
-        f"this list has {lines}, of {facts.mean_length:,.0f} characters on average; if commas are what is between its entries,"
-        " this puts each on a line: tr ',' '\\n' < FILE | sed 's/^ *//' > NEW"
-    )
+    apart = "if commas are what is between its entries, this puts each on a line: tr ',' '\\n' < FILE | sed 's/^ *//' > NEW"
+    if beginning.lstrip().startswith("["):
+        apart = "of a JSON list of texts this puts each on a line: jq -r '.[]' FILE > NEW"
+    return f"this list has {lines}, of {facts.mean_length:,.0f} characters on average; {apart}"
 
 
 def _of_blanks(lines: Sequence[str]) -> str | None:

@@ -293,3 +293,9 @@ def test_a_text_that_ends_within_a_character_is_told_from_another_encoding(
     said = invoke("score", put("cut.txt", data), "-c", FABLES, *named).stderr
     assert "is not valid" in said
     assert (CUT in said) is cut
+
+
+def test_two_encodings_in_one_file_are_told_of(invoke: Invoke, put: Put) -> None:
+    path = put("both.txt", "\u2018 \u2019\n".encode() * 20 + "\u2018 \u2019\n".encode("cp1252") * 20)
+    done = invoke("score", path, "-c", FABLES)
+    assert "is not valid UTF-8 text, nor are 39 others; most of it is, so were files of two encodings joined?" in done.stderr

@@ -115,5 +115,11 @@ def test_a_list_with_its_entries_in_a_line_is_told_of(lines: int, put: Put) -> N
     assert all("tr ',' '\\n' < FILE | sed 's/^ *//' > NEW" in line for line in found)
 
 
+def test_a_json_list_is_told_of_by_what_makes_lines_of_it(put: Put) -> None:
+    path = put("list", json.dumps(["Anna", "Bo, the third"] * 40).encode())
+    (line,) = advise(read_corpus([path], val_seed=0, val_fraction=0))
+    assert "jq -r '.[]' FILE > NEW" in line
+
+
 def test_a_short_list_is_not(put: Put) -> None:
     assert list(advise(read_corpus([put("list", b"Anna\nBo\n")], val_seed=0, val_fraction=0))) == []
