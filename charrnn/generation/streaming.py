@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -170,7 +171,8 @@ class Generation:
         if not clamps:
             return self.network
         if not isinstance(self.network, Network):
-            raise UsageError("--clamp holds a unit of one network; name one by -c, not several")
+            one = shlex.quote(str(rundir.named(self.trained.path)))
+            raise UsageError(f"--clamp holds a unit of one network, not of several; name one, as -c {one}")
         return self.network.holding(within(clamps, self.trained.model))
 
     @property

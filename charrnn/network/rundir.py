@@ -393,6 +393,11 @@ def instead_of_going_on(path: Path) -> str:
     return "charrnn info lists the runs"
 
 
+def named(path: Path) -> Path:
+    """What ``-c`` takes for the network in the file ``path``, short: its run's directory where that means it."""
+    return path.parent if path.name == BEST else path
+
+
 def resolve(path: Path | None) -> Path:
     """The checkpoint file that ``path`` means: itself, a run directory's ``best``, or the latest where `means_latest`."""
     if path is None or means_latest(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import shlex
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from charrnn import CharrnnError, UsageError, files
 from charrnn.analysis.scoring import Foreseen, Scorer, Tally, TextRecord
 from charrnn.config import ScoreConfig
-from charrnn.network import checkpoint, ensemble
+from charrnn.network import checkpoint, ensemble, rundir
 from charrnn.network.checkpoint import Checkpoint, records_of, setting_of
 from charrnn.output import notation, tables
 from charrnn.output.console import Console
@@ -162,7 +163,8 @@ def _scorer(request: ScoreRequest, networks: Sequence[Checkpoint], option: str =
     """What reads the texts; only a network that adapts to them needs torch."""
     if request.adapt:
         if len(networks) > 1:
-            raise UsageError(f"{option} changes the weights of one network; give one -c, not {len(networks)}")
+            one = shlex.quote(str(rundir.named(networks[0].path)))
+            raise UsageError(f"{option} changes the weights of one network, not of {len(networks)}; name one, as -c {one}")
         from charrnn.training.adapt import AdaptingScorer
 
         return AdaptingScorer(networks[0], details=request.per_char)

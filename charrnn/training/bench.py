@@ -145,7 +145,11 @@ def answer(questions: Iterable[str], out: TextIO) -> None:
         config = ModelConfig.from_json(shape)
         if config not in loops:
             loops[config] = TorchLoop(config, random_weights(config)).trainer(COLUMNS, CHARACTERS)
-        print(rate(loops[config], seconds), file=out, flush=True)
+        try:
+            print(rate(loops[config], seconds), file=out, flush=True)
+        except BrokenPipeError:  # Whoever asked is gone.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())  # At its end Python writes what is left.
+            return
 
 
 def random_weights(config: ModelConfig) -> dict[str, NDArray[np.float32]]:

@@ -254,7 +254,7 @@ def test_the_state_of_several_networks_goes_on_as_if_it_had_never_stopped(invoke
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["sample", "--clamp", "0:1=1"], "--clamp holds a unit of one network; name one by -c"),
+        (["sample", "--clamp", "0:1=1"], "--clamp holds a unit of one network, not of several; name one, as -c "),
         (["inspect", "--file", "text"], "several --checkpoint"),
         (["inspect", "--file", "text", "--unit", "0:1"], "several --checkpoint"),
         (["inspect", "--file", "text", "--color", "surprise", "--json"], "several --checkpoint"),

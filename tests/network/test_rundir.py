@@ -14,7 +14,7 @@ from small_checkpoints import put_together, setting, small, take_apart
 
 from charrnn import CharrnnError
 from charrnn.network.checkpoint import read, read_header, write
-from charrnn.network.rundir import LAST, LOG, RunDirectory, checkpoints_under, latest, resolve
+from charrnn.network.rundir import BEST, LAST, LOG, RunDirectory, checkpoints_under, latest, named, resolve
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
@@ -252,3 +252,8 @@ def test_a_network_whose_run_is_renamed_while_it_saves_goes_on_in_the_new_place(
     assert {entry.name for entry in path.parent.iterdir()} == {LAST, LOG}
     assert [json.loads(line)["event"] for line in (path.parent / LOG).read_text().splitlines()] == ["start", "end"]
     assert {entry.name for entry in tmp_path.iterdir()} == {"run"}
+
+
+def test_a_network_is_named_by_its_run_where_that_means_it() -> None:
+    assert named(Path("runs/two/member-0") / BEST) == Path("runs/two/member-0")
+    assert named(Path("runs/novel") / LAST) == Path("runs/novel") / LAST

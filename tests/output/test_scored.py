@@ -309,7 +309,7 @@ def test_a_list_is_adapted_to_record_by_record(invoke: Invoke, tmp_path: Path) -
     [
         (["--window", "9"], "--adapt reads a text as one stream, learning as it goes; leave out --window"),
         (["--exact"], "--adapt reads a text as one stream, learning as it goes; leave out --exact"),
-        (["-c", "novel", "-c", "novel"], "--adapt changes the weights of one network; give one -c, not 2"),
+        (["-c", "novel", "-c", "novel"], "weights of one network, not of 2; name one, as -c checkpoints/novel ("),
     ],
 )
 def test_what_does_not_go_with_adapting_is_refused(options: list[str], said: str, invoke: Invoke, here: Path) -> None:
@@ -424,7 +424,11 @@ def test_a_state_of_an_adapted_network_goes_on_after_the_same_text(invoke: Invok
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        (["-c", "checkpoints/novel", "-c", "checkpoints/novel"], 2, "--adapt-to changes the weights of one network; give one"),
+        (
+            ["-c", "checkpoints/novel", "-c", "checkpoints/novel"],
+            2,
+            "--adapt-to changes the weights of one network, not of 2; name one",
+        ),
         (["--adapt-to", "missing.txt"], 1, "missing.txt"),
         (["--adapt-to", "-", "--prompt", "-"], 2, "--adapt-to - reads stdin to its end; take the prompts from elsewhere"),
         (["--adapt-to", "-", "-i"], 2, "--adapt-to - reads stdin to its end; take the prompts from elsewhere"),

@@ -126,6 +126,15 @@ def test_what_that_process_answers_is_the_rate_of_the_loop_asked_for(monkeypatch
     assert known[0] is known[2] is not known[1]
 
 
+def test_that_process_ends_without_a_word_where_whoever_asked_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "rate", lambda step, seconds: seconds)
+    shape = ModelConfig(vocab_size=64, hidden_size=16).to_json()
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8") as out:
+        bench.answer([json.dumps([shape, 1])] * 2, out)
+
+
 def test_the_bench_leaves_torch_its_threads(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     monkeypatch.setattr(bench, "measure", lambda *_: iter(()))
