@@ -49,6 +49,10 @@ class TextReader:
             return sources.text_files(paths, self.warn, self.version)
         if not field:
             raise UsageError("--field: the name is empty; is a variable not set?")
+        if words := rows.rest_of_field(paths):
+            raise UsageError(
+                f"{words[0]}: no such file; a name of several words is quoted: --field '{' '.join([field, *words])}'"
+            )
         names = sources.text_files(paths, self.warn, self.version, self.is_table)
         if not any(map(self.is_table, names)):
             found = f"{names[0]} is none" if len(names) == 1 else "these are none"

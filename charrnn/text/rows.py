@@ -9,6 +9,7 @@ import re
 import shlex
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,12 @@ def kind(path: str, version: int = VERSION) -> str | None:
         return "json"
     found = next((name for name, ending in _NAMES.items() if ending.search(path)), None)
     return None if version < 3 and found in _SEPARATORS else found
+
+
+def rest_of_field(paths: Sequence[str]) -> list[str]:
+    """Those of ``paths`` that are plainly words of a field's name which nobody quoted: beside a table, words but no files."""
+    words = [path for path in paths if re.fullmatch(r"[\w()-]+", path) and path != STDIN and not Path(path).exists()]
+    return words if any(kind(path) is not None and path != STDIN for path in paths) else []
 
 
 def instead(paths: Iterable[str]) -> str:

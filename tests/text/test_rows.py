@@ -186,6 +186,17 @@ def test_cells_of_tsv_that_a_program_has_quoted_are_told_of(put: Put) -> None:
         read_corpus([put("b.tsv", b'text\tn\n"two\nlines"\t1\n')], READER)
 
 
+def test_a_field_of_several_words_needs_quotes(put: Put, tmp_path: Path) -> None:
+    path = put("a.csv", b"First (given) name,n\nanna,1\n")
+    field = TextReader(encoding=Encoding(field="First"))
+    with pytest.raises(UsageError, match=r"name: no such file; .* quoted: --field 'First name'$"):
+        field.files([path, "name"])
+    with pytest.raises(CharrnnError, match=r"^name: No such file"):
+        field.files([put("a.txt", b"x"), "name"])
+    with pytest.raises(CharrnnError, match=r"^b.csv: No such file"):
+        field.files([path, "b.csv"])
+
+
 def test_a_cell_of_a_list_is_one_line(put: Put) -> None:
     read = read_corpus([put("a.csv", CSV)], READER, val_seed=0, val_fraction=0)
     assert text_of(read) == '\nCrow, "a" fox\ntwo lines\ncaf\u00e9\n'
