@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from charrnn.cell_types import CELL_TYPES
 from charrnn.config import MOST_PAIRS, TrainConfig
 from charrnn.declaration import option_name
 
@@ -28,6 +29,8 @@ PACE = 0.75
 """The share of a briefly measured speed that a run keeps: evaluations, saves, SOAP and other programs take the rest."""
 ADAPTING = 0.5
 """Share of a fresh network's learning rate for a trained one: the sum of its losses on the new and the old text is lowest."""
+UNGATED_PASSES = 4
+"""A cell without gates learns as little by heart in so many passes as another in one, and dropout costs it more."""
 RECORDS_TEACH = 1.5
 """How much larger a network a list can teach than a text of its length."""
 LEAST_OF_LISTS, WHOLE_PASSES = 0.75, 3.0
@@ -203,7 +206,7 @@ def plan(
     passes = (PACE * work / cost(size, layers, hardware) if timed else work) / max(characters, 1)
     passes, often = _often(passes, characters, most_passes(characters, records=records) if timed else math.inf)
     optimizer = choose(training, "optimizer", _optimizer(characters), f"{_short(characters)} characters of text")
-    at_output = _output_dropout(passes, characters)
+    at_output = _output_dropout(passes if CELL_TYPES[cell].gates else passes / UNGATED_PASSES, characters)
     chunks = characters / per_step
     peak = _peak_rate(optimizer, cell)
     rate = choose(training, "lr", *_learning_rate(optimizer, peak, hidden, columns, adapts))

@@ -276,6 +276,15 @@ def test_soaps_rate_is_higher_for_the_lstm_and_in_long_runs_its_weight_decay_is_
     assert planned(200_000, minutes=10, optimizer="muon").training["weight_decay"] == 0.1
 
 
+def test_a_cell_without_gates_gets_as_much_dropout_in_four_passes_as_another_in_one():
+    shares = "dropout_input", "dropout_between", "dropout_output"
+    for epochs in (3, 12, 20, 100):
+        gated, fewer = ([planned(10**6, epochs=n).training[share] for share in shares] for n in (epochs, epochs / 4))
+        assert [planned(10**6, model={"cell": "gru"}, epochs=epochs).training[share] for share in shares] == gated
+        assert [planned(10**6, model={"cell": "rnn"}, epochs=epochs).training[share] for share in shares] == fewer
+    assert fewer[2] < gated[2]
+
+
 @pytest.mark.parametrize(("vocab_size", "expected"), [(2, 64), (256, 64), (257, 128), (5000, 128)])
 def test_many_symbols_get_larger_embeddings(vocab_size, expected):
     assert plan(1_000_000, vocab_size, {}, {}).model["embedding_size"] == expected
