@@ -65,7 +65,7 @@ def of_the_picture(name: str) -> dict[str, tuple[int, int | None]]:
     (level,) = re.findall(r'<text x="55.0" y="([\d.]+)" text-anchor="end">0.01</text>', picture)
     curves = re.findall(r'<polyline points="([^"]*)"', picture)[: len(told)]
     heights = [[float(point.partition(",")[2]) for point in curve.split()] for curve in curves]
-    below = [next((k for k, y in enumerate(curve) if y > float(level) - 4.05), None) for curve in heights]
+    below = [next((k for k, y in enumerate(curve) if y > float(level) - 3.95), None) for curve in heights]
     return {label: (int(fewest), after) for (label, fewest), after in zip(told, below, strict=True)}
 
 

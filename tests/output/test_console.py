@@ -163,7 +163,7 @@ def test_a_file_that_programs_would_not_know_by_its_name_is_told_of(name: str, k
 
 def test_what_draws_says_that_it_is_a_picture(invoke: Callable[..., Any]) -> None:
     for words in (
-        ("inspect", "The fox", "-c", FABLES, "--unit", "0:165"),
+        ("inspect", "The fox", "-c", FABLES, "--unit", "0:3"),
         ("inspect", "--contribution", "The fox", "-c", FABLES),
         ("classify", "predict", "The fox", "-c", FABLES.parent / "intents"),
     ):
