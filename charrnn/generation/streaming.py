@@ -152,7 +152,7 @@ class Generation:
         refused = Listing.read(request.not_in, self.reader_of(request.not_in), vocabulary) if request.not_in else None
         self.picker = Picker(refused, unique=request.unique)
         """Which texts are kept, where not all are."""
-        self.prompts = [self.known(text) for text in request.read_prompts(self.reader)]
+        self.prompts = self._known(request.read_prompts(self.reader))
         self._loaded = self._load()
         fresh = int.from_bytes(os.urandom(4), "big") if self._loaded is None else self._loaded.seed
         self.seed = fresh if self.config.seed is None else self.config.seed
@@ -201,6 +201,13 @@ class Generation:
             which = "--unique" if self.request.unique else "--not-in"
             why = "this network knows no newline" if self.ending.newline is None else "give --lines 1"
             raise UsageError(f"{which} compares lines; {why}")
+
+    def _known(self, texts: Sequence[str]) -> list[str]:
+        """Prompts in characters that the network knows, with one warning about those that were replaced in any of them."""
+        found = [self.vocabulary.plain(text) for text in texts]
+        changed = {old: new for _, one in found for old, new in one.items()}
+        given.tell(changed, self._warn, "the prompt" if len(texts) == 1 else "the prompts")
+        return [plain for plain, _ in found]
 
     def known(self, text: str) -> str:
         """``text`` in characters that the network knows, with a warning about those that were replaced."""

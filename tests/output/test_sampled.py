@@ -463,3 +463,13 @@ def test_a_file_without_prompts_gives_no_text(sample: Invoke, tmp_path: Path) ->
     assert "none: holds no prompt" in result.stderr
     (tmp_path / "one").write_text("\n")
     assert len(records(sample("--prompts", tmp_path / "one", "-n", "3", "--json"))) == 1
+
+
+def test_what_many_prompts_have_that_the_network_does_not_know_is_told_once(tmp_path: Path, invoke: Callable[..., Any]) -> None:
+    network(tmp_path / "net", known="\nabcde")
+    (tmp_path / "prompts").write_text("aB\nBC\nabc\nD\n")
+    done = invoke("sample", "-c", "net", "--prompts", "prompts", "-n", "1")
+    told = [line for line in done.stderr.splitlines() if "doesn't know" in line]
+    assert told == [
+        "charrnn: warning: the network doesn't know every character of the prompts: 'B' -> 'b', 'C' -> 'c', 'D' -> 'd'"
+    ]
