@@ -85,6 +85,15 @@ def check_replaceable(path: Path, refusal: str, ours: Callable[[Path], bool] | N
             raise CharrnnError(f"{path}: can't write: {place} takes no new files; name a file elsewhere")
 
 
+def check_takes_files(directory: Path, advice: str) -> None:
+    """Raise `CharrnnError` if no file can be put into ``directory`` or, where it isn't there yet, no directory above it."""
+    with guard(directory, "can't write"):
+        there = next((one for one in (directory, *directory.parents) if one.exists()), directory)
+        if there.is_dir() and not os.access(there, os.W_OK):
+            place = "the current directory" if there == Path() else "it" if there == directory else there
+            raise CharrnnError(f"{directory}: can't write: {place} takes no new files; {advice}")
+
+
 def check_place(path: Path, refusal: str, ours: Callable[[Path], bool] | None = None, failure: str = "can't save") -> None:
     """`check_replaceable`, and raise `CharrnnError` (``PATH: FAILURE: ...``) where there is no directory for the file."""
     check_replaceable(path, refusal, ours)

@@ -171,14 +171,24 @@ def test_a_disk_that_recovers_before_the_last_save_costs_a_warning_only(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_directory_is_a_warning_at_each_save_and_exit_1(run: Path, invoke: Invoke) -> None:
+def test_a_run_in_a_read_only_directory_is_not_resumed(run: Path, invoke: Invoke) -> None:
     run.chmod(0o500)
     try:
         result = invoke("train", "--resume", "run", "--steps", "13")
     finally:
         run.chmod(0o700)
     assert result.code == 1
-    assert "Permission denied" in result.stderr
+    assert "it takes no new files" in result.stderr
+
+
+def test_a_run_that_could_save_nothing_is_not_resumed(
+    run: Path, invoke: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    done = invoke("train", "--resume", run, "--steps", "99999", "-q")
+    assert (done.code, done.stdout) == (1, "")
+    why = "can't write: it takes no new files; copy the run to a place of your own (cp -r), and go on with that"
+    assert done.stderr == f"charrnn: {run}: {why}\n"
 
 
 def test_a_directory_removed_while_running_is_made_again_at_the_next_save(tale: Path, invoke: Invoke, before_step: Any) -> None:

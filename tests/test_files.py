@@ -136,6 +136,18 @@ def test_only_what_a_verb_made_is_written_over_by_it(tmp_path: Path) -> None:
         files.check_made(tmp_path / "no" / "where.svg", "inspect")
 
 
+def test_a_directory_that_takes_no_files_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "file").touch()
+    for there in ("own", "own/new/deep", "file"):  # The last is for who makes a directory of it to tell.
+        files.check_takes_files(Path(there), "choose another")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    for there, said in (("own", "it"), ("own/new", "own"), ("new", "the current directory")):
+        with pytest.raises(CharrnnError, match=f"^{there}: can't write: {said} takes no new files; choose another$"):
+            files.check_takes_files(Path(there), "choose another")
+
+
 def test_what_is_made_goes_through_a_link_and_the_link_stays(tmp_path: Path) -> None:
     (tmp_path / "www").mkdir()
     for name, there in (("page.svg", b"<!-- charrnn inspect --> 1"), ("new.svg", None)):

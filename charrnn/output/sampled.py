@@ -69,6 +69,7 @@ def check(shown: Shown, generation: Generation, console: Console, *, interactive
         with files.guard(shown.out_dir):
             if shown.out_dir.exists() and not shown.out_dir.is_dir():
                 raise CharrnnError(f"{shown.out_dir}: is no directory; choose another --out-dir")
+        files.check_takes_files(shown.out_dir, "choose another --out-dir")
         # A look at the files that exist, because there may be millions to come.
         names = _FileNames(generation.count)
         for path in sorted(shown.out_dir.glob("*.txt")):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charrnn import CharrnnError, UsageError
+from charrnn import CharrnnError, UsageError, files
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.declaration import option_name
 from charrnn.network import checkpoint, paths, rundir
@@ -379,6 +379,7 @@ def run_to_resume(name: str) -> Path:
         raise CharrnnError(f"{path}: not a run's directory; charrnn info lists the runs")
     if not (path / rundir.LAST).exists() and not rundir.is_of_members(path):
         raise CharrnnError(f"{path}: holds no {rundir.LAST} to go on from; {rundir.instead_of_going_on(path)}")
+    files.check_takes_files(path, "copy the run to a place of your own (cp -r), and go on with that")
     return path
 
 

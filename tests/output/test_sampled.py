@@ -288,6 +288,15 @@ def test_a_file_is_no_directory_for_texts(sample: Invoke, tmp_path: Path) -> Non
     assert (result.code, result.stdout, result.stderr) == (1, "", "charrnn: d: is no directory; choose another --out-dir\n")
 
 
+def test_a_directory_that_takes_no_files_is_told_before_anything_is_drawn(
+    sample: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(sampled, "show", lambda *_: pytest.fail("it draws"))
+    why = "d: can't write: the current directory takes no new files; choose another --out-dir"
+    assert sample("-N", "2", "-n", "3", "--out-dir", "d").stderr == f"charrnn: {why}\n"
+
+
 def test_files_in_the_way_are_found_however_many_texts_are_asked_for(sample: Invoke, tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "0000000007.txt").touch()
