@@ -188,6 +188,7 @@ MISTAKES = [
     ("classify fit novel.txt", FAILED, "Name them in a first line: text,label"),
     ("classify fit labelled.tsv -c intents --epochs 1", FAILED, "holds a classifier of texts"),
     ("classify predict -c intents", USAGE, "which text? Give one in quotes, --file FILE, or - for the lines of stdin"),
+    ("classify predict - --trace -c intents", USAGE, "give it behind the command, in quotes, not by - or --file"),
     ("classify evaluate labelled.tsv -c intents", FAILED, "doesn't know the label"),
 ]
 

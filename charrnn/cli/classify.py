@@ -158,7 +158,7 @@ def predict(
         raise UsageError("--field reads a column of a table; name one by --file, or leave it out")
     if trace or svg is not None:
         if len(given) != 1 or paths:
-            raise UsageError("--trace and --svg show one TEXT; give one")
+            raise UsageError("--trace and --svg show one TEXT; give it behind the command, in quotes, not by - or --file")
         if (top, threshold) != (1, 0.0):
             raise UsageError("--trace and --svg show the likeliest label; leave out --top and --threshold")
         judge = network.judge(checkpoint, console)
