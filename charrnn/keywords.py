@@ -100,6 +100,13 @@ def checked(given: Mapping[str, Any], known: type) -> dict[str, Any]:
     return {name: plain(value) for name, value in given.items() if value is not None}
 
 
+def one_text(given: object) -> str:
+    """``given``, which is to be one text; `TypeError` if it is something else."""
+    if not isinstance(given, str):
+        raise TypeError(f"a text is a str, not {type(given).__name__}")
+    return given
+
+
 def plain(value: Any) -> Any:
     """``value``, one of NumPy's numbers as Python's."""
     return value.item() if hasattr(value, "item") else value

@@ -265,7 +265,9 @@ class TrainedNetwork:
 
         vocabulary = self._trained.vocabulary
         with np.errstate(over="ignore", invalid="ignore"):
-            found, entropy = scoring.next_characters(self._reading, vocabulary, given.known(prompt, vocabulary, _warn))
+            found, entropy = scoring.next_characters(
+                self._reading, vocabulary, given.known(keywords.one_text(prompt), vocabulary, _warn)
+            )
         shares = np.array([one["probability"] for one in found])
         return NextCharacter(prompt, tuple(one["char"] for one in found), shares, entropy)
 
@@ -317,7 +319,7 @@ class TrainedNetwork:
 
     def _readable(self, text: str | bytes) -> str:
         if not isinstance(text, bytes):
-            return text
+            return keywords.one_text(text)
         if self._trained.vocabulary.level != "byte":
             raise TypeError("this network reads characters, not bytes; decode them first")
         return text.decode("utf-8", "surrogateescape")
@@ -409,7 +411,7 @@ def _sample_request(
     numbers = {"length": n, "temperature": first, "temperature_end": last, "seed": seed, "num_samples": num_samples}
     return SampleRequest(
         config=SampleConfig(**{name: keywords.plain(value) for name, value in numbers.items()}, **settings),
-        prompt=prompt,
+        prompt=keywords.one_text(prompt),
         stop=stop,
         keep_stop=keep_stop,
         bias=bias,

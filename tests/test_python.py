@@ -249,6 +249,12 @@ def test_no_text_has_a_score_without_a_mean(net) -> None:
     assert repr(score) == "<score: - bits/char over 0 characters>"
 
 
+def test_what_is_no_text_is_told(net):
+    for ask in (net.score, net.next, net.states, net.inspect, net.sample, net.stream, lambda given: net.samples(2, given)):
+        with pytest.raises(TypeError, match="a text is a str, not int"):
+            ask(200)
+
+
 def test_bytes_are_for_networks_of_bytes(net, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="this network reads characters, not bytes; decode them first"):
         net.score(b"The")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from charrnn.analysis.judge import Heard, Judge
 from charrnn.analysis.results import Distribution
+from charrnn.keywords import one_text
 from charrnn.network import classifier
 from charrnn.network.classifier import Classifier
 
@@ -74,6 +75,10 @@ class TextClassifier:
 
     def classify_all(self, texts: Sequence[str]) -> list[Labelled]:
         """`classify` for each of N texts, which are read side by side."""
+        if isinstance(texts, str):
+            raise TypeError("classify_all takes several texts, classify one")
+        for text in texts:
+            one_text(text)
         judge = self._fresh()
         found = []
         for text, row in zip(texts, judge.probabilities(list(texts)), strict=True):
@@ -90,7 +95,7 @@ class TextClassifier:
             CharrnnError: the network reads backwards too, and the text is too long.
         """
         judge = self._fresh()
-        found = judge.trace(text)
+        found = judge.trace(one_text(text))
         self._tell(judge)
         return found
 

@@ -47,6 +47,14 @@ def test_a_trace_has_a_row_per_character_and_a_column_per_label(it: TextClassifi
     assert last == pytest.approx(dict(it.classify("no way")), abs=1e-6)
 
 
+def test_what_is_no_text_is_told(it: TextClassifier) -> None:
+    for ask in (it.classify, it.trace, lambda given: it.classify_all([given])):
+        with pytest.raises(TypeError, match="a text is a str, not int"):
+            ask(3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="classify_all takes several texts, classify one"):
+        it.classify_all("no way")
+
+
 def test_what_is_not_known_is_a_warning_each_time(it: TextClassifier) -> None:
     for _ in range(2):
         with pytest.warns(CharrnnWarning, match="of the texts: 'Q' -> 'q'"):
