@@ -265,9 +265,7 @@ class TrainedNetwork:
 
         vocabulary = self._trained.vocabulary
         with np.errstate(over="ignore", invalid="ignore"):
-            found, entropy = scoring.next_characters(
-                self._reading, vocabulary, given.known(keywords.one_text(prompt), vocabulary, _warn)
-            )
+            found, entropy = scoring.next_characters(self._reading, vocabulary, given.known(prompt, vocabulary, _warn))
         shares = np.array([one["probability"] for one in found])
         return NextCharacter(prompt, tuple(one["char"] for one in found), shares, entropy)
 

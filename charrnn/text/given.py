@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from charrnn import CharrnnError, UsageError, files
+from charrnn.keywords import one_text
 from charrnn.text import sources
 from charrnn.text.reading import TextReader
 from charrnn.text.sources import STDIN
@@ -151,7 +152,7 @@ def decoded(data: bytes, name: str) -> str:
 
 def known(text: str, vocabulary: Vocabulary, warn: Callable[[str], None], what: str = "the prompt") -> str:
     """``text`` in characters that the network knows; warns of those that had to be replaced."""
-    plain, changed = vocabulary.plain(text)
+    plain, changed = vocabulary.plain(one_text(text))
     tell(changed, warn, what)
     return plain
 

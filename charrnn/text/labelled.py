@@ -32,7 +32,7 @@ JUDGED = 10_000
 FEWEST = 10
 """So many rows are needed to see that the first one is a heading."""
 _JSON, _TABS = (".jsonl", ".ndjson", ".json"), (".tsv", ".tab")
-_SEPARATORS = "\t,;"
+_SEPARATORS = "\t,;|"
 _PEEKED = 50
 """So many lines are looked at to see what stands between their columns."""
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -117,7 +117,7 @@ class LabelledTexts:
             separator, seen[-1] = said[1], ""
         else:
             seen += itertools.islice(lines, _PEEKED)
-            separator = self._separator(first, seen, ",;\t" if ending.endswith(".csv") else _SEPARATORS)
+            separator = self._separator(first, seen, ",;\t|" if ending.endswith(".csv") else _SEPARATORS)
         lines = itertools.chain(seen, lines)
         found = _split(lines) if separator == "\t" else _parsed(lines, separator, self.name)
         yield from self._columns(found, separator)
@@ -188,21 +188,26 @@ class LabelledTexts:
             columns, part = len(header), next((n for n, cell in enumerate(header) if cell in PART_NAMES), None)
         else:
             columns, part = 2, None
-            if len(cells) > columns:
+            if any(cell.strip() for cell in cells[columns:]):
                 which = "which of them are text and label? Name them so in a first line"
                 raise CharrnnError(f"{self.name}: line {number}: {len(cells)} columns; {which}")
             rows = itertools.chain([(number, cells)], rows)
             judged = list(itertools.islice(rows, JUDGED))
-            self._check(judged, columns, separator)
+            self._check(judged, columns, columns, separator)
             text, label = self._order([cells for _, cells in judged])
             if self._is_heading([" ".join(cells[label].split()) for _, cells in judged]):
                 self.heading = judged.pop(0)[1]
             rows = itertools.chain(judged, rows)
         for row in rows:
-            self._check([row], columns, separator)
+            self._check([row], columns, max(text, label) + 1, separator)
             number, cells = row
             self.quoted += separator == "\t" and QUOTED.fullmatch(cells[text].strip()) is not None
-            yield f"{self.name}: line {number}", cells[text], cells[label], "" if part is None else cells[part]
+            yield (
+                f"{self.name}: line {number}",
+                cells[text],
+                cells[label],
+                "" if part is None or part >= len(cells) else cells[part],
+            )
 
     def _is_heading(self, labels: Sequence[str]) -> bool:
         """Whether the first of some rows' labels is none: no other row has it, while each of the others is there again."""
@@ -210,9 +215,11 @@ class LabelledTexts:
         own = counts.pop(labels[0]) if labels else 0
         return own == 1 and len(labels) > FEWEST and labels[0] not in self._known and min(counts.values(), default=0) > 1
 
-    def _check(self, rows: Sequence[Numbered], columns: int, separator: str) -> None:
+    def _check(self, rows: Sequence[Numbered], columns: int, needed: int, separator: str) -> None:
+        """CSV may lack empty cells behind those that are ``needed``, or have some more."""
         for number, cells in rows:
-            if len(cells) != columns:
+            loose = separator != "\t" and len(cells) >= needed and not any(cell.strip() for cell in cells[columns:])
+            if len(cells) != columns and not loose:
                 raise CharrnnError(
                     f"{self.name}: line {number}: {columns_of(cells)}, expected {columns}{why_not(cells, columns, separator)}"
                 )
@@ -239,7 +246,7 @@ def _are_two(lines: Sequence[str], separator: str) -> bool:
     csv.field_size_limit(1 << 30)
     table = csv.reader((line + "\n" for line in lines), delimiter=separator)
     with contextlib.suppress(csv.Error):
-        found = [len(cells) for cells in table if any(cell.strip() for cell in cells)]
+        found = [2 if not any(cells[2:]) and len(cells) > 1 else len(cells) for cells in table if any(map(str.strip, cells))]
         return set(found[:-1] or found) == {2}
     return False
 

@@ -262,7 +262,7 @@ def in_quotes(count: int) -> str:
 
 def no_object(line: str) -> str:
     """What is to be said of a line that JSON lines can't have."""
-    begun = {"[": "'.[]'", "{": "."}.get(line.strip()[:1])
+    begun = "." if line.strip() == "{" else "'.[]'" if line.lstrip().startswith("[") else None
     do = "" if begun is None else f"; jq -c {begun} makes them of other JSON"
     return f"not a JSON object; JSON lines have one object a line{do}"
 
