@@ -6,7 +6,7 @@ import re
 
 _UNPACK = "unpack it and name the texts in it"
 _CONVERT = "save it as plain text first"
-_SAVE_ROWS = "save it as CSV first, of which --field NAME reads a column"
+_SAVE_ROWS = "save it as CSV first; where a command has --field NAME, that reads a column"
 _NAME_IT = "a network is named by -c, or by --init-from"
 
 _KNOWN = [

@@ -81,7 +81,7 @@ def test_a_container_is_called_by_its_name_whatever_the_encoding(put: Put, invok
         ("gzip data", ".gz, or"),
         ("xz data", ".xz, or"),
         ("a Git LFS pointer", "git lfs pull"),
-        ("a spreadsheet", "save it as CSV first, of which --field NAME reads a column"),
+        ("a spreadsheet", "save it as CSV first; where a command has --field NAME, that reads a column"),
         ("an old Office document", "a spreadsheet as CSV"),
     ],
 )
@@ -93,7 +93,7 @@ def test_a_spreadsheet_of_opendocument_is_one() -> None:
     first = zipped(mimetype="application/vnd.oasis.opendocument.spreadsheet", content="x")
     assert recognised(first) == (
         "this is a spreadsheet, not text",
-        "save it as CSV first, of which --field NAME reads a column",
+        "save it as CSV first; where a command has --field NAME, that reads a column",
     )
 
 
