@@ -25,6 +25,7 @@ def hint(path: str) -> str:
         or missing_directory(path)
         or _without_quotes(path)
         or _nearby(path)
+        or _longer(path)
         or _looked_in(path)
     )
 
@@ -86,7 +87,21 @@ def missing_directory(path: str) -> str:
 def _nearby(path: str) -> str:
     """The name that was probably meant, beside where the path leads."""
     meant = _slip_of(Path(path))
-    return f"is it {meant}?" if meant else ""
+    return _asked(meant) if meant else ""
+
+
+def _longer(path: str) -> str:
+    """The same name with more behind it, as programs name copies: ``saga (1).txt``, ``saga-2.txt``."""
+    wanted, meant = Path(path), list[str]()
+    for name in _beside(wanted):
+        more = Path(name).stem.casefold().partition(wanted.stem.casefold())
+        if wanted.stem and Path(name).suffix == wanted.suffix and not more[0] and re.match(r"[\s(_.-]", more[2]):
+            meant.append(name)
+    return _asked(wanted.with_name(min(meant, key=lambda name: (len(name), name)))) if meant else ""
+
+
+def _asked(meant: Path) -> str:
+    return f"is it {str(meant)!r}?" if " " in str(meant) else f"is it {meant}?"
 
 
 def _without_quotes(path: str) -> str:

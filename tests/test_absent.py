@@ -94,3 +94,22 @@ def test_a_directory_that_takes_no_files_is_told_before_the_work(here: Path, mon
     monkeypatch.setattr(files.os, "access", lambda path, mode: False)
     with pytest.raises(CharrnnError, match=r"page\.html: can't write: the current directory takes no new files"):
         files.check_replaceable(Path("page.html"), "is taken")
+
+
+@pytest.mark.parametrize(
+    ("typed", "there", "said"),
+    [
+        ("saga.txt", ["saga (1).txt", "saga (12).txt"], "is it 'saga (1).txt'?"),
+        ("saga.txt", ["saga-of-the-north.txt"], "is it saga-of-the-north.txt?"),
+        ("Saga.txt", ["saga - Copy.txt"], "is it 'saga - Copy.txt'?"),
+        ("my sgaa.txt", ["my saga.txt"], "is it 'my saga.txt'?"),
+        ("saga.txt", ["sagacity.txt", "saga_notes.md", "the saga.md", ".saga (1).txt"], None),
+        (".txt", ["a b.txt"], None),
+    ],
+)
+def test_a_name_that_a_program_has_made_longer_is_what_was_meant(
+    typed: str, there: list[str], said: str | None, here: Path
+) -> None:
+    for name in there:
+        (here / name).touch()
+    assert absent.hint(typed) == (said or f"it was looked for in {here}")
