@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,6 +117,12 @@ def test_a_list_with_its_entries_in_a_line_is_told_of(lines: int, put: Put) -> N
     assert all("tr ',' '\\n' < FILE | sed 's/^ *//' > NEW" in line for line in found)
 
 
+def test_semicolons_between_entries_are_told_as_such(put: Put) -> None:
+    path = put("list", b"Anna, the first; Bo; Carla;" * 20)
+    (line,) = advise(read_corpus([path], val_seed=0, val_fraction=0))
+    assert "if semicolons are what is between its entries, this puts each on a line: tr ';' " in line
+
+
 def test_a_json_list_is_told_of_by_what_makes_lines_of_it(put: Put) -> None:
     path = put("list", json.dumps(["Anna", "Bo, the third"] * 40).encode())
     (line,) = advise(read_corpus([path], val_seed=0, val_fraction=0))
@@ -123,3 +131,57 @@ def test_a_json_list_is_told_of_by_what_makes_lines_of_it(put: Put) -> None:
 
 def test_a_short_list_is_not(put: Put) -> None:
     assert list(advise(read_corpus([put("list", b"Anna\nBo\n")], val_seed=0, val_fraction=0))) == []
+
+
+NAMES = ["Anna", "Bo", "Carla", "Dora", "Élie", "Finn (2001)", "Gro-Anne", "Hal 9", "Ivo", "Jo", "Kai", "Liv"]
+
+
+def advised(put: Put, lines: list[str]) -> list[str]:
+    return list(advise(read_corpus([put("list", ("\n".join(lines) + "\n").encode())], val_seed=0, val_fraction=0)))
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "said"),
+    [
+        ("{}. ", "", "begin with their numbers"),
+        ("{:>6} ", "", "begin with their numbers"),
+        ("{})", "", "begin with their numbers"),
+        ("- ", "", "begin with bullets"),
+        ("  * ", "", "begin with bullets"),
+        ("• ", "", "begin with bullets"),
+        ('  "', '",', "stand in quotes"),
+    ],
+)
+def test_a_list_with_something_before_every_entry_is_told_of_and_the_command_takes_it_away(
+    before: str, behind: str, said: str, put: Put, tmp_path: Path
+) -> None:
+    lines = [f"{before.format(number)}{name}{behind}" for number, name in enumerate(NAMES, start=1)]
+    (line,) = advised(put, lines)
+    assert line.startswith(f"these lines {said}, which are learned, too: {lines[0]!r:.40}; without them: sed ")
+    if shutil.which("sed"):
+        command = line.rpartition("them: ")[2].replace("FILE > NEW", "list")
+        done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, check=True)
+        assert done.stdout.decode().splitlines() == NAMES
+
+
+def test_of_a_table_that_numbers_its_rows_the_second_column_is_told(put: Put) -> None:
+    assert "for the second column alone: cut -f 2 FILE" in advised(put, [f"{at}\t{name}" for at, name in enumerate(NAMES)])[0]
+    (line,) = advised(put, ["id,name", *(f"{at},{name}" for at, name in enumerate(NAMES * 3))])
+    assert "for the second column alone: cut -d ',' -f 2 FILE" in line
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [f"{year} {name}" for year, name in enumerate(NAMES, start=1990)],
+        [f"{7 * number % 12} {name} Street" for number, name in enumerate(NAMES)],
+        [f"{number}.5" for number in range(12)],
+        [f"{number}st{name}" for number, name in enumerate(NAMES)],
+        [*(f"{number}. {name}" for number, name in enumerate(NAMES)), "Zoe"],
+        [f"-{name}" for name in NAMES],
+        [f"- {name}" for name in NAMES[:9]],
+        [f'"{name}" and "{name}"' for name in NAMES],
+    ],
+)
+def test_numbers_hyphens_and_quotes_that_are_part_of_entries_are_not(lines: list[str], put: Put) -> None:
+    assert advised(put, lines) == []
