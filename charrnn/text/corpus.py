@@ -16,6 +16,7 @@ from charrnn.text import cache as caching
 from charrnn.text import room, sources, spilled
 from charrnn.text.cache import Cache, Source
 from charrnn.text.cachefile import Encoded, Remark
+from charrnn.text.copies import Copies
 from charrnn.text.digest import TextDigest
 from charrnn.text.reading import PLAIN, TextReader
 from charrnn.text.records import RecordList, ValLines, split
@@ -411,8 +412,13 @@ def _read_files(
     reader = replace(asked.reader, warn=warn)
     digest, seen = TextDigest(reader.level), bytearray()
     counts = np.zeros(CODE_POINTS if reader.level == "char" else 256, dtype=np.int64)
-    last = NEWLINE
-    for raw, codes in reader.joined(names, by_lines=records, begins=lambda: sizes.append(0)):
+    last, copies = NEWLINE, Copies(names)
+
+    def begin() -> None:
+        sizes.append(0)
+        copies.begin()
+
+    for raw, codes in reader.joined(names, by_lines=records, begins=begin):
         digest.update(raw, codes)
         size += len(raw)
         sizes[-1] += len(raw)
@@ -427,6 +433,12 @@ def _read_files(
             counts[list(new)] += 1
         store.append(codes)
         last = int(codes[-1])
+        if len(names) > 1 and not records:  # Equal records are on one side, whatever files they are of.
+            copies.add(codes)
+    if (copy := copies.told()) is not None:
+        number, original, said = copy
+        asked.reader.warn(f"{names[number]}: the same text as {original}{said}")
+        remarks.append((number, f"the same text as another of these files{said}"))
     if records and last != NEWLINE:
         store.append(np.array([NEWLINE], dtype=np.uint8))
     return _Read(Reading(size, len(sizes), count), sizes, digest.of_bytes, digest.of_text, counts, tuple(remarks))
