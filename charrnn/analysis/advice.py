@@ -85,6 +85,17 @@ def overfitting(step: int, best_step: int, steps: int, bits: float, best: float)
     )
 
 
+def barely_begun(step: int, bits: float | None, letters: float | None, length: str) -> str | None:
+    """One line if a run ended after so few steps that its best loss, ``bits``, is no better than what ``letters`` alone take.
+
+    ``length`` is the option that says how long the run is.
+    """
+    if step >= ENOUGH_STEPS or bits is None or letters is None or bits < letters:
+        return None
+    made = f"{step:,} step{'s' * (step != 1)} taught it nothing yet"
+    return f"{made}: more --{length}, or a smaller --hidden-size or --batch-size, which makes more steps of them"
+
+
 def advise(seen: Symptoms, cell: str, step: int) -> str | None:
     """One line about what is wrong after ``step`` steps, with the number that shows it; None if nothing is, or if there were
     too few steps to tell.

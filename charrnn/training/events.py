@@ -191,7 +191,7 @@ class End(TypedDict):
     xz_bits_per_char: float | None
     """What ``xz -9`` makes of the text, of eight pieces of it if it is longer than 2 MB; None if that isn't known yet."""
     advice: str | None
-    """What the last evaluation says of the whole run: that validation has risen for a third of it."""
+    """What is said of the whole run: that validation has risen for a third of it, or that its few steps taught it nothing."""
     chars_per_second: float
     """Characters trained on in all processes, by the time that the steps themselves took."""
     best_path: str | None

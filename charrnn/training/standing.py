@@ -155,6 +155,10 @@ def ended(
     its final loss is on more; ``advised`` is what the last evaluation said of the whole run.
     """
     p, told, yardsticks = learner.progress, learner.validation.facts(), learner.compressor.facts
+    if reason == "finished" and learner.config.steps is None:
+        length = "epochs" if learner.config.minutes is None else "minutes"
+        letters = yardsticks["unigram_bits_per_char"]
+        advised = advised or advice.barely_begun(p.step, p.best_val_bits_per_char, letters, length)
     return {
         "event": "end",
         "step": p.step,

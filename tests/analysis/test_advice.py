@@ -136,3 +136,10 @@ def test_overfitting_is_told_where_validation_has_risen_for_a_third_of_the_run(s
     assert (found is not None) == told
     if found is not None:
         assert all(part in found for part in ("step 286", "2.400", "shorter", "--hidden-size", "--dropout"))
+
+
+def test_a_run_of_so_few_steps_that_it_is_no_better_than_letters_alone_is_told_what_makes_more():
+    assert advice.barely_begun(2, 5.1, 4.8, "minutes").startswith("2 steps taught it nothing yet: more --minutes, or a smaller")
+    assert advice.barely_begun(1, 4.8, 4.8, "epochs").startswith("1 step taught it nothing yet: more --epochs")
+    for step, bits, letters in ((2, 4.7, 4.8), (50, 5.1, 4.8), (2, None, 4.8), (2, 5.1, None)):
+        assert advice.barely_begun(step, bits, letters, "minutes") is None

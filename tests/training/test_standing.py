@@ -104,6 +104,15 @@ def test_advice_of_a_resumed_run_counts_the_steps_before(tale: str, invoke: Invo
     assert [step for step, advice in told.items() if advice and "clipped" in advice] == [50]
 
 
+@pytest.mark.parametrize(("length", "value"), [("minutes", "0.0001"), ("epochs", "0.01"), ("steps", "1")])
+def test_a_run_that_ends_before_it_has_learned_anything_says_so_unless_the_steps_were_asked_for(
+    tale: str, invoke: Invoke, length: str, value: str
+) -> None:
+    done = invoke("train", tale, *TINY, f"--{length}", value)
+    assert done.code == 0
+    assert (f"; 1 step taught it nothing yet: more --{length}, " in done.stderr.splitlines()[-1]) == (length != "steps")
+
+
 def test_no_estimate_of_the_steps_is_shown_before_it_is_one(tale: str, invoke: Invoke) -> None:
     options = (*TINY, "--minutes", "0.02", "--log-every", "1")
     steps = events_of(invoke("train", tale, *options, "--json"), "step")
