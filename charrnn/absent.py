@@ -15,6 +15,8 @@ SHORT, CLOSE_SHORT = 3, 0.65
 """For names of so few letters this similarity is enough: one letter of three is another, or two have changed places."""
 MOST_NAMES = 10_000
 """No more names than these are compared."""
+SEVERAL = "several files have spaces between them, outside of quotes: "
+"""What is said of several names in one; behind it stand these."""
 
 
 def hint(path: str) -> str:
@@ -56,7 +58,7 @@ def mistyped(path: str) -> str:
     if re.fullmatch(r"\d+(\.\d+)?", path):
         return f"a number is no file; the option that it belongs to stands before it, as in --minutes {path:.20}"
     if len(names := re.split(r"[,;\s]+", path)) > 1 and all(map(os.path.lexists, names)):
-        return f"several files have spaces between them, outside of quotes: {shlex.join(names):.100}"
+        return f"{SEVERAL}{shlex.join(names):.100}"
     if os.sep == "/" and "\\" in path:
         return _of_windows(path)
     if found := re.fullmatch(r"([a-z][a-z-]*[a-z])=(.*)", path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,15 +73,12 @@ class TextClassifier:
         """
         return self.classify_all([text])[0]
 
-    def classify_all(self, texts: Sequence[str]) -> list[Labelled]:
+    def classify_all(self, texts: Iterable[str]) -> list[Labelled]:
         """`classify` for each of N texts, which are read side by side."""
         if isinstance(texts, str):
             raise TypeError("classify_all takes several texts, classify one")
-        for text in texts:
-            one_text(text)
-        judge = self._fresh()
-        found = []
-        for text, row in zip(texts, judge.probabilities(list(texts)), strict=True):
+        given, judge, found = [one_text(text) for text in texts], self._fresh(), []
+        for text, row in zip(given, judge.probabilities(given), strict=True):
             order = np.argsort(-row, kind="stable")
             found.append(Labelled(text, tuple(self.labels[number] for number in order), row[order]))
         self._tell(judge)

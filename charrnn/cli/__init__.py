@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from charrnn import CharrnnError, UsageError, __version__
+from charrnn import CharrnnError, UsageError, __version__, absent
 from charrnn.cli import exit_codes, options
 from charrnn.cli.exit_codes import ExitCode
 from charrnn.cli.process import rank
@@ -122,6 +122,15 @@ def _usage(error: UsageError | typer.TyperException, arguments: list[str]) -> st
     return f"{_explained(said, arguments)} (see {command} --help)"
 
 
+def _apart(message: str, arguments: list[str]) -> str:
+    """``message``; where it advises how to name several files, as the command of ``arguments`` takes them."""
+    if absent.SEVERAL not in message:
+        return message
+    from charrnn.cli import misspelled
+
+    return misspelled.apart(message, arguments, typer.main.get_command(application()))
+
+
 def _explained(message: str, arguments: list[str]) -> str:
     """``message``; if it is about a checkpoint or a device that nobody typed, it says where the name comes from."""
     named = os.environ.get("CHARRNN_CHECKPOINT")
@@ -175,7 +184,7 @@ def run(arguments: list[str] | None = None) -> int:
             Console().error(_usage(error, typed))
         return exit_codes.of(error)
     except CharrnnError as error:
-        Console().error(_explained(str(error), typed))
+        Console().error(_explained(_apart(str(error), typed), typed))
         return exit_codes.of(error)
     except (MemoryError, RuntimeError) as error:
         # torch reports a lack of memory by errors of its own, in these words; an illegal access to memory is another matter.

@@ -16,6 +16,8 @@ from typing import Any
 
 import typer
 
+from charrnn import absent
+
 CLOSE = 0.75
 """From this similarity on, one name is taken for a slip of the other."""
 SHARED = 3
@@ -45,6 +47,13 @@ GROUPED = {
     "evaluate": "eval evaluation score accuracy validate",
 }
 """Other words for the commands of `charrnn classify`."""
+
+UNGROUPED = {
+    "export": "PAGE.html -c CLASSIFIER",
+    "inspect": "TEXT --html PAGE.html --classifier CLASSIFIER",
+    "info": "CLASSIFIER",
+}
+"""Commands for classifiers that stand outside of that group, and how they take one."""
 
 OPTIONS = {
     "--length": "max-new-tokens max-tokens max-length max-gen-length gen-length new-tokens n-predict num-predict predict"
@@ -186,6 +195,30 @@ def refused(message: str, typed: Sequence[str]) -> str:
     return message
 
 
+def apart(message: str, typed: Sequence[str], command: Any) -> str:
+    """``message``; where it advises spaces between files, how ``command`` takes several there, or that it takes one."""
+    said, advised, names = message.partition(absent.SEVERAL)
+    if not advised:
+        return message
+    for word in typed:
+        command = getattr(command, "commands", {}).get(word, command)
+    path = said.partition(": No such file")[0]
+    place = next((place for place, word in enumerate(typed) if word == path or word.endswith(f"={path}")), None)
+    if place is None:
+        return message
+    option = typed[place].partition("=")[0] if typed[place] != path else typed[place - 1]
+    taken = next((one for one in command.params if option in (*one.opts, *one.secondary_opts)), None)
+    if taken is None or taken.param_type_name == "argument" or taken.is_flag:  # It stands behind no option.
+        option, taken = "", next((one for one in command.params if one.param_type_name == "argument"), None)
+    if taken is None or taken.nargs == -1:
+        return message
+    if taken.multiple:
+        return f"{said}each needs a {option} of its own: {' '.join(f'{option} {name}' for name in names.split()):.160}"
+    one = str(taken.metavar).strip("[]")
+    joined = ", or put them into one" if one in ("FILE", "LABELLED") else ""
+    return f"{said}{option or 'the command'} takes one {one}: name one{joined}"
+
+
 # -- commands ---------------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +251,10 @@ def _no_subcommand(typed: Sequence[str], context: Any) -> tuple[str, str]:
     word = next(iter(words[words.index(context.info_name) + 1 :]), "") if context.info_name in words else ""
     message, name = f"No such command: {path} {word:.80}", word.lower().replace("_", "-")
     meant = next((verb for verb, others in GROUPED.items() if name in others.split()), None)
+    if meant is None:
+        for verb, takes in UNGROUPED.items():
+            if name == verb or name in VERBS.get(verb, "").split():
+                return f"{message}; say charrnn {verb} {takes}", f"charrnn {verb}"
     meant = meant or next(iter(difflib.get_close_matches(name, list(context.command.commands), 1, 0.6)), None)
     if meant is None and word and Path(word).exists():
         return f"{message}; say {path} fit {shlex.quote(word):.80}", f"{path} fit"

@@ -38,6 +38,7 @@ def test_many_texts_are_read_side_by_side(it: TextClassifier) -> None:
         assert found.text == text
         assert found.probabilities == pytest.approx(it.classify(text).probabilities, abs=1e-6)
     assert it.classify_all([]) == []
+    assert [found.text for found in it.classify_all(text for text in texts)] == texts  # an iterator is read once
 
 
 def test_a_trace_has_a_row_per_character_and_a_column_per_label(it: TextClassifier) -> None:
