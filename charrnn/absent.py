@@ -17,6 +17,8 @@ MOST_NAMES = 10_000
 """No more names than these are compared."""
 SEVERAL = "several files have spaces between them, outside of quotes: "
 """What is said of several names in one; behind it stand these."""
+NUMBER = "a number is no file; the option that it belongs to stands before it"
+"""What is said of a number in the place of a name."""
 
 
 def hint(path: str) -> str:
@@ -56,7 +58,7 @@ def mistyped(path: str) -> str:
     if re.search(r"[*?]|\[.+\]", path):
         return "no name is like that; outside of quotes a shell replaces a pattern by the names that are"
     if re.fullmatch(r"\d+(\.\d+)?", path):
-        return f"a number is no file; the option that it belongs to stands before it, as in --minutes {path:.20}"
+        return f"{NUMBER}, as in --minutes {path:.20}"
     if len(names := re.split(r"[,;\s]+", path)) > 1 and all(map(os.path.lexists, names)):
         return f"{SEVERAL}{shlex.join(names):.100}"
     if os.sep == "/" and "\\" in path:

@@ -122,13 +122,13 @@ def _usage(error: UsageError | typer.TyperException, arguments: list[str]) -> st
     return f"{_explained(said, arguments)} (see {command} --help)"
 
 
-def _apart(message: str, arguments: list[str]) -> str:
-    """``message``; where it advises how to name several files, as the command of ``arguments`` takes them."""
-    if absent.SEVERAL not in message:
+def _placed(message: str, arguments: list[str]) -> str:
+    """``message``; where it is about several names or a number in place of one, as the command of ``arguments`` takes it."""
+    if absent.SEVERAL not in message and absent.NUMBER not in message:
         return message
     from charrnn.cli import misspelled
 
-    return misspelled.apart(message, arguments, typer.main.get_command(application()))
+    return misspelled.placed(message, arguments, typer.main.get_command(application()))
 
 
 def _explained(message: str, arguments: list[str]) -> str:
@@ -184,7 +184,7 @@ def run(arguments: list[str] | None = None) -> int:
             Console().error(_usage(error, typed))
         return exit_codes.of(error)
     except CharrnnError as error:
-        Console().error(_explained(_apart(str(error), typed), typed))
+        Console().error(_explained(_placed(str(error), typed), typed))
         return exit_codes.of(error)
     except (MemoryError, RuntimeError) as error:
         # torch reports a lack of memory by errors of its own, in these words; an illegal access to memory is another matter.

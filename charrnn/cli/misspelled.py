@@ -67,7 +67,7 @@ OPTIONS = {
     "--temp": "t sample sampling",
     "--temp 0": "greedy argmax do-sample",
     "--top-k | --top": "k top-n",
-    "--top": "n",
+    "--top": "n proba probs probabilities",
     "--typical": "typical-p",
     "--repetition-penalty": "repeat-penalty rep-penalty presence-penalty frequency-penalty",
     "--repetition-window": "repeat-last-n",
@@ -145,6 +145,16 @@ IN_SHELL = {
 """Other programs' words for what a shell does with their product."""
 
 
+LABELLED = {
+    "name it without an option: COMMAND LABELLED": "f i data dataset input file files train train-file train-data corpus text"
+    " texts",
+    "its first line names the columns: text,label": "field column col columns header text-column text-col text-field label"
+    " labels label-column label-col label-field target class",
+    "say charrnn classify evaluate": "test test-file eval evaluate score",
+}
+"""Other programs' options for labelled texts, and what to do instead."""
+KINDS = {"LABELLED": "; a directory may hold a file of lines for each label"}
+"""How an argument that is one may hold what lies in several files."""
 UNLIMITED = ("top-k", "top-p", "typical", "lines")
 """Options of which 0 says in other programs that there is no limit."""
 NETWORKS = ("best.safetensors", "classifier.safetensors", "member-0")
@@ -195,14 +205,11 @@ def refused(message: str, typed: Sequence[str]) -> str:
     return message
 
 
-def apart(message: str, typed: Sequence[str], command: Any) -> str:
-    """``message``; where it advises spaces between files, how ``command`` takes several there, or that it takes one."""
-    said, advised, names = message.partition(absent.SEVERAL)
-    if not advised:
-        return message
+def placed(message: str, typed: Sequence[str], command: Any) -> str:
+    """``message``; where it advises spaces between files, or an option before a number, what ``command`` takes there."""
     for word in typed:
         command = getattr(command, "commands", {}).get(word, command)
-    path = said.partition(": No such file")[0]
+    path = message.partition(": No such file")[0]
     place = next((place for place, word in enumerate(typed) if word == path or word.endswith(f"={path}")), None)
     if place is None:
         return message
@@ -212,11 +219,17 @@ def apart(message: str, typed: Sequence[str], command: Any) -> str:
         option, taken = "", next((one for one in command.params if one.param_type_name == "argument"), None)
     if taken is None or taken.nargs == -1:
         return message
-    if taken.multiple:
-        return f"{said}each needs a {option} of its own: {' '.join(f'{option} {name}' for name in names.split()):.160}"
+    said, several, names = message.partition(absent.SEVERAL)
     one = str(taken.metavar).strip("[]")
-    joined = ", or put them into one" if one in ("FILE", "LABELLED") else ""
-    return f"{said}{option or 'the command'} takes one {one}: name one{joined}"
+    if several and taken.multiple:
+        return f"{said}each needs a {option} of its own: {' '.join(f'{option} {name}' for name in names.split()):.160}"
+    if several:
+        joined = ", or put them into one" if one == "FILE" else KINDS.get(one, "")
+        return f"{said}{option or 'the command'} takes one {one}: name one{joined}"
+    if not option:
+        return message
+    share = f"; a share is --val-fraction {path}" if option.startswith("--val") else ""
+    return f"{message.partition(absent.NUMBER)[0]}{option} takes a {one}{share}"
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------
@@ -293,6 +306,10 @@ def _meant(bare: str, context: Any) -> str:
     name = bare if len(bare) == 1 else bare.lower().replace("_", "-")
     if len(name) > 1 and f"--{name}" in own:
         return f"say --{name}"
+    for answer, words in LABELLED.items():
+        if "LABELLED" in arguments and name in words.split():
+            said = next(iter(LABELLED)) if answer.endswith(context.command_path) else answer
+            return said.replace("COMMAND", context.command_path)
     for answer in _answers(name):
         first = answer.split()[0]
         if first in own:
@@ -414,5 +431,5 @@ def _no_argument(extra: str, typed: Sequence[str], context: Any) -> str:
         return f"; name one, or the directory that holds them, for a list: {context.command_path} {above}"
     if arguments:
         quoted = ", several words in quotes" if arguments[0] in ("PROMPT", "TEXT") else ""
-        return f"; {context.command_path} takes one {arguments[0]}{quoted}"
+        return f"; {context.command_path} takes one {arguments[0]}{quoted}{KINDS.get(arguments[0], '')}"
     return f"; {context.command_path} takes options only"

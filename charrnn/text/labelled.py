@@ -127,12 +127,13 @@ class LabelledTexts:
             yield from self._reader.lines(sources.blocks(path), sources.shown(path))
 
     def _directory(self) -> Iterator[tuple[str, str, str, str]]:
-        for path in self._reader.files([self.path]):
+        needed = "for each label it needs a file with a text on each line, as"
+        for path in sources.text_files([self.path], self._reader.warn, instead=f"{needed} spam.txt"):
             label = sources.stem(path)
             if (folder := Path(path).parent) != Path(self.path):
                 raise CharrnnError(
-                    f"{self.name}: {sources.shown(str(Path(path).relative_to(self.path)))} lies deeper in it; for each label it"
-                    f" needs a file with a text on each line, as {sources.shown(folder.name)}.txt"
+                    f"{self.name}: {sources.shown(str(Path(path).relative_to(self.path)))} lies deeper in it; {needed}"
+                    f" {sources.shown(folder.name)}.txt"
                 )
             yield from ((path, line, label, "") for line in self._lines(path) if line.strip())
 

@@ -35,12 +35,18 @@ Say = Callable[[str], None]
 # -- names -------------------------------------------------------------------------------------------------------------
 
 
-def text_files(paths: Sequence[str], warn: Say, version: int = VERSION, also: Callable[[str], bool] | None = None) -> list[str]:
+def text_files(
+    paths: Sequence[str],
+    warn: Say,
+    version: int = VERSION,
+    also: Callable[[str], bool] | None = None,
+    instead: str = "name the files to read",
+) -> list[str]:
     """``paths`` with each directory replaced by the texts in it and below it, in natural order.
 
     Texts are ``*.txt``, compressed or not, and what has a name that ``also`` says yes to. Names that begin with a dot are left
     out, directories behind links too; ``warn`` hears what else was not read. In version 1 they are the ``*.txt`` of the
-    directory alone, sorted by code points.
+    directory alone, sorted by code points. ``instead`` says what to do about a directory without texts.
 
     Raises:
         CharrnnError: a directory can't be read, or holds no text.
@@ -56,7 +62,7 @@ def text_files(paths: Sequence[str], warn: Say, version: int = VERSION, also: Ca
         elif version == 1:
             found += sorted(str(entry) for entry in Path(path).glob("*.txt") if entry.is_file())
         else:
-            found += _texts_below(path, warn, also)
+            found += _texts_below(path, warn, also, instead)
     check_stdin(found)
     if len(paths) > 1:  # One directory may hold a hundred thousand files, hardly any of them twice.
         _tell_of_the_same(found, warn)
@@ -121,7 +127,7 @@ def stem(path: str) -> str:
     return Path(name[: len(name) - len(_ending(name))]).stem
 
 
-def _texts_below(directory: str, warn: Say, also: Callable[[str], bool] | None) -> list[str]:
+def _texts_below(directory: str, warn: Say, also: Callable[[str], bool] | None, instead: str) -> list[str]:
     texts, others = list[Path](), collections.Counter[str]()
     with files.guard(directory):
         for folder, folders, names in os.walk(directory, onerror=_raise):
@@ -141,7 +147,7 @@ def _texts_below(directory: str, warn: Say, also: Callable[[str], bool] | None) 
     if not texts:
         found = f" ({left_out})" if left_out else ""
         table = "" if also is None else " and no table"
-        advice = "a network is named by -c, or by --init-from" if others[".safetensors"] else "name the files to read"
+        advice = "a network is named by -c, or by --init-from" if others[".safetensors"] else instead
         raise CharrnnError(f"{directory}: the directory holds no *.txt file{table}{found}; {advice}")
     if left_out:
         read = f"{len(texts):,} file{'s' * (len(texts) != 1)} read"
