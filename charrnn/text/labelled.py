@@ -35,6 +35,8 @@ _JSON, _TABS = (".jsonl", ".ndjson", ".json"), (".tsv", ".tab")
 _SEPARATORS = "\t,;|"
 _PEEKED = 50
 """So many lines are looked at to see what stands between their columns."""
+_RULE = re.compile(r"\s*:?-*:?\s*")
+"""A cell of the line below the heading of a table in Markdown."""
 _HALVES = re.compile("[\ud800-\udfff]")
 
 Numbered = tuple[int, list[str]]
@@ -263,7 +265,7 @@ def _parsed(lines: Iterator[str], separator: str, name: str) -> Iterator[Numbere
     try:
         for cells in rows:
             number, begins = begins, rows.line_num + 1
-            if any(cell.strip() for cell in cells):
+            if any(cell.strip() for cell in cells) and not (separator == "|" and all(map(_RULE.fullmatch, cells))):
                 yield number, cells
     except csv.Error as error:
         raise CharrnnError(f"{name}: line {begins}: here begins a row that is not sound CSV ({error})") from error

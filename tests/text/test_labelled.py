@@ -37,6 +37,7 @@ def rows(path: str, known: tuple[str, ...] = ()) -> list[Row]:
         ("x.csv", "pet;a cat\nwild;a wolf\npet;a dog\n"),
         ("x.csv", "\ufeffsep=;\r\nText;Label\r\na cat;pet\r\na wolf;wild\r\na dog;pet\r\n"),
         ("x.csv", "text|label\na cat|pet\na wolf|wild\na dog|pet\n"),
+        ("x.md", "| text | label |\n|:--|---|\n| a cat | pet |\n| a wolf | wild |\n| a dog | pet |\n"),
         ("x.csv", "a cat;pet;\na wolf;wild;\na dog;pet\n"),
         ("x.csv", "text,label,part,note\na cat,pet\na wolf,wild,,,\na dog,pet,,x\n"),
         ("x", "SEP=,\ntext,label\na cat,pet\na wolf,wild\na dog,pet\n"),
