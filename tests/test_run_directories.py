@@ -16,6 +16,7 @@ import pytest
 from conftest import QUOTED_TALE
 
 from charrnn.network import checkpoint
+from charrnn.network.lock import DirectoryLock
 
 Invoke = Callable[..., Any]
 
@@ -229,6 +230,41 @@ def test_who_trains_is_told_while_a_run_is_open_and_a_note_left_behind_harms_not
 
 
 # -- used anew, mixed up -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "--resume", "checkpoints/tale"),
+        ("train", "--resume", "latest"),
+        ("sample", "-c", "checkpoints/tale"),
+        ("sample",),
+        ("classify", "predict", "-c", "checkpoints/tale", "tell me"),
+        ("classify", "predict", "tell me"),
+        ("info", "checkpoints/tale"),
+        ("info",),
+    ],
+    ids=" ".join,
+)
+def test_of_a_run_that_has_saved_nothing_yet_it_is_told_that_and_who_trains(
+    words: tuple[str, ...], at_home: Path, invoke: Invoke
+) -> None:
+    Path("checkpoints/tale").mkdir(parents=True)
+    held = DirectoryLock(Path("checkpoints/tale"))
+    result = invoke(*words)
+    held.release()
+    trains = f"charrnn: checkpoints/tale: another process (process {os.getpid()} on {platform.node()}) is training there"
+    assert (result.code, result.stdout) == (words[0] != "info", "")
+    assert result.stderr in (f"{trains}; wait until it has saved\n", f"{trains}; wait for it\n")
+    assert "another process" not in invoke(*words).stderr
+
+
+def test_a_run_that_another_process_trains_is_not_resumed_beside_it(at_home: Path, invoke: Invoke) -> None:
+    train(invoke, "tale.txt", "--out", "run")
+    held = DirectoryLock(Path("run"))
+    result = invoke("train", "--resume", "run")
+    held.release()
+    assert result.stderr.endswith(" is training there; wait for it\n")
 
 
 def test_a_new_run_begins_a_new_log_and_the_old_one_stays(at_home: Path, invoke: Invoke) -> None:

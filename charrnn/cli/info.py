@@ -61,8 +61,20 @@ def info(
         elif runs:
             console.table(tables.info_table(runs, framed=console.stdout_is_terminal))
         else:
-            console.say(f"{path}: no runs here yet; train one by charrnn train FILE, or name where they are: charrnn info DIR")
+            console.say(_nothing_in(path))
     console.finish()
+
+
+def _nothing_in(path: Path) -> str:
+    """What to say of a directory in which nothing has been saved."""
+    from charrnn.network import rundir
+    from charrnn.network.lock import HeldError
+
+    try:
+        rundir.check_saved_under(path)
+    except HeldError as error:
+        return f"charrnn: {error}"
+    return f"{path}: no runs here yet; train one by charrnn train FILE, or name where they are: charrnn info DIR"
 
 
 def facts_of(path: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from charrnn import CharrnnError
 from charrnn.classifier_config import ClassifierConfig
 from charrnn.config import ModelConfig
-from charrnn.network import rundir, tensorfile
+from charrnn.network import lock, rundir, tensorfile
 from charrnn.network.checkpoint import Saved, version
 from charrnn.network.tensorfile import TensorFile
 from charrnn.text.vocabulary import Vocabulary
@@ -162,6 +162,7 @@ def resolve(path: Path | None) -> Path:
         if not (path / NAME).exists():
             if (path / rundir.BEST).exists():
                 raise CharrnnError(f"{path}: {_NO_CLASSIFIER} -c {path}")
+            lock.check_saved(path)
             raise CharrnnError(f"{path}: the directory holds no {NAME}; make one by charrnn classify fit LABELLED")
         return path / NAME
     return path
@@ -175,6 +176,7 @@ def _latest() -> Path:
             if newest is None or found.saved_at > newest.saved_at:
                 newest = found
     if newest is None:
+        rundir.check_saved_under(rundir.DEFAULT_ROOT)
         raise CharrnnError(
             f"{rundir.DEFAULT_ROOT}: no classifier here yet; make one by charrnn classify fit LABELLED, or name one by -c PATH"
         )

@@ -15,6 +15,7 @@ from charrnn import CharrnnError, files
 
 OWNER = ".owner.json"
 """Who works in the directory; it is there while they do. One that `kill -9` left says nothing, since nobody holds the lock."""
+_ADVICE = "wait for it, or choose another --out"
 
 
 class HeldError(CharrnnError):
@@ -73,29 +74,41 @@ class DirectoryLock:
             self._handle = None
 
 
-def taken(directory: Path) -> int | None:
+def check_free(directory: Path, advice: str = _ADVICE) -> None:
+    """Raise `HeldError`, which says who it is and gives the ``advice``, if another process works in the directory."""
+    handle = taken(directory, advice)
+    if handle is not None:
+        os.close(handle)
+
+
+def check_saved(directory: Path) -> None:
+    """Raise `HeldError` if there is nothing in the directory yet because another process works in it."""
+    check_free(directory, "wait until it has saved")
+
+
+def taken(directory: Path, advice: str = _ADVICE) -> int | None:
     """Take the lock on ``directory`` and return the handle that holds it; None where there are no locks.
 
-    Raises `CharrnnError` if the directory can't be opened, `HeldError` if another process holds its lock.
+    Raises `CharrnnError` if the directory can't be opened, `HeldError` with the ``advice`` if another process holds its lock.
     """
     with files.guard(directory, "can't open the run's directory"):
         try:
             import fcntl
         except ImportError:  # Windows, which opens no directory either, and renames none with an open file in it
-            return _taken_by_name(directory)
+            return _taken_by_name(directory, advice)
         handle = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(handle)
-        raise _refusal(directory) from error
+        raise _refusal(directory, advice) from error
     except OSError:  # a file system without locks
         os.close(handle)
         return None
     return handle
 
 
-def _taken_by_name(directory: Path) -> int | None:
+def _taken_by_name(directory: Path, advice: str) -> int | None:
     """The lock on a file among the temporary ones that is called after where ``directory`` is."""
     try:
         import msvcrt
@@ -108,13 +121,12 @@ def _taken_by_name(directory: Path) -> int | None:
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
     except OSError as error:
         os.close(handle)
-        raise _refusal(directory) from error
+        raise _refusal(directory, advice) from error
     return handle
 
 
-def _refusal(directory: Path) -> HeldError:
-    owner = _owner(directory)
-    return HeldError(f"{directory}: another process{owner} is training there; wait for it, or choose another --out")
+def _refusal(directory: Path, advice: str) -> HeldError:
+    return HeldError(f"{directory}: another process{_owner(directory)} is training there; {advice}")
 
 
 def _owner(directory: Path) -> str:

@@ -62,9 +62,7 @@ def check_is_a_run(path: Path) -> None:
     _check(path, networks=True)
     for network in networks:
         _check(network)
-        handle = lock.taken(network)
-        if handle is not None:
-            os.close(handle)
+        lock.check_free(network)
 
 
 def _entries(path: Path) -> list[os.DirEntry[str]]:

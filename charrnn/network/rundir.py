@@ -318,9 +318,16 @@ def latest(root: Path = DEFAULT_ROOT, name: str = BEST) -> Path:
             if newest is None or found.saved_at > newest.saved_at:
                 newest = found
     if newest is None:
+        check_saved_under(root)
         hint = "train one by charrnn train FILE, or name one by -c PATH" if name == BEST else "name the run's directory"
         raise CharrnnError(f"{root}: no {'trained network' if name == BEST else 'run to go on with'} here yet; {hint}")
     return newest.path
+
+
+def check_saved_under(root: Path) -> None:
+    """Raise `HeldError` if a process trains at or below ``root``, where nothing has been saved yet."""
+    for note in checkpoints_under(root, lock.OWNER):
+        lock.check_saved(note.parent)
 
 
 def hidden(run: Path) -> Path:
@@ -409,6 +416,7 @@ def resolve(path: Path | None) -> Path:
             of_one_network(path)
             if (path / CLASSIFIER).exists():
                 raise CharrnnError(f"{path}: the directory holds a classifier of texts, which charrnn classify predict reads")
+            lock.check_saved(path)
             raise CharrnnError(f"{path}: the directory holds no {BEST}; name {_runs_in(path)}")
         return path / BEST
     return path

@@ -15,7 +15,7 @@ import numpy as np
 from charrnn import CharrnnError, UsageError, files
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.declaration import option_name
-from charrnn.network import checkpoint, paths, rundir
+from charrnn.network import checkpoint, lock, paths, rundir
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.pairs import commonest
 from charrnn.network.rundir import RunDirectory
@@ -377,6 +377,7 @@ def run_to_resume(name: str) -> Path:
     rundir.check_exists(path, rundir.LAST)
     if not path.is_dir():
         raise CharrnnError(f"{path}: not a run's directory; charrnn info lists the runs")
+    lock.check_free(path, "wait for it")
     if not (path / rundir.LAST).exists() and not rundir.is_of_members(path):
         raise CharrnnError(f"{path}: holds no {rundir.LAST} to go on from; {rundir.instead_of_going_on(path)}")
     files.check_takes_files(path, "copy the run to a place of your own (cp -r), and go on with that")
