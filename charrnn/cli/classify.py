@@ -150,6 +150,7 @@ def predict(
     from charrnn import files
     from charrnn.cli import network
     from charrnn.output import classified, traced
+    from charrnn.text import sources
 
     files.check_name("--svg", svg)
     asked = classified.Asked(top, threshold, as_json)
@@ -165,7 +166,8 @@ def predict(
         traced.run(judge, given[0], console, as_json=as_json, svg=svg, show=trace or as_json)
     else:
         judge = network.judge(checkpoint, console)
-        classified.predict(judge, asked, classified.texts(given, paths, reader), console)
+        asking = classified.texts(given, paths, reader)
+        classified.predict(judge, asked, asking, console, typed=sources.typed(paths))
     console.finish()
 
 

@@ -20,7 +20,8 @@ from charrnn.analysis.verdicts import TOGETHER, Verdicts
 from charrnn.analysis.yardsticks import Yardsticks
 from charrnn.output import notation, tables
 from charrnn.output.console import Console
-from charrnn.output.notation import json_line, on_one_line
+from charrnn.output.notation import json_line, on_one_line, plural
+from charrnn.output.progress import Progress
 from charrnn.text import sources
 from charrnn.text.gathered import Gathering
 from charrnn.text.labelled import LabelledTexts
@@ -155,14 +156,18 @@ class Asked:
     as_json: bool = False
 
 
-def predict(judge: Judge, asked: Asked, texts: Iterable[Sequence[str]], console: Console) -> None:
-    """An answer a line for each of ``texts``, which come some at a time; a blank one has none."""
-    for some in texts:
-        for start in range(0, len(some), TOGETHER):
-            part = some[start : start + TOGETHER]
-            found = judge.probabilities(part)
-            console.product("".join(_row(judge, asked, text, row) for text, row in zip(part, found, strict=True)))
-        console.product("", flush=True)
+def predict(judge: Judge, asked: Asked, texts: Iterable[Sequence[str]], console: Console, *, typed: bool = False) -> None:
+    """An answer a line for each of ``texts``, which come some at a time, perhaps ``typed`` just now; a blank one has none."""
+    answered = 0
+    with Progress(console, wanted=console.stdout_is_kept and not typed) as progress:
+        progress("classifying", lambda: plural(answered, "text"))
+        for some in texts:
+            for start in range(0, len(some), TOGETHER):
+                part = some[start : start + TOGETHER]
+                found = judge.probabilities(part)
+                console.product("".join(_row(judge, asked, text, row) for text, row in zip(part, found, strict=True)))
+                answered += len(part)
+            console.product("", flush=True)
     tell(judge, console.warn)
 
 
@@ -227,24 +232,27 @@ def evaluate(judge: Judge, path: str, train: str | None, reader: TextReader, con
     """A classifier's figures on the labelled texts in ``path``, beside yardsticks that learn from those in ``train``."""
     labels = judge.classifier.labels
     source = LabelledTexts(path, reader, set(labels))
-    report, said, right = judged(judge, rows_of(source), source.name, keep=train is not None)
-    source.tell(console.warn)
-    report.tell_of_strange(source.name, console.warn)
-    tell(judge, console.warn)
-    if train is None:
-        return report
-    numbers, known = {label: number for number, label in enumerate(labels)}, LabelledTexts(train, reader, set(labels))
-    learned = array("q")
-    with Gathering() as texts:
-        for row in known:
-            if row.part != "test":
-                if row.label not in numbers:
-                    raise CharrnnError(f"{known.name}: the classifier doesn't know the label {row.label!r:.80}")
-                texts.append(row.text)
-                learned.append(numbers[row.label])
-        if not learned:
-            raise CharrnnError(f"{known.name}: no labelled texts in it")
-        beside = Yardsticks.of(texts.texts(), np.array(learned, dtype=np.intp), said, right, report.figures.labels)
+    with Progress(console, wanted=not sources.typed([path, train or ""])) as progress:
+        progress(f"asking it about {source.name}")
+        report, said, right = judged(judge, rows_of(source), source.name, keep=train is not None)
+        source.tell(console.warn)
+        report.tell_of_strange(source.name, console.warn)
+        tell(judge, console.warn)
+        if train is None:
+            return report
+        numbers, known = {label: number for number, label in enumerate(labels)}, LabelledTexts(train, reader, set(labels))
+        learned = array("q")
+        progress(f"teaching n-grams {known.name}")
+        with Gathering() as texts:
+            for row in known:
+                if row.part != "test":
+                    if row.label not in numbers:
+                        raise CharrnnError(f"{known.name}: the classifier doesn't know the label {row.label!r:.80}")
+                    texts.append(row.text)
+                    learned.append(numbers[row.label])
+            if not learned:
+                raise CharrnnError(f"{known.name}: no labelled texts in it")
+            beside = Yardsticks.of(texts.texts(), np.array(learned, dtype=np.intp), said, right, report.figures.labels)
     _tell_of_sample(beside, console)
     return replace(report, yardsticks=beside)
 

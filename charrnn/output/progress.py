@@ -16,23 +16,26 @@ if TYPE_CHECKING:
     from charrnn.text.corpus import Reading, Tell
 
 PATIENCE = 2.0
-"""So many seconds nobody wonders."""
+"""So many seconds nobody wonders at a terminal or a notebook."""
+PATIENCE_OF_A_PIPE = 10.0
+"""So many seconds nobody wonders elsewhere: most work is done by then, and needs no line in anybody's log."""
 _TICK = 0.25
 
 
 class Progress:
     """Work that says what it is doing once it takes longer than `PATIENCE`: a call names the part of it that begins.
 
-    On a terminal that is a line which changes, and which goes when the work is done; in a notebook or a log one line that
-    stays; in a pipe nothing. Nor is anything said where ``wanted`` is false: what comes out already tells how far it is.
+    On a terminal that is a line which changes, and which goes when the work is done. Elsewhere lines stay: each comes when
+    the work has taken twice as long as at the one before. Where ``wanted`` is false nothing is said: what comes out already
+    tells how far it is.
     """
 
     def __init__(self, console: Console, *, wanted: bool = True) -> None:
         self._console, self._began = console, time.monotonic()
-        self._wanted = wanted and not console.quiet and console.stderr_is_terminal
+        self._wanted = wanted and not console.quiet
         self._doing = ""
         self._so_far: Callable[[], str] | None = None
-        self._told = False
+        self._due = PATIENCE if console.stderr_is_terminal else PATIENCE_OF_A_PIPE
         self._lock, self._done = threading.Lock(), threading.Event()
         self._clock = threading.Thread(target=self._watch, daemon=True)
 
@@ -75,14 +78,15 @@ class Progress:
 
     def _tell(self) -> None:
         seconds = time.monotonic() - self._began
-        if not self._wanted or not self._doing or seconds < PATIENCE:
+        if not self._wanted or not self._doing or seconds < self._due:
             return
+        so_far = self._so_far() if self._so_far is not None else ""
+        line = f"charrnn: {self._doing}{so_far and ': '}{so_far} ({clock(seconds)})"
         if self._console.can_redraw:
-            so_far = self._so_far() if self._so_far is not None else ""
-            self._console.status(f"charrnn: {self._doing}{so_far and ': '}{so_far} ({clock(seconds)})")
-        elif not self._told:
-            self._told = True
-            self._console.say(f"charrnn: {self._doing}; this takes a while")
+            self._console.status(line)
+        else:
+            self._due = 2 * seconds
+            self._console.say(line)
 
 
 def reading(progress: Progress) -> Tell:

@@ -13,7 +13,7 @@ from charrnn.analysis import ngrams, verdicts
 from charrnn.analysis.judge import Judge
 from charrnn.analysis.yardsticks import Yardsticks
 from charrnn.network import classifier
-from charrnn.output import classified
+from charrnn.output import classified, progress
 from charrnn.output.classified import Asked
 from charrnn.output.console import Console
 from charrnn.text.reading import PLAIN
@@ -65,6 +65,26 @@ def test_below_the_threshold_it_is_unsure(judge: Judge) -> None:
     assert found["top"][0]["probability"] == found["probability"]
     assert [one["label"] for one in found["top"]] != ["unsure"]
     assert json.loads(blank) == {"text": "", "label": None, "probability": None, "top": []}
+
+
+@pytest.mark.parametrize("typed", [False, True])
+def test_answers_that_go_to_a_file_are_counted_unless_somebody_types(
+    typed: bool, judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "PATIENCE_OF_A_PIPE", 0.0)
+    monkeypatch.setattr(Console, "stdout_is_kept", True)
+    speaker, _, err = console()
+    classified.predict(judge, Asked(), [["please"]], speaker, typed=typed)
+    assert err.getvalue() == ("" if typed else "charrnn: classifying: 0 texts (0:00)\n")
+
+
+def test_evaluating_tells_what_it_does(judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    (tmp_path / "rows.tsv").write_text("".join(f"{text}\t{label}\n" for text, label in ROWS))
+    speaker, _, err = console(terminal=True)
+    classified.evaluate(judge, str(tmp_path / "rows.tsv"), str(tmp_path / "rows.tsv"), PLAIN, speaker)
+    for doing in ("asking it about", "teaching n-grams"):
+        assert f"\rcharrnn: {doing} " in err.getvalue()
 
 
 def test_figures_are_of_all_texts_however_many_are_judged_at_a_time(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,13 +37,25 @@ def test_short_work_says_nothing(terminal: bool, monkeypatch: pytest.MonkeyPatch
 
 def test_one_long_step_is_told_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "PATIENCE", 0.05)
-    assert shown(False, 0.3, monkeypatch) == "done\n"
-    monkeypatch.setenv("CI", "true")
-    assert shown(True, 0.3, monkeypatch) == "charrnn: digging; this takes a while\ndone\n"
-    monkeypatch.delenv("CI")
     text = shown(True, 0.3, monkeypatch)
     assert text.count("\rcharrnn: digging (0:00)\x1b[K") > 1
     assert text.endswith("\r\x1b[Kdone\n")
+
+
+@pytest.mark.parametrize(("terminal", "said"), [(False, (10, 20, 40, 80)), (True, (2, 4, 8, 16, 32, 64))])
+def test_lines_that_stay_come_each_after_twice_the_time(
+    terminal: bool, said: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a pipe, and on the terminal that a CI says it has."""
+    monkeypatch.setenv("CI", "true")
+    clock = SimpleNamespace(now=0)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    console = Console(Stream(), Stream(terminal=terminal))
+    with Progress(console) as doing:
+        for clock.now in range(100):
+            doing("digging", lambda: f"{clock.now} feet")
+    lines = console.stderr.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines == [f"charrnn: digging: {at} feet ({at // 60}:{at % 60:02})" for at in said]
 
 
 def test_an_error_stands_alone() -> None:
@@ -77,6 +90,7 @@ LONG = {
     "drawing": ("sample", "--best-of", "3", "-n", "5", "--seed", "1"),
     "reading novel.txt": ("sample", "--copied-from", "novel.txt", "-n", "5", "--seed", "1"),
     "encoding": ("encode", "novel.txt", "--npz", "lines.npz"),
+    "measuring how far back novel remembers": ("inspect", "--memory", "--file", "novel.txt", "-c", "checkpoints/novel"),
 }
 
 
@@ -95,6 +109,10 @@ def test_a_command_that_takes_long_tells_a_terminal_what_it_does(
     for silent in (invoke(*words), invoke(*words, "-q", terminal=True, piped=True)):
         assert (silent.code, silent.stdout) == (0, quick.stdout)
         assert "\r" not in silent.stderr
+    monkeypatch.setattr(progress, "PATIENCE_OF_A_PIPE", 0.0)
+    told, silent = invoke(*words), invoke(*words, "-q")
+    assert re.search(rf"(?m)^charrnn: {doing.removesuffix(' again')}\b[^\r\n]* \(0:00\)$", told.stderr), told
+    assert (told.stdout, silent.stdout, silent.stderr) == (quick.stdout, quick.stdout, "")
 
 
 @pytest.mark.parametrize("piped", [False, True])
