@@ -164,7 +164,7 @@ def _meaning(parameter: Any) -> str:
 
 
 def _headed(title: str) -> list[str]:
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty()
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not (sys.stdout and sys.stdout.isatty())
     return ["", f"{title}:" if plain else f"\x1b[1m{title}:\x1b[0m"]
 
 

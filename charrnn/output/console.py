@@ -62,7 +62,9 @@ class _Closed(io.StringIO):
     """A stream that nobody reads."""
 
     def write(self, text: str, /) -> int:
-        raise BrokenPipeError
+        if text:
+            raise BrokenPipeError
+        return 0
 
 
 class _Conversation:
@@ -158,7 +160,11 @@ class Console:
             binary = getattr(self.stdout, "buffer", None)
             if binary is None:
                 raise OSError(errno.EINVAL, "takes text only")
-            binary.write(data)
+            rest = memoryview(data)
+            while rest:  # Unbuffered, as by PYTHONUNBUFFERED, it may take a part.
+                if not (taken := binary.write(rest)):
+                    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+                rest = rest[taken:]
             binary.flush()
 
     def finish(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -128,3 +129,9 @@ def test_version_is_a_command_too(invoke: Callable[..., Result]) -> None:
     assert result == invoke("--version")
     assert result.code == 0
     assert result.stdout.startswith("charrnn ")
+
+
+def test_help_that_nobody_reads_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell has closed stdout (``>&-``)."""
+    monkeypatch.setattr(sys, "stdout", None)
+    assert cli.run(["train", "--help"]) == 0

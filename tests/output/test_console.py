@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from conftest import FABLES, Stream
 
 from charrnn import cli
-from charrnn.output.console import Console, StdoutClosedError
+from charrnn.output.console import Console, StdoutClosedError, StdoutError
 
 TINY = ("--hidden-size", "16", "--steps", "10", "--eval-every", "5", "--log-every", "1")
 
@@ -46,6 +47,37 @@ def test_a_status_stays_on_its_line_whatever_a_file_is_called(monkeypatch: pytes
     console.status(f"charrnn: scoring {'漢' * 20}")
     console.status("charrnn: a\nb")
     assert console.stderr.getvalue() == "\rcharrnn: scoring 漢\x1b[K\rcharrnn: a\\nb\x1b[K"  # type: ignore[attr-defined]
+
+
+def test_where_the_shell_has_closed_stdout_nobody_reads_a_table_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(StdoutClosedError):
+        Console(stderr=Stream()).table("a table")
+
+
+def test_a_file_arrives_whole_in_a_stdout_that_takes_a_part_at_a_time() -> None:
+    """As a pipe may where PYTHONUNBUFFERED is set."""
+    taken = bytearray()
+
+    class Raw(io.RawIOBase):
+        full = False
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any, /) -> int | None:
+            if self.full:
+                return None
+            taken.extend(data[:3])
+            return min(3, len(data))
+
+    stdout = io.TextIOWrapper(Raw(), write_through=True)  # type: ignore[type-var]
+    console = Console(stdout, Stream())
+    console.bytes(b"a page of html")
+    assert taken == b"a page of html"
+    stdout.buffer.full = True  # type: ignore[attr-defined]
+    with pytest.raises(StdoutError, match="temporarily unavailable"):
+        console.bytes(b"more")
 
 
 def test_quiet_lets_only_errors_through() -> None:
