@@ -45,6 +45,8 @@ def _of_link(path: str) -> str:
 
 def mistyped(path: str) -> str:
     """For what is no path but looks like one: an option, an address, or what a shell should have replaced."""
+    if path == "help":
+        return "what a command does is told by --help behind it"
     if re.match("--?[A-Za-z]", path):
         return "behind -- every word names a file; options stand before it"
     if found := re.match(r"[‐-―−﹘﹣－-]+([A-Za-z][\w-]*.*)", path, re.DOTALL):

@@ -30,6 +30,7 @@ MISTAKES = [
     ("train Novel.TXT", FAILED, "is it novel.txt?"),
     ("train ' novel.txt'", FAILED, "is it novel.txt?"),
     ("train my story.txt", FAILED, "a name with spaces needs quotes: 'my story.txt'"),
+    ("train help", FAILED, "what a command does is told by --help behind it"),
     ("train zzz.md", FAILED, "it was looked for in {here}"),
     ("train textes/a.txt", FAILED, "there is no directory textes; is it texts?"),
     ("train novel.txt/chapter.txt", FAILED, "novel.txt is a file, no directory"),
@@ -62,6 +63,7 @@ MISTAKES = [
     ("train --records blank.txt", FAILED, "every line is blank"),
     ("train one.txt", FAILED, "holds a single character"),
     ("train nothing-in-it", FAILED, "holds no *.txt file; name the files to read"),
+    ("train list.json --field name", USAGE, "jq -c '.[]' list.json > list.jsonl makes JSON lines of a list of objects"),
     ("train book.zip", FAILED, "this is a zip archive, not text; unpack it"),
     ("train picture.png", FAILED, "this is a picture, not text"),
     ("train latin.txt", FAILED, "--encoding"),
@@ -187,6 +189,7 @@ MISTAKES = [
     # Classifying.
     ("classify labelled.tsv", USAGE, "say charrnn classify fit labelled.tsv"),
     ("classify train labelled.tsv", USAGE, "say charrnn classify fit"),
+    ("classify 'what time is it?'", USAGE, "say charrnn classify predict 'what time is it?'"),
     ("classify fit", USAGE, "name a file with a text, a tab and its label on each line"),
     ("classify fit novel.txt", FAILED, "Name them in a first line: text,label"),
     ("classify fit labelled.tsv,novel.txt", FAILED, "takes one LABELLED: name one; a directory may hold a file"),
@@ -226,6 +229,7 @@ def desk(tmp_path: Path) -> Path:
         "texts/a.txt": TALE,
         "my story.txt": TALE,
         "-dash.txt": TALE,
+        "list.json": '[{"name": "Anna"}]',
         "two/a/log.jsonl": '{"event": "start"}\n',
     }
     for name, text in {**texts, "labelled.tsv": "text\tlabel\nhello\tgreet\nbye now\tpart\n"}.items():

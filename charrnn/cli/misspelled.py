@@ -271,6 +271,8 @@ def _no_subcommand(typed: Sequence[str], context: Any) -> tuple[str, str]:
     meant = meant or next(iter(difflib.get_close_matches(name, list(context.command.commands), 1, 0.6)), None)
     if meant is None and word and Path(word).exists():
         return f"{message}; say {path} fit {shlex.quote(word):.80}", f"{path} fit"
+    if meant is None and " " in word:
+        return f"{message}; say {path} predict {shlex.quote(word):.80}", f"{path} predict"
     return (f"{message}; say {path} {meant}", f"{path} {meant}") if meant else (message, path)
 
 

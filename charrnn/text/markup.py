@@ -91,6 +91,11 @@ def _of_entries(lines: Sequence[str]) -> str | None:
         what, program = "begin with bullets", f"sed 's/^[[:blank:]]*{bullet}[[:blank:]]*//'"
     elif _are(_QUOTED, lines):
         what, program = "stand in quotes", """sed 's/^[[:blank:]]*"//; s/",*[[:blank:]]*$//'"""
+    elif lines and lines[0].strip() in ("[", "{"):
+        return (
+            "these are lines of one JSON value, each of which is learned as a record, names and signs, too; of a list of"
+            " objects this takes one text of each: jq -r '.[].NAME' FILE > NEW"
+        )
     else:
         return None
     return f"these lines {what}, which are learned, too: {lines[0]!r:.40}; without them: {program} FILE > NEW"

@@ -58,10 +58,12 @@ def rest_of_field(paths: Sequence[str]) -> list[str]:
     return words if any(kind(path) is not None and path != STDIN for path in paths) else []
 
 
-def instead(paths: Iterable[str]) -> str:
+def instead(paths: Sequence[str]) -> str:
     """What to do where none of ``paths`` is a table by its name."""
     if any(_SPREADSHEET.search(path) for path in paths):
         return "; save the spreadsheet as CSV first"
+    if listed := next((path for path in paths if path.lower().endswith(".json")), None):
+        return f"; jq -c '.[]' {shlex.quote(listed)} > {shlex.quote(f'{listed}l')} makes JSON lines of a list of objects"
     return "; if it is one all the same, give it such a name"
 
 

@@ -185,3 +185,15 @@ def test_of_a_table_that_numbers_its_rows_the_second_column_is_told(put: Put) ->
 )
 def test_numbers_hyphens_and_quotes_that_are_part_of_entries_are_not(lines: list[str], put: Put) -> None:
     assert advised(put, lines) == []
+
+
+@pytest.mark.parametrize("value", [[{"name": name} for name in NAMES], {"members": NAMES}])
+def test_json_that_is_laid_out_in_lines_is_told_of(value: object, put: Put) -> None:
+    for path in (put("list.json", json.dumps(value, indent=1).encode()), put("list", json.dumps(value, indent=2).encode())):
+        (line,) = advise(read_corpus([path], val_seed=0))
+        assert "jq -r '.[].NAME' FILE > NEW" in line
+
+
+def test_lines_of_json_are_not(put: Put) -> None:
+    path = put("log", "".join(json.dumps({"name": name}) + "\n" for name in NAMES).encode())
+    assert list(advise(read_corpus([path], val_seed=0))) == []
