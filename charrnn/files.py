@@ -6,7 +6,6 @@ import contextlib
 import errno
 import json
 import os
-import re
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -167,9 +166,15 @@ def followed(path: Path) -> Path:
 
 
 def _is_made(path: Path, verb: str) -> bool:
-    """Whether a file says near its beginning that ``charrnn`` and the verb made it."""
+    """Whether a page, a picture or an archive says near its beginning that ``charrnn`` and the verb made it.
+
+    Notes and scripts name the two as well, and are none.
+    """
     with opened(path, "rb") as file:
-        return re.search(rb"charrnn.%b" % verb.encode(), file.read(4096)) is not None
+        beginning = file.read(4096)
+    if beginning.startswith(b"PK"):
+        return b"charrnn_%b" % verb.encode() in beginning
+    return beginning.startswith(b"<") and b"<!-- charrnn %b -->" % verb.encode() in beginning
 
 
 def opened(path: Path, mode: str, **options: Any) -> IO[Any]:

@@ -136,6 +136,18 @@ def test_only_what_a_verb_made_is_written_over_by_it(tmp_path: Path) -> None:
         files.check_made(tmp_path / "no" / "where.svg", "inspect")
 
 
+@pytest.mark.parametrize("verb", ["export", "inspect", "encode", "classify"])
+@pytest.mark.parametrize(
+    "notes", ["charrnn {}\n", "# Made by\n<!-- charrnn {} -->\n", "<p>charrnn {} wrote it</p>", "charrnn_{}"]
+)
+def test_what_only_names_a_verb_is_not_made_by_it(notes: str, verb: str, tmp_path: Path) -> None:
+    mine = tmp_path / "README.md"
+    mine.write_text(notes.format(verb))
+    with pytest.raises(CharrnnError, match=f"is there already, and not by charrnn {verb}"):
+        files.write_made(mine, b"<svg><!-- charrnn %b --></svg>" % verb.encode(), verb)
+    assert mine.read_text() == notes.format(verb)
+
+
 def test_a_directory_that_takes_no_files_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own").mkdir()
