@@ -59,7 +59,7 @@ def mistyped(path: str) -> str:
         return f"a shell replaces ~ only outside of quotes: {path:.100} without them"
     if re.search(r"[*?]|\[.+\]", path):
         return "no name is like that; outside of quotes a shell replaces a pattern by the names that are"
-    if re.fullmatch(r"\d+(\.\d+)?", path):
+    if re.fullmatch(r"\d+(\.\d+)?%?", path):
         return f"{NUMBER}, as in --minutes {path:.20}"
     if len(names := re.split(r"[,;\s]+", path)) > 1 and all(map(os.path.lexists, names)):
         return f"{SEVERAL}{shlex.join(names):.100}"

@@ -24,15 +24,18 @@ SHARED = 3
 """An option of more commands than this tells nothing about the one that was meant."""
 
 VERBS = {
-    "train": "fit learn build preprocess prepare tokenize",
+    "train": "learn build preprocess prepare tokenize",
+    "train or charrnn classify fit": "fit",
     "train --resume latest": "resume continue restart",
     "train CORPUS --init-from PATH": "finetune fine-tune adapt",
     "sample": "generate gen write complete speak",
     "sample -i": "chat interactive talk repl converse",
-    "score": "eval evaluate evaluation test perplexity ppl loss validate rank",
+    "score": "eval evaluation test perplexity ppl loss validate rank",
+    "score or charrnn classify evaluate": "evaluate",
     "classify": "classification classifier intent intents categorize categorise label",
     "encode": "embed embedding embeddings vectors vectorize vectorise features",
-    "next": "predict prediction probs probabilities logits",
+    "next": "prediction probs probabilities logits",
+    "next or charrnn classify predict": "predict",
     "info": "list ls show runs models describe status checkpoints",
     "inspect": "visualize visualise plot analyze analyse explain view html memory",
     "bench": "benchmark speed timing",
@@ -75,8 +78,8 @@ OPTIONS = {
     "--stop": "r reverse-prompt stop-sequence stop-string stop-token eos until",
     "--no-echo": "no-display-prompt no-prompt",
     "--interactive": "chat repl cnv conversation",
-    "--prompt | PROMPT | TEXT": "start prime primetext prime-text prime-str prime-string start-text start-string seed-text"
-    " seed-string prefix context in-prefix text input-text p prompt",
+    "--prompt | PROMPT | TEXT | TEXT...": "start prime primetext prime-text prime-str prime-string start-text start-string"
+    " seed-text seed-string prefix context in-prefix text input-text p prompt",
     "--bptt | --window": "seq-length seq-len seq-size sequence-length seqlen block-size chunk-len chunk-length chunk-size"
     " context-size context-length ctx-size unroll unroll-length max-seq-length num-steps window-size",
     "--hidden-size": "rnn-size rnn-units hidden-dim hidden-units num-units n-units units n-hidden num-hidden nhid lstm-size"
@@ -96,7 +99,12 @@ OPTIONS = {
     "--weight-decay": "wd l2 decay",
     "--optimizer": "optim optimiser",
     "--dropout": "dropout-rate drop dropout-p",
-    "--val-fraction": "val-frac val-split validation-split validation-fraction valid-fraction test-frac test-fraction val-size",
+    "--val-fraction": "val-frac val-split validation-split validation-fraction valid-fraction test-frac test-fraction val-size"
+    " test-size test-split",
+    "--val-lines | --val": "validation valid dev val-file val-data validation-file validation-data valid-file dev-file",
+    "--balance": "class-weight class-weights balanced",
+    "--longest": "max-length max-len maxlen max-seq-length max-seq-len",
+    "--threshold": "confidence min-confidence min-probability min-prob cutoff",
     "--eval-every": "eval-interval eval-val-every eval-steps evaluate-every",
     "--log-every": "log-interval print-every logging-steps",
     "--save-every": "save-interval checkpoint-every save-steps",
@@ -117,7 +125,7 @@ OPTIONS = {
     "--resume or --init-from | --checkpoint | PATH": "c checkpoint load load-model load-from weights ckpt m model-path"
     " model-file model-name-or-path network run",
     "--resume": "resume-from resume-from-checkpoint continue restart r",
-    "--init-from": "init pretrained finetune fine-tune warm-start",
+    "--init-from | --checkpoint": "init init-from pretrained finetune fine-tune warm-start",
     "CORPUS... | FILE... | --file | --prompt-file": "f i data data-dir dataset input input-file input-txt train-file train-data"
     " corpus file files text text-file",
     "--per-char": "char-level chars characters by-char",
@@ -364,6 +372,9 @@ def _elsewhere(option: str, context: Any) -> str:
         return f"options stand behind the command: charrnn {having[0]} {option}" if having else ""
     if option in _spellings(program.command)[0]:
         return f"say charrnn {option}"
+    beside = getattr(context.parent.command, "commands", {}).items()
+    if context.parent is not program and (group := [verb for verb, one in beside if option in _spellings(one)[0]]):
+        return f"it belongs to {' and '.join(f'{context.parent.command_path} {verb}' for verb in group)}"
     having = [f"charrnn {verb}" for verb, command in program.command.commands.items() if option in _spellings(command)[0]]
     if len(having) > SHARED:
         return f"other commands have it; {context.command_path} goes without"

@@ -56,8 +56,8 @@ class LabelledTexts:
     """The rows of one source, read once, as they come.
 
     After that ``without_text`` says how many rows had none and were left out, ``respelled`` which labels were taken for others
-    that differ from them in white space alone, ``quoted`` how many texts of TSV stand in quotes, and ``heading`` a first line
-    that was taken for one, though it names no known column.
+    that differ from them in white space alone, ``capitals`` which differ from others in these alone, ``quoted`` how
+    many texts of TSV stand in quotes, and ``heading`` a first line that was taken for one, though it names no known column.
     """
 
     def __init__(self, path: str, reader: TextReader, known: Container[str] = ()) -> None:
@@ -66,6 +66,8 @@ class LabelledTexts:
         self.without_text = self.quoted = 0
         self.heading: list[str] | None = None
         self.respelled: dict[str, str] = {}
+        self.capitals: dict[str, str] = {}
+        self._spelled: dict[str, str] = {}
         self._reader, self._known = reader, known
 
     def __iter__(self) -> Iterator[Row]:
@@ -76,6 +78,8 @@ class LabelledTexts:
                 raise CharrnnError(f"{where}: no label; give it one, or take the row out")
             if plain != label:
                 self.respelled[label] = plain
+            if (first := self._spelled.setdefault(plain.casefold(), plain)) != plain:
+                self.capitals[plain] = first
             if part and part.strip().lower() not in PARTS:
                 raise CharrnnError(f"{where}: part {part!r:.40}; it must be train, val or test")
             if text:
@@ -98,6 +102,10 @@ class LabelledTexts:
             shown = ", ".join(f"{label!r} as {plain!r}" for label, plain in itertools.islice(self.respelled.items(), 3))
             more = ", ..." if len(self.respelled) > 3 else ""
             warn(f"{self.name}: white space in labels doesn't count: {shown:.200}{more}")
+        if self.capitals:
+            shown = ", ".join(f"{label!r} and {first!r}" for label, first in itertools.islice(self.capitals.items(), 3))
+            more = ", ..." if len(self.capitals) > 3 else ""
+            warn(f"{self.name}: capitals in labels count, these are different ones: {shown:.200}{more}")
 
     def _found(self) -> Iterator[tuple[str, str, str, str]]:
         """Where each row stands, its text, its label and its part."""

@@ -196,7 +196,7 @@ def test_words_may_be_in_upper_case(invoke: Invoke, tmp_path: Path) -> None:
 
 def test_every_answer_is_an_option_an_argument_or_a_command() -> None:
     program: Any = typer.main.get_command(cli.application())
-    commands = [program, *program.commands.values()]
+    commands = [program, *program.commands.values(), *program.commands["classify"].commands.values()]
     options = {spelling for command in commands for parameter in command.params for spelling in parameter.opts}
     arguments = {str(parameter.metavar).strip("[]") for command in commands for parameter in command.params}
     for answer in misspelled.OPTIONS:

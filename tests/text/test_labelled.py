@@ -230,3 +230,10 @@ def test_rows_come_as_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
     assert tracemalloc.get_traced_memory()[1] - before < 4 << 20
     tracemalloc.stop()
+
+
+def test_labels_that_differ_in_capitals_alone_are_told_of(put: Put) -> None:
+    source, said = LabelledTexts(put("x.tsv", b"text\tlabel\na\tham\nb\tHAM \nc\tSpam\nd\tham\n"), PLAIN), list[str]()
+    assert [row.label for row in source] == ["ham", "HAM", "Spam", "ham"]
+    source.tell(said.append)
+    assert said[-1] == f"{source.name}: capitals in labels count, these are different ones: 'HAM' and 'ham'"
