@@ -23,6 +23,8 @@ Say = Callable[[str], None]
 
 MOST_VALIDATED = 20_000
 """No more texts than about this are kept for validation, whatever share was asked for: they tell enough, and more take time."""
+LEARNED = 0.1
+"""If more than this share of the texts in a file that validates are learned from, too, a line says so."""
 _NAMED = 5
 _TRAIN, _VAL = 1, 2
 _PARTS = {"": 0, "train": _TRAIN, "val": _VAL}
@@ -109,7 +111,17 @@ def read(path: str, val: str | None, config: FitConfig, warn: Say) -> Split:
     _tell_of_rare(source.name, labels, counts + np.bincount(other.labels, minlength=len(labels)), warn)
     if not len(other):
         warn(f"{source.name}: too few texts to keep some for validation; the figures are of texts it has learned")
-    return Split(labels, texts.some(learned), other, rows.apart)
+    train = texts.some(learned)
+    if val is not None:
+        _tell_of_learned(val, train, other, warn)
+    return Split(labels, train, other, rows.apart)
+
+
+def _tell_of_learned(name: str, train: Texts, other: Texts, warn: Say) -> None:
+    """Say so where many of the texts of ``other`` are learned from, too."""
+    both = set(other.texts).intersection(train.texts)
+    if (count := sum(text in both for text in other.texts)) > LEARNED * len(other):
+        warn(f"{name}: {count:,} of its {len(other):,} texts are among those that it learns from, so the figures are too good")
 
 
 def _rows(source: LabelledTexts, numbers: dict[str, int], warn: Say, *, known: bool = False) -> _Rows:

@@ -155,3 +155,11 @@ def test_rows_come_back_in_their_order_with_their_labels(put: Put) -> None:
     assert list(found.train.texts) == ["n1", "n2", "t1", "t2"]
     assert [found.labels[number] for number in found.train.labels] == ["c", "a", "b", "c"]
     assert (list(found.val.texts), found.val.labels.tolist(), found.apart) == (["v1"], [0], 1)
+
+
+def test_validation_texts_that_are_learned_from_are_told_of(put: Put) -> None:
+    path = put("x.tsv", lines(20))
+    _, told = read(path, val=path)
+    assert told == [f"{path}: 20 of its 20 texts are among those that it learns from, so the figures are too good"]
+    _, told = read(path, val=put("v.tsv", lines(20, 1)))
+    assert told == []
