@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import pickle
 import signal
@@ -21,7 +22,7 @@ from small_runs import DROPOUT, Store, corpus_of, only, random_text, trainer_of
 
 SETTINGS: dict[str, Any] = {"batch_size": 5, "steps": 12, "log_every": 1, "eval_every": 6, "groups": 2, **DROPOUT}
 TEXT = random_text(900)
-PATIENCE = 150
+PATIENCE = 45
 """Seconds after which ranks that wait for each other are ended."""
 
 
@@ -33,7 +34,8 @@ class Rendezvous:
         self._pid = os.fork()
         if self._pid == 0:
             try:
-                self._ours.close()
+                os.closerange(3, theirs.fileno())  # Whoever waits for the end of a pipe of the tests' waits for no copy of it.
+                os.closerange(theirs.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
                 store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
                 theirs.sendall(str(store.port).encode())
                 theirs.recv(1)  # until whoever started it ends
@@ -98,6 +100,7 @@ class Launch:
             for stream, name in ((1, "out"), (2, "err")):
                 os.dup2(os.open(folder / f"{number}.{name}", os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
             sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+            faulthandler.dump_traceback_later(PATIENCE - 5, file=sys.stderr)
             told = {"RANK": number, "WORLD_SIZE": count, "LOCAL_RANK": number, "LOCAL_WORLD_SIZE": count}
             assert Launch.store is not None
             told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": Launch.store.port}
