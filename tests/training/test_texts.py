@@ -29,8 +29,8 @@ def checkpoint(facts: dict[str, object]) -> Checkpoint:
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ch").mkdir()
-    for name in ("ch/1.txt", "ch/2.txt", "b.txt"):
-        (tmp_path / name).write_text("ab" * 20)
+    for number, name in enumerate(("ch/1.txt", "ch/2.txt", "b.txt"), 20):
+        (tmp_path / name).write_text("ab" * number)
     return tmp_path
 
 
