@@ -17,6 +17,7 @@ from conftest import QUOTED_TALE
 
 from charrnn.network import checkpoint
 from charrnn.network.lock import DirectoryLock
+from charrnn.training.runs import run_to_resume
 
 Invoke = Callable[..., Any]
 
@@ -263,8 +264,10 @@ def test_a_run_that_another_process_trains_is_not_resumed_beside_it(at_home: Pat
     train(invoke, "tale.txt", "--out", "run")
     held = DirectoryLock(Path("run"))
     result = invoke("train", "--resume", "run")
+    asked_by_another_rank = run_to_resume("run")
     held.release()
     assert result.stderr.endswith(" is training there; wait for it\n")
+    assert asked_by_another_rank == Path("run")
 
 
 def test_a_new_run_begins_a_new_log_and_the_old_one_stays(at_home: Path, invoke: Invoke) -> None:

@@ -15,7 +15,8 @@ from charrnn import CharrnnError, files
 
 OWNER = ".owner.json"
 """Who works in the directory; it is there while they do. One that `kill -9` left says nothing, since nobody holds the lock."""
-_ADVICE = "wait for it, or choose another --out"
+ADVICE = "wait for it, or choose another --out"
+"""What a new run is told to do."""
 
 
 class HeldError(CharrnnError):
@@ -28,11 +29,13 @@ class DirectoryLock:
     It is on the directory itself, so no lock file is left behind; on Windows it is on a file among the temporary ones.
     """
 
-    def __init__(self, directory: Path) -> None:
-        """Take the lock; `CharrnnError` if the directory can't be opened, `HeldError` if another process works in it."""
+    def __init__(self, directory: Path, advice: str = ADVICE) -> None:
+        """Take the lock; `CharrnnError` if the directory can't be opened, `HeldError` with the ``advice`` if another process
+        works in it.
+        """
         self.directory = directory
         """Where the directory is; whoever renames it says so by `follow`."""
-        self._handle = taken(directory)
+        self._handle = taken(directory, advice)
         self._sign()
 
     def _sign(self) -> None:
@@ -74,7 +77,7 @@ class DirectoryLock:
             self._handle = None
 
 
-def check_free(directory: Path, advice: str = _ADVICE) -> None:
+def check_free(directory: Path, advice: str = ADVICE) -> None:
     """Raise `HeldError`, which says who it is and gives the ``advice``, if another process works in the directory."""
     handle = taken(directory, advice)
     if handle is not None:
@@ -86,7 +89,7 @@ def check_saved(directory: Path) -> None:
     check_free(directory, "wait until it has saved")
 
 
-def taken(directory: Path, advice: str = _ADVICE) -> int | None:
+def taken(directory: Path, advice: str = ADVICE) -> int | None:
     """Take the lock on ``directory`` and return the handle that holds it; None where there are no locks.
 
     Raises `CharrnnError` if the directory can't be opened, `HeldError` with the ``advice`` if another process holds its lock.

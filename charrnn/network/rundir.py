@@ -35,12 +35,13 @@ class RunDirectory:
     While it is open no other process can open it: the lock is on the directory itself, so no lock file is left behind.
     """
 
-    def __init__(self, path: Path, place: Path | None = None) -> None:
+    def __init__(self, path: Path, place: Path | None = None, *, advice: str = lock.ADVICE) -> None:
         """Open an existing directory; `CharrnnError` if it can't be or another process works in it.
 
         Args:
             path: what the directory is called.
             place: where it is until it takes the place of another one called so.
+            advice: what to do while another process works in it.
         """
         self.path, self._place = path, place or path
         self._replaced: DirectoryLock | None = None
@@ -48,7 +49,7 @@ class RunDirectory:
         self._logged: dict[str, tuple[int, int]] = {}
         self.text_facts: Mapping[str, Any] = {}
         """What ``last`` tells beside the trainer's facts: where the text lies, seen from here."""
-        self._lock = DirectoryLock(self._place)
+        self._lock = DirectoryLock(self._place, advice)
         for name in (BEST, LAST):
             files.remove_left_overs(self._place / name)
 

@@ -96,8 +96,7 @@ class InspectRequest:
 
     def colored(self, unit: str, trained: Checkpoint) -> str:
         """The command that colours this text by a ``unit`` of this network."""
-        path = trained.path.parent if trained.path.name == rundir.BEST else trained.path
-        words = ["charrnn", "inspect", "--unit", unit, "-c", str(path)]
+        words = ["charrnn", "inspect", "--unit", unit, "-c", str(rundir.named(trained.path))]
         if self.file is not None:
             words += ["--file", str(self.file)]
         for one in fields(TextConfig):

@@ -29,6 +29,8 @@ from charrnn.training.ranks import ALONE, Ranks
 if TYPE_CHECKING:
     from charrnn.training.trainer import Trainer
 
+_WAIT = "wait for it"
+"""What to do while another process trains where a run would go on."""
 MAY_CHANGE = {"steps", "epochs", "minutes", "lr", "eval_every", "val_whole", "save_every", "log_every"}
 MAY_CHANGE |= {"device", "precision", "workers", "average_every"}
 """The settings that may change when a run is resumed."""
@@ -320,7 +322,7 @@ def _resumed(
     _check_ranks(request, ranks)
     name = request.resume
     with contextlib.ExitStack() as stack:
-        run = ranks.directory(lambda: RunDirectory(rundir.of_one_network(run_to_resume(name))))
+        run = ranks.directory(lambda: RunDirectory(rundir.of_one_network(run_to_resume(name)), advice=_WAIT))
         stack.callback(run.close)
         previous = ranks.previous(run)
         config = _resumed_config(previous, request.training, request.model)
@@ -377,8 +379,8 @@ def run_to_resume(name: str) -> Path:
     rundir.check_exists(path, rundir.LAST)
     if not path.is_dir():
         raise CharrnnError(f"{path}: not a run's directory; charrnn info lists the runs")
-    lock.check_free(path, "wait for it")
     if not (path / rundir.LAST).exists() and not rundir.is_of_members(path):
+        lock.check_free(path, _WAIT)  # Only here: every rank asks for the path, and one of them may have opened it.
         raise CharrnnError(f"{path}: holds no {rundir.LAST} to go on from; {rundir.instead_of_going_on(path)}")
     files.check_takes_files(path, "copy the run to a place of your own (cp -r), and go on with that")
     return path
