@@ -9,16 +9,26 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+from charrnn import CharrnnError
+
 CLOSE = 0.72
 """From this similarity on, one name is taken for a slip of the other."""
 SHORT, CLOSE_SHORT = 3, 0.65
 """For names of so few letters this similarity is enough: one letter of three is another, or two have changed places."""
 MOST_NAMES = 10_000
 """No more names than these are compared."""
-SEVERAL = "several files have spaces between them, outside of quotes: "
-"""What is said of several names in one; behind it stand these."""
-NUMBER = "a number is no file; the option that it belongs to stands before it"
-"""What is said of a number in the place of a name."""
+
+
+class AbsentError(CharrnnError):
+    """Nothing is at ``path``, for ``reason``; ``hint`` tells what was probably meant, empty if nobody knows."""
+
+    def __init__(self, path: str, reason: str, hint: str) -> None:
+        super().__init__(path, reason, hint)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {'; '.join(filter(None, self.args[1:]))}"
 
 
 def hint(path: str) -> str:
@@ -59,15 +69,26 @@ def mistyped(path: str) -> str:
         return f"a shell replaces ~ only outside of quotes: {path:.100} without them"
     if re.search(r"[*?]|\[.+\]", path):
         return "no name is like that; outside of quotes a shell replaces a pattern by the names that are"
-    if re.fullmatch(r"\d+(\.\d+)?%?", path):
-        return f"{NUMBER}, as in --minutes {path:.20}"
-    if len(names := re.split(r"[,;\s]+", path)) > 1 and all(map(os.path.lexists, names)):
-        return f"{SEVERAL}{shlex.join(names):.100}"
+    if is_number(path):
+        return f"a number is no file; the option that it belongs to stands before it, as in --minutes {path:.20}"
+    if names := several(path):
+        return f"several files have spaces between them, outside of quotes: {shlex.join(names):.100}"
     if os.sep == "/" and "\\" in path:
         return _of_windows(path)
     if found := re.fullmatch(r"([a-z][a-z-]*[a-z])=(.*)", path):
         return f"an option begins with two hyphens: --{found[1]} {found[2]:.40}".rstrip()
     return ""
+
+
+def is_number(path: str) -> bool:
+    """Whether ``path`` is a number or a percentage, which belongs to an option."""
+    return re.fullmatch(r"\d+(\.\d+)?%?", path) is not None
+
+
+def several(path: str) -> list[str]:
+    """The files whose names are in ``path``, with commas, semicolons or blanks between; none unless all are there."""
+    names = re.split(r"[,;\s]+", path)
+    return names if len(names) > 1 and all(map(os.path.lexists, names)) else []
 
 
 def _of_windows(path: str) -> str:

@@ -31,19 +31,18 @@ def guard(path: Path | str, failure: str = "") -> Iterator[None]:
         yield
     except OSError as error:
         reason = f"{failure}: {error.strerror or error}" if failure else error.strerror or str(error)
-        raise CharrnnError(f"{path}: {reason}{_advice(error, os.fspath(path), writing=bool(failure))}") from error
+        raise _error(error, os.fspath(path), reason, writing=bool(failure)) from error
 
 
-def _advice(error: OSError, path: str, *, writing: bool) -> str:
-    """What to do about ``error``, where the path itself is wrong."""
+def _error(error: OSError, path: str, reason: str, *, writing: bool) -> CharrnnError:
+    """What ``error`` is to the user, with what to do where the path itself is wrong."""
     from charrnn import absent
 
-    hint = ""
     if isinstance(error, FileExistsError):
-        hint = "a file has this name; choose another"
-    elif isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        hint = absent.missing_directory(path) if writing else absent.hint(path)
-    return f"; {hint}" if hint else ""
+        return CharrnnError(f"{path}: {reason}; a file has this name; choose another")
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return CharrnnError(f"{path}: {reason}")
+    return absent.AbsentError(path, reason, absent.missing_directory(path) if writing else absent.hint(path))
 
 
 def temporary_place() -> str:

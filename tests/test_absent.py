@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,11 @@ def test_a_name_that_a_program_has_made_longer_is_what_was_meant(
     for name in there:
         (here / name).touch()
     assert absent.hint(typed) == (said or f"it was looked for in {here}")
+
+
+def test_what_is_absent_crosses_processes_whole() -> None:
+    error = absent.AbsentError("novl.txt", "No such file", "is it novel.txt?")
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.path, again.reason) == (str(error), "novl.txt", "No such file")
+    assert str(error) == "novl.txt: No such file; is it novel.txt?"
+    assert str(absent.AbsentError("novl.txt", "No such file", "")) == "novl.txt: No such file"

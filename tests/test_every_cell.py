@@ -28,7 +28,7 @@ NAMED = {
     "training/classify_recipe.py": "a learning rate that was measured",
     "training/speed.py": "the network whose speed is the measure of others",
     "config.py": "the default",
-    "cli/misspelled.py": "words of other programs",
+    "cli/other_words.py": "words of other programs",
 }
 """Where the package may know a cell by its name, and why."""
 

@@ -313,6 +313,12 @@ SHELL = [
     ("cat novel.txt | charrnn train", 2, "name a file, a directory, or - for stdin"),
     ("charrnn train - < /dev/null", 1, "charrnn: stdin: holds no text"),
     ("mkdir gone && cd gone && rmdir ../gone && charrnn train a.txt", 1, "the current directory has been removed"),
+    (
+        "mkdir gone && cd gone && rmdir ../gone && charrnn train ../novel.txt --steps 1",
+        1,
+        "the current directory has been removed",
+    ),
+    ("mkdir gone && cd gone && rmdir ../gone && charrnn info", 1, "the current directory has been removed"),
     ("CHARRNN_CHECKPOINT=nowhere charrnn sample", 1, "(CHARRNN_CHECKPOINT names it)"),
     ("CHARRNN_DEVICE=gpu charrnn train novel.txt", 2, "not gpu (CHARRNN_DEVICE names it)"),
     ("charrnn export /sys/page.html -c run", 1, "/sys/page.html: can't write: "),

@@ -8,6 +8,7 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -122,13 +123,13 @@ def _usage(error: UsageError | typer.TyperException, arguments: list[str]) -> st
     return f"{_explained(said, arguments)} (see {command} --help)"
 
 
-def _placed(message: str, arguments: list[str]) -> str:
-    """``message``; where it is about several names or a number in place of one, as the command of ``arguments`` takes it."""
-    if absent.SEVERAL not in message and absent.NUMBER not in message:
-        return message
+def _placed(error: CharrnnError, arguments: list[str]) -> str:
+    """What ``error`` says; of several names in one or a number in place of one, as the command of ``arguments`` takes it."""
+    if not isinstance(error, absent.AbsentError):
+        return str(error)
     from charrnn.cli import misspelled
 
-    return misspelled.placed(message, arguments, typer.main.get_command(application()))
+    return misspelled.placed(error, arguments, typer.main.get_command(application()))
 
 
 def _explained(message: str, arguments: list[str]) -> str:
@@ -154,6 +155,15 @@ def _check_completion(arguments: list[str]) -> None:
         raise UsageError(f"{arguments[0]} takes no value, not {arguments[1]!s:.80}; it serves the shell that runs it")
 
 
+def _check_directory(arguments: list[str]) -> None:
+    """`CharrnnError` where the current directory isn't there: what libraries say of that, as they are loaded, is no help."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        if not _is_typers(arguments):
+            raise CharrnnError("the current directory has been removed; cd to another one") from error
+
+
 def _says_rank_0() -> bool:
     """Whether another rank says what is wrong: torchrun calls all alike, and they haven't met yet."""
     return bool(rank()) and "charrnn.training.distributed" not in sys.modules
@@ -168,6 +178,7 @@ def run(arguments: list[str] | None = None) -> int:
         typed = arguments = _IN_WORDS[typed[0]](typed[1:])
     try:
         _check_completion(typed)
+        _check_directory(typed)
         app = application(typed[:1] if typed and typed[0] in VERBS else VERBS)
         code = app(args=arguments, prog_name="charrnn", standalone_mode=False)
         return code if isinstance(code, int) else ExitCode.DONE
@@ -184,7 +195,7 @@ def run(arguments: list[str] | None = None) -> int:
             Console().error(_usage(error, typed))
         return exit_codes.of(error)
     except CharrnnError as error:
-        Console().error(_explained(_placed(str(error), typed), typed))
+        Console().error(_explained(_placed(error, typed), typed))
         return exit_codes.of(error)
     except (MemoryError, RuntimeError) as error:
         # torch reports a lack of memory by errors of its own, in these words; an illegal access to memory is another matter.

@@ -166,6 +166,7 @@ def predict(
         traced.run(judge, given[0], console, as_json=as_json, svg=svg, show=trace or as_json)
     else:
         judge = network.judge(checkpoint, console)
+        classified.tell_of_words(judge, given, console.warn)
         asking = classified.texts(given, paths, reader)
         classified.predict(judge, asked, asking, console, typed=sources.typed(paths))
     console.finish()

@@ -170,9 +170,10 @@ def _train_network(
     """
     from charrnn.output import live
     from charrnn.output.progress import Progress, reading
+    from charrnn.text import sources
     from charrnn.training import runs
 
-    with Progress(console) as progress:
+    with Progress(console, typed=sources.typed(request.corpus)) as progress:
         say = _say(console)
         run, trainer, start = runs.begin(request, clock, stopped, say, console.warn, among, reading(progress))
     go_on = runs.command_to_go_on(request, run, among)
@@ -243,9 +244,10 @@ def _train_members(request: RunRequest, console: Console, stop: Stop, among: Ran
     """Train several networks and print the path of their run; ``among`` ranks each trains some."""
     from charrnn.output.progress import Progress, reading
     from charrnn.output.side_by_side import MembersView
+    from charrnn.text import sources
     from charrnn.training import members
 
-    with Progress(console) as progress:
+    with Progress(console, typed=sources.typed(request.corpus)) as progress:
         run = members.begin(request, seconds_since_start, stop, console.warn, among, reading(progress))
     ends = []
     with MembersView(console, run.count, as_json=as_json, plain=plain) as view, stop_on_signals(stop):
@@ -287,13 +289,13 @@ def _show_plan(request: RunRequest, console: Console, among: Ranks, *, as_json: 
     from charrnn.output import tables
     from charrnn.output.notation import json_line, list_in_words, yardsticks_clause
     from charrnn.output.progress import Progress, reading
-    from charrnn.text import baselines, markup
+    from charrnn.text import baselines, markup, sources
     from charrnn.training import members, runs
 
     if request.resume is not None:
         raise UsageError("--dry-run plans a new run; a resumed one keeps its plan")
     plan = members.prepare if request.members > 1 else runs.prepare
-    with Progress(console) as progress:
+    with Progress(console, typed=sources.typed(request.corpus)) as progress:
         prepared = plan(request, console.warn, ranks=among, tell=reading(progress))
     for advised in (*markup.advise(prepared.text), *heldout.advise(prepared.text)):
         console.warn(advised)

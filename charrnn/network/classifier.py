@@ -33,7 +33,7 @@ FORMAT = tensorfile.Format(
     ("model", "vocabulary", "classifier", "training"),
     later=(tensorfile.PAIRS,),
 )
-_NUMBERS = ("texts", "val_texts", "val_accuracy", "epochs", "steps", "seconds", "seed")
+_NUMBERS = ("texts", "val_texts", "val_accuracy", "epochs", "steps", "seconds", "seed", "words_per_text")
 """The facts of training that are numbers or null."""
 MOST_LABELS = 10_000
 LONGEST_LABEL = 500

@@ -389,7 +389,7 @@ def check_exists(path: Path, name: str = BEST) -> None:
             there |= {one.name: one for one in beside}
         meant = absent.closest(path.name, there)
         hint = f"is it {there[meant]}?" if meant else "charrnn info lists the runs"
-    raise CharrnnError(f"{path}: No such file or directory; {hint}")
+    raise absent.AbsentError(str(path), "No such file or directory", hint)
 
 
 def instead_of_going_on(path: Path) -> str:
@@ -416,7 +416,9 @@ def resolve(path: Path | None) -> Path:
         if not (path / BEST).exists():
             of_one_network(path)
             if (path / CLASSIFIER).exists():
-                raise CharrnnError(f"{path}: the directory holds a classifier of texts, which charrnn classify predict reads")
+                raise CharrnnError(
+                    f"{path}: the directory holds a classifier of texts, which charrnn classify predict reads (in Python, load_classifier)"
+                )
             lock.check_saved(path)
             raise CharrnnError(f"{path}: the directory holds no {BEST}; name {_runs_in(path)}")
         return path / BEST

@@ -36,6 +36,8 @@ DECIDING = 3
 """So many units are shown of each label."""
 STRANGE = 1000
 """Texts with more labels than this that a classifier doesn't know are no test of it."""
+_A_SENTENCE = 3
+"""From so many words on a text is one, and so many typed words may have been one."""
 Record = dict[str, Any]
 
 
@@ -159,7 +161,7 @@ class Asked:
 def predict(judge: Judge, asked: Asked, texts: Iterable[Sequence[str]], console: Console, *, typed: bool = False) -> None:
     """An answer a line for each of ``texts``, which come some at a time, perhaps ``typed`` just now; a blank one has none."""
     answered = 0
-    with Progress(console, wanted=console.stdout_is_kept and not typed) as progress:
+    with Progress(console, wanted=console.stdout_is_kept, typed=typed) as progress:
         progress("classifying", lambda: plural(answered, "text"))
         for some in texts:
             for start in range(0, len(some), TOGETHER):
@@ -207,6 +209,14 @@ def tell(judge: Judge, warn: Callable[[str], None]) -> None:
         warn(f"{count} longer than the {longest:,} characters that the classifier reads; the rest doesn't count")
 
 
+def tell_of_words(judge: Judge, typed: Sequence[str], warn: Callable[[str], None]) -> None:
+    """Say that each of some ``typed`` words is asked for alone, where the classifier knows sentences: quotes were forgotten."""
+    usual = judge.classifier.training.get("words_per_text") or 0
+    if len(typed) >= _A_SENTENCE <= usual and not any(len(text.split()) > 1 for text in typed):
+        whole = shlex.quote(" ".join(typed))
+        warn(f"these are {len(typed):,} texts of one word each; several words are one text in quotes: {whole:.100}")
+
+
 def given(texts: Sequence[str], files: Sequence[str], console: Console) -> tuple[list[str], list[str]]:
     """The texts that were typed, and the names of files and stdin whose lines are texts; `UsageError` if there are none."""
     from charrnn.text.given import literal, tell_of_file
@@ -232,7 +242,7 @@ def evaluate(judge: Judge, path: str, train: str | None, reader: TextReader, con
     """A classifier's figures on the labelled texts in ``path``, beside yardsticks that learn from those in ``train``."""
     labels = judge.classifier.labels
     source = LabelledTexts(path, reader, set(labels))
-    with Progress(console, wanted=not sources.typed([path, train or ""])) as progress:
+    with Progress(console, typed=sources.typed([path, train or ""])) as progress:
         progress(f"asking it about {source.name}")
         report, said, right = judged(judge, rows_of(source), source.name, keep=train is not None)
         source.tell(console.warn)

@@ -32,7 +32,7 @@ def show(paths: Sequence[str], npz: Path, encoding: Encoding, trained: Checkpoin
         console.begin()
         text = (codes for _, codes in reader.joined(names, by_lines=True) if len(codes))
         streamed = files.is_stream(npz) or files.is_stdout(npz)
-        with Progress(console, wanted=not sources.typed(paths)) as progress:
+        with Progress(console, typed=sources.typed(paths)) as progress:
             progress("encoding", lambda: f"{encoder.lines:,} lines")
             encode.write(npz, encoder.vectors(text), encoder.units, lambda path: _opened(path, console))
     units = f"{encoder.units:,} unit{'s' * (encoder.units != 1)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ PATIENCE = 2.0
 PATIENCE_OF_A_PIPE = 10.0
 """So many seconds nobody wonders elsewhere: most work is done by then, and needs no line in anybody's log."""
 _TICK = 0.25
+_ENDS_TYPING = "Ctrl-Z and Enter end it" if os.name == "nt" else "Ctrl-D on an empty line ends it"
 
 
 class Progress:
@@ -27,12 +29,13 @@ class Progress:
 
     On a terminal that is a line which changes, and which goes when the work is done. Elsewhere lines stay: each comes when
     the work has taken twice as long as at the one before. Where ``wanted`` is false nothing is said: what comes out already
-    tells how far it is.
+    tells how far it is. Of a text that is being ``typed`` is said at once how it ends, and nothing more.
     """
 
-    def __init__(self, console: Console, *, wanted: bool = True) -> None:
+    def __init__(self, console: Console, *, wanted: bool = True, typed: bool = False) -> None:
         self._console, self._began = console, time.monotonic()
-        self._wanted = wanted and not console.quiet
+        self._typed = typed
+        self._wanted = wanted and not typed and not console.quiet
         self._doing = ""
         self._so_far: Callable[[], str] | None = None
         self._due = PATIENCE if console.stderr_is_terminal else PATIENCE_OF_A_PIPE
@@ -40,6 +43,8 @@ class Progress:
         self._clock = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Progress:
+        if self._typed:
+            self._console.say(f"charrnn: reading what is typed here; {_ENDS_TYPING}")
         if self._wanted:
             self._clock.start()
         return self

@@ -75,7 +75,7 @@ def check(shown: Shown, generation: Generation, console: Console, *, interactive
         for path in sorted(shown.out_dir.glob("*.txt")):
             if path.name in names:
                 files.check_replaceable(path, "already there; choose another --out-dir, or remove it")
-    with Progress(console, wanted=not sources.typed([shown.copied_from or ""])) as progress:
+    with Progress(console, typed=sources.typed([shown.copied_from or ""])) as progress:
         learned = "reading the list" if generation.records else ""
         progress(f"reading {sources.shown(shown.copied_from)}" if shown.copied_from is not None else learned)
         corpus = _corpus(shown, generation, console, reading(progress), interactive=interactive)

@@ -108,7 +108,7 @@ def show(request: ScoreRequest, paths: Sequence[str], networks: Sequence[Checkpo
     tell_of_field(paths, request.config.field, setting_of(trained.training, "field"), console.warn)
     if not request.sums and console.stderr_is_terminal and not request.as_json:
         console.say(f"charrnn: the columns: {CHARACTER_COLUMNS if request.per_char else LINE_COLUMNS}")
-    with Progress(console, wanted=not sources.typed(paths) and (console.stdout_is_kept or not rows)) as progress:
+    with Progress(console, wanted=console.stdout_is_kept or not rows, typed=sources.typed(paths)) as progress:
         try:
             for path in paths:
                 tally = scorer.tally()
@@ -147,7 +147,7 @@ def adapted_to(path: str, encoding: Encoding, console: Console, networks: Sequen
     trained, tally = networks[0], scorer.tally()
     reader = TextReader(trained.vocabulary.level, encoding, warn=console.warn)
     by_line = records_of(trained.training) is not None
-    with Progress(console, wanted=not sources.typed([path])) as progress:
+    with Progress(console, typed=sources.typed([path])) as progress:
         progress(f"adapting to {sources.shown(path)}", functools.partial(_so_far, tally))
         for piece in scorer.pieces(reader.codes(path, by_lines=by_line), by_line=by_line):
             tally.add(piece)

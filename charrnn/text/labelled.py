@@ -22,6 +22,8 @@ TEXT_NAMES = ("text", "sentence", "utterance", "query", "message")
 LABEL_NAMES = ("label", "intent", "category", "class", "target")
 PART_NAMES = ("part", "split")
 """What a header may call the columns, in small letters; a column of parts need not be there."""
+PERHAPS_PARTS = ("set", "subset", "dataset", "data_set", "partition", "fold")
+"""What a column of parts may be called, too, if the first row's cell is one."""
 PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
@@ -157,6 +159,7 @@ class LabelledTexts:
         return next((separator for separator in there if _are_two(some, separator)), there[0])
 
     def _json(self, lines: Iterator[str]) -> Iterator[tuple[str, str, str, str]]:
+        parts: list[str] | None = None
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -167,7 +170,8 @@ class LabelledTexts:
                 raise CharrnnError(f"{where}: {no_object(line)}") from error
             if not isinstance(record, dict):
                 raise CharrnnError(f"{where}: {no_object(line)}")
-            text, label, part = (_named(record, names) for names in (TEXT_NAMES, LABEL_NAMES, PART_NAMES))
+            parts = _part_names(record) if parts is None else parts
+            text, label, part = (_named(record, names) for names in (TEXT_NAMES, LABEL_NAMES, parts))
             if text is _ABSENT or label is _ABSENT:
                 raise CharrnnError(f"{where}: needs a string `text` and a `label`; it has {listed(record)}")
             text, label = ("" if value is None else value for value in (text, label))
@@ -196,7 +200,10 @@ class LabelledTexts:
             text = header.index("text") if "text" in header else 1 - header.index("label")
             label = 1 - text
         if text is not None and label is not None:
-            columns, part = len(header), next((n for n, cell in enumerate(header) if cell in PART_NAMES), None)
+            first = list(itertools.islice(rows, 1))
+            parts = _part_names(dict(zip(header, first[0][1], strict=False)) if first else {})
+            columns, part = len(header), next((n for n, cell in enumerate(header) if cell in parts), None)
+            rows = itertools.chain(first, rows)
         else:
             columns, part = 2, None
             if any(cell.strip() for cell in cells[columns:]):
@@ -246,6 +253,11 @@ class LabelledTexts:
 
 
 _ABSENT = object()
+
+
+def _part_names(first: dict[str, Any]) -> list[str]:
+    """What the column of parts may be called in a file whose ``first`` row this is."""
+    return [*PART_NAMES, *(name for name in PERHAPS_PARTS if str(first.get(name)).strip().lower() in PARTS)]
 
 
 def _named(record: dict[str, Any], names: Sequence[str]) -> Any:

@@ -33,12 +33,9 @@ def advise(corpus: Corpus) -> Iterator[str]:
     """A line for somebody who trains on a page of HTML, or on a list whose lines are rows of a table or end with blanks."""
     beginning = corpus.vocabulary.decode(corpus.ids[:_SEEN])
     lines = beginning.split("\n")[1:-1]
-    if corpus.records is not None and (line := _of_rows(lines) or _of_entries(lines)) is not None:
-        yield line
-    if corpus.records is not None and (line := _of_few_lines(corpus.records.facts, beginning)) is not None:
-        yield line
-    if corpus.records is not None and (line := _of_blanks(lines)) is not None:
-        yield line
+    if corpus.records is not None:
+        of_entries = _of_rows(lines) or _of_entries(lines)
+        yield from filter(None, (of_entries, _of_few_lines(corpus.records.facts, beginning), _of_blanks(lines)))
     if _PAGE.match(beginning):
         yield "this begins as a page of HTML, whose tags are learned, too; for its words alone save it as plain text"
 

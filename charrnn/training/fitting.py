@@ -27,7 +27,7 @@ from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.classifier import Classifier
 from charrnn.network.lock import DirectoryLock
 from charrnn.text import sources
-from charrnn.text.gathered import Encoded
+from charrnn.text.gathered import Encoded, Gathered
 from charrnn.text.vocabulary import Vocabulary
 from charrnn.training import classify_recipe
 from charrnn.training.split import Split
@@ -170,6 +170,7 @@ def fit(
         "seconds": elapsed(),
         "frozen": request.frozen,
         "val_texts": len(split.val),
+        "words_per_text": _words(split.train.texts),
     }
     done = replace(found, training={**facts, **found.training}, path=path)
     verdicts = Verdicts(Judge(done))
@@ -178,6 +179,12 @@ def fit(
         done = replace(done, training={**done.training, "val_accuracy": verdicts.figures.accuracy})
     classifier.write(path, done)
     return Fitted(done, split, yardsticks, verdicts, stop())
+
+
+def _words(texts: Gathered) -> float:
+    """Words of a text on average, from about a thousand texts all over."""
+    some = texts[:: max(1, len(texts) // 1000)]
+    return sum(len(text.split()) for text in some) / max(1, len(some))
 
 
 def _learned(

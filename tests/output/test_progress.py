@@ -42,6 +42,14 @@ def test_one_long_step_is_told_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -
     assert text.endswith("\r\x1b[Kdone\n")
 
 
+def test_of_what_somebody_types_is_said_how_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    console = Console(Stream(), Stream(terminal=True))
+    with Progress(console, typed=True) as doing:
+        doing("digging")
+    assert console.stderr.getvalue() == "charrnn: reading what is typed here; Ctrl-D on an empty line ends it\n"  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(("terminal", "said"), [(False, (10, 20, 40, 80)), (True, (2, 4, 8, 16, 32, 64))])
 def test_lines_that_stay_come_each_after_twice_the_time(
     terminal: bool, said: tuple[int, ...], monkeypatch: pytest.MonkeyPatch

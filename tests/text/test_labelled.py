@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from charrnn import CharrnnError
-from charrnn.text import sources
+from charrnn.text import labelled, sources
 from charrnn.text.decoding import Encoding
 from charrnn.text.labelled import LabelledTexts, Row
 from charrnn.text.reading import PLAIN, TextReader
@@ -117,6 +117,16 @@ def test_quotes_are_characters_in_tsv_and_quotes_in_csv(put: Put) -> None:
 def test_a_column_of_parts_says_what_is_kept_for_a_test(put: Put) -> None:
     found = rows(put("x.tsv", b"text\tlabel\tsplit\na\tx\ttrain\nb\ty\tTest\nc\ty\tdev\n"))
     assert [row.part for row in found] == ["train", "test", "val"]
+
+
+@pytest.mark.parametrize("name", labelled.PERHAPS_PARTS)
+def test_a_column_may_have_many_names_if_its_first_cell_is_a_part(put: Put, name: str) -> None:
+    found = rows(put("x.csv", f"text,label,{name.title()}\na,x,train\nb,y,Test\n".encode()))
+    assert [row.part for row in found] == ["train", "test"]
+    found = rows(put("x.jsonl", f'{{"text": "a", "label": "x", "{name}": "test"}}\n'.encode()))
+    assert [row.part for row in found] == ["test"]
+    found = rows(put("y.csv", f"text,label,{name}\na,x,7\nb,y,test\n".encode()))
+    assert [row.part for row in found] == ["", ""]
 
 
 LANGUAGES = b"".join(b"%d Kuchen,de\n%d cakes,en\n" % (number, number) for number in range(5))

@@ -117,6 +117,7 @@ def test_what_is_saved_is_what_was_measured(put: Put, tmp_path: Path) -> None:
     assert saved.labels == ("ends in a", "ends in b")
     assert saved.training["val_accuracy"] == 1
     assert (saved.training["texts"], saved.training["corpus"]) == (200, "x.tsv")
+    assert saved.training["words_per_text"] == 1
     assert found.yardsticks.ngrams.accuracy == 1
     assert heard[0] is found.yardsticks
     assert heard[-1].share == 1
