@@ -416,9 +416,8 @@ def resolve(path: Path | None) -> Path:
         if not (path / BEST).exists():
             of_one_network(path)
             if (path / CLASSIFIER).exists():
-                raise CharrnnError(
-                    f"{path}: the directory holds a classifier of texts, which charrnn classify predict reads (in Python, load_classifier)"
-                )
+                reads = "which charrnn classify predict reads (in Python load_classifier)"
+                raise CharrnnError(f"{path}: the directory holds a classifier of texts, {reads}")
             lock.check_saved(path)
             raise CharrnnError(f"{path}: the directory holds no {BEST}; name {_runs_in(path)}")
         return path / BEST
