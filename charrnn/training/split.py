@@ -108,8 +108,11 @@ def read(path: str, val: str | None, config: FitConfig, warn: Say) -> Split:
         name = source.name if val is None else val
         warn(f"{name}: {len(other):,} texts to validate on; {MOST_VALIDATED:,} of them, evenly spread, tell enough")
         other = other.some(np.linspace(0, len(other) - 1, MOST_VALIDATED).astype(np.intp))
-    _tell_of_rare(source.name, labels, counts + np.bincount(other.labels, minlength=len(labels)), warn)
-    if not len(other):
+    validated = np.bincount(other.labels, minlength=len(labels))
+    _tell_of_rare(source.name, labels, counts + validated, warn)
+    if len(other):
+        _tell_of_untold(source.name if val is None else val, labels, (counts > 1) & (validated == 0), warn)
+    else:
         warn(f"{source.name}: too few texts to keep some for validation; the figures are of texts it has learned")
     train = texts.some(learned)
     if val is not None:
@@ -210,3 +213,11 @@ def _tell_of_rare(name: str, labels: Sequence[str], counts: NDArray[np.intp], wa
     if once := [label for label, count in zip(labels, counts.tolist(), strict=True) if count == 1]:
         told = "1 label has" if len(once) == 1 else f"{len(once):,} labels have"
         warn(f"{name}: {told} one text only, which is learned from, so nothing tells how well: {_some(once):.200}")
+
+
+def _tell_of_untold(name: str, labels: Sequence[str], untold: NDArray[np.bool_], warn: Say) -> None:
+    """Say so of labels that have texts to learn from, but none to validate on."""
+    if without := list(itertools.compress(labels, untold)):
+        one = len(without) == 1
+        have, are = ("1 label has", "it is") if one else (f"{len(without):,} labels have", "they are")
+        warn(f"{name}: {have} no text to validate on, so no figure tells how well {are} found: {_some(without):.200}")

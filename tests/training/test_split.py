@@ -111,6 +111,19 @@ def test_a_label_with_one_example_is_learned_and_told(put: Put) -> None:
     assert "1 label has one text only, which is learned from, so nothing tells how well: rare" in said[0]
 
 
+def test_labels_that_no_text_to_validate_on_has_are_told(put: Put) -> None:
+    """Figures of all others look like figures of all."""
+    rare = [f"text {n}" for n in range(1000) if not records.is_held_out(f"text {n}", 0.1)][:3]
+    path = put("x.tsv", b"text\tlabel\n" + lines(40) + "".join(f"{text}\trare\n" for text in rare).encode())
+    assert read(path)[1] == [f"{path}: 1 label has no text to validate on, so no figure tells how well it is found: rare"]
+    others = put("v.tsv", b"text\tlabel\nabc\tends in a\n")
+    told = "2 labels have no text to validate on, so no figure tells how well they are found: ends in b, rare"
+    assert read(path, others)[1] == [f"{others}: {told}"]
+    few = read(put("few.tsv", b"text\tlabel\na\tx\nb\ty\n"))[1]
+    assert "too few texts" in few[-1]
+    assert not any("to validate on" in line for line in few)
+
+
 def test_too_few_texts_to_validate_are_told(put: Put) -> None:
     split, said = read(put("x.tsv", b"text\tlabel\na\tx\nb\ty\n"))
     assert len(split.val) == 0
