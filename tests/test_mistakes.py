@@ -16,6 +16,8 @@ import pytest
 from conftest import ROOT, TALE
 from small_checkpoints import small
 
+from charrnn.config import GATES
+from charrnn.limits import either
 from charrnn.network import checkpoint, rundir
 
 Invoke = Callable[..., Any]
@@ -138,7 +140,7 @@ MISTAKES = [
     ("train novel.txt --hidden-size big", USAGE, "must be a whole number of at least 1"),
     ("train novel.txt --dropout 30", USAGE, "write 0.3 "),
     ("train novel.txt --val-fraction 10%", USAGE, "write 0.1 "),
-    ("train novel.txt --cell transformer", USAGE, "--cell must be lstm, gru or rnn, not transformer"),
+    ("train novel.txt --cell transformer", USAGE, f"--cell must be {either((*GATES,))}, not transformer"),
     ("train novel.txt --members two", USAGE, "--members must be a whole number of at least 1 and at most 64, not two"),
     ("train novel.txt --encoding utf9", USAGE, "not a text encoding that Python knows (try utf-8, latin-1)"),
     ("train novel.txt --minutes", USAGE, "'--minutes' requires an argument"),

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from charrnn.cli import completion
+from charrnn.config import GATES
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_commands_options_and_checkpoints_are_completed(tree: Path, shell: str) 
     assert offered_by(shell, "charrnn", "score", "--per", cwd=tree) == ["--per-char"]
     assert offered_by(shell, "charrnn", "score", "--checkpoint", "checkpoints/n", cwd=tree) == ["checkpoints/novel"]
     assert offered_by(shell, "charrnn", "train", "--out", "--overwrite", "--min-", cwd=tree) == ["--min-count"]
-    assert offered_by(shell, "charrnn", "train", "--cell", "", cwd=tree) == ["lstm", "gru", "rnn"]
+    assert offered_by(shell, "charrnn", "train", "--cell", "", cwd=tree) == list(GATES)
     assert offered_by(shell, "charrnn", "inspect", "--color", "s", cwd=tree) == ["surprise"]
     for command in ("sample", "score", "next", "inspect"):
         assert offered_by(shell, "charrnn", command, "-c", "mod", cwd=tree) == ["model.safetensors"]

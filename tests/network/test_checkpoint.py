@@ -26,6 +26,7 @@ from small_networks import OF_TORCH
 
 from charrnn import CharrnnError
 from charrnn.config import GATES
+from charrnn.limits import either
 from charrnn.network import tensorfile
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint, read, read_header, write
@@ -295,8 +296,8 @@ DAMAGES: dict[str, tuple[Callable[[Header], None], str]] = {
     "model a number": (metadata_with("model", 5), "damaged"),
     "training a list": (metadata_with("training", "[]"), "damaged"),
     "training deep": (metadata_with("training", "[" * 100_000), "damaged"),
-    "cell": (setting("model", "cell", "elman"), "its cell must be lstm, gru or rnn"),
-    "cell a list": (setting("model", "cell", ["lstm"]), "its cell must be lstm, gru or rnn"),
+    "cell": (setting("model", "cell", "elman"), f"its cell must be {either((*GATES,))}"),
+    "cell a list": (setting("model", "cell", ["lstm"]), f"its cell must be {either((*GATES,))}"),
     "no units": (setting("model", "hidden_size", 0), "its hidden size"),
     "units NaN": (setting("model", "hidden_size", math.nan), "its hidden size"),
     "units infinite": (setting("model", "hidden_size", math.inf), "its hidden size"),
