@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from charrnn.generation.request import SampleRequest
     from charrnn.generation.streaming import Generation
     from charrnn.network.checkpoint import Checkpoint
+    from charrnn.network.pace import Pace
     from charrnn.output.notebook import Inspected
     from charrnn.training.events import Event
     from charrnn.training.runs import RunRequest
@@ -77,16 +78,14 @@ class TrainedNetwork:
     def __init__(self, trained: Checkpoint) -> None:
         import numpy as np
 
-        from charrnn.network.cells import Network
-        from charrnn.network.pace import Steady, threads_of_numpy
+        from charrnn.network import ensemble
 
-        self._trained = trained
-        shared = threads_of_numpy(THREADS)
-        steady = None if shared is None else Steady(shared)
+        self._trained, steady = trained, _steady()
         with np.errstate(over="ignore", invalid="ignore"):  # Absurd weights give absurd text, not warnings.
-            self._network = self._reading = Network(trained.model, trained.weights, steady)
-            if trained.temperature != 1:  # Drawing has a temperature of its own.
-                self._reading = Network(trained.model, trained.weights, steady, temperature=trained.temperature)
+            self._network = ensemble.as_trained(trained, steady, temperature=1)  # Drawing has a temperature of its own.
+            self._reading = self._network if trained.temperature == 1 else ensemble.as_trained(trained, steady)
+            # Records that are to be scored as one stream are read as one.
+            self._scoring = self._reading if trained.newline is None else ensemble.calibrated(trained, steady)
 
     @property
     def info(self) -> dict[str, Any]:
@@ -233,7 +232,7 @@ class TrainedNetwork:
         asked = ScoreRequest(config=ScoreConfig(window=keywords.plain(window)), exact=exact, adapt=adapt)
         vocabulary, units = self._trained.vocabulary, self._trained.vocabulary.units(self._readable(text))
         records = asked.of_records(self._trained)
-        plain = scorer = Scorer(self._reading, vocabulary, seen=self._trained.characters, details=per_char)
+        plain = scorer = Scorer(self._scoring, vocabulary, seen=self._trained.characters, details=per_char)
         if adapt:
             from charrnn.training.adapt import AdaptingScorer
 
@@ -263,9 +262,10 @@ class TrainedNetwork:
         from charrnn.analysis.results import NextCharacter
         from charrnn.text import given
 
-        vocabulary = self._trained.vocabulary
+        vocabulary, records = self._trained.vocabulary, self._trained.newline is not None
         with np.errstate(over="ignore", invalid="ignore"):
-            found, entropy = scoring.next_characters(self._reading, vocabulary, given.known(prompt, vocabulary, _warn))
+            known = given.known(prompt, vocabulary, _warn)
+            found, entropy = scoring.next_characters(self._reading, vocabulary, known, records=records)
         shares = np.array([one["probability"] for one in found])
         return NextCharacter(prompt, tuple(one["char"] for one in found), shares, entropy)
 
@@ -321,6 +321,13 @@ class TrainedNetwork:
         if self._trained.vocabulary.level != "byte":
             raise TypeError("this network reads characters, not bytes; decode them first")
         return text.decode("utf-8", "surrogateescape")
+
+
+def _steady() -> Pace | None:
+    """Threads that any number of callers share; None where NumPy's can't be told."""
+    from charrnn.network.pace import Steady, threads_of_numpy
+
+    return None if (shared := threads_of_numpy(THREADS)) is None else Steady(shared)
 
 
 # -- training ---------------------------------------------------------------------------------------------------------

@@ -16,13 +16,13 @@ from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.vocabulary import Vocabulary
 
 
-def random_network(path: Path) -> Path:
-    """Write a random network that knows a few letters to ``path``."""
+def random_network(path: Path, **facts: Any) -> Path:
+    """Write a random network that knows a few letters to ``path``; ``facts`` are of its training."""
     vocabulary = Vocabulary("char", "\n =abcde")
     model = ModelConfig(vocabulary.size, cell="lstm", embedding_size=6, hidden_size=12, num_layers=2)
     rng = np.random.default_rng(1)
     weights = {name: rng.normal(0, 0.8, shape).astype(np.float32) for name, shape in model.parameter_shapes().items()}
-    checkpoint.write(path, Checkpoint(model, vocabulary, {}, weights))
+    checkpoint.write(path, Checkpoint(model, vocabulary, facts, weights))
     return path
 
 

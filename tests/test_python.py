@@ -284,6 +284,22 @@ def test_the_next_character_is_that_of_the_command_line(net, run: Path, invoke) 
     assert repr(found).startswith(f"<next: {found.chars[0]!r} ")
 
 
+def test_of_records_a_prompt_begins_one_and_a_text_is_read_record_by_record(tmp_path: Path, invoke) -> None:
+    facts = {"count": 9, "held_out": 1, "duplicates": 0, "blank": 0, "longest": 9, "mean_length": 5.0}
+    run, lines = network(tmp_path / "names", temperature=1.3, records=facts), "The crow\nThe fox\n"
+    net = charrnn.load(run)
+    (told,) = records(invoke("next", "The crow\nThe fo", "-c", run, "--json", "--top", "99"))
+    after = net.next("The fo")
+    assert {one["char"]: one["probability"] for one in told["next"]} == dict(after.items())
+    assert -np.log2(after["x"]) == pytest.approx(net.score("The fox").char_bits[-1], abs=1e-4)
+    assert invoke("inspect", lines, "-c", run, "--npz", tmp_path / "a.npz").code == 0
+    with np.load(tmp_path / "a.npz") as inspected:
+        assert np.array_equal(net.states(lines).h, inspected["h"])
+    (tmp_path / "a.txt").write_text(lines)
+    (whole,) = records(invoke("score", "-c", run, tmp_path / "a.txt", "--exact", "--json"))
+    assert net.score(lines, exact=True).bits == whole["bits"]
+
+
 @pytest.mark.parametrize("cell", list(GATES))
 def test_states_are_those_of_the_command_line(tmp_path: Path, invoke, cell: str) -> None:
     run, text = cell_network(tmp_path / cell, cell), "a bad cab\n" * 3

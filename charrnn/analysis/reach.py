@@ -30,7 +30,7 @@ from charrnn.generation.filters import nats_of, softmax
 from charrnn.generation.generate import generate, opening, prime
 from charrnn.network.cells import Array, Network
 from charrnn.network.checkpoint import Checkpoint, records_of
-from charrnn.network.ensemble import inspected
+from charrnn.network.ensemble import as_trained
 from charrnn.network.pace import on_cores
 
 LAGS = 200
@@ -270,7 +270,7 @@ def contribution(network: Network, ids: NDArray[Any]) -> Curve:
 
 def remembered(trained: Checkpoint, text: str) -> Reach:
     """`measure` on the network of a checkpoint and a text, with its score as `charrnn score` reads it."""
-    network, vocabulary = inspected(trained), trained.vocabulary
+    network, vocabulary = as_trained(trained), trained.vocabulary
     text, _ = vocabulary.canonical(text)
     found = measure(network, vocabulary.encode(text))
     scorer = Scorer(network, vocabulary, workers=1)
@@ -314,7 +314,7 @@ def contributed(trained: Checkpoint, text: str, label: str) -> ContributionRecor
 
 def generated(trained: Checkpoint, characters: int = GENERATED) -> str:
     """Text that a network generates at temperature 1, always the same: its own idea of the language."""
-    network, vocabulary = inspected(trained), trained.vocabulary
+    network, vocabulary = as_trained(trained), trained.vocabulary
     sampler = Sampler(np.random.default_rng(0), Drawing(temperature=1.0, banned=vocabulary.unknown))
     with np.errstate(over="ignore", invalid="ignore"):
         ids = generate(network, *prime(network, opening(vocabulary)), sampler)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from charrnn import CharrnnError
 from charrnn.generation.filters import entropy, nats_of, ranked, ranks_of, softmax
-from charrnn.generation.generate import opening, prime
+from charrnn.generation.generate import opened, opening, prime
 from charrnn.network.cells import Array
 from charrnn.network.columns import Figures, Reader, rejoined, worthwhile
 from charrnn.network.ensemble import Predictor
@@ -371,8 +371,10 @@ def _seeing(temperature: float, *, details: bool) -> Callable[[Array, NDArray[An
     return see
 
 
-def next_characters(network: Predictor, vocabulary: Vocabulary, text: str) -> tuple[list[ExpectedRecord], float]:
-    """What the network expects after ``text``.
+def next_characters(
+    network: Predictor, vocabulary: Vocabulary, text: str, *, records: bool = False
+) -> tuple[list[ExpectedRecord], float]:
+    """What the network, perhaps one of ``records``, expects after ``text``.
 
     Returns:
         Every symbol with its ``probability`` and ``bits``, likeliest first, ``char`` as in `symbol`; and the entropy of all in
@@ -381,16 +383,15 @@ def next_characters(network: Predictor, vocabulary: Vocabulary, text: str) -> tu
     Raises:
         CharrnnError: the network's weights are so large that its predictions are not finite.
     """
-    ids = vocabulary.encode(text) if text else opening(vocabulary)
-    logits, _ = prime(network, ids)
+    logits, _ = prime(network, opened(vocabulary, vocabulary.encode(text), records=records))
     probabilities = softmax(logits)
     if not np.isfinite(probabilities).all():
         raise CharrnnError(ABSURD)
     expected = [(symbol(vocabulary, index), float(probabilities[index])) for index in ranked(probabilities).tolist()]
-    records: list[ExpectedRecord] = [
+    rows: list[ExpectedRecord] = [
         {"char": char, "probability": share, "bits": 0.0 - math.log2(share) if share else None} for char, share in expected
     ]
-    return records, float(entropy(probabilities)) / _LN2
+    return rows, float(entropy(probabilities)) / _LN2
 
 
 def symbol(vocabulary: Vocabulary, index: int) -> str:

@@ -47,7 +47,9 @@ def next_character(
     text = given.text(prompt, "PROMPT", reader, keep_newline=keep_newline)
     text = given.known(text, trained.vocabulary, console.warn)
     with np.errstate(over="ignore", invalid="ignore"):
-        found, entropy_bits = scoring.next_characters(ensemble.together(networks), trained.vocabulary, text)
+        found, entropy_bits = scoring.next_characters(
+            ensemble.together(networks, ensemble.as_trained), trained.vocabulary, text, records=trained.newline is not None
+        )
     shown = found[: config.top]
     if as_json:
         record: scoring.NextRecord = {"prompt": text, "entropy_bits": entropy_bits, "next": shown}

@@ -24,6 +24,13 @@ def opening(vocabulary: Vocabulary) -> NDArray[Any]:
     return vocabulary.encode(next((character for character in "\n " if character in known), known[:1]))
 
 
+def opened(vocabulary: Vocabulary, prompt: NDArray[Any], *, records: bool) -> NDArray[Any]:
+    """The ids that a network reads from the zero state before it writes: those of a ``prompt`` (T,), behind the `opening` if
+    there are none, or if a network of ``records`` is to go on with one, all of which begin there.
+    """
+    return np.concatenate([opening(vocabulary), prompt]) if records or not len(prompt) else prompt
+
+
 def prime(network: Predictor, ids: NDArray[Any]) -> tuple[Array, Array]:
     """Read ids (T,) from the zero state: the logits (V,) after the last one, and the state (L, P, 1, H)."""
     state = network.initial_state(1)

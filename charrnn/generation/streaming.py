@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from charrnn import UsageError
 from charrnn.generation.drawing import Sampler, generator
-from charrnn.generation.generate import generate, opening, read
+from charrnn.generation.generate import generate, opened, read
 from charrnn.generation.listing import Listing, Picker
 from charrnn.generation.request import SampleRequest, Say, drawing, ending, possible_stops, within
 from charrnn.generation.stopping import Text
@@ -243,9 +243,10 @@ class Generation:
         return Start(np.zeros(V, dtype=np.float32), self.network.initial_state(1), np.zeros(0, dtype=np.intp))
 
     def read(self, start: Start, text: str) -> Start:
-        """Read ``text`` from ``start``, whose state is overwritten. At the zero state, no text opens as a line does."""
+        """Read ``text`` from ``start``, whose state is overwritten; at the zero state a record opens, and a text of nothing."""
         ids = self.vocabulary.encode(text).astype(np.intp)
-        unread = ids if text or start.state.any() else opening(self.vocabulary).astype(np.intp)
+        records = self.trained.newline is not None
+        unread = ids if start.state.any() else opened(self.vocabulary, ids, records=records).astype(np.intp)
         read(self.network, unread[:-1], start.logits, start.state)
         # What follows the last id is generated, so clamps hold from that id on.
         logits = read(self.generating, unread[-1:], start.logits, start.state)
@@ -273,7 +274,7 @@ def _packed(networks: Sequence[Checkpoint], calibration: float, shared: Threads 
 
     def build(trained: Checkpoint) -> Network:
         pace = None if shared is None else Pace(shared)
-        return Network(trained.model, trained.weights, pace, temperature=trained.temperature / calibration)
+        return ensemble.as_trained(trained, pace, temperature=trained.temperature / calibration)
 
     return ensemble.together(networks, build)
 

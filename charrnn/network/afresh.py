@@ -11,15 +11,24 @@ from numpy.typing import NDArray
 
 from charrnn.config import ModelConfig
 from charrnn.network.cells import Array, LayerTrace, Network
+from charrnn.network.pace import Pace
 from charrnn.network.stepper import Step
 
 
 class RecordNetwork(Network):
     """Reads every newline from the zero state. Nothing of what stands before it is in a state, or in a gradient, behind it."""
 
-    def __init__(self, config: ModelConfig, weights: Mapping[str, Array], newline: int, *, temperature: float = 1.0) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: Mapping[str, Array],
+        newline: int,
+        pace: Pace | None = None,
+        *,
+        temperature: float = 1.0,
+    ) -> None:
         """``newline`` is the symbol with which each record begins."""
-        super().__init__(config, weights, temperature=temperature)
+        super().__init__(config, weights, pace, temperature=temperature)
         self._newline = newline
 
     def alike(self, weights: Mapping[str, Array]) -> Network:

@@ -104,6 +104,12 @@ class Checkpoint(Saved):
         return int(found) if found is not None and found >= 1 else None
 
     @property
+    def newline(self) -> int | None:
+        """The symbol that begins each record, of a network that learned records; None of one that learned a text as a whole."""
+        known = self.vocabulary.level == "byte" or "\n" in self.vocabulary.characters
+        return int(self.vocabulary.encode("\n")[0]) if known and records_of(self.training) is not None else None
+
+    @property
     def row_rms(self) -> dict[str, NDArray[np.float32]]:
         """The root mean square of the gradients of each row in training, (M,), by the matrices' names; none in older files."""
         return {name: self.extra[ROW_RMS + name] for name in self.weights if ROW_RMS + name in self.extra}

@@ -22,6 +22,7 @@ from charrnn.network import checkpoint
 from charrnn.network.afresh import RecordNetwork
 from charrnn.network.cells import Array, LayerTrace, Network
 from charrnn.network.checkpoint import Checkpoint, records_of
+from charrnn.network.pace import Pace
 from charrnn.network.stepper import Step
 from charrnn.text.vocabulary import Vocabulary
 
@@ -145,17 +146,17 @@ def together(trained: Sequence[Checkpoint], build: Callable[[Checkpoint], Networ
     return networks[0] if len(networks) == 1 else TracedEnsemble(networks)
 
 
-def calibrated(trained: Checkpoint) -> Network:
+def calibrated(trained: Checkpoint, pace: Pace | None = None) -> Network:
     """The network of a checkpoint, with its temperature."""
-    return Network(trained.model, trained.weights, temperature=trained.temperature)
+    return Network(trained.model, trained.weights, pace, temperature=trained.temperature)
 
 
-def inspected(trained: Checkpoint) -> Network:
-    """`calibrated`; of records, it begins anew at every newline, however the text is read."""
-    if records_of(trained.training) is None:
-        return calibrated(trained)
-    (newline,) = trained.vocabulary.encode("\n").tolist()
-    return RecordNetwork(trained.model, trained.weights, newline, temperature=trained.temperature)
+def as_trained(trained: Checkpoint, pace: Pace | None = None, *, temperature: float | None = None) -> Network:
+    """`calibrated`, or of a ``temperature``; of records, it begins anew at every newline, whatever it reads or writes."""
+    found = trained.temperature if temperature is None else temperature
+    if (newline := trained.newline) is None:
+        return Network(trained.model, trained.weights, pace, temperature=found)
+    return RecordNetwork(trained.model, trained.weights, newline, pace, temperature=found)
 
 
 def common_temperature(trained: Sequence[Checkpoint]) -> float:

@@ -146,7 +146,7 @@ def of_states(
 ) -> None:
     """Show what the network's states do over a text; the page and the archive hold its ``memory``, too."""
     as_tables = request.units_only or not (request.as_json or request.colored_by or request.files)
-    network = ensemble.inspected(trained)
+    network = ensemble.as_trained(trained)
     searched = as_tables or request.as_json or request.html is not None
     progress("reading the text")
     # How the text is read was told when the memory was measured.
@@ -177,7 +177,7 @@ def of_mean(
     request: InspectRequest, text: GivenText, networks: Sequence[Checkpoint], console: Console, progress: Progress
 ) -> None:
     """Show a text coloured by what the mean of several networks foresees."""
-    color, network = request.config.color or "surprise", ensemble.TracedEnsemble([*map(ensemble.inspected, networks)])
+    color, network = request.config.color or "surprise", ensemble.TracedEnsemble([*map(ensemble.as_trained, networks)])
     progress("reading the text")
     read = _text(text, networks[0], network, console)
     values = traces.Values(traces.mixed(network, read, color, progress).tolist(), traces.COLORS[color], None)

@@ -199,7 +199,9 @@ def _device(generation: Generation) -> Steps | None:
     from charrnn.training.torch_stepper import TorchNetwork
 
     common, device = generation.drawing.calibration, generation.config.device
-    members = [TorchNetwork(one.model, one.weights, device, one.temperature / common) for one in generation.networks]
+    members = [
+        TorchNetwork(one.model, one.weights, device, one.temperature / common, one.newline) for one in generation.networks
+    ]
     return members[0] if len(members) == 1 else Ensemble(members)
 
 

@@ -17,9 +17,18 @@ from charrnn.training.model import CharRNN
 class TorchNetwork:
     """What `charrnn.network.cells.Network` is to a sampler, with the products on a device."""
 
-    def __init__(self, config: ModelConfig, weights: Mapping[str, NDArray[Any]], device: str, temperature: float = 1.0) -> None:
-        """`CharrnnError` if torch finds no such ``device``; logits are divided by ``temperature``."""
-        self.config, self.temperature = config, temperature
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: Mapping[str, NDArray[Any]],
+        device: str,
+        temperature: float = 1.0,
+        newline: int | None = None,
+    ) -> None:
+        """`CharrnnError` if torch finds no such ``device``; logits are divided by ``temperature``. A ``newline``, if given, is
+        read from the zero state, as by a `charrnn.network.afresh.RecordNetwork`.
+        """
+        self.config, self.temperature, self._newline = config, temperature, newline
         self.device = choose_device(device)
         hold_to_fp32(self.device)
         self._model = CharRNN(config)
@@ -36,6 +45,8 @@ class TorchNetwork:
         def step(ids: NDArray[Any]) -> NDArray[Any]:
             nonlocal carried
             symbols = torch.from_numpy(ids.astype(np.int64)).to(self.device)
+            if self._newline is not None:
+                carried[:, :, symbols == self._newline] = 0
             logits, carried = self._model(symbols[:, None], carried)
             numbers: NDArray[Any] = logits[:, 0].float().cpu().numpy()
             return numbers if self.temperature == 1 else numbers / np.float32(self.temperature)

@@ -5,13 +5,26 @@ from __future__ import annotations
 import tracemalloc
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from small_generation import generation, random_network, texts
 
 from charrnn import UsageError
 from charrnn.generation import batches, streaming
+from charrnn.generation.streaming import Generation, Stream
+from charrnn.network.cells import Network
+from charrnn.training.torch_stepper import TorchNetwork
+
+LISTED = {"count": 9, "held_out": 1, "duplicates": 0, "blank": 0, "longest": 9, "mean_length": 5.0}
+
+
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of records."""
+    return random_network(tmp_path_factory.mktemp("listed") / "net.safetensors", records=LISTED)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +59,43 @@ def test_the_bits_of_a_sample_are_those_of_reading_it_again(net: Path) -> None:
     logits = found.network.unroll(ids[:, None])[0][1:-1, 0].astype(np.float64)
     nats = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(200), ids[2:]]
     assert sample.bits_per_char == pytest.approx(nats.mean() / np.log(2), abs=1e-4)
+
+
+def bits_of_records(found: Generation, text: str, prompt: str) -> float:
+    """What the records of ``text`` cost a network that reads each alone, the characters of ``prompt`` not counted."""
+    network, bits = Network(found.trained.model, found.trained.weights), list[NDArray[Any]]()
+    for record in text.splitlines(keepends=True):
+        ids = found.vocabulary.encode("\n" + record).astype(np.intp)
+        logits = network.unroll(ids[:-1, None])[0][:, 0].astype(np.float64)
+        nats = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(record)), ids[1:]]
+        bits.append(nats / np.log(2))
+    return float(np.concatenate(bits)[len(prompt) :].sum())
+
+
+@pytest.mark.parametrize("of_torch", [False, True])
+def test_of_records_a_prompt_begins_one_and_each_newline_another(listed: Path, of_torch: bool) -> None:
+    found = generation(listed, {"temperature": 1.0, "length": 200, "lines": 4, "num_samples": 9}, prompt="ab", measured=True)
+    trained = found.trained
+    device = TorchNetwork(trained.model, trained.weights, "cpu", newline=trained.newline) if of_torch else None
+    written = list(batches.samples(found, device))
+    for sample in written:
+        expected = bits_of_records(found, "ab" + sample.text, "ab")
+        assert sample.bits_per_char == pytest.approx(expected / sample.characters, abs=1e-4)
+    assert sum(sample.text.count("\n") for sample in written) > 9
+
+
+def test_a_conversation_with_a_network_of_records_begins_one_at_each_line(listed: Path) -> None:
+    found = generation(listed, {"temperature": 1.0, "length": 90, "lines": 1}, measured=True)
+    place = found.beginning()
+    for prompt in ("ab", "cd"):
+        stream = Stream(found, 0, found.read(place, prompt), kept=True)
+        text = "".join(stream.pieces())
+        assert text.endswith("\n")
+        sample = stream.sample(text)
+        assert sample.bits_per_char == pytest.approx(
+            bits_of_records(found, prompt + text, prompt) / sample.characters, abs=1e-4
+        )
+        place = stream.rest()
 
 
 def test_a_clamped_unit_is_held_from_the_last_character_of_the_prompt_on(net: Path) -> None:
