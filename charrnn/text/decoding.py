@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from charrnn import CharrnnError, UsageError
 from charrnn.text import containers
+from charrnn.text.readings import SAMPLE_BYTES, readings
 from charrnn.text.sources import VERSION, Say
 
 MARK = "\ufeff"
@@ -239,7 +240,7 @@ class _Decoder:
 @dataclass
 class _Survey:
     """What a file holds from its first byte that is no text on: ``bad``, how often each byte is none; ASCII ``letters``; valid
-    characters beyond ASCII, ``wide``; NULs; and how many bytes were looked at.
+    characters beyond ASCII, ``wide``; NULs; how many bytes were looked at; and the first of them, a ``sample``.
     """
 
     bad: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, dtype=np.int64))
@@ -247,6 +248,7 @@ class _Survey:
     wide: int = 0
     nulls: int = 0
     size: int = 0
+    sample: bytes = b""
 
     def add(self, block: bytes, text: str) -> None:
         """Count in a ``block`` and its ``text``, in which U+DC00 and more stand for bytes that are no text."""
@@ -257,6 +259,7 @@ class _Survey:
         self.wide += int(np.count_nonzero((codes >= 0x80) & ~escaped))
         self.nulls += int(np.count_nonzero(codes == 0))
         self.size += len(block)
+        self.sample += block[: SAMPLE_BYTES - len(self.sample)]
 
     @property
     def count(self) -> int:
@@ -279,6 +282,9 @@ class _Survey:
             return "it holds NULs, so is it text?"
         if self.wide >= self.count:
             return _REPLACE if self.count < _OFTEN else f"most of it is, so were files of two encodings joined? {_REPLACE}"
+        if self.count >= _OFTEN and (found := [f"{name} ({text})" for name, text in readings(self.sample)]):
+            several = "the --encoding that reads right: " if found[1:] else "--encoding "
+            return f"try {several}{', '.join(found)}; {_REPLACE}"
         if self.count > self.letters or self.bad[_CP1252_LACKS].any():
             return f"name its --encoding (cp1251, gb18030, shift_jis, ...); {_REPLACE}"
         return f"try --encoding {'cp1252' if self.bad[0x80:0xA0].any() else 'latin-1'}; {_REPLACE}"

@@ -22,7 +22,11 @@ _STAMP = re.compile(
 _LEVEL = re.compile(r"\b(?:TRACE|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b|\w\[\d+\]: |\"(?:GET|POST|HEAD|PUT) ")
 _LEADING_LEVEL = re.compile(r"\W?(?:TRACE|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b")
 _ACCESS = re.compile(r"\S+ \S+ \S+ \[\d\d?/\w{3}/\d{4}:")
-_SPEAKER = re.compile(r"<[^<>]{1,40}> |\* |-!- |[^\W\d][\w .'()@-]{0,30}(?::(?: |$)| \| )")
+_SPEAKER = re.compile(
+    r"<[^<>]{1,40}> |\* |-!- |(?:[~\s\u200e\u200f\u202a]*(?:[^\W\d]|[^\x00-\x7f])(?:[\w .'()@&+-]|[^\x00-\x7f]){0,30}"
+    r"|[\u202a\u200e]?\+[\d\s()\u2010\u2011-]{6,20}\u202c?)(?::(?: |$)| \| )"
+)
+"""A name, with signs too, or the number of a telephone, as speakers in chats have them."""
 _DELIMITER = re.compile(r"[\t;|]|,(?! [^\W\d_])")
 _SENTENCE_END = re.compile(r"[.,;:!?…—\-{}()\[\]>\\\"'”’»。，、；：！？」』”]$")
 _CLAUSE = re.compile(r"\w[\"'”’)]?[.,;:!?] |[。，、；：！？]")

@@ -118,10 +118,10 @@ def test_an_invalid_byte_is_named_by_file_offset_and_line_with_what_to_try(
             "byte 3 (line 1) is not valid UTF-8 text, nor are 5 others",
         ),
         (b"well, \x93 it said\n" * 2000, None, "nor are 1,999 others; try --encoding cp1252"),
-        (b"it is na\xefve\n" * 2000, None, "nor are 1,999 others; try --encoding latin-1"),
+        (b"it is na\xefve\n" * 2000, None, "nor are 1,999 others; try the --encoding that reads right: cp1252 (na\xefve), "),
         ("caf\xe9 ".encode() * 9 + b"\xff!", None, "byte 54 (line 1) is not valid UTF-8 text; --errors replace"),
-        ("\u043c\u0438\u0440 \u0438 ".encode("koi8-r") * 9, None, "name its --encoding (cp1251,"),
-        ("\u65e5\u672c\u8a9e ".encode("shift_jis") * 9, None, "name its --encoding (cp1251,"),
+        ("\u043c\u0438\u0440 \u0438 ".encode("koi8-r") * 9, None, "koi8-r (\u043c\u0438\u0440)"),
+        ("\u65e5\u672c\u8a9e ".encode("shift_jis") * 9, None, "shift_jis (\u65e5\u672c\u8a9e)"),
         (b"caf\xe9 and more", "ascii", "byte 3 (line 1) is not valid ASCII text; name another --encoding; --errors replace"),
         (b"fine \x81", "cp1252", "byte 5 (line 1) is not valid CP1252 text; name another --encoding"),
         (b"\0\1\2\xff\xfe\0\3", None, "byte 3 (line 1) is not valid UTF-8 text, nor is 1 other; it holds NULs, so is it text?"),
@@ -141,7 +141,7 @@ def test_what_is_no_text_is_counted_and_the_encoding_suggested_that_fits(
 def test_a_large_file_is_not_read_to_its_end_to_count_what_is_no_text(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "DIAGNOSED_BYTES", 1 << 16)
     path = put("bad.txt", b"na\xefve\n" * (1 << 16))
-    with pytest.raises(CharrnnError, match=r"nor are at least [0-9,]+ others; try --encoding latin-1"):
+    with pytest.raises(CharrnnError, match=r"nor are at least [0-9,]+ others; try the --encoding that reads right: cp1252"):
         read_corpus([path])
 
 

@@ -106,6 +106,8 @@ LISTS: dict[str, list[str]] = {
     "a log of levels": [f"[ERROR] module {number}: cannot open file" for number in N],
 }
 VERSE = [words(6, 8).capitalize() + RNG.choice([",", ",", ".", ";", ""]) for _ in N]
+SIGNS = ["Ma \u2764\ufe0f", "\U0001f6b2Jan", "~\xa0Ola \u2728"]
+NUMBERS = ["+48 600 100 200", "\u202a+1 (555) 010\u20110100\u202c"]
 OTHERS: dict[str, list[str]] = {
     "a paragraph a line": [prose(5) for _ in N],
     "short paragraphs with blank lines": [line for _ in N for line in (prose(2), "")],
@@ -129,6 +131,8 @@ OTHERS: dict[str, list[str]] = {
     "a chat": [f"{RNG.choice(FIRST)}: {words(2, 9)}" for _ in N],
     "a chat with nicks": [f"[12:{number:02}] <{RNG.choice(FIRST)}> {words(2, 9)}" for number in N],
     "a chat on a phone": [f"12/31/20, 11:{number:02} PM - {RNG.choice(FIRST).title()}: {words(2, 9)}" for number in N],
+    "a chat of names with signs": [f"[{number:02}.05.2023, 12:01:09] {RNG.choice(SIGNS)}: {words(2, 9)}" for number in N],
+    "a chat of telephones": [f"12/31/20, 11:{number:02} PM - {RNG.choice(NUMBERS)}: {words(2, 9)}" for number in N],
     "a chat with dates": [f"{stamp(number)} {RNG.choice(FIRST)}: {words(2, 9)}" for number in N],
     "CSV": ["name,age,city", *(f"{RNG.choice(FIRST)},{number},{RNG.choice(WORDS)}" for number in N)],
     "CSV of two columns": [f"{RNG.choice(FIRST)},{number}" for number in N],

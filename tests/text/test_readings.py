@@ -1,0 +1,49 @@
+"""readings: the encoding of a text is offered, with a word that its reader knows."""
+
+from __future__ import annotations
+
+import pytest
+
+from charrnn.text.readings import EAST_ASIAN, LATIN, MOST, OTHERS, readings
+
+SENTENCES = {
+    "zażółć gęślą jaźń, są też łąki; śmiało": "cp1250 iso8859-2 cp852",
+    "Příliš žlutý kůň úpěl dobré ódy, říkal že bude déle": "cp1250 iso8859-2",
+    "Árvíztűrő tükörfúrógép, őszi fűben ülő öreg néni töri": "cp1250",
+    "Işık hızla gökyüzünü aydınlattı, çocuklar güneşi şaşkın izledi": "cp1254",
+    "Ąžuolas šlama žiemą, kūčių vakarą žvaigždės šviečia": "cp1257",
+    "L’élève français était déjà à l’école, où ça? «voilà» Noël": "cp1252 mac-roman",
+    "Die Größe der Bäume übertraf ihre Pläne, schön für Jürgen": "cp1252 cp850",
+    "мороз и солнце; день чудесный, друг прелестный": "cp1251 koi8-r cp866",
+    "МОРОЗ И СОЛНЦЕ ДЕНЬ ЧУДЕСНЫЙ": "cp1251 koi8-r",
+    "η ψυχή του ανθρώπου είναι μέσα στον ήλιο": "cp1253",
+    "שלום עולם היום יום יפה מאוד והשמש": "cp1255",
+    "السلام عليكم ورحمة الله وبركاته": "cp1256",
+    "吾輩は猫である。名前はまだ無い。": "shift_jis euc_jp",
+    "学而时习之，不亦说乎？有朋自远方来": "gb18030",
+    "學而時習之，不亦說乎？有朋自遠方來": "big5",
+    "나랏말싸미 듕귁에 달아 문자와로": "euc_kr",
+}
+
+
+@pytest.mark.parametrize(("text", "name"), [(text, name) for text, names in SENTENCES.items() for name in names.split()])
+def test_the_right_encoding_is_offered_with_a_word_that_reads_right(text: str, name: str) -> None:
+    found = readings(f"{text} ".encode(name, "ignore") * 20)
+    assert dict(found)[name] in text
+    assert len(found) <= MOST
+    assert len({reading for _, reading in found}) == len(found)
+
+
+def test_polish_isnt_offered_as_western_european_whose_signs_would_stand_within_words() -> None:
+    assert [name for name, _ in readings("zażółć gęślą jaźń ".encode("cp1250") * 9)] == ["cp1250"]
+
+
+def test_a_few_words_and_what_is_no_text_tell_nothing() -> None:
+    assert readings("zażółć gęślą".encode("cp1250")) == []
+    assert readings(bytes(range(128, 256)) * 99) == []
+    assert readings(b"well \x93 said \x94 " * 99) == []
+
+
+def test_each_encoding_is_one_that_python_knows() -> None:
+    for name in (*LATIN, *OTHERS, *EAST_ASIAN):
+        assert "x".encode(name) == b"x"
