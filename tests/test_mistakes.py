@@ -147,6 +147,8 @@ MISTAKES = [
     ("sample -c run --top-p 90", USAGE, "write 0.9 "),
     ("sample -c run --temp 0,8", USAGE, "write 0.8 "),
     ("sample -c run --temp 0.5:", USAGE, "--temp takes one value, or two as A:B, not 0.5:"),
+    ("train text --grad-clip 0", USAGE, "not 0; --grad-clip 1e9 clips nothing"),
+    ("train text --grad-clip inf", USAGE, "not inf; --grad-clip 1e9 clips nothing"),
     ("sample -c run --top-k 0", USAGE, "not 0; for no limit leave --top-k out"),
     ("sample -c run --bias the=1", USAGE, "--bias must be one character, =, and a number or -inf"),
     (r"sample -c run -e -p 'a\q'", USAGE, r"--prompt: \q is not an escape; there are \n, \t"),

@@ -68,6 +68,8 @@ def refused(message: str, typed: Sequence[str]) -> str:
         return f"{message}; say --resume latest for the most recent run"
     if found := re.match(f"(--({'|'.join(UNLIMITED)})) must be .*, not 0$", message):
         return f"{message}; for no limit leave {found[1]} out"
+    if re.match(r"--grad-clip must be .*, not (0|-1|inf|none|off)$", message, re.IGNORECASE):
+        return f"{message}; --grad-clip 1e9 clips nothing"
     for word in typed:
         if re.fullmatch(r"-\w[\w-]{2,}", word) and message.endswith(f"not {word[2:]}"):
             return f"No such option: {word}; long options have two dashes: -{word.replace('_', '-')}"
