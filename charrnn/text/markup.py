@@ -1,4 +1,6 @@
-"""What of a text is no word of it, and is learned, too: tags, columns, a list's numbers, bullets, quotes, commas and blanks."""
+"""What of a text is no word of it, and is learned, too: tags, columns, a list's numbers, bullets, quotes, commas, blanks, SQL,
+the headers of sequences.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,13 @@ _MANY_BLANKS = 0.02
 """From this share on, records that end with blanks are told of."""
 _NUMBERED = re.compile(r"[ \t]*(\d{1,9})(?:[^\w\s]+[ \t]*|[ \t]+)(?=.*[^\W\d_])")
 _BULLETED = re.compile(r"[ \t]*([-*+\u2022\u2023\u25aa\u25cf\u25e6\u00b7\u2013\u2014])[ \t]+(?=\S)")
-_QUOTED = re.compile(r'[ \t]*"(?:[^"\\]|\\.|"")*",?[ \t]*$')
+_QUOTED = re.compile(r"""[ \t]*(?:"(?:[^"\\]|\\.|"")*"|'(?:[^'\\]|\\.|'')*'),?[ \t]*$""")
+_TAGGED = re.compile(r"[ \t]*</?[A-Za-z][^<>]*>(?:.*>)?[ \t]*$")
+_SQL = re.compile(r"(?im)^INSERT INTO\b")
+_SEQUENCES = re.compile(r"(?:>.*\n(?:[A-Za-z*-]+\n)+)+(?:>.*)?$")
+_DIFFERENT = 0.5
+"""A column whose values are at least such a share of the rows names them, unlike one of kinds."""
+_ORDINALS = ("first", "second", "third", "fourth", "fifth")
 _LATEST_START, _WIDEST_STEP = 1000, 3
 """Lines are numbered if their numbers rise from below this (years begin above it), by no more than so many a line: what is held
 out is missing.
@@ -34,10 +42,26 @@ def advise(corpus: Corpus) -> Iterator[str]:
     beginning = corpus.vocabulary.decode(corpus.ids[:_SEEN])
     lines = beginning.split("\n")[1:-1]
     if corpus.records is not None:
-        of_entries = _of_rows(lines) or _of_entries(lines)
-        yield from filter(None, (of_entries, _of_few_lines(corpus.records.facts, beginning), _of_blanks(lines)))
+        facts = corpus.records.facts
+        told = _of_languages(beginning, lines) or _of_rows(lines) or _of_entries(lines) or _of_few_lines(facts, beginning)
+        yield from filter(None, (told, _of_blanks(lines)))
     if _PAGE.match(beginning):
         yield "this begins as a page of HTML, whose tags are learned, too; for its words alone save it as plain text"
+
+
+def _of_languages(beginning: str, lines: Sequence[str]) -> str | None:
+    """What to say of lines that are written for a program: SQL, tags, sequences with their headers."""
+    if _SQL.search(beginning):
+        of_quoted = """grep -o "'[^']*'" FILE | tr -d "'" > NEW"""
+        return (
+            f"this is SQL, whose statements are learned, too; save one column as lines; of all in quotes: {of_quoted}"
+        )
+    if _are(_TAGGED, lines):
+        return "these lines stand in tags, which are learned, too; without them: sed 's/<[^>]*>//g' FILE > NEW"
+    if len(lines) >= _FEWEST_ROWS and _SEQUENCES.match("".join(f"{line}\n" for line in lines)):
+        joined = """awk '/^>/ {if (s) print s; s = ""; next} {s = s $0} END {print s}' FILE > NEW"""
+        return f"these lines are FASTA, whose headers and broken lines are records, too; with a sequence on each: {joined}"
+    return None
 
 
 def _of_few_lines(facts: Records, beginning: str) -> str | None:
@@ -67,11 +91,12 @@ def _of_blanks(lines: Sequence[str]) -> str | None:
 
 
 def _of_rows(lines: Sequence[str]) -> str | None:
-    """What to say of lines that are rows of a table, whose first column may number them."""
+    """What to say of lines that are rows of a table: the column is told that is likeliest to be what they name."""
     if _are(_QUOTED, lines) or (found := _columns(lines)) is None:
         return None
     separator, count = found
-    which, column = ("second", 2) if _counts_up([line.partition(separator)[0] for line in lines]) else ("first", 1)
+    column = _naming([line.split(separator) for line in lines if line.count(separator) == count - 1]) + 1
+    which = _ORDINALS[column - 1] if column <= len(_ORDINALS) else f"{column}th"
     cut = f"cut -f {column}" if separator == "\t" else f"cut -d '{separator}' -f {column}"
     return (
         f"these lines are rows of a table, {count} columns with {_SEPARATORS[separator]} between, and are learned whole;"
@@ -79,23 +104,55 @@ def _of_rows(lines: Sequence[str]) -> str | None:
     )
 
 
+def _naming(rows: Sequence[Sequence[str]]) -> int:
+    """Which column of ``rows`` has names in it: the first of words, if possible of different ones; else the first that doesn't
+    count the rows.
+    """
+    columns = [[cell.strip() for cell in cells] for cells in zip(*rows, strict=True)]
+    words = [at for at, cells in enumerate(columns) if sum(map(_wordy, cells)) >= _ALIKE * len(cells)]
+    several = [at for at in words if len(set(columns[at])) >= _DIFFERENT * len(rows)]
+    return next(iter(several or words), int(_counts_up(columns[0])))
+
+
+def _wordy(cell: str) -> bool:
+    """Whether a cell has letters, and no more digits."""
+    return sum(map(str.isalpha, cell)) >= max(1, sum(map(str.isdigit, cell)))
+
+
 def _of_entries(lines: Sequence[str]) -> str | None:
     """What to say of lines that begin with a number or a bullet each, or stand in quotes."""
-    if _are(_NUMBERED, lines) and _counts_up([found[1] if (found := _NUMBERED.match(line)) else "" for line in lines]):
-        what, program = "begin with their numbers", "sed -E 's/^[[:blank:]]*[0-9]+[^[:alnum:][:blank:]]*[[:blank:]]*//'"
-    elif _are(_BULLETED, lines) and (found := _BULLETED.match(lines[0])) is not None:
-        bullet = f"[{found[1]}]" if found[1].isascii() else found[1]
-        what, program = "begin with bullets", f"sed 's/^[[:blank:]]*{bullet}[[:blank:]]*//'"
-    elif _are(_QUOTED, lines):
-        what, program = "stand in quotes", """sed 's/^[[:blank:]]*"//; s/",*[[:blank:]]*$//'"""
-    elif lines and lines[0].strip() in ("[", "{"):
+    if lines and lines[0].strip() in ("[", "{"):
         return (
             "these are lines of one JSON value, each of which is learned as a record, names and signs, too; of a list of"
             " objects this takes one text of each: jq -r '.[].NAME' FILE > NEW"
         )
-    else:
-        return None
-    return f"these lines {what}, which are learned, too: {lines[0]!r:.40}; without them: {program} FILE > NEW"
+    kinds = {_NUMBERED: "begin with their numbers", _BULLETED: "begin with bullets", _QUOTED: "stand in quotes"}
+    for pattern, what in kinds.items():
+        matches = [found for line in lines if (found := pattern.match(line))]
+        if not _are(pattern, lines) or (pattern is _NUMBERED and not _counts_up([found[1] for found in matches])):
+            continue
+        shown, bare = matches[0].string, _BARE[pattern](matches[0])
+        return f"these lines {what}, which are learned, too: {shown!r:.40}; without them: {bare} FILE > NEW"
+    return None
+
+
+def _without_numbers(_: re.Match[str]) -> str:
+    return "sed -E 's/^[[:blank:]]*[0-9]+[^[:alnum:][:blank:]]*[[:blank:]]*//'"
+
+
+def _without_bullets(found: re.Match[str]) -> str:
+    bullet = f"[{found[1]}]" if found[1].isascii() else found[1]
+    return f"sed 's/^[[:blank:]]*{bullet}[[:blank:]]*//'"
+
+
+def _without_quotes(found: re.Match[str]) -> str:
+    if found[0].lstrip(" \t").startswith('"'):
+        return """sed 's/^[[:blank:]]*"//; s/",*[[:blank:]]*$//'"""
+    return """sed "s/^[[:blank:]]*'//; s/',*[[:blank:]]*$//\""""
+
+
+_BARE = {_NUMBERED: _without_numbers, _BULLETED: _without_bullets, _QUOTED: _without_quotes}
+"""The command that takes away what a line begins with, or stands in."""
 
 
 def _are(pattern: re.Pattern[str], lines: Sequence[str]) -> bool:
@@ -119,9 +176,10 @@ def _columns(lines: Sequence[str]) -> tuple[str, int] | None:
     """
     if len(lines) < _FEWEST_ROWS:
         return None
+    found = []
     for separator in _SEPARATORS:
         counts = Counter(line.count(separator) for line in lines)
         usual, often = counts.most_common(1)[0]
         if usual and often >= _ALIKE * len(lines) and sum(f"{separator} " in line for line in lines) < 0.5 * len(lines):
-            return separator, usual + 1
-    return None
+            found.append((separator, usual + 1))
+    return max(found, key=lambda one: one[1], default=None)  # Prices, too, have a comma.

@@ -197,3 +197,64 @@ def test_json_that_is_laid_out_in_lines_is_told_of(value: object, put: Put) -> N
 def test_lines_of_json_are_not(put: Put) -> None:
     path = put("log", "".join(json.dumps({"name": name}) + "\n" for name in NAMES).encode())
     assert list(advise(read_corpus([path], val_seed=0))) == []
+
+
+@pytest.mark.parametrize("title", [[], ["Our names"]])
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("    '{}',", "stand in quotes"),
+        ('    "{}",', "stand in quotes"),
+        ("* {}", "begin with bullets"),
+        ("<li><a href='/{0}'>{0}</a></li>", "stand in tags"),
+        ("INSERT INTO `names` VALUES (7,'{}');", "SQL"),
+    ],
+)
+def test_what_stands_around_every_entry_is_told_of_and_the_command_takes_it_away(
+    title: list[str], entry: str, said: str, put: Put, tmp_path: Path
+) -> None:
+    names = NAMES * 2
+    (line,) = advised(put, title + [entry.format(name) for name in names])
+    assert said in line
+    done = subprocess.run(
+        line[line.rindex(": ") + 2 :].replace("FILE > NEW", "list").replace("FILE", "list").removesuffix(" > NEW"),
+        shell=True,
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.decode().splitlines()[-24:] == names
+
+
+def test_one_long_statement_of_a_dump_is_sql(put: Put) -> None:
+    values = ",".join(f"({number},'{name}')" for number, name in enumerate(NAMES * 99))
+    (line,) = advised(put, ["-- a dump", "DROP TABLE names;", f"INSERT INTO names VALUES {values};"])
+    assert line.startswith("this is SQL, whose statements are learned, too; ")
+
+
+def test_sequences_with_their_headers_are_told_of_and_the_command_joins_their_lines(put: Put, tmp_path: Path) -> None:
+    (line,) = advised(
+        put, [each for number in range(9) for each in (f">seq{number} of a fox", "ACGT" * 9, "GAT" * number + "A")]
+    )
+    assert "FASTA" in line
+    command = line[line.index("awk ") :].replace("FILE > NEW", "list")
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, check=True)
+    assert done.stdout.decode().splitlines() == ["ACGT" * 9 + "GAT" * number + "A" for number in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("row", "cut"),
+    [
+        ("{at};{name};{at},99", "second column alone: cut -d ';' -f 2"),
+        ("2024/03/{at} 10:00:00 AM MEZ,{name},{at}", "second column alone: cut -d ','"),
+        ("{at}\tF\t{name}\tDE", "third column alone: cut -f 3"),
+        ("{name}|1900|F", "first column alone: cut -d '|' -f 1"),
+        ("1,2,3,4,5,{name}", "6th column alone: cut -d ',' -f 6"),
+        ("7\t8", "first column alone: cut -f 1"),
+    ],
+)
+def test_the_column_that_is_told_is_the_one_with_names(row: str, cut: str, put: Put) -> None:
+    (line,) = advised(
+        put, ["head" + row.format(at="at", name="name"), *(row.format(at=at, name=name) for at, name in enumerate(NAMES * 2))]
+    )
+    assert cut in line
