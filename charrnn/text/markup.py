@@ -53,9 +53,7 @@ def _of_languages(beginning: str, lines: Sequence[str]) -> str | None:
     """What to say of lines that are written for a program: SQL, tags, sequences with their headers."""
     if _SQL.search(beginning):
         of_quoted = """grep -o "'[^']*'" FILE | tr -d "'" > NEW"""
-        return (
-            f"this is SQL, whose statements are learned, too; save one column as lines; of all in quotes: {of_quoted}"
-        )
+        return f"this is SQL, whose statements are learned, too; save one column as lines; of all in quotes: {of_quoted}"
     if _are(_TAGGED, lines):
         return "these lines stand in tags, which are learned, too; without them: sed 's/<[^>]*>//g' FILE > NEW"
     if len(lines) >= _FEWEST_ROWS and _SEQUENCES.match("".join(f"{line}\n" for line in lines)):
