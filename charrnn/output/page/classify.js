@@ -76,7 +76,7 @@
       const span = make("span", {}), probability = saidAfter(at).shares[chosen];
       span.textContent = one.text === "\n" ? "\u21b5\n" : shapeInText(one.text);
       span.style.backgroundColor = shades.heat[Math.round(probability * LEVELS)];
-      span.title = `${judge.labels[best(saidAfter(at))]} ${share(saidAfter(at).shares[best(saidAfter(at))])}`;
+      span.title = odds(judge.labels[best(saidAfter(at))], saidAfter(at).shares[best(saidAfter(at))]);
       span.classList.toggle("at", at === looked);
       return span;
     });

@@ -108,7 +108,7 @@ class Lessons {
     const logits = player.logitsAfter(player.at), best = likeliest(spreadOf(player, logits), 3);
     const shares = spreadOf(player, logits), last = player.at === player.last;
     this.part(player, "loop-read").textContent = shape(player.textOf([player.ids[player.at]]));
-    this.part(player, "loop-odds").textContent = best.map((id) => `${player.symbol(id)} ${share(shares[id])}`).join(", ");
+    this.part(player, "loop-odds").textContent = best.map((id) => odds(player.symbol(id), shares[id])).join(", ");
     this.part(player, "loop-next").textContent = last ? "one" : shape(player.textOf([player.ids[player.at + 1]]));
   }
 
@@ -165,7 +165,7 @@ class Lessons {
         for (const id of ids) network.read(id);
         return Array.from(spreadOf(player, network.predict()));
       });
-      const says = (shares) => likeliest(shares, 4).map((id) => `${player.symbol(id)} ${share(shares[id])}`).join(", ");
+      const says = (shares) => likeliest(shares, 4).map((id) => odds(player.symbol(id), shares[id])).join(", ");
       const overlap = whole.reduce((sum, one, id) => sum + Math.min(one, cut[id]), 0);
       this.part(player, "known-text").textContent = player.tail(player.at, known);
       this.part(player, "known-cut").textContent = says(cut);

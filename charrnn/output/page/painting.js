@@ -9,6 +9,8 @@ const number = (value, digits = 2) => {
   return (value < 0 && Number(size) ? "\u2212" : "") + size;
 };
 const share = (value) => (value >= 0.0995 ? `${Math.round(100 * value)} %` : `${(100 * value).toFixed(1)} %`);
+// A symbol or a label with its share; letters that are written from right to left don't turn the line around.
+const odds = (symbol, amount) => `\u2068${symbol}\u2069 ${share(amount)}`;
 
 // Shades of the theme: a function from a number of -1 to 1 to a colour.
 const shades = { up: [], down: [], heat: [] };

@@ -323,7 +323,8 @@ def test_the_lessons_tell_the_numbers_of_the_network_that_runs(opened: Opened) -
         if product >= 0.01:
             assert float(result) == pytest.approx(product, rel=0.2, abs=0.01)
         assert told("state", network).startswith("h = (")
-        assert "%" in told("known-cut", network)
+        # Isolated, so that letters from right to left don't turn the line around.
+        assert re.fullmatch("(?:, )?".join(["\u2068.+\u2069 [0-9.]+ %"] * 4), told("known-cut", network))
     assert told("gate-unit", 1) == "0:3"
     assert told("all-back", 1) == "40"
     assert told("weights-further", 0).startswith(", after 40 it is ")
