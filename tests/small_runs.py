@@ -13,6 +13,7 @@ import torch
 from small_networks import OF_TORCH
 
 from charrnn.config import ModelConfig, TrainConfig
+from charrnn.declaration import limits_of
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.text.corpus import Corpus
@@ -24,6 +25,7 @@ from charrnn.training.ranks import ALONE, Ranks
 from charrnn.training.trainer import Trainer
 
 KERNELS: dict[str, Any] = {cell: getattr(torch.nn, cell.upper()) for cell in OF_TORCH}
+OPTIMIZERS: tuple[str, ...] = limits_of(TrainConfig, "optimizer").words  # type: ignore[union-attr]
 PLAIN: dict[str, Any] = {"batch_size": 4, "bptt": 8, "device": "cpu", "precision": "fp32"}
 DROPOUT: dict[str, Any] = {"dropout_input": 0.1, "dropout_between": 0.2, "dropout_output": 0.3}
 

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from conftest import TALE_TEXT
 from small_networks import network
+from small_runs import OPTIMIZERS
 
 from charrnn import __version__, cli
 from charrnn.config import GATES, ModelConfig
@@ -672,7 +673,7 @@ def test_the_numeric_options_are_all_tried_here() -> None:
     [
         ("--cell", list(GATES)),
         ("--level", ["char", "byte"]),
-        ("--optimizer", ["soap", "muon", "adamw"]),
+        ("--optimizer", list(OPTIMIZERS)),
         ("--device", ["auto", "cpu", "cuda", "mps"]),
         ("--precision", ["auto", "fp32", "bf16", "fp16"]),
     ],

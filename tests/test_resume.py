@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_runs import DROPOUT, Clock, corpus_of, random_text, trainer_of, validation
+from small_runs import DROPOUT, OPTIMIZERS, Clock, corpus_of, random_text, trainer_of, validation
 
 from charrnn import CharrnnError, UsageError
 from charrnn.config import GATES, ModelConfig, TrainConfig
@@ -20,7 +20,6 @@ from charrnn.training.trainer import Trainer
 
 N = 9
 CELLS = tuple(GATES)
-OPTIMIZERS = ("soap", "muon", "adamw")
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")

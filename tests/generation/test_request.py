@@ -9,6 +9,7 @@ import pytest
 
 from charrnn import CharrnnError, UsageError
 from charrnn.config import ModelConfig, SampleConfig
+from charrnn.declaration import Panel, options
 from charrnn.generation.drawing import Drawing
 from charrnn.generation.request import SampleRequest, drawing, ending, possible_stops, within
 from charrnn.text.reading import PLAIN
@@ -78,6 +79,8 @@ def test_every_setting_of_drawing_is_what_was_asked_for() -> None:
     assert found.bias is not None
     assert found.bias.tolist() == [2.5 if index == VOCABULARY.encode("a")[0] else 0 for index in range(VOCABULARY.size)]
     assert {field.name for field in fields(Drawing)} == {*asked, "length", "bias", "banned", "calibration"}
+    declared = {name for name, option in options(SampleConfig).items() if option.panel is Panel.DRAWING}
+    assert declared <= asked.keys(), "an option of drawing that request.drawing doesn't hand to Drawing does nothing"
 
 
 @pytest.mark.parametrize("given", [("prompt", "prompts"), ("prompt", "prompt_file"), ("prompt_file", "prompts")])

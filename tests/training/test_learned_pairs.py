@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_runs import PLAIN, Clock, Store, corpus_of, random_text
+from small_runs import OPTIMIZERS, PLAIN, Clock, Store, corpus_of, random_text
 
 from charrnn import UsageError
 from charrnn.analysis.judge import Judge
@@ -79,7 +79,7 @@ def test_torch_reads_pairs_as_numpy_does_also_from_the_middle_of_a_text(cell: st
     assert torch.isfinite(model(torch.zeros(3, 1, dtype=torch.long), torch.from_numpy(end))[0]).all()
 
 
-@pytest.mark.parametrize("chosen", ["soap", "adamw", "muon"])
+@pytest.mark.parametrize("chosen", OPTIMIZERS)
 def test_pairs_begin_at_zero_and_those_that_were_read_are_learned(chosen: str) -> None:
     assert optimizer.method("pairs.weight", chosen) == "adamw"
     made = trainer(40, optimizer=chosen, weight_decay=0.0)

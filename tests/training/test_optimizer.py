@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
+from small_runs import OPTIMIZERS
 from small_steps import LR, copies, draw, made, no_scale, step
 
 from charrnn.config import GATES
@@ -16,7 +20,14 @@ from charrnn.training.workers import Workers
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 every_cell = pytest.mark.parametrize("cell", list(GATES))
-each_kind = pytest.mark.parametrize("optimizer", ["soap", "muon", "adamw"])
+each_kind = pytest.mark.parametrize("optimizer", OPTIMIZERS)
+
+
+def test_tests_take_the_optimizers_from_the_list() -> None:
+    """So what holds for each is tried with a new one, too; `test_config` alone says which there are."""
+    written = re.compile(r"""[(\[]"(soap|muon|adamw)", "(?!\1)(soap|muon|adamw)", """)
+    files = [path for path in sorted((ROOT / "tests").rglob("*.py")) if path != Path(__file__)]
+    assert {path.name for path in files if written.search(path.read_text(encoding="utf-8"))} == {"test_config.py"}
 
 
 # -- which weights ---------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_runs import OPTIMIZERS
 
 from charrnn.config import GATES, ModelConfig, TrainConfig
 from charrnn.declaration import limits_of, option_name
@@ -263,17 +264,22 @@ def test_weight_decay_falls_as_a_run_with_adamw_gets_longer():
 
 
 def test_soaps_rate_is_higher_for_the_lstm_and_in_long_runs_its_weight_decay_is_lower():
-    lstm, gru, rnn = (
+    lstm, *others = (
         [planned(10**6, model={"cell": cell}, minutes=minutes) for minutes in (0.5, 3, 10, 1000)] for cell in CELLS
     )
     rates, decays = ([made.training[name] for made in lstm] for name in ("lr", "weight_decay"))
     assert decays == sorted(decays, reverse=True)
     assert decays[0] == 0.1
     assert decays[0] > decays[1] > decays[2] == decays[3] == 0.06
-    for others in gru, rnn:
-        assert {made.training["weight_decay"] for made in others} == {0.1}
-        assert rates == [pytest.approx(2 * other.training["lr"], rel=0.07) for other in others]
+    for other in others:
+        assert {made.training["weight_decay"] for made in other} == {0.1}
+        assert rates == [pytest.approx(2 * made.training["lr"], rel=0.07) for made in other]
     assert planned(200_000, minutes=10, optimizer="muon").training["weight_decay"] == 0.1
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_has_a_rate_of_its_own(optimizer):
+    assert planned(10**6, optimizer=optimizer).training["lr"] > 0
 
 
 def test_a_cell_without_gates_gets_as_much_dropout_in_four_passes_as_another_in_one():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from small_ranks import assert_close, run_of, tensors, together
-from small_runs import DROPOUT, Store, only
+from small_runs import DROPOUT, OPTIMIZERS, Store, only
 
 from charrnn.text.streams import Batch, Streams
 from charrnn.training import children, distributed, learner, soap
@@ -24,7 +24,7 @@ SAME: dict[str, Any] = {"batch_size": 4, "groups": 1, "steps": 24, "eval_every":
 SAME |= dict.fromkeys(DROPOUT, 0.0)
 
 
-@pytest.mark.parametrize("optimizer", ["soap", "muon", "adamw"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_ranks_that_average_now_and_then_are_equal_and_resume_bit_for_bit(optimizer, tmp_path):
     settings = {"average_every": 5, "steps": 23, "log_every": 3, "eval_every": 7, "optimizer": optimizer}
     runs = together(2, lambda group: run_of(group, **settings), tmp_path)
@@ -42,7 +42,7 @@ def test_ranks_that_average_now_and_then_are_equal_and_resume_bit_for_bit(optimi
     assert run_of(None, resume=half, **settings)[0][-1]["step"] == 23  # One process goes on with it too.
 
 
-@pytest.mark.parametrize("optimizer", ["soap", "muon", "adamw"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_ranks_that_read_the_same_learn_what_all_together_would(optimizer, monkeypatch, tmp_path):
     batch = Streams.batch
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_runs import OPTIMIZERS
 
 from charrnn.config import GATES, ModelConfig
 from charrnn.training import speed
@@ -28,7 +29,7 @@ def clock(monkeypatch):
     return now
 
 
-@pytest.mark.parametrize("optimizer", ["soap", "muon", "adamw"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("cell", list(GATES))
 def test_an_exercise_learns_as_training_does(cell, optimizer):
     """A fixed chunk is learnt by heart."""

@@ -16,6 +16,7 @@ from small_networks import OF_TORCH
 from small_runs import (
     DROPOUT,
     KERNELS,
+    OPTIMIZERS,
     PLAIN,
     Clock,
     Store,
@@ -41,7 +42,6 @@ from charrnn.training.soap import BETAS as SOAP_BETAS
 from charrnn.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-OPTIMIZERS = ("soap", "muon", "adamw")
 every_cell = pytest.mark.parametrize("cell", list(GATES))
 every_cell_of_torch = pytest.mark.parametrize("cell", OF_TORCH)
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA GPU")

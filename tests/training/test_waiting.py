@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from small_runs import DROPOUT, only, run, trainer_of
+from small_runs import DROPOUT, OPTIMIZERS, only, run, trainer_of
 from torch.overrides import TorchFunctionMode
 
 from charrnn.training import gradients, learner, soap
@@ -32,7 +32,7 @@ class Watch(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("optimizer", ["soap", "muon", "adamw"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize(("cell", "precision"), [("lstm", "fp32"), ("gru", "fp32"), ("gru", "fp16")])
 def test_no_step_reads_a_number(optimizer, cell, precision, monkeypatch):
     monkeypatch.setattr(learner, "choose_precision", lambda *_: precision)  # On a CPU the GRU's kernel alone knows fp16.
