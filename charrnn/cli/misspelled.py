@@ -200,6 +200,8 @@ def _by_the_shell(bare: str, command: str) -> str:
     meant = next((how for how, words in IN_SHELL.items() if bare.lower() in words.split()), "")
     if command == "score" and meant == "| head -N":
         return "the first rows are had by a shell: | head -N"
+    if command == "sample" and meant.startswith("| grep"):
+        return f"of many lines a shell keeps the long ones: -N 1000 {meant}"
     if command not in TO_STDOUT or meant != "> FILE":
         return ""
     more = "; --out-dir DIR makes a file of each of many texts" if command == "sample" else ""
@@ -301,7 +303,9 @@ def _no_argument(extra: str, typed: Sequence[str], context: Any) -> str:
                 return f"; {typed[given[0]]} took {taken} for its text; put a text behind it"
             prompt = " ".join([*typed[given[0] + 1 : given[0] + 2], extra])
             return f"; quote a prompt of several words: -p {shlex.quote(prompt):.80}"
-        option = {"network": "-c", "file": "--prompt-file"}.get(_named(extra) or "", "-n" if extra.isdecimal() else "-p")
+        if extra.isdecimal() and "-N" in options:
+            return f"; say -n {extra:.20} for as many characters, -N {extra:.20} for as many texts"
+        option = {"network": "-c", "file": "--prompt-file"}.get(_named(extra) or "", "-p")
         return f"; say {option}: {context.command_path} {option} {shlex.quote(extra):.80}"
     if arguments == ["PATH"] and Path(words[0]).exists():
         above = shlex.quote(str(Path(words[0]).parent))

@@ -44,7 +44,8 @@ OPTIONS = {
     " predict-len num-chars n-chars chars characters num-characters tokens num-tokens words l",
     "--length -1": "endless infinite forever",
     "--num-samples": "num-return-sequences n-samples samples num-texts number count names num-names",
-    "--not-in": "new exclude ignore",
+    "--not-in": "new novel exclude ignore",
+    "--unique": "no-duplicates no-repeats no-dupes dedup dedupe deduplicate distinct uniq",
     "--records": "list names lines line by-line per-line",
     "--separator | --field NAME, which finds out what separates the columns": "sep delimiter delim separator",
     "--field": "column col columns key header header-name text-column",
@@ -60,7 +61,8 @@ OPTIONS = {
     "--no-echo": "no-display-prompt no-prompt",
     "--interactive": "chat repl cnv conversation",
     "--prompt | PROMPT | TEXT | TEXT...": "start prime primetext prime-text prime-str prime-string start-text start-string"
-    " seed-text seed-string prefix context in-prefix text input-text p prompt",
+    " seed-text seed-string prefix starts-with start-with begins-with begin-with starting-with context in-prefix"
+    " text input-text p prompt",
     "--bptt | --window": "seq-length seq-len seq-size sequence-length seqlen block-size chunk-len chunk-length chunk-size"
     " context-size context-length ctx-size unroll unroll-length max-seq-length num-steps window-size",
     "--hidden-size": "rnn-size rnn-units hidden-dim hidden-units num-units n-units units n-hidden num-hidden nhid lstm-size"
@@ -134,6 +136,7 @@ OPTIONS = {
 
 IN_SHELL = {
     "> FILE": "out o output outfile output-file output-path out-file save write",
+    "| grep -xE '.{5,}'": "min-length min-len minimum-length min-chars",
     "| head -N": "n top limit head num-lines max-lines rows count",
 }
 """Other programs' words for what a shell does with their product."""

@@ -256,6 +256,12 @@ def dropped_sentence(kept: int, repeated: int, listed: int, names: Sequence[str]
     return f"{plural(kept + repeated + listed, 'line')} drawn, {kept:,} kept, {repeated:,} dropped that came before{lists}"
 
 
+def cut_sentence(cut: int, count: int, limit: int) -> str:
+    """How many records were ended by --length, and how to get whole ones that are so short."""
+    whole = f"of whole ones the short are kept, without --length, by: | grep -xE '.{{1,{limit}}}'"
+    return f"{cut:,} of {plural(count, 'record')} {'is' if cut == 1 else 'are'} cut at {plural(limit, 'character')}; {whole}"
+
+
 def records_sentence(count: int, bits: float) -> str:
     """What records cost on average."""
     return f"{plural(count, 'record')}, {bits:,.2f} bits each"

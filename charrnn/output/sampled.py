@@ -243,7 +243,7 @@ class Output:
         self._plain = shown.raw or not console.stdout_is_terminal
         self._separator = shown.separator if shown.separator is not None else "" if generation.config.lines == 1 else "\n"
         self._first = True
-        self._finished = self._characters = 0
+        self._finished = self._characters = self._cut = 0
         self._names = _FileNames(generation.count)
         self._flushed = time.monotonic()
 
@@ -280,8 +280,8 @@ class Output:
             if self.colored:
                 self._write("\x1b[0m", plain=True)
         self._end(last)
-        self._finished += 1
         sample = stream.sample("")
+        self._count([sample])
         if kept is not None:
             self._report([replace(sample, text="".join(kept))])
         return sample
@@ -289,7 +289,7 @@ class Output:
     def finished(self, samples: list[Sample]) -> None:
         """Write finished samples."""
         shown, records = self._shown, self._report(samples)
-        self._finished += len(samples)
+        self._count(samples)
         for sample, copied in zip(samples, records, strict=True):
             text = (sample.prompt if shown.echo else "") + sample.text
             record = sample.to_json(self._generation.seed) | copied | notation.networks_record(self._generation.networks)
@@ -303,6 +303,10 @@ class Output:
             else:
                 self._separate()
                 self._end(self._write(text))
+
+    def _count(self, samples: list[Sample]) -> None:
+        self._finished += len(samples)
+        self._cut += sum(sample.reason == "length" for sample in samples)
 
     def _separate(self) -> None:
         if not self._first:
@@ -331,7 +335,7 @@ class Output:
         return path
 
     def tell(self) -> None:
-        """Say at the end how many lines are in the list, and what was dropped.
+        """Say at the end how many lines are in the list, what was dropped, and how many records are no whole ones.
 
         Raises:
             CharrnnError: of the lines that were asked for not all were found.
@@ -340,6 +344,9 @@ class Output:
             self._console.say(
                 f"charrnn: {notation.census_sentence(census.count, census.known, census.repeated, self._shown.copied_from)}"
             )
+        limit = self._generation.config.limit
+        if self._cut and limit is not None and self._generation.records and self._generation.one_line:
+            self._console.say(f"charrnn: {notation.cut_sentence(self._cut, self._finished, limit)}")
         if self._generation.request.picks:
             picker, names = self._generation.picker, self._generation.request.not_in
             self._console.say(f"charrnn: {notation.dropped_sentence(picker.kept, picker.repeated, picker.listed, names)}")

@@ -181,3 +181,14 @@ def test_the_list_of_training_is_the_list_where_none_is_named(records: Invoke, t
     (tmp_path / "l.txt").write_text(every[1]["text"])
     known = [record["known"] for record in of_json(records("--json"))]
     assert known == [record["text"] == every[1]["text"] != "\n" for record in every]
+
+
+def test_records_that_are_cut_are_told_of_as_no_whole_ones(records: Invoke, lines: Invoke) -> None:
+    found = records("-N", "20", "-n", "3")
+    cut = sum(one["finish_reason"] == "length" for one in of_json(records("-N", "20", "-n", "3", "--json")))
+    assert 0 < cut < 20
+    told = f"charrnn: {cut} of 20 records are cut at 3 characters; of whole ones the short are kept, without --length, by: "
+    assert told + "| grep -xE '.{1,3}'\n" in found.stderr
+    one = records("-N", "1", "-n", "1", "--bias", "\n=-inf", "-e").stderr
+    assert "1 of 1 record is cut at 1 character;" in one
+    assert "cut at" not in records("-N", "20", "--bias", "\n=99", "-e").stderr + lines("-N", "20", "-n", "3").stderr
