@@ -67,9 +67,9 @@ def test_lines_of_files_and_of_stdin_are_classified(invoke: Invoke, tmp_path: Pa
     (tmp_path / "lines.txt").write_text("one\n\ntwo\n")
     found = invoke("classify", "predict", "-c", "c", "--file", "lines.txt")
     assert [line.split("\t")[-1] for line in found.stdout.splitlines()] == ["one", "", "two"]
-    Path("table.csv").write_text('id,say\n1,"one, two"\n2,three\n', encoding="utf-8")
+    Path("table.csv").write_text('id,say\n1,"one, two"\n2,\n3,three\n', encoding="utf-8")
     found = invoke("classify", "predict", "-c", "c", "--file", "table.csv", "--field", "say", "-q")
-    assert [line.split("\t")[2] for line in found.stdout.splitlines()] == ["one, two", "three"]
+    assert [line.split("\t")[-1] for line in found.stdout.splitlines()] == ["one, two", "", "three"]  # a line for each row
     for wrong, said in ((("--field", "say"), "name one by --file"), (("--file", "nowhere"), "nowhere: No such file")):
         found = invoke("classify", "predict", "-c", "c", "typed", *wrong)
         assert (found.code > 0, found.stdout) == (True, "")

@@ -189,7 +189,8 @@ def _row(judge: Judge, asked: Asked, text: str, row: np.ndarray[Any, Any]) -> st
 
 
 def lines(paths: Sequence[str], reader: TextReader) -> Iterable[list[str]]:
-    """The lines of texts, as they come; of tables the field that is read."""
+    """The lines of texts, as they come; of tables the field that is read, a line for each row."""
+    reader = replace(reader, every_row=True)
     for path in paths:
         if reader.encoding.field is None and path != sources.STDIN and kind(path) is not None:
             reader.warn(f"{sources.shown(path)}: each line is read as a text, as it stands; --field NAME reads a column")

@@ -24,7 +24,7 @@ from charrnn.text.rows import tell_of_field
 
 def show(paths: Sequence[str], npz: Path, encoding: Encoding, trained: Checkpoint, console: Console) -> None:
     """Write the vectors of all lines of ``paths`` to ``npz``, whose path is the product unless it leads to a stream."""
-    reader = TextReader(trained.vocabulary.level, encoding, warn=console.warn)
+    reader = TextReader(trained.vocabulary.level, encoding, warn=console.warn, every_row=True)
     names = reader.files(paths)
     tell_of_field(names, encoding.field, setting_of(trained.training, "field"), console.warn)
     with np.errstate(over="ignore", invalid="ignore"):

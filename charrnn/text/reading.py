@@ -42,6 +42,8 @@ class TextReader:
     warn: Say = _unheard
     known_form: Callable[[], Normalizer | None] = _as_it_is
     """What makes the map to the canonically equal text that somebody knows, one for each file."""
+    every_row: bool = False
+    """Whether a row of a table that has no text is an empty line, so that lines and rows stand side by side."""
 
     def files(self, paths: Sequence[str]) -> list[str]:
         """``paths`` with each directory replaced by the texts below it; see `sources.text_files`."""
@@ -92,7 +94,8 @@ class TextReader:
         self, path: str, field: str, blocks: Iterator[bytes], *, one_line: bool, numbers: deque[int] | None = None
     ) -> Iterator[tuple[bytes, NDArray[Any]]]:
         strict = self.encoding.errors == "strict"
-        table = rows.Rows(path, field, self.level, self.warn, strict=strict, one_line=one_line, numbers=numbers)
+        every = self.every_row
+        table = rows.Rows(path, field, self.level, self.warn, strict=strict, one_line=one_line, every=every, numbers=numbers)
         kind = rows.kind(path, self.version)
         if kind == "parquet":
             return table.of_parquet(lambda: blocks)

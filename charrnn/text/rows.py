@@ -79,13 +79,23 @@ class Rows:
     """The texts of one file's rows, as code points; each ends with a newline. ``warn`` hears of rows without a text."""
 
     def __init__(
-        self, path: str, field: str, level: str, warn: Say, *, strict: bool, one_line: bool, numbers: deque[int] | None = None
+        self,
+        path: str,
+        field: str,
+        level: str,
+        warn: Say,
+        *,
+        strict: bool,
+        one_line: bool,
+        every: bool = False,
+        numbers: deque[int] | None = None,
     ) -> None:
-        """Where ``one_line`` is true, a newline within a text becomes a space, so that each row is a line. ``numbers`` gets the
-        line of the file at which each row with a text begins (of Parquet, its row).
+        """Where ``one_line`` is true, a newline within a text becomes a space, so that each row is a line; with ``every`` a row
+        without a text is an empty one. ``numbers`` gets the line of the file at which each row with a text begins (of Parquet,
+        its row).
         """
         self._path, self._name, self._field, self._level, self._warn = path, shown(path), field, level, warn
-        self._strict, self._one_line = strict, one_line
+        self._strict, self._one_line, self._every = strict, one_line, every
         self._numbers, self._unit, self._without, self._short, self._quoted, self._seen = numbers, "line", 0, 0, 0, False
 
     def of_json(self, decoded: Iterable[tuple[bytes, str]]) -> Iterator[tuple[bytes, NDArray[Any]]]:
@@ -193,11 +203,11 @@ class Rows:
         return CharrnnError(f"{self._name}: {self._unit} {number:,}: {what}")
 
     def _text(self, value: object, number: int) -> str:
-        """The text of one row with a newline at its end; nothing where there is none."""
+        """The text of one row with a newline at its end; where there is none, nothing or the newline alone."""
         self._seen = True
         if value is None or value == "":
             self._without += 1
-            return ""
+            return "\n" if self._every else ""
         if not isinstance(value, str):
             raise self._error(number, f"{self._field!r} is no text but {json.dumps(value, default=str):.40}")
         if not value.isascii() and (found := _HALVES.search(value)):
@@ -225,7 +235,9 @@ class Rows:
             self._warn(f"{self._name}: {rows} fewer columns than the first line names; the last ones were taken for empty")
         if self._without:
             rows = "1 row has" if self._without == 1 else f"{self._without:,} rows have"
-            self._warn(f"{self._name}: {rows} no {self._field!r} and {'was' if self._without == 1 else 'were'} left out")
+            one = self._without == 1
+            left = ("is an empty line" if one else "are empty lines") if self._every else f"{'was' if one else 'were'} left out"
+            self._warn(f"{self._name}: {rows} no {self._field!r} and {left}")
         if self._quoted:
             self._warn(f"{self._name}: {in_quotes(self._quoted)}")
 

@@ -175,6 +175,22 @@ def test_a_column_of_a_table_is_a_text(
     assert said == ([f"{path}: 1 row has no 'text' and was left out"] if text is OF_CSV else [])
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.jsonl", b'{"text": "ab"}\n{"id": 1}\n{"text": ""}\n{"text": "c\\nd"}\n'),
+        ("a.csv", b'n,text\n1,ab\n2,\n3,\n4,"c\nd"\n'),
+    ],
+)
+def test_where_every_row_is_a_line_one_without_a_text_is_an_empty_line(name: str, data: bytes, put: Put) -> None:
+    said: list[str] = []
+    path = put(name, data)
+    reader = TextReader(encoding=Encoding(field="text"), warn=said.append, every_row=True)
+    found = "".join(chr(code) for codes in reader.codes(path, by_lines=True) for code in codes)
+    assert found == "ab\n\n\nc d\n"
+    assert said[-1] == f"{path}: 2 rows have no 'text' and are empty lines"
+
+
 def test_cells_of_tsv_that_a_program_has_quoted_are_told_of(put: Put) -> None:
     said: list[str] = []
     path = put("a.tsv", b'text\tn\n"he said ""hi"""\t1\n"go" she said\t2\n')
