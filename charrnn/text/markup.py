@@ -4,6 +4,7 @@ the headers of sequences.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,10 @@ from charrnn.text.records import Records
 _SEEN = 4096
 """How many characters tell it, from the beginning on."""
 _PAGE = re.compile(r"(?is)\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:(?!-->).)*-->\s*)*<(?:!doctype\s+html\b|html[\s>])")
+_XML = re.compile(r"\s*<\?xml\b")
+_STRING = r"""\"(?:[^"\\]|\\.)*"\s*"""
+_JSON = re.compile(rf"""\s*(?:(?:\[\s*)?\{{\s*{_STRING}:|\[\s*{_STRING},\s*")""")
+_NAMED_TEXT = re.compile(r'"([A-Za-z_][A-Za-z_0-9]*)"\s*:\s*"((?:[^"\\]|\\.)*)"')
 _SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 _FEWEST_ROWS, _ALIKE = 10, 0.95
 """Lines are a table if there are so many and such a share of them has as many columns as the others."""
@@ -38,15 +43,42 @@ out is missing.
 
 
 def advise(corpus: Corpus) -> Iterator[str]:
-    """A line for somebody who trains on a page of HTML, or on a list whose lines are rows of a table or end with blanks."""
+    """A line for somebody who trains on HTML, XML or JSON, or on a list whose lines are rows of a table or end with blanks."""
     beginning = corpus.vocabulary.decode(corpus.ids[:_SEEN])
     lines = beginning.split("\n")[1:-1]
     if corpus.records is not None:
         facts = corpus.records.facts
         told = _of_languages(beginning, lines) or _of_rows(lines) or _of_entries(lines) or _of_few_lines(facts, beginning)
         yield from filter(None, (told, _of_blanks(lines)))
+    if (corpus.records is None or _PAGE.match(beginning)) and (told := _of_document(beginning)):
+        yield told
+
+
+def _of_document(beginning: str) -> str | None:
+    """What to say of a text that is written for a program."""
     if _PAGE.match(beginning):
-        yield "this begins as a page of HTML, whose tags are learned, too; for its words alone save it as plain text"
+        return "this begins as a page of HTML, whose tags are learned, too; for its words alone save it as plain text"
+    if _XML.match(beginning):
+        return "this begins as XML, whose tags are learned, too; without them: sed 's/<[^>]*>//g' FILE > NEW"
+    line, _, rest = beginning.lstrip().partition("\n")
+    if not _JSON.match(beginning) or (rest.strip() and _is_whole(line)):
+        return None
+    lengths: dict[str, list[int]] = {}
+    for name, text in _NAMED_TEXT.findall(beginning):
+        lengths.setdefault(name, []).append(len(text))
+    said = "this begins as JSON, whose names and signs are learned, too"
+    if not lengths:
+        return f"{said}; its texts alone: jq -r '.. | strings' FILE > NEW"
+    longest = max(lengths, key=lambda name: sum(lengths[name]) / len(lengths[name]))
+    return f"{said}; what it calls {longest} alone: jq -r '.. | .{longest}? | strings' FILE > NEW"
+
+
+def _is_whole(line: str) -> bool:
+    """Whether a line is a value of JSON by itself, as in JSON lines, of which is told where they are read."""
+    try:
+        return json.loads(line) is not None
+    except ValueError:
+        return False
 
 
 def _of_languages(beginning: str, lines: Sequence[str]) -> str | None:

@@ -42,12 +42,34 @@ def test_a_page_is_told_of(text: str) -> None:
     [
         "A page begins with <!doctype html> and <html>.\n" * 9,
         "<htmlish> is no tag.\n" * 9,
-        "<?xml version='1.0'?>\n<feed><entry>The fox</entry></feed>\n",
         "<poem>The fox</poem>\n",
+        '{ "The fox" }, she said, and [ "the crow" ]\n' * 9,
+        '["quoted"] is how it begins\n[ 1 ]\n',
+        '{"text": "a"}\n{"text": "b"}\n',
     ],
 )
 def test_other_texts_are_not(text: str) -> None:
     assert list(advise(corpus_of(text))) == []
+
+
+def test_xml_is_told_of() -> None:
+    (line,) = advise(corpus_of("<?xml version='1.0'?>\n<tmx><tu>The fox</tu></tmx>\n"))
+    assert "begins as XML, whose tags are learned, too; without them: sed" in line
+
+
+@pytest.mark.parametrize("indent", [1, None])
+def test_json_is_told_of_with_a_command_that_takes_its_texts(tmp_path: Path, indent: int | None) -> None:
+    messages = [
+        {"id": 1, "date": "2023-05-01", "text": "What time is it, fox?"},
+        {"id": 2, "text": ["Late.", {"text": 'And "so" on.'}]},
+    ]
+    written = json.dumps({"name": "Jan", "messages": messages}, indent=indent)
+    (line,) = advise(corpus_of(written))
+    assert "begins as JSON, whose names and signs are learned, too; what it calls text alone: " in line
+    (tmp_path / "FILE").write_text(written)
+    if shutil.which("jq"):
+        subprocess.run(line.split("alone: ")[1], shell=True, check=True, cwd=tmp_path)
+        assert (tmp_path / "NEW").read_text() == 'What time is it, fox?\nAnd "so" on.\n'
 
 
 def test_many_comments_are_read_in_one_way() -> None:
