@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NoReturn, TypedDict, TypeVar
 
 from charrnn.declaration import Config, option_name, options
+
+T = TypeVar("T")
 
 
 class SampleSettings(TypedDict, total=False):
@@ -82,6 +84,28 @@ class TrainSettings(TypedDict, total=False):
     init_from: str | Path
 
 
+OF_SAMPLE = {"length": "n", "temp": "temperature"}
+"""Options of ``charrnn sample`` whose argument has another name."""
+
+
+class Unchanging:
+    """What never changes is its own copy; other processes load their own by ``loader``, since no pickle is read or written."""
+
+    loader = "load"
+
+    def __copy__(self: T) -> T:
+        """See `copy.copy`."""
+        return self
+
+    def __deepcopy__(self: T, memo: object) -> T:
+        """See `copy.deepcopy`."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """See `pickle`; a `TypeError`."""
+        raise TypeError(f"{self!r} can't be pickled; let each process load its own by charrnn.{self.loader}")
+
+
 def fields(config: type[Config]) -> dict[str, str]:
     """The fields of ``config`` that are options, by the options' names."""
     return {option_name(name).removeprefix("--").replace("-", "_"): name for name in options(config)}
@@ -96,6 +120,8 @@ def checked(given: Mapping[str, Any], known: type) -> dict[str, Any]:
     for name in given:
         if name not in known.__annotations__:
             near = difflib.get_close_matches(name, known.__annotations__, 1)
+            if name in OF_SAMPLE and "top_k" in known.__annotations__:
+                near = [OF_SAMPLE[name]]
             raise TypeError(f"there is no argument {name!r}{f'; did you mean {near[0]!r}?' if near else ''}")
     return {name: plain(value) for name, value in given.items() if value is not None}
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn import CharrnnError, CharrnnWarning, keywords
 from charrnn.config import ModelConfig, SampleConfig, ScoreConfig, TrainConfig
-from charrnn.keywords import ManySettings, SampleSettings, TrainSettings
+from charrnn.keywords import ManySettings, SampleSettings, TrainSettings, Unchanging
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -72,7 +72,7 @@ def load_classifier(path: str | Path | None = None) -> TextClassifier:
     return TextClassifier(found, lambda judge: classified.tell(judge, _warn))
 
 
-class TrainedNetwork:
+class TrainedNetwork(Unchanging):
     """A trained network; `load` and `train` make them. It never changes, and any number of threads may use it at once."""
 
     def __init__(self, trained: Checkpoint) -> None:

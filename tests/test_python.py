@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import inspect as signatures
 import io
 import itertools
 import json
+import pickle
 import signal
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT, TALE
-from small_networks import TEXT, network, records
+from small_networks import TEXT, classifier, network, records
 
 import charrnn
 from charrnn import CharrnnError, CharrnnWarning, UsageError, python
@@ -376,6 +378,20 @@ def test_an_argument_that_nothing_knows_is_named_with_what_was_meant(net) -> Non
         charrnn.train("tale.txt", hidden=3)
     with pytest.raises(TypeError, match=r"there is no argument 'unique'$"):
         net.sample(unique=True)
+    with pytest.raises(TypeError, match="there is no argument 'temp'; did you mean 'temperature'"):
+        net.sample("The", temp=0.5)
+    with pytest.raises(TypeError, match=r"there is no argument 'length'$"):
+        charrnn.train("tale.txt", length=3)
+
+
+def test_what_never_changes_is_its_own_copy_and_can_not_be_pickled(net, tmp_path: Path) -> None:
+    """As joblib and multiprocessing try to; NumPy's libraries, which it holds, would fail in words of their own."""
+    judge = charrnn.load_classifier(classifier(tmp_path / "c"))
+    assert copy.copy(net) is copy.deepcopy(net) is net
+    assert copy.deepcopy([judge]) == [judge]
+    for one, loader in ((net, "load"), (judge, "load_classifier")):
+        with pytest.raises(TypeError, match=rf"can't be pickled; let each process load its own by charrnn\.{loader}$"):
+            pickle.dumps(one)
 
 
 def test_numbers_may_be_numpys(net) -> None:

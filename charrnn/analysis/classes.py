@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from charrnn.analysis.judge import Heard, Judge
 from charrnn.analysis.results import Distribution
-from charrnn.keywords import one_text
+from charrnn.keywords import Unchanging, one_text
 from charrnn.network import classifier
 from charrnn.network.classifier import Classifier
 
@@ -48,8 +48,10 @@ class Labelled(Distribution):
         return f"<labels: {self._shown(3)}>"
 
 
-class TextClassifier:
+class TextClassifier(Unchanging):
     """A classifier of texts. It never changes, and any number of threads may use it at once."""
+
+    loader = "load_classifier"
 
     def __init__(self, found: Classifier, tell: Callable[[Judge], object]) -> None:
         """``tell`` hears of a judge what it couldn't read as it stood there."""
