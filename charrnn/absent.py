@@ -67,7 +67,7 @@ def mistyped(path: str) -> str:
         return f"an address is no file; fetch it first: curl -LO {path:.100}"
     if path.startswith("~"):
         return f"a shell replaces ~ only outside of quotes: {path:.100} without them"
-    if re.search(r"[*?]|\[.+\]", path):
+    if re.search(r"[*?]|\[.+\]", path) and not is_sentence(path):
         return "no name is like that; outside of quotes a shell replaces a pattern by the names that are"
     if is_number(path):
         return f"a number is no file; the option that it belongs to stands before it, as in --minutes {path:.20}"
@@ -83,6 +83,11 @@ def mistyped(path: str) -> str:
 def is_number(path: str) -> bool:
     """Whether ``path`` is a number or a percentage, which belongs to an option."""
     return re.fullmatch(r"\d+(\.\d+)?%?", path) is not None
+
+
+def is_sentence(path: str) -> bool:
+    """Whether ``path`` is rather a text itself: several words, the last of which has no ending as names of files have."""
+    return re.search(r"[\w,;:] +\w+ +\S", path) is not None and re.search(r"[/\\]|\.\w+$", path) is None
 
 
 def several(path: str) -> list[str]:

@@ -80,14 +80,21 @@ def placed(error: absent.AbsentError, typed: Sequence[str], command: Any) -> str
     """What ``error`` says; of several files in one word, or a number in the place of a file, what ``command`` takes there."""
     names = absent.several(error.path)
     place = next((place for place, word in enumerate(typed) if word == error.path or word.endswith(f"={error.path}")), None)
-    if place is None or not (names or absent.is_number(error.path)):
+    sentence = absent.is_sentence(error.path) and not names
+    if place is None or not (names or sentence or absent.is_number(error.path)):
         return str(error)
+    verbs = ["charrnn"]
     for word in typed:
-        command = getattr(command, "commands", {}).get(word, command)
+        if word in getattr(command, "commands", {}):
+            command = command.commands[word]
+            verbs.append(word)
     option = typed[place].partition("=")[0] if typed[place] != error.path else typed[place - 1]
     taken = next((one for one in command.params if option in (*one.opts, *one.secondary_opts)), None)
     if taken is None or taken.param_type_name == "argument" or taken.is_flag:  # It stands behind no option.
         option, taken = "", next((one for one in command.params if one.param_type_name == "argument"), None)
+    if sentence:
+        advice = _of_sentence(error.path, option, command, " ".join(verbs))
+        return f"{error.path}: {error.reason}; {advice}" if advice else str(error)
     if taken is None or taken.nargs == -1 or not (names or option):
         return str(error)
     one = str(taken.metavar).strip("[]")
@@ -100,6 +107,16 @@ def placed(error: absent.AbsentError, typed: Sequence[str], command: Any) -> str
         share = f"; a share is --val-fraction {error.path}" if option.startswith("--val") else ""
         advice = f"{option} takes a {one}{share}"
     return f"{error.path}: {error.reason}; {advice}"
+
+
+def _of_sentence(text: str, option: str, command: Any, called: str) -> str:
+    """How the ``command`` that is ``called`` so takes a text that was typed in the place of a file; empty if it takes none."""
+    taken = [str(one.metavar).strip("[].") for one in command.params if one.param_type_name == "argument"]
+    if option == "--file" and "TEXT" in taken:
+        return f"a text itself stands without {option}: {called} {shlex.quote(text):.80}"
+    if not option and "FILE" in taken:
+        return f"a text itself comes through a pipe: echo {shlex.quote(text):.80} | {called} -"
+    return ""
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------

@@ -63,6 +63,9 @@ class InspectRequest:
             raise UsageError("--units or what colours the text: give one, not both")
         if self.looks_back and (self.units_only or self.colored_by):
             raise UsageError("--memory and --contribution go with --html, --svg, --npz and --json; leave out what shows units")
+        alone = self.contribution is not None and not self.memory and self.compares
+        if alone and (self.text is not None or self.file is not None):
+            raise UsageError("--contribution has a TEXT of its own; another is for --memory, --html or --npz: leave it out")
         if len({path.absolute() for path in self.files.values()}) < len(self.files):
             raise UsageError("--svg, --npz or --html: give each a file of its own")
         for kind, path in self.files.items():

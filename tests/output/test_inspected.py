@@ -101,6 +101,8 @@ def test_memory_reads_files_and_stdin_alike_and_draws_a_picture(invoke, networks
         (["--memory", "short"], 1, "the text has 5 characters; to look 200 back, at least 402 are needed"),
         (["--memory", "x", "--file", "y"], 2, "TEXT or --file: give one, not both"),
         (["--memory", "--file", "nowhere"], 1, "nowhere: No such file or directory"),
+        (["--contribution", "a?", "another"], 2, "--contribution has a TEXT of its own"),
+        (["--contribution", "a?", "--file", "y", "--svg", "m.svg"], 2, "--contribution has a TEXT of its own"),
         (["--contribution", ""], 2, "--contribution must be a text of at least 1 character"),
         (["--contribution", "a", "--svg", "no/such/m.svg"], 1, "no/such"),
     ],
@@ -294,7 +296,8 @@ FILES = {"--html": "page.html", "--svg": "memory.svg", "--npz": "traces.npz"}
 @pytest.mark.parametrize("as_json", [True, False])
 def test_every_output_is_made_holds_all_and_is_named(invoke, networks, tmp_path, files, asked, as_json):
     places = [word for kind in files for word in (kind, FILES[kind])]
-    done = invoke("inspect", TEXT, "-c", networks / "rnn", *asked, *places, *["--json"] * as_json)
+    text = [] if "--memory" not in asked and files == ["--svg"] else [TEXT]  # A contribution alone has a text of its own.
+    done = invoke("inspect", *text, "-c", networks / "rnn", *asked, *places, *["--json"] * as_json)
     assert done.code == 0, done.stderr
     said = done.stderr.splitlines()
     assert sorted(said) == sorted(f"charrnn: wrote {FILES[kind]}" for kind in files)
