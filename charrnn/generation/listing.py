@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,29 +23,34 @@ TRIES = 1000
 """After so many tries in a row that give no new line there are none to be found."""
 
 
+def seen(line: str) -> str:
+    """``line`` as a reader sees it: an é is an é, be it one character or two, and blanks at the end are nothing."""
+    bare = line.rstrip(" \t")
+    return bare if bare.isascii() else unicodedata.normalize("NFC", bare)
+
+
 class Listing:
-    """The distinct lines of some texts, empty ones left out.
+    """The distinct lines of some texts, each as it is `seen`, empty ones left out.
 
     It keeps 8 bytes of each: in a list of a billion lines one that isn't there is found with a chance of about 1e-10.
     """
 
     def __init__(self, lines: Iterator[str]) -> None:
-        hashes = np.fromiter((hash(line) for line in lines if line), dtype=np.int64)
+        hashes = np.fromiter((hash(line) for line in map(seen, lines) if line), dtype=np.int64)
         self._hashes: NDArray[np.int64] = np.unique(hashes)
 
     @classmethod
     def read(cls, paths: Sequence[str], reader: TextReader, vocabulary: Vocabulary) -> Listing:
-        """The lines of the texts in ``paths``, in the form in which a network with this vocabulary writes them.
+        """The lines of the texts in ``paths``, at the level of ``vocabulary``.
 
         Raises:
             CharrnnError: one can't be read, or is not valid text.
         """
         names = reader.files(paths)
-        lines = _lines((codes for _, codes in reader.joined(names, by_lines=True)), vocabulary.level)
-        return cls(line if line.isascii() else vocabulary.canonical(line)[0] for line in lines)
+        return cls(_lines((codes for _, codes in reader.joined(names, by_lines=True)), vocabulary.level))
 
     def __contains__(self, line: str) -> bool:
-        key = np.int64(hash(line))
+        key = np.int64(hash(seen(line)))
         place = int(np.searchsorted(self._hashes, key))
         return place < len(self._hashes) and bool(self._hashes[place] == key)
 
@@ -98,11 +104,11 @@ class Census:
 
     def add(self, line: str) -> dict[str, Any]:
         """Count ``line``: whether it is ``known``, None without a list, and whether it is ``repeated``."""
-        known, repeated = any(line in listing for listing in self.lists) if self.lists else None, line in self._seen
+        known, repeated = any(line in listing for listing in self.lists) if self.lists else None, seen(line) in self._seen
         self.count += 1
         self.known += known or 0
         self.repeated += repeated
-        self._seen.add(line)
+        self._seen.add(seen(line))
         return {"known": known, "repeated": repeated}
 
 
@@ -147,10 +153,10 @@ class Picker:
             self.listed += 1
             return False
         if self.unique:
-            if line in self._seen:
+            if seen(line) in self._seen:
                 self.repeated += 1
                 return False
-            self._seen.add(line)
+            self._seen.add(seen(line))
         self.kept += 1
         return True
 

@@ -1,15 +1,17 @@
 """What of a text is no word of it, and is learned, too: tags, columns, a list's numbers, bullets, quotes, commas, blanks, SQL,
-the headers of sequences.
+the headers of sequences, a second way to write an é.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from charrnn.text import canonical
 from charrnn.text.corpus import Corpus
 from charrnn.text.records import Records
 
@@ -36,6 +38,7 @@ _SEQUENCES = re.compile(r"(?:>.*\n(?:[A-Za-z*-]+\n)+)+(?:>.*)?$")
 _DIFFERENT = 0.5
 """A column whose values are at least such a share of the rows names them, unlike one of kinds."""
 _ORDINALS = ("first", "second", "third", "fourth", "fifth")
+_COMPOSING = """python3 -c 'import sys, unicodedata as u; sys.stdout.write(u.normalize("NFC", sys.stdin.read()))'"""
 _LATEST_START, _WIDEST_STEP = 1000, 3
 """Lines are numbered if their numbers rise from below this (years begin above it), by no more than so many a line: what is held
 out is missing.
@@ -51,6 +54,8 @@ def advise(corpus: Corpus) -> Iterator[str]:
         told = _of_languages(beginning, lines) or _of_rows(lines) or _of_entries(lines) or _of_few_lines(facts, beginning)
         yield from filter(None, (told, _of_blanks(lines)))
     if (corpus.records is None or _PAGE.match(beginning)) and (told := _of_document(beginning)):
+        yield told
+    if (told := _of_forms(beginning, corpus.vocabulary.characters)) is not None:
         yield told
 
 
@@ -79,6 +84,18 @@ def _is_whole(line: str) -> bool:
         return json.loads(line) is not None
     except ValueError:
         return False
+
+
+def _of_forms(beginning: str, known: str) -> str | None:
+    """What to say of a text that writes one character as one code point and as several."""
+    for piece in canonical.pieces("" if beginning.isascii() else beginning):
+        composed = unicodedata.normalize("NFC", piece)
+        if composed != piece and len(composed) == 1 and composed in known:
+            return (
+                f"some characters are written in two ways, which are learned as two: {composed!r} as one, and as {piece[0]!r}"
+                f" with a mark behind it; this makes them one: {_COMPOSING} < FILE > NEW"
+            )
+    return None
 
 
 def _of_languages(beginning: str, lines: Sequence[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,3 +137,20 @@ def test_of_a_table_it_is_the_column_that_was_learned(tmp_path: Path) -> None:
         assert found is not None
         assert line in found
         assert "name,age" not in found or field is None
+
+
+def test_a_line_is_the_one_that_a_reader_takes_it_for() -> None:
+    """An é in one character or two, and blanks at the end, make no other line of it; what stands before it does."""
+    one, two = (unicodedata.normalize(form, "Élie Köhne") for form in ("NFC", "NFD"))
+    for listed, line in ((one, two), (two, one), (two + "  ", one + "\t")):
+        listing = Listing(iter([listed]))
+        assert line in listing
+        assert " " + line not in listing
+        picker = Picker(None, unique=True)
+        assert [picker.takes(text) for text in (line, listed)] == [True, False]
+        census = Census([listing])
+        assert [census.add(text) for text in (line, listed)] == [
+            {"known": True, "repeated": False},
+            {"known": True, "repeated": True},
+        ]
+    assert "" not in Listing(iter(["  "]))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -280,3 +282,20 @@ def test_the_column_that_is_told_is_the_one_with_names(row: str, cut: str, put: 
         put, ["head" + row.format(at="at", name="name"), *(row.format(at=at, name=name) for at, name in enumerate(NAMES * 2))]
     )
     assert cut in line
+
+
+def test_one_character_in_two_forms_is_told_of_and_the_command_makes_one(put: Put, tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Élie Köhne\n") for form in ("NFC", "NFD"))
+    path = put("list", (decomposed + composed).encode() * 9)
+    for corpus in (read_corpus([path], val_fraction=0), read_corpus([path], val_seed=0, val_fraction=0)):
+        (line,) = advise(corpus)
+        assert "written in two ways, which are learned as two: 'É' as one, and as 'E' with a mark behind it" in line
+    command = line.partition("them one: ")[2].replace("FILE > NEW", "list")
+    environment = {**os.environ, "PYTHONUTF8": "1"}
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, check=True, env=environment)
+    assert done.stdout.decode() == composed * 18
+
+
+@pytest.mark.parametrize("text", ["Élie Köhne\n", unicodedata.normalize("NFD", "Élie Köhne\n"), "e\u0301 ö\n"])
+def test_characters_of_one_form_are_not(text: str, put: Put) -> None:
+    assert list(advise(read_corpus([put("text", text.encode() * 9)], val_fraction=0))) == []
