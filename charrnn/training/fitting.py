@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import UsageError, files
+from charrnn import CharrnnError, UsageError, files
 from charrnn.analysis import frozen
 from charrnn.analysis.judge import TOGETHER, Judge, Reader
 from charrnn.analysis.verdicts import Verdicts
@@ -154,7 +154,7 @@ def fit(
     seconds = 60 * (config.minutes or 3.0) if config.epochs is None else None
     allowed = None if seconds is None else time.monotonic() + YARDSTICK_SHARE * max(0.0, seconds - elapsed())
     judged = split.judged
-    trained = None if request.checkpoint is None else checkpoint.read(rundir.resolve(request.checkpoint))
+    trained = None if request.checkpoint is None else _to_start_from(request.checkpoint)
     yardsticks = Yardsticks.of(split.train.texts, split.train.labels, judged.texts, judged.labels, split.labels, allowed)
     told(yardsticks)
     if request.frozen:
@@ -348,3 +348,22 @@ def _frozen(
     kept = {name: trained.weights[name] for name in classifier.reading_shapes(trained.model)}
     config = replace(config, feature=chosen, temperature=best.temperature)
     return Classifier(trained.model, trained.vocabulary, config, split.labels, {}, kept | best.weights)
+
+
+def _to_start_from(path: Path) -> Checkpoint:
+    """The language model that ``path`` means."""
+    try:
+        return checkpoint.read(rundir.resolve(path))
+    except CharrnnError as error:
+        if _is_classifier(path):
+            starts = "a fit starts from a language model, or from nothing; for more texts, fit all of them anew, without -c"
+            raise CharrnnError(f"{path}: it is a classifier; {starts}") from error
+        raise
+
+
+def _is_classifier(path: Path) -> bool:
+    try:
+        classifier.read_header(classifier.resolve(path))
+    except CharrnnError:
+        return False
+    return True
