@@ -164,6 +164,7 @@ def predict(
             raise UsageError("--trace and --svg show the likeliest label; leave out --top and --threshold")
         judge = network.judge(checkpoint, console)
         traced.run(judge, given[0], console, as_json=as_json, svg=svg, show=trace or as_json)
+        classified.tell(judge, console.warn)
     else:
         judge = network.judge(checkpoint, console)
         classified.tell_of_words(judge, given, console.warn)

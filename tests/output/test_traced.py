@@ -79,6 +79,16 @@ def test_a_trace_is_json_beside_its_picture_and_has_no_top(tmp_path: Path, invok
         assert "leave out --top and --threshold" in refused.stderr
 
 
+@pytest.mark.parametrize("how", [("--trace",), ("--svg", "t.svg"), ()])
+def test_what_it_couldnt_read_is_told_with_a_trace_and_without(
+    tmp_path: Path, invoke: Callable[..., Any], how: tuple[str, ...]
+) -> None:
+    small_networks.classifier(tmp_path / "c")
+    done = invoke("classify", "predict", "what \u0416", "-c", "c", *how)
+    assert done.code == 0
+    assert "doesn't know every character of the texts: '\u0416' -> unknown" in done.stderr
+
+
 def test_a_picture_is_written_whole_and_replaces_its_like_alone(tmp_path: Path) -> None:
     judge = Judge(classifier.read(small_networks.classifier(tmp_path / "c") / classifier.NAME))
     out, err, path = Stream(), Stream(), tmp_path / "t.svg"
