@@ -52,9 +52,9 @@ def load(path: str | Path | None = None, *, uncalibrated: bool = False) -> Train
     Raises:
         CharrnnError: there is none, or the file isn't sound.
     """
-    from charrnn.network import checkpoint, rundir
+    from charrnn.network import checkpoint, lookup
 
-    trained = checkpoint.read(rundir.resolve(None if path is None else Path(path)))
+    trained = checkpoint.read(lookup.resolve(None if path is None else Path(path)))
     return TrainedNetwork(replace(trained, temperature=1.0) if uncalibrated else trained)
 
 

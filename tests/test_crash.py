@@ -14,7 +14,7 @@ if sys.platform == "win32":
 
 import crash
 
-from charrnn.network import checkpoint, rundir
+from charrnn.network import checkpoint, lookup
 
 STEPS = 60
 KILLED = -signal.SIGKILL
@@ -85,14 +85,14 @@ def test_a_left_over_temporary_file_is_no_checkpoint_and_gone_after_the_next_sta
     run = begin(nursery, tale, (point, 8))
     (left,) = crash.left_overs(run)
     for name in ("best.safetensors", "last.safetensors"):
-        assert rundir.checkpoints_under(tale, name) == [run / name]
+        assert lookup.checkpoints_under(tale, name) == [run / name]
     step = checkpoint.read(run / "last.safetensors").training["step"]
     go_on(nursery, run, ("step", 1))
     assert crash.left_overs(run) == []
     assert checkpoint.read(run / "last.safetensors").training["step"] == step
     (run / left).write_bytes(b"newer and damaged")
     monkeypatch.chdir(tale)
-    assert rundir.resolve(Path("run")) == Path("run/best.safetensors")
+    assert lookup.resolve(Path("run")) == Path("run/best.safetensors")
 
 
 def test_an_evaluation_cut_short_by_a_kill_is_in_the_log_once_it_was_made(

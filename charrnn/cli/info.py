@@ -25,7 +25,7 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Describe a checkpoint, or list every run under a directory."""
-    from charrnn.network import rundir
+    from charrnn.network import lookup, rundir
     from charrnn.output import tables
     from charrnn.output.console import Console
     from charrnn.output.notation import json_line
@@ -33,11 +33,11 @@ def info(
     console = Console()
     if path is None:
         path = rundir.DEFAULT_ROOT
-    elif rundir.means_latest(path):
-        path = rundir.latest()
+    elif lookup.means_latest(path):
+        path = lookup.latest()
     rundir.mend(path)
     if path != rundir.DEFAULT_ROOT:
-        rundir.check_exists(path)
+        lookup.check_exists(path)
     one = path
     if path.is_dir():
         one = next((path / name for name in (rundir.BEST, rundir.CLASSIFIER) if (path / name).exists()), path / rundir.BEST)
@@ -51,7 +51,7 @@ def info(
             console.say(f"charrnn: the directory holds a classifier too: charrnn info {shlex.quote(str(other))}")
     else:
         runs = []
-        for file in (*rundir.checkpoints_under(path), *rundir.checkpoints_under(path, rundir.CLASSIFIER)):
+        for file in (*lookup.checkpoints_under(path), *lookup.checkpoints_under(path, rundir.CLASSIFIER)):
             try:
                 runs.append(facts_of(file))
             except CharrnnError as error:
@@ -67,11 +67,11 @@ def info(
 
 def _nothing_in(path: Path) -> str:
     """What to say of a directory in which nothing has been saved."""
-    from charrnn.network import rundir
+    from charrnn.network import lookup
     from charrnn.network.lock import HeldError
 
     try:
-        rundir.check_saved_under(path)
+        lookup.check_saved_under(path)
     except HeldError as error:
         return f"charrnn: {error}"
     return f"{path}: no runs here yet; train one by charrnn train FILE, or name where they are: charrnn info DIR"

@@ -19,18 +19,18 @@ def read(path: Path | None, console: Console, *, uncalibrated: bool = False) -> 
     """The network of a checkpoint or a run, None or ``latest`` for the most recent one; if ``uncalibrated`` without its
     calibration.
     """
-    from charrnn.network import checkpoint, rundir
+    from charrnn.network import checkpoint, lookup
 
-    trained = checkpoint.read(rundir.resolve(path))
+    trained = checkpoint.read(lookup.resolve(path))
     tell([path], [trained], console)
     return replace(trained, temperature=1.0) if uncalibrated else trained
 
 
 def read_several(paths: Sequence[Path] | None, console: Console, *, uncalibrated: bool = False) -> list[Checkpoint]:
     """The networks of ``paths``, each as `read` has it, whose mean is meant; `CharrnnError` if they have none."""
-    from charrnn.network import ensemble, rundir
+    from charrnn.network import ensemble, lookup
 
-    trained = ensemble.read(rundir.resolve_each(paths), uncalibrated=uncalibrated)
+    trained = ensemble.read(lookup.resolve_each(paths), uncalibrated=uncalibrated)
     tell(paths, trained, console)
     return trained
 
@@ -38,10 +38,10 @@ def read_several(paths: Sequence[Path] | None, console: Console, *, uncalibrated
 def judge(path: Path | None, console: Console) -> Judge:
     """The classifier of a file or a directory, None or ``latest`` for the most recent one."""
     from charrnn.analysis.judge import Judge
-    from charrnn.network import classifier, rundir
+    from charrnn.network import classifier, lookup
 
     found = classifier.read(classifier.resolve(path))
-    if rundir.means_latest(path):
+    if lookup.means_latest(path):
         console.announce(f"charrnn: {_description(found)}")
     return Judge(found)
 
@@ -65,9 +65,9 @@ def read_classifier(path: Path, *, uncalibrated: bool = False) -> Classifier:
 
 def read_apart(paths: Sequence[Path] | None, console: Console, *, uncalibrated: bool = False) -> list[Checkpoint]:
     """The networks of ``paths``, which are compared; those of a run of several, too."""
-    from charrnn.network import rundir
+    from charrnn.network import lookup
 
-    named: list[Path | None] = [file for path in paths for file in rundir.resolve_each(path)] if paths else [None]
+    named: list[Path | None] = [file for path in paths for file in lookup.resolve_each(path)] if paths else [None]
     return [read(path, console, uncalibrated=uncalibrated) for path in named]
 
 
@@ -86,9 +86,9 @@ def tell(paths: Sequence[Path | None] | None, trained: Sequence[Saved], console:
 
 def _latest(paths: Sequence[Path | None], trained: Sequence[Saved]) -> list[str]:
     """Which network, or which run of several, is the most recent one, if that is meant."""
-    from charrnn.network import rundir
+    from charrnn.network import lookup
 
-    counts = [0 if rundir.means_latest(path) else len(rundir.resolve_each(path)) for path in paths]
+    counts = [0 if lookup.means_latest(path) else len(lookup.resolve_each(path)) for path in paths]
     if counts.count(0) != 1:
         return [_description(trained[0])] if 0 in counts and len(trained) == 1 else []
     at = sum(counts[: counts.index(0)])
@@ -96,11 +96,11 @@ def _latest(paths: Sequence[Path | None], trained: Sequence[Saved]) -> list[str]
 
 
 def _description(trained: Saved, *, of_run: bool = False) -> str:
-    from charrnn.network import rundir
+    from charrnn.network import lookup, rundir
     from charrnn.output.notation import age
 
     name = trained.path.parent if trained.path.name in (rundir.BEST, rundir.CLASSIFIER) else trained.path
-    name = rundir.run_of(trained.path.parent) if of_run else name
+    name = lookup.run_of(trained.path.parent) if of_run else name
     seconds = time.time() - trained.saved_at
     # A header may not say when, and the clock of another machine may be ahead.
     return f"{name} ({age(seconds)} old)" if trained.saved_at and seconds >= 0 else str(name)

@@ -21,7 +21,7 @@ from charrnn.generation.generate import generate, opened, read
 from charrnn.generation.listing import Listing, Picker
 from charrnn.generation.request import SampleRequest, Say, drawing, ending, possible_stops, within
 from charrnn.generation.stopping import Text
-from charrnn.network import checkpoint, ensemble, rundir
+from charrnn.network import checkpoint, ensemble, lookup
 from charrnn.network.cells import Array, Network
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.ensemble import Predictor
@@ -128,7 +128,7 @@ class Generation:
         encoding = request.encoding
         asked = request.checkpoint
         self.networks = (
-            adapted(ensemble.read(rundir.resolve_each(asked), uncalibrated=request.uncalibrated))
+            adapted(ensemble.read(lookup.resolve_each(asked), uncalibrated=request.uncalibrated))
             if loaded is None
             else [loaded[0]]
         )
@@ -171,7 +171,7 @@ class Generation:
         if not clamps:
             return self.network
         if not isinstance(self.network, Network):
-            one = shlex.quote(str(rundir.named(self.trained.path)))
+            one = shlex.quote(str(lookup.named(self.trained.path)))
             raise UsageError(f"--clamp holds a unit of one network, not of several; name one, as -c {one}")
         return self.network.holding(within(clamps, self.trained.model))
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from charrnn import CharrnnError
 from charrnn.classifier_config import ClassifierConfig
 from charrnn.config import ModelConfig
-from charrnn.network import lock, rundir, tensorfile
+from charrnn.network import lock, lookup, rundir, tensorfile
 from charrnn.network.checkpoint import Saved, version
 from charrnn.network.tensorfile import TensorFile
 from charrnn.text.vocabulary import Vocabulary
@@ -155,9 +155,9 @@ def facts(found: Classifier) -> dict[str, Any]:
 
 def resolve(path: Path | None) -> Path:
     """The file that ``path`` means: itself, the one in a directory, or the latest under ``checkpoints`` for None or latest."""
-    if path is None or rundir.means_latest(path):
+    if path is None or lookup.means_latest(path):
         return _latest()
-    rundir.check_exists(path, NAME)
+    lookup.check_exists(path, NAME)
     if path.is_dir():
         if not (path / NAME).exists():
             if (path / rundir.BEST).exists():
@@ -170,13 +170,13 @@ def resolve(path: Path | None) -> Path:
 
 def _latest() -> Path:
     newest: Classifier | None = None
-    for path in rundir.checkpoints_under(rundir.DEFAULT_ROOT, NAME):
+    for path in lookup.checkpoints_under(rundir.DEFAULT_ROOT, NAME):
         with contextlib.suppress(CharrnnError):
             found = read_header(path)
             if newest is None or found.saved_at > newest.saved_at:
                 newest = found
     if newest is None:
-        rundir.check_saved_under(rundir.DEFAULT_ROOT)
+        lookup.check_saved_under(rundir.DEFAULT_ROOT)
         raise CharrnnError(
             f"{rundir.DEFAULT_ROOT}: no classifier here yet; make one by charrnn classify fit LABELLED, or name one by -c PATH"
         )

@@ -15,7 +15,7 @@ from charrnn.config import TextConfig
 from charrnn.network.cells import Network
 from charrnn.network.checkpoint import Checkpoint, records_of
 from charrnn.network.classifier import Classifier
-from charrnn.network.rundir import labels
+from charrnn.network.lookup import labels
 from charrnn.output import classified, notation
 from charrnn.output.console import Console
 from charrnn.output.page import export, judged

@@ -18,9 +18,9 @@ from charrnn.analysis.judge import Judge
 from charrnn.analysis.traces import Inspection, Values
 from charrnn.config import InspectConfig, TextConfig
 from charrnn.declaration import option_name
-from charrnn.network import ensemble, rundir
+from charrnn.network import ensemble, lookup
 from charrnn.network.checkpoint import Checkpoint
-from charrnn.network.rundir import labels
+from charrnn.network.lookup import labels
 from charrnn.output import charts, colored, notation, tables, traced
 from charrnn.output.console import Console
 from charrnn.output.notation import json_line
@@ -99,7 +99,7 @@ class InspectRequest:
 
     def colored(self, unit: str, trained: Checkpoint) -> str:
         """The command that colours this text by a ``unit`` of this network."""
-        words = ["charrnn", "inspect", "--unit", unit, "-c", str(rundir.named(trained.path))]
+        words = ["charrnn", "inspect", "--unit", unit, "-c", str(lookup.named(trained.path))]
         if self.file is not None:
             words += ["--file", str(self.file)]
         for one in fields(TextConfig):

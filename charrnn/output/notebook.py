@@ -12,7 +12,7 @@ from charrnn.analysis import reach, traces
 from charrnn.analysis.hidden import Summary
 from charrnn.analysis.reach import MemoryRecord
 from charrnn.analysis.traces import Inspection
-from charrnn.network.rundir import labels
+from charrnn.network.lookup import labels
 
 HEIGHT = 760
 """Pixels of a notebook that the page takes."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from charrnn import CharrnnError, UsageError, files
 from charrnn.analysis.scoring import Foreseen, Scorer, Tally, TextRecord
 from charrnn.config import ScoreConfig
-from charrnn.network import checkpoint, ensemble, rundir
+from charrnn.network import checkpoint, ensemble, lookup
 from charrnn.network.checkpoint import Checkpoint, records_of, setting_of
 from charrnn.output import notation, tables
 from charrnn.output.console import Console
@@ -163,7 +163,7 @@ def _scorer(request: ScoreRequest, networks: Sequence[Checkpoint], option: str =
     """What reads the texts; only a network that adapts to them needs torch."""
     if request.adapt:
         if len(networks) > 1:
-            one = shlex.quote(str(rundir.named(networks[0].path)))
+            one = shlex.quote(str(lookup.named(networks[0].path)))
             raise UsageError(f"{option} changes the weights of one network, not of {len(networks)}; name one, as -c {one}")
         from charrnn.training.adapt import AdaptingScorer
 

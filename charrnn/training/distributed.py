@@ -29,7 +29,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from charrnn import CharrnnError, files
 from charrnn.cores import usable_cores
-from charrnn.network import checkpoint, rundir
+from charrnn.network import checkpoint, lookup, rundir
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.rundir import RunDirectory
 from charrnn.training import meeting
@@ -365,13 +365,13 @@ def _launch() -> str:
 def _begun_by(launch: str, out: Path | None) -> Path | None:
     """The directory of the latest run that a ``launch`` has begun, if it has saved anything."""
     if out is None:
-        files = rundir.checkpoints_under(rundir.DEFAULT_ROOT, rundir.LAST)
+        files = lookup.checkpoints_under(rundir.DEFAULT_ROOT, rundir.LAST)
     else:
-        files = [path / rundir.LAST for path in (out, *rundir.members(out))]
+        files = [path / rundir.LAST for path in (out, *lookup.members(out))]
     begun = list[Checkpoint]()
     for file in files:
         with contextlib.suppress(CharrnnError):
             found = checkpoint.read_header(file)
             if found.training.get("torchrun") == launch:
                 begun.append(found)
-    return rundir.run_of(max(begun, key=lambda found: found.saved_at).path.parent) if begun else None
+    return lookup.run_of(max(begun, key=lambda found: found.saved_at).path.parent) if begun else None

@@ -22,7 +22,7 @@ from charrnn.analysis.yardsticks import Yardsticks
 from charrnn.classifier_config import FEATURES, ClassifierConfig, FitConfig
 from charrnn.config import ModelConfig
 from charrnn.generation.generate import opening
-from charrnn.network import checkpoint, classifier, rundir
+from charrnn.network import checkpoint, classifier, lookup, rundir
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.classifier import Classifier
 from charrnn.network.lock import DirectoryLock
@@ -353,7 +353,7 @@ def _frozen(
 def _to_start_from(path: Path) -> Checkpoint:
     """The language model that ``path`` means."""
     try:
-        return checkpoint.read(rundir.resolve(path))
+        return checkpoint.read(lookup.resolve(path))
     except CharrnnError as error:
         if _is_classifier(path):
             starts = "a fit starts from a language model, or from nothing; for more texts, fit all of them anew, without -c"

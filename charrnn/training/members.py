@@ -22,7 +22,7 @@ from typing import Any
 
 from charrnn import CharrnnError, UsageError
 from charrnn.config import TrainConfig
-from charrnn.network import rundir
+from charrnn.network import lookup, rundir
 from charrnn.network.lock import HeldError
 from charrnn.network.rundir import RunDirectory
 from charrnn.text.corpus import Tell, untold
@@ -347,7 +347,7 @@ def _found(
 ) -> Members:
     """The run in ``directory``, to go on with."""
     path = directory.path
-    members = rundir.members(path)
+    members = lookup.members(path)
     if len(members) != (count := ranks.of_first(len(members))):
         raise CharrnnError(f"{path}: rank {ranks.number} sees {len(members)} of its {count} networks; {_SHARED}")
     if (given := request.members) > 1 and given != len(members):
@@ -380,13 +380,13 @@ def is_asked_for(request: RunRequest) -> bool:
     """Whether a request is for several networks, or to go on with a run of several."""
     if request.members > 1:
         return True
-    return bool(request.resume) and rundir.is_of_members(_run(request.resume or ""))
+    return bool(request.resume) and lookup.is_of_members(_run(request.resume or ""))
 
 
 def _run(name: str) -> Path:
     """The directory of the run that ``--resume`` names; the most recent one is that of several networks, and no member."""
     path = runs.run_to_resume(name)
-    return rundir.run_of(path) if rundir.means_latest(Path(name)) else path
+    return lookup.run_of(path) if lookup.means_latest(Path(name)) else path
 
 
 def trouble(ends: Sequence[MemberEvent], run: Members) -> str | None:

@@ -15,7 +15,7 @@ import numpy as np
 from charrnn import CharrnnError, UsageError, files
 from charrnn.config import ModelConfig, TrainConfig
 from charrnn.declaration import option_name
-from charrnn.network import checkpoint, lock, paths, rundir
+from charrnn.network import checkpoint, lock, lookup, paths, rundir
 from charrnn.network.checkpoint import Checkpoint
 from charrnn.network.pairs import commonest
 from charrnn.network.rundir import RunDirectory
@@ -93,7 +93,7 @@ def prepare(request: RunRequest, warn: Say, ranks: Ranks = ALONE, tell: Tell = u
     training, shape, initial = request.training, request.model, None
     _check_ranks(request, ranks)
     if request.init_from is not None:
-        initial = checkpoint.read(rundir.resolve(request.init_from))
+        initial = checkpoint.read(lookup.resolve(request.init_from))
         shape = _same_shape(initial, shape)
         training.setdefault("level", initial.vocabulary.level)
         had = len(initial.model.pair_keys)
@@ -322,7 +322,7 @@ def _resumed(
     _check_ranks(request, ranks)
     name = request.resume
     with contextlib.ExitStack() as stack:
-        run = ranks.directory(lambda: RunDirectory(rundir.of_one_network(run_to_resume(name)), advice=_WAIT))
+        run = ranks.directory(lambda: RunDirectory(lookup.of_one_network(run_to_resume(name)), advice=_WAIT))
         stack.callback(run.close)
         previous = ranks.previous(run)
         config = _resumed_config(previous, request.training, request.model)
@@ -370,18 +370,18 @@ def _start_event(run: RunDirectory, trainer: Trainer) -> Start:
 
 def run_to_resume(name: str) -> Path:
     """The directory of the run that ``--resume`` names."""
-    if rundir.means_latest(Path(name)):
-        return rundir.latest(name=rundir.LAST).parent
+    if lookup.means_latest(Path(name)):
+        return lookup.latest(name=rundir.LAST).parent
     path = Path(name)
     rundir.mend(path)
     if path.name == rundir.LAST:
         path = path.parent
-    rundir.check_exists(path, rundir.LAST)
+    lookup.check_exists(path, rundir.LAST)
     if not path.is_dir():
         raise CharrnnError(f"{path}: not a run's directory; charrnn info lists the runs")
-    if not (path / rundir.LAST).exists() and not rundir.is_of_members(path):
+    if not (path / rundir.LAST).exists() and not lookup.is_of_members(path):
         lock.check_free(path, _WAIT)  # Only here: every rank asks for the path, and one of them may have opened it.
-        raise CharrnnError(f"{path}: holds no {rundir.LAST} to go on from; {rundir.instead_of_going_on(path)}")
+        raise CharrnnError(f"{path}: holds no {rundir.LAST} to go on from; {lookup.instead_of_going_on(path)}")
     files.check_takes_files(path, "copy the run to a place of your own (cp -r), and go on with that")
     return path
 

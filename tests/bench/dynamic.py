@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from charrnn.analysis.scoring import Scorer
-from charrnn.network import checkpoint, rundir
+from charrnn.network import checkpoint, lookup
 from charrnn.network.ensemble import calibrated
 from charrnn.training import adapt
 from charrnn.training.adapt import Adaptation, AdaptingScorer
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, nargs="+", default=[adapt.CHUNK])
     parser.add_argument("--priors", type=float, nargs="+", default=[how.prior])
     given = parser.parse_args()
-    trained = checkpoint.read(rundir.resolve(given.network))
+    trained = checkpoint.read(lookup.resolve(given.network))
     text = given.text.read_text(encoding="utf-8")
     text = text[int(len(text) * given.begin) :][: given.characters]
     print(f"{'rate':>8} {'decay':>8} {'chunk':>6} {'prior':>6} {'raw':>8} {'nats':>8} {'s':>6}")

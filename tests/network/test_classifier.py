@@ -19,7 +19,7 @@ from charrnn import CharrnnError
 from charrnn.analysis.judge import Judge
 from charrnn.classifier_config import ClassifierConfig
 from charrnn.config import ModelConfig
-from charrnn.network import checkpoint, classifier, rundir, tensorfile
+from charrnn.network import checkpoint, classifier, lookup, rundir, tensorfile
 from charrnn.text.vocabulary import Vocabulary
 
 
@@ -139,7 +139,7 @@ def test_each_kind_of_network_says_what_the_other_is(sound: Path, tmp_path: Path
     with pytest.raises(CharrnnError, match="holds a language model, no classifier; make one of it by charrnn classify fit"):
         classifier.resolve(language)
     with pytest.raises(CharrnnError, match="holds a classifier of texts, which charrnn classify predict reads"):
-        rundir.resolve(sound.parent)
+        lookup.resolve(sound.parent)
     header, other = json.dumps({"__metadata__": {"format": "pt"}}).encode(), tmp_path / "other.safetensors"
     other.write_bytes(struct.pack("<Q", len(header)) + header)
     with pytest.raises(CharrnnError, match="it was not written by charrnn"):
@@ -158,7 +158,7 @@ def test_the_latest_of_each_kind_is_found_among_both(tmp_path: Path, monkeypatch
     (Path("checkpoints/damaged") / classifier.NAME).write_bytes(b"nonsense")
     assert classifier.resolve(None) == newer / classifier.NAME
     assert classifier.resolve(Path("latest")) == newer / classifier.NAME
-    assert rundir.resolve(None) == Path("checkpoints/both") / rundir.BEST
+    assert lookup.resolve(None) == Path("checkpoints/both") / rundir.BEST
     assert classifier.resolve(newer) == newer / classifier.NAME
     assert tensorfile.is_of(newer / classifier.NAME, classifier.FORMAT)
     assert not tensorfile.is_of(newer / classifier.NAME, checkpoint.FORMAT)

@@ -19,7 +19,7 @@ from small_ranks import SETTINGS, TEXT, Launch, assert_close, launched, losses, 
 from small_runs import Store, corpus_of, only, random_text, same_weights, trainer_of
 
 from charrnn import CharrnnError, cli
-from charrnn.network import checkpoint, rundir
+from charrnn.network import checkpoint, lookup, rundir
 from charrnn.text import cache as caching
 from charrnn.text import corpus
 from charrnn.text.reading import TextReader
@@ -342,7 +342,7 @@ MEMBERS = ("train", "tale.txt", "--members", "3", *WORDS[2:])
 
 
 def weights_of(run: str) -> list[dict[str, Any]]:
-    return [checkpoint.read(path / "last.safetensors").weights for path in rundir.members(Path(run))]
+    return [checkpoint.read(path / "last.safetensors").weights for path in lookup.members(Path(run))]
 
 
 @pytest.mark.usefixtures("tale")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from charrnn import CharrnnError, UsageError
-from charrnn.network import checkpoint, rundir
+from charrnn.network import checkpoint, lookup, rundir
 from charrnn.training import members, ranks, runs
 from charrnn.training.children import can_fork
 from charrnn.training.members import Members
@@ -67,7 +67,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list
 
 def test_each_member_is_what_it_would_be_alone(whole: tuple[Path, list[dict[str, Any]]], text: str) -> None:
     run, events = whole
-    assert [path.name for path in rundir.members(run)] == ["member-0", "member-1", "member-2"]
+    assert [path.name for path in lookup.members(run)] == ["member-0", "member-1", "member-2"]
     for number in (0, 2):
         request = RunRequest([text], {**SETTINGS, "seed": number, "workers": 1, "device": "cpu"}, Path(f"alone-{number}"))
         alone, trainer, start = runs.begin(request, iter(np.arange(1, 1e6) * 1e-3).__next__, lambda: None, print, print)
@@ -84,7 +84,7 @@ def test_members_have_seeds_of_their_own_and_one_split(whole: tuple[Path, list[d
     assert [starts[number]["config"]["seed"] for number in range(3)] == [0, 1, 2]
     assert [starts[number]["workers"] for number in range(3)] == [1, 1, 1]
     assert len({(event["train_characters"], event["val_characters"]) for event in starts.values()}) == 1
-    facts = [checkpoint.read_header(path / rundir.BEST).training for path in rundir.members(run)]
+    facts = [checkpoint.read_header(path / rundir.BEST).training for path in lookup.members(run)]
     assert len({fact["corpus_sha256"] for fact in facts}) == 1
 
 
@@ -118,7 +118,7 @@ def test_a_run_that_was_stopped_and_resumed_ends_as_one_that_never_stopped(
         if event["event"] == "step":
             steps.append(event["step"])
     path = run.directory.path
-    assert [(member / rundir.LAST).exists() for member in rundir.members(path)] == [True] * 3
+    assert [(member / rundir.LAST).exists() for member in lookup.members(path)] == [True] * 3
     assert members.is_asked_for(RunRequest([], {}, resume=str(path)))
     resumed = begun(RunRequest([], {}, resume=str(path)))
     assert resumed.count == 3
@@ -255,11 +255,11 @@ def test_a_run_is_replaced_once_a_network_of_the_new_one_has_saved(
         if event["event"] == "saved":
             assert event["path"].startswith("run/member-")
         if not saved:
-            assert [same(member, rundir.member(whole[0], number)) for number, member in enumerate(rundir.members(old))] == [
+            assert [same(member, rundir.member(whole[0], number)) for number, member in enumerate(lookup.members(old))] == [
                 True
             ] * 3
         else:
-            assert [path.name for path in rundir.members(old)] == ["member-0", "member-1"]
+            assert [path.name for path in lookup.members(old)] == ["member-0", "member-1"]
     assert {path.name for path in Path().iterdir()} == {"novel.txt", "run"}
     for number in (0, 1):
         member = rundir.member(old, number)
@@ -273,7 +273,7 @@ def test_a_run_is_replaced_once_a_network_of_the_new_one_has_saved(
 def test_networks_whose_turn_comes_later_stand_in_the_new_run(old: Path, text: str) -> None:
     ends = [event["reason"] for event in replacing(text, 3).events() if event["event"] == "end"]
     assert ends == ["finished"] * 3
-    assert [checkpoint.read_header(path / rundir.LAST).training["seed"] for path in rundir.members(old)] == [7, 8, 9]
+    assert [checkpoint.read_header(path / rundir.LAST).training["seed"] for path in lookup.members(old)] == [7, 8, 9]
     assert not rundir.hidden(old).exists()
 
 
