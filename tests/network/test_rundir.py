@@ -12,8 +12,10 @@ import pytest
 from small_checkpoints import small
 
 from charrnn import CharrnnError
+from charrnn.network import rundir
 from charrnn.network.checkpoint import read
 from charrnn.network.rundir import LAST, LOG, RunDirectory
+from charrnn.training.events import CONTRACT, keys
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
@@ -159,3 +161,9 @@ def test_a_network_whose_run_is_renamed_while_it_saves_goes_on_in_the_new_place(
     assert {entry.name for entry in path.parent.iterdir()} == {LAST, LOG}
     assert [json.loads(line)["event"] for line in (path.parent / LOG).read_text().splitlines()] == ["start", "end"]
     assert {entry.name for entry in tmp_path.iterdir()} == {"run"}
+
+
+def test_events_of_a_step_stand_in_the_log_once() -> None:
+    """A run that went on from before its end tells them again; a process of it begins and ends once."""
+    told = {name for name in CONTRACT if "step" in keys(name)} - {"start", "end"}
+    assert {name for name in told if rundir._place({"event": name, "step": 1}) is None} == set(), "rundir._place"
