@@ -100,6 +100,12 @@ def test_an_example_types_itself_and_stops_when_someone_types(judged: Opened) ->
     assert browser.evaluate("document.getElementById('sentence').value") == "no"
 
 
+@pytest.mark.parametrize("examples", [(), ("wait",)])
+def test_examples_are_offered_where_there_are_some(judged: Opened, examples: tuple[str, ...]) -> None:
+    browser = judged(judging(), *examples)
+    assert ("or watch it read" in browser.evaluate("document.body.innerText")) == bool(examples)
+
+
 def test_a_unit_that_is_tapped_tells_what_it_says_for_the_label(judged: Opened) -> None:
     browser = judged(judging(feature="max", bidirectional=True), "wait")
     browser.evaluate("document.querySelectorAll('#units canvas')[1].focus()")
