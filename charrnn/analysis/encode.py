@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -138,8 +138,9 @@ def write(path: Path, vectors: Iterable[tuple[Array, Array]], units: int, sink: 
                     shutil.copyfileobj(rows, member, 1 << 20)
 
 
-def _member(archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> IO[bytes]:
+@contextmanager
+def _member(archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
     """An array of ``archive``, to which its numbers are still to be written."""
-    member = archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True)
-    np.lib.format.write_array_header_1_0(member, {"descr": dtype.str, "fortran_order": False, "shape": shape})
-    return member
+    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": dtype.str, "fortran_order": False, "shape": shape})
+        yield member

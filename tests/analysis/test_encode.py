@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from pathlib import Path
 from typing import Any
@@ -116,3 +117,34 @@ def test_what_fails_in_the_middle_leaves_the_old_archive(tmp_path: Path) -> None
         encode.write(tmp_path / "v.npz", broken(), 6, replacing)
     assert [path.name for path in tmp_path.iterdir()] == ["v.npz"]
     assert (tmp_path / "v.npz").read_bytes() == b"old"
+
+
+class Closing:
+    """A pipe whose reader goes away before some write; nobody looks for a place in it."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def write(self, data: bytes) -> int:
+        self.left -= 1
+        if self.left < 0:
+            raise BrokenPipeError
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+
+def test_a_reader_that_goes_away_at_any_write_is_told_as_such(tmp_path: Path) -> None:
+    """The archive is left as it is then: its own words about that would be a traceback."""
+    rows = np.ones((3, 6), dtype=np.float32)
+
+    def write_to(pipe: Any) -> None:
+        encode.write(tmp_path / "v.npz", iter([(rows, rows)]), 6, lambda _: contextlib.nullcontext(pipe))
+
+    write_to(whole := Closing(99))
+    assert whole.left < 90
+    for left in range(99 - whole.left):
+        with pytest.raises(CharrnnError) as told:
+            write_to(Closing(left))
+        assert isinstance(told.value.__cause__, BrokenPipeError)
