@@ -195,14 +195,16 @@ class LabelledTexts:
     def _columns(self, rows: Iterator[Numbered], separator: str) -> Iterator[tuple[str, str, str, str]]:
         number, cells = next(rows)
         header = [cell.strip().lower() for cell in cells]
-        text, label = (next((n for n, cell in enumerate(header) if cell in names), None) for names in (TEXT_NAMES, LABEL_NAMES))
+        text, label = (_column(header, names) for names in (TEXT_NAMES, LABEL_NAMES))
         if len(header) == 2 and len({"text", "label"} & set(header)) == 1:  # A name of its own for the other column.
             text = header.index("text") if "text" in header else 1 - header.index("label")
             label = 1 - text
         if text is not None and label is not None:
             first = list(itertools.islice(rows, 1))
             parts = _part_names(dict(zip(header, first[0][1], strict=False)) if first else {})
-            columns, part = len(header), next((n for n, cell in enumerate(header) if cell in parts), None)
+            columns, part = len(header), _column(header, parts)
+            if twice := [header[place] for place in (text, label) if header.count(header[place]) > 1]:
+                raise CharrnnError(f"{self.name}: line {number}: two columns are called {twice[0]!r}; rename one")
             rows = itertools.chain(first, rows)
         else:
             columns, part = 2, None
@@ -258,6 +260,11 @@ _ABSENT = object()
 def _part_names(first: dict[str, Any]) -> list[str]:
     """What the column of parts may be called in a file whose ``first`` row this is."""
     return [*PART_NAMES, *(name for name in PERHAPS_PARTS if str(first.get(name)).strip().lower() in PARTS)]
+
+
+def _column(header: Sequence[str], names: Sequence[str]) -> int | None:
+    """Which column has one of ``names``, the first of them that any has, as `_named` takes it."""
+    return next((header.index(name) for name in names if name in header), None)
 
 
 def _named(record: dict[str, Any], names: Sequence[str]) -> Any:

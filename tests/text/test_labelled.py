@@ -114,6 +114,27 @@ def test_quotes_are_characters_in_tsv_and_quotes_in_csv(put: Put) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("x.csv", "category,message,text,label\nnews,Hi,a,x\nsport,Ho,b,y\n"),
+        (
+            "x.jsonl",
+            '{"category": "news", "message": "Hi", "text": "a", "label": "x"}\n'
+            '{"category": "sport", "message": "Ho", "text": "b", "label": "y"}\n',
+        ),
+    ],
+)
+def test_columns_called_text_and_label_are_these_whatever_others_are_called(name: str, table: str, put: Put) -> None:
+    """A column of mails may be called message, and one of labels category, where none is called text or label."""
+    assert [(row.text, row.label) for row in rows(put(name, table.encode()))] == [("a", "x"), ("b", "y")]
+
+
+def test_two_columns_of_one_name_are_refused(put: Put) -> None:
+    with pytest.raises(CharrnnError, match=r"x\.csv: line 1: two columns are called 'label'; rename one"):
+        rows(put("x.csv", b"text,Label,label\na,x,1\nb,y,2\n"))
+
+
 def test_a_column_of_parts_says_what_is_kept_for_a_test(put: Put) -> None:
     found = rows(put("x.tsv", b"text\tlabel\tsplit\na\tx\ttrain\nb\ty\tTest\nc\ty\tdev\n"))
     assert [row.part for row in found] == ["train", "test", "val"]
