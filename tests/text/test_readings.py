@@ -23,6 +23,17 @@ SENTENCES = {
     "学而时习之，不亦说乎？有朋自远方来": "gb18030",
     "學而時習之，不亦說乎？有朋自遠方來": "big5",
     "나랏말싸미 듕귁에 달아 문자와로": "euc_kr",
+    "Wczoraj wieczorem poszliśmy z babcią na targ, żeby kupić świeże jabłka, trochę śliwek i chleb. Sprzedawca był miły, ale"
+    " wszystko kosztowało więcej niż przed świętami, więc wróciliśmy do domu tylko z połową tego, co było na kartce.": "cp1250"
+    " iso8859-2",
+    "Včera večer jsme šli s babičkou na trh, abychom koupili čerstvá jablka, pár švestek a chleba. Prodavač byl milý, ale"
+    " všechno stálo víc než před svátky, a tak jsme přišli domů jen s polovinou toho, co bylo na papíře.": "cp1250 iso8859-2",
+    "Dün akşam büyükannemle çarşıya gittik, taze elma, biraz erik ve ekmek almak istiyorduk. Satıcı iyi bir adamdı, ama her şey"
+    " bayramdan öncekinden daha pahalıydı, bu yüzden eve listedekilerin yarısıyla döndük.": "cp1254",
+    "I går kväll gick vi med farmor till torget för att köpa äpplen, några plommon och bröd. Mannen var snäll, men allt var"
+    " dyrare än före helgen, så vi kom hem med hälften av det som stod på lappen.": "cp1252 cp850",
+    "Hier soir nous sommes allés au marché avec grand-mère, pour acheter des pommes fraîches et du pain. Le vendeur était"
+    " aimable, mais tout coûtait plus qu’avant les fêtes, alors on est rentrés avec la moitié.": "cp1252 mac-roman",
 }
 
 
