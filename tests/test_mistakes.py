@@ -47,6 +47,7 @@ MISTAKES = [
     ("score", USAGE, "which text? name a file, a directory, or - for stdin"),
     ("score novel.txt zzz.txt -c run", FAILED, "zzz.txt: No such file or directory"),
     ("train -dash.txt", USAGE, "a file of that name is ./-dash.txt"),
+    ("train '-- two dashes.txt'", USAGE, "a file of that name is ./-- two dashes.txt"),
     ("train -- novel.txt --minutes 1", FAILED, "behind -- every word names a file; options stand before it"),
     ("train novel.txt 5", FAILED, "a number is no file; the option that it belongs to stands before it, as in --minutes 5"),
     ("inspect --units --file 5 -c run", FAILED, "5: No such file or directory; --file takes a FILE"),
@@ -257,6 +258,7 @@ def desk(tmp_path: Path) -> Path:
         "texts/a.txt": TALE,
         "my story.txt": TALE,
         "-dash.txt": TALE,
+        "-- two dashes.txt": TALE,
         "list.json": '[{"name": "Anna"}]',
         "two/a/log.jsonl": '{"event": "start"}\n',
     }

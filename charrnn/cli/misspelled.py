@@ -227,7 +227,7 @@ def _by_the_shell(bare: str, command: str) -> str:
 
 def _dashed_name(option: str, typed: Sequence[str]) -> str:
     """The word that was taken for an ``option``, if it is the name of a file; else nothing."""
-    return next((word for word in typed if word.startswith(option) and word != option and _named(word)), "")
+    return next((word for word in typed if word.startswith(option) and _named(word)), "")
 
 
 def _answers(name: str) -> Iterator[str]:
