@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import json
 import os
 import re
 import shlex
@@ -13,16 +14,19 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+import small_networks
 import typer
 from conftest import ROOT
 from small_checkpoints import small
 
 from charrnn import __version__, cli
+from charrnn.analysis.judge import Judge
 from charrnn.analysis.reach import ContributionRecord, MemoryRecord
 from charrnn.analysis.scoring import CharacterRecord, LineRecord, NextRecord, TextRecord
 from charrnn.analysis.traces import InspectionRecord
 from charrnn.generation.streaming import SampleRecord
-from charrnn.network import checkpoint
+from charrnn.network import checkpoint, classifier
+from charrnn.output import classified, traced
 from charrnn.training.events import CONTRACT, keys
 
 README = ROOT / "README.md"
@@ -167,6 +171,15 @@ def test_the_manual_lists_the_keys_of_what_json_writes_and_no_others(label: str)
 
 def test_the_manual_lists_what_json_tells_of_a_checkpoint() -> None:
     assert keys_in_the_manual("a checkpoint") == sorted(checkpoint.facts(small()))
+
+
+def test_the_manual_lists_what_json_tells_of_a_classifier(tmp_path: Path) -> None:
+    judge = Judge(classifier.read(small_networks.classifier(tmp_path / "c") / classifier.NAME))
+    report, _, _ = classified.judged(judge, [("a", "no"), ("b", "yes")], "rows")
+    answer = json.loads(classified._row(judge, classified.Asked(as_json=True), "a", judge.probabilities(["a"])[0]))
+    assert keys_in_the_manual("what `evaluate` tells") == sorted(report.to_json())
+    assert keys_in_the_manual("an answer") == sorted(answer)
+    assert keys_in_the_manual("a trace") == sorted(traced.Trace(*judge.trace("a"), judge.classifier.labels).to_json())
 
 
 def test_the_changelog_has_a_section_for_this_version() -> None:
