@@ -121,7 +121,9 @@ def test_a_disk_too_full_for_a_checkpoint_leaves_the_older_ones_and_ends_with_ex
     assert child.stderr.count("last.safetensors: can't save: File too large; the next save tries again") >= 6, (
         "training went on"
     )
-    assert "the last save failed; what was saved before it goes on by: charrnn train --resume run" in child.stderr
+    assert (
+        "the last save failed: File too large; what was saved before it goes on by: charrnn train --resume run" in child.stderr
+    )
     assert child.stdout == ""
     assert {path.name: path.read_bytes() for path in run.glob("*.safetensors")} == older
     assert crash.left_overs(run) == []

@@ -44,6 +44,8 @@ class RunDirectory:
         self._logged: dict[str, tuple[int, int]] = {}
         self.text_facts: Mapping[str, Any] = {}
         """What ``last`` tells beside the trainer's facts: where the text lies, seen from here."""
+        self.refusal: str | None = None
+        """Why nothing could be saved the last time, in the system's words."""
         self._lock = DirectoryLock(self._place, advice)
         for name in (BEST, LAST):
             files.remove_left_overs(self._place / name)
@@ -155,7 +157,7 @@ class RunDirectory:
 
     def save(self, kind: str, checkpoint: Checkpoint) -> Path:
         """Write ``checkpoint`` as the run's ``best`` or ``last``."""
-        path = self._file(kind)
+        path, self.refusal = self._file(kind), None
         if not self._place.is_dir():  # It may have been removed meanwhile, or renamed right now.
             with files.guard(path, "can't save"):
                 self._here().mkdir(parents=True, exist_ok=True)
@@ -163,8 +165,9 @@ class RunDirectory:
             checkpoint = replace(checkpoint, training={**checkpoint.training, **self.text_facts})
         try:
             write(path, checkpoint)
-        except CharrnnError:
+        except CharrnnError as error:
             if self._file(kind) == path:
+                self.refusal = getattr(error.__cause__, "strerror", None)
                 raise
             files.remove_left_overs(self._file(kind))  # It was renamed with what was half written.
             write(self._file(kind), checkpoint)

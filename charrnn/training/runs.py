@@ -299,9 +299,10 @@ def trouble(end: events.End, run: RunDirectory, go_on: str) -> str | None:
     saved = f"what was saved before it goes on by: {go_on}"
     if not (run.path / rundir.LAST).exists():
         saved = "none before it was whole; make room, or name another --out, and begin again"
+    why = "" if run.refusal is None else f": {run.refusal}"
     sentences = {
         "diverged": f"training diverged twice; what was good before, at step {end['step']}, is kept there",
-        "failed": f"the last save failed; {saved}",
+        "failed": f"the last save failed{why}; {saved}",
         "worker_lost": f"a worker process was lost; saved at step {end['step']:,}; go on by: {go_on}",
     }
     return f"{run.path}: {sentences[end['reason']]}" if end["reason"] in sentences else None
