@@ -34,7 +34,7 @@ from small_runs import Store, trainer_of, validation
 
 from charrnn import CharrnnError
 from charrnn.config import ModelConfig
-from charrnn.network import checkpoint, rundir
+from charrnn.network import checkpoint, lookup
 from charrnn.network.cells import Network
 from charrnn.text import sources, spilled
 from charrnn.text.corpus import read_corpus
@@ -259,7 +259,7 @@ def test_too_little_memory_is_one_line_that_says_what_to_try(
         raise error
 
     monkeypatch.setattr(runs, "begin", fail)
-    monkeypatch.setattr(rundir, "resolve_each", fail)
+    monkeypatch.setattr(lookup, "resolve_each", fail)
     result = invoke(*arguments)
     assert result.code == 1
     assert "not enough memory" in one_line(result.stderr)
