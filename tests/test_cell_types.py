@@ -20,7 +20,7 @@ def test_a_cell_has_a_block_of_weights_for_each_gate_and_each_gate_a_meaning(cel
     assert sorted([*sigmoids(gates), *candidates(gates)]) == sorted(gates)
     assert len(set(gates)) == len(gates)
     assert CELL_TYPES[cell].parts in (1, 2)
-    shown = "of two parts c is kept by a gate and shows by an output gate, h = o * tanh(c): the page's path through c needs both"
+    shown = "of two parts c is kept by a gate and shows by an output gate, h = o * tanh(c): the page's path through c needs it"
     assert CELL_TYPES[cell].parts == 1 or ("o" in gates and keeping(gates)), shown
     assert not CELL_TYPES[cell].apart or candidates(gates) == gates[-1:]
 
