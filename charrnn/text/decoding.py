@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from charrnn import CharrnnError, UsageError
 from charrnn.text import containers
-from charrnn.text.readings import SAMPLE_BYTES, readings
+from charrnn.text.readings import SAMPLE_BYTES, has_words, readings
 from charrnn.text.sources import VERSION, Say
 
 MARK = "\ufeff"
@@ -285,7 +285,7 @@ class _Survey:
         if self.count >= _OFTEN and (found := [f"{name} ({text})" for name, text in readings(self.sample)]):
             several = "the --encoding that reads right: " if found[1:] else "--encoding "
             return f"try {several}{', '.join(found)}; {_REPLACE}"
-        if self.count > self.letters or self.bad[_CP1252_LACKS].any():
+        if self.count > self.letters or self.bad[_CP1252_LACKS].any() or has_words(self.sample):
             return f"name its --encoding (cp1251, gb18030, shift_jis, ...); {_REPLACE}"
         return f"try --encoding {'cp1252' if self.bad[0x80:0xA0].any() else 'latin-1'}; {_REPLACE}"
 

@@ -12,8 +12,8 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 
-LATIN = ("cp1252", "cp1250", "iso8859-2", "cp1254", "cp1257", "mac-roman", "cp850", "cp852")
-OTHERS = ("cp1251", "koi8-r", "cp866", "cp1253", "iso8859-7", "cp1255", "cp1256", "iso8859-6", "cp874")
+LATIN = ("cp1252", "cp1250", "iso8859-2", "cp1254", "cp1257", "mac-roman", "mac-latin2", "cp850", "cp852")
+OTHERS = ("cp1251", "koi8-r", "cp866", "cp1253", "iso8859-7", "cp1255", "cp1256", "iso8859-6", "cp874", "mac-cyrillic")
 EAST_ASIAN = ("shift_jis", "gb18030", "big5", "euc_jp", "euc_kr")
 MOST = 4
 """So many encodings are offered at most."""
@@ -40,7 +40,7 @@ def readings(sample: bytes) -> list[tuple[str, str]]:
     The word is one that tells as many of them apart as any does. Empty if the sample tells nothing.
     """
     sample = sample[:SAMPLE_BYTES]
-    words = [word for word in _WORD.findall(sample)[1:] if len(word) > 1]  # ``sample`` may begin within the first.
+    words = _words(sample)
     if len(words) < FEWEST_WORDS:
         return []
     if found := {text: name for name in reversed(EAST_ASIAN) if (text := _east_asian(sample, name))}:
@@ -50,6 +50,16 @@ def readings(sample: bytes) -> list[tuple[str, str]]:
     least = max(ENOUGH, max(scores.values()) - MARGIN)
     names = sorted((name for name in scores if scores[name] >= least), key=lambda name: -round(scores[name], 1))
     return _told_apart(names, words)
+
+
+def has_words(sample: bytes) -> bool:
+    """Whether so many words have bytes beyond ASCII that `readings` would tell of an encoding, if it knew the right one."""
+    return len(_words(sample)) >= FEWEST_WORDS
+
+
+def _words(sample: bytes) -> list[bytes]:
+    """The words with bytes beyond ASCII, without the first, within which ``sample`` may begin."""
+    return [word for word in _WORD.findall(sample[:SAMPLE_BYTES])[1:] if len(word) > 1]
 
 
 def _told_apart(names: Sequence[str], words: Sequence[bytes]) -> list[tuple[str, str]]:

@@ -122,6 +122,7 @@ def test_an_invalid_byte_is_named_by_file_offset_and_line_with_what_to_try(
         ("caf\xe9 ".encode() * 9 + b"\xff!", None, "byte 54 (line 1) is not valid UTF-8 text; --errors replace"),
         ("\u043c\u0438\u0440 \u0438 ".encode("koi8-r") * 9, None, "koi8-r (\u043c\u0438\u0440)"),
         ("\u65e5\u672c\u8a9e ".encode("shift_jis") * 9, None, "shift_jis (\u65e5\u672c\u8a9e)"),
+        (b"za\xb0\x95\xb1g\xb2\xb3 and letters \xf5o\xa0w\xb5 " * 20, None, "name its --encoding (cp1251,"),
         (b"caf\xe9 and more", "ascii", "byte 3 (line 1) is not valid ASCII text; name another --encoding; --errors replace"),
         (b"fine \x81", "cp1252", "byte 5 (line 1) is not valid CP1252 text; name another --encoding"),
         (b"\0\1\2\xff\xfe\0\3", None, "byte 3 (line 1) is not valid UTF-8 text, nor is 1 other; it holds NULs, so is it text?"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from charrnn.text.readings import EAST_ASIAN, LATIN, MOST, OTHERS, readings
+from charrnn.text.readings import EAST_ASIAN, LATIN, MOST, OTHERS, has_words, readings
 
 SENTENCES = {
     "zażółć gęślą jaźń, są też łąki; śmiało": "cp1250 iso8859-2 cp852",
@@ -45,6 +45,14 @@ def test_the_right_encoding_is_offered_with_a_word_that_reads_right(text: str, n
     assert len({reading for _, reading in found}) == len(found)
 
 
+@pytest.mark.parametrize(
+    ("text", "name"), [("Zażółć gęślą jaźń, są też łąki", "mac-latin2"), ("Мороз и солнце, Ещё я дремлю", "mac-cyrillic")]
+)
+def test_old_macs_texts_are_offered(text: str, name: str) -> None:
+    found = dict(readings(f"{text} ".encode(name) * 20))
+    assert found[name] in text
+
+
 def test_polish_isnt_offered_as_western_european_whose_signs_would_stand_within_words() -> None:
     assert [name for name, _ in readings("zażółć gęślą jaźń ".encode("cp1250") * 9)] == ["cp1250"]
 
@@ -52,6 +60,7 @@ def test_polish_isnt_offered_as_western_european_whose_signs_would_stand_within_
 def test_a_few_words_and_what_is_no_text_tell_nothing() -> None:
     assert readings("zażółć gęślą".encode("cp1250")) == []
     assert readings(bytes(range(128, 256)) * 99) == []
+    assert not has_words(b"well \x93 said \x94 " * 99)
     assert readings(b"well \x93 said \x94 " * 99) == []
 
 
