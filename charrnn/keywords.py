@@ -5,11 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypedDict, TypeVar
+from typing import Any, TypedDict
 
 from charrnn.declaration import Config, option_name, options
-
-T = TypeVar("T")
 
 
 class SampleSettings(TypedDict, total=False):
@@ -84,26 +82,8 @@ class TrainSettings(TypedDict, total=False):
     init_from: str | Path
 
 
-OF_SAMPLE = {"length": "n", "temp": "temperature"}
+OPTIONS_OF_SAMPLE = {"length": "n", "temp": "temperature"}
 """Options of ``charrnn sample`` whose argument has another name."""
-
-
-class Unchanging:
-    """What never changes is its own copy; other processes load their own by ``loader``, since no pickle is read or written."""
-
-    loader = "load"
-
-    def __copy__(self: T) -> T:
-        """See `copy.copy`."""
-        return self
-
-    def __deepcopy__(self: T, memo: object) -> T:
-        """See `copy.deepcopy`."""
-        return self
-
-    def __reduce__(self) -> NoReturn:
-        """See `pickle`; a `TypeError`."""
-        raise TypeError(f"{self!r} can't be pickled; let each process load its own by charrnn.{self.loader}")
 
 
 def fields(config: type[Config]) -> dict[str, str]:
@@ -111,17 +91,15 @@ def fields(config: type[Config]) -> dict[str, str]:
     return {option_name(name).removeprefix("--").replace("-", "_"): name for name in options(config)}
 
 
-def checked(given: Mapping[str, Any], known: type) -> dict[str, Any]:
+def checked(given: Mapping[str, Any], known: type, others: Mapping[str, str] | None = None) -> dict[str, Any]:
     """``given`` without what is None, NumPy's numbers as Python's.
 
     Raises:
-        TypeError: a name is none of the typed dict ``known``; the message has the one that was meant.
+        TypeError: a name is none of the typed dict ``known``; the message has the one that was meant, for ``others`` theirs.
     """
     for name in given:
         if name not in known.__annotations__:
-            near = difflib.get_close_matches(name, known.__annotations__, 1)
-            if name in OF_SAMPLE and "top_k" in known.__annotations__:
-                near = [OF_SAMPLE[name]]
+            near = [others[name]] if others and name in others else difflib.get_close_matches(name, known.__annotations__, 1)
             raise TypeError(f"there is no argument {name!r}{f'; did you mean {near[0]!r}?' if near else ''}")
     return {name: plain(value) for name, value in given.items() if value is not None}
 

@@ -32,7 +32,7 @@ LIBRARIES: dict[str, set[str]] = {
     "output": {"numpy", "rich", "jinja2", "markupsafe"},
     "cli": {"numpy", "typer"},
 }
-TOP = {"__init__": "", "__main__": "cli", "python": "cli"}
+TOP = {"__init__": "", "__main__": "cli", "python": "cli", "trained": "cli"}
 """Where modules beside the folders belong, if not to the ground floor."""
 MOST_LINES, MOST_CLASS_LINES, MOST_FUNCTION_LINES = 450, 250, 60
 

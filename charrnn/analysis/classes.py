@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from charrnn.analysis.judge import Heard, Judge
 from charrnn.analysis.results import Distribution
-from charrnn.keywords import Unchanging, one_text
+from charrnn.keywords import one_text
 from charrnn.network import classifier
 from charrnn.network.classifier import Classifier
+from charrnn.unchanging import Unchanging
 
 
 @dataclass(frozen=True, repr=False)
