@@ -37,7 +37,7 @@ def hint(path: str) -> str:
         _of_link(path)
         or mistyped(path)
         or missing_directory(path)
-        or _without_quotes(path)
+        or without_quotes(path)
         or _nearby(path)
         or _longer(path)
         or _looked_in(path)
@@ -136,7 +136,7 @@ def _asked(meant: Path) -> str:
     return f"is it {str(meant)!r}?" if " " in str(meant) else f"is it {meant}?"
 
 
-def _without_quotes(path: str) -> str:
+def without_quotes(path: str) -> str:
     """The name with spaces of which a shell made several, where ``path`` is how it begins."""
     whole = Path(path)
     meant = next((name for name in sorted(_beside(whole)) if whole.name and name.startswith(f"{whole.name} ")), "")

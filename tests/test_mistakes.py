@@ -88,6 +88,13 @@ MISTAKES = [
     ("sample -c ''", USAGE, "is a variable not set?"),
     ("sample -c two", FAILED, "name one of the runs in it: two/a, two/a b, two/b"),
     ("train --resume two", FAILED, "holds no last.safetensors to go on from"),
+    ("sample -c two/a b -n 5", USAGE, "unexpected argument: b; a name with spaces needs quotes: 'two/a b'"),
+    ("sample -c run --not-in my story.txt", USAGE, "a name with spaces needs quotes: 'my story.txt'"),
+    ("export my page.html -c run", USAGE, "takes one PAGE.html, a name with spaces in quotes"),
+    ("info two/a b", USAGE, "a name with spaces needs quotes: 'two/a b'"),
+    ("score novel.txt -c gap/my net", FAILED, "net: No such file or directory; a name with spaces needs quotes: 'gap/my net'"),
+    ("sample -c gap/my", FAILED, "a name with spaces needs quotes: 'gap/my net'"),
+    ("train --resume gap/my", FAILED, "a name with spaces needs quotes: 'gap/my net'"),
     ("sample -c run two/a two/b", USAGE, "each network needs a -c of its own: -c two/a -c two/b"),
     ("export p.html -c run intents", USAGE, "each network needs a -c of its own: -c intents"),
     ("info nowhere", FAILED, "charrnn info lists the runs"),
@@ -273,6 +280,8 @@ def desk(tmp_path: Path) -> Path:
             archive.writestr(inside, TALE)
     (tmp_path / "run").mkdir()
     checkpoint.write(tmp_path / "run" / rundir.BEST, small())
+    (tmp_path / "gap/my net").mkdir(parents=True)
+    (tmp_path / "gap/my net" / rundir.BEST).write_bytes((tmp_path / "run" / rundir.BEST).read_bytes())
     for name in ("a", "a b", "b"):
         (tmp_path / "two" / name).mkdir(exist_ok=True)
         (tmp_path / "two" / name / rundir.BEST).write_bytes((tmp_path / "run" / rundir.BEST).read_bytes())

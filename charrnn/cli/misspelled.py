@@ -24,6 +24,10 @@ TO_STDOUT = ("sample", "score", "next", "info", "bench", "cache", "classify pred
 """Commands whose product goes to stdout, where a shell sends it into a file."""
 KINDS = {"LABELLED": "; a directory may hold a file of lines for each label"}
 """How an argument that is one may hold what lies in several files."""
+UNQUOTED = "a name with spaces needs quotes"
+"""What is said of a name that a shell took apart."""
+QUOTED = dict.fromkeys(("PROMPT", "TEXT"), ", several words in quotes") | {"PAGE.html": ", a name with spaces in quotes"}
+"""What is said of an argument that a shell took apart, where nothing tells whether it did."""
 UNLIMITED = ("top-k", "top-p", "typical", "lines")
 """Options of which 0 says in other programs that there is no limit."""
 NETWORKS = ("best.safetensors", "classifier.safetensors", "member-0")
@@ -78,6 +82,8 @@ def refused(message: str, typed: Sequence[str]) -> str:
 
 def placed(error: absent.AbsentError, typed: Sequence[str], command: Any) -> str:
     """What ``error`` says; of several files in one word, or a number in the place of a file, what ``command`` takes there."""
+    if (whole := _taken_apart(typed)) and error.path in whole.split(" "):
+        return f"{error.path}: {error.reason}; {UNQUOTED}: {shlex.quote(whole):.160}"
     names = absent.several(error.path)
     place = next((place for place, word in enumerate(typed) if word == error.path or word.endswith(f"={error.path}")), None)
     sentence = absent.is_sentence(error.path) and not names
@@ -310,6 +316,8 @@ def _no_argument(extra: str, typed: Sequence[str], context: Any) -> str:
     words = extra.split()
     if "--" in typed and any(word in options for word in words):
         return "; behind -- there are no options; they stand before it"
+    if whole := _taken_apart(typed):
+        return f"; {UNQUOTED}: {shlex.quote(whole):.160}"
     if "-c" in options and {"-c", "--checkpoint"} & {*typed} and all(_named(word) == "network" for word in words):
         return f"; each network needs a -c of its own: {' '.join(f'-c {shlex.quote(word)}' for word in words):.80}"
     if extra == "help":
@@ -328,6 +336,15 @@ def _no_argument(extra: str, typed: Sequence[str], context: Any) -> str:
         above = shlex.quote(str(Path(words[0]).parent))
         return f"; name one, or the directory that holds them, for a list: {context.command_path} {above}"
     if arguments:
-        quoted = ", several words in quotes" if arguments[0] in ("PROMPT", "TEXT") else ""
+        quoted = QUOTED.get(arguments[0], "")
         return f"; {context.command_path} takes one {arguments[0]}{quoted}{KINDS.get(arguments[0], '')}"
     return f"; {context.command_path} takes options only"
+
+
+def _taken_apart(typed: Sequence[str]) -> str:
+    """The name of what is there, with spaces, of which a shell made several of the words; empty if there is none."""
+    for first in range(len(typed)):
+        for last in range(first + 2, len(typed) + 1):
+            if not typed[last - 1].startswith("-") and _named(name := " ".join(typed[first:last])):
+                return name
+    return ""

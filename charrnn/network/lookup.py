@@ -95,7 +95,8 @@ def check_exists(path: Path, name: str = BEST) -> None:
     with files.guard(path):
         if path.exists():
             return
-    hint = absent.mistyped(str(path)) or absent.missing_directory(str(path))
+    typed = str(path)
+    hint = absent.mistyped(typed) or absent.missing_directory(typed) or absent.without_quotes(typed)
     if not hint:
         there = {file.parent.name: file.parent for file in checkpoints_under(DEFAULT_ROOT, name)}
         with contextlib.suppress(OSError):
@@ -103,7 +104,7 @@ def check_exists(path: Path, name: str = BEST) -> None:
             there |= {one.name: one for one in beside}
         meant = absent.closest(path.name, there)
         hint = f"is it {there[meant]}?" if meant else "charrnn info lists the runs"
-    raise absent.AbsentError(str(path), "No such file or directory", hint)
+    raise absent.AbsentError(typed, "No such file or directory", hint)
 
 
 def instead_of_going_on(path: Path) -> str:
