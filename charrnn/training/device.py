@@ -80,6 +80,10 @@ def _cpu_multiplies_bf16() -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """A context in which matrix products are computed in ``precision``; weights and everything else stay as they are."""
+    """A context in which matrix products are computed in ``precision``; weights and everything else stay as they are.
+
+    Its cache is off: a weight's copy in it would gather the gradients of all steps of a layer in ``precision``, and threads
+    share the cache, which the first that is done empties for all.
+    """
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
-    return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
+    return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32", cache_enabled=False)

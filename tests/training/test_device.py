@@ -67,6 +67,15 @@ def test_autocast_sets_the_precision_of_products_and_of_nothing_else(precision, 
     assert (matrix @ matrix).dtype == torch.float32
 
 
+def test_a_weight_that_is_used_at_every_step_gets_the_gradients_of_all():
+    """In bf16, 256 + 1 is 256."""
+    weight = torch.ones(1, 1, requires_grad=True)
+    with autocast(torch.device("cpu"), "bf16"):
+        outputs = [torch.nn.functional.linear(torch.ones(1, 1), weight).float() for _ in range(300)]
+    (gradient,) = torch.autograd.grad(torch.stack(outputs).sum(), [weight])
+    assert gradient.item() == 300
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 @pytest.mark.parametrize(
     ("megabytes", "pieces", "threads"), [(8, 6, 0), (48, 1, 0), (16, 6, 2)], ids=["many", "large", "in threads"]
