@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from charrnn import CharrnnError, UsageError
 from charrnn.text import containers
-from charrnn.text.readings import SAMPLE_BYTES, has_words, readings
 from charrnn.text.sources import VERSION, Say
 
 MARK = "\ufeff"
@@ -30,6 +29,8 @@ _BOMS = (  # UTF-32's little-endian mark begins with UTF-16's, so it is looked f
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_SAMPLE_BYTES = 1 << 14
+"""So many bytes tell in which encodings a text may be."""
 _OPENING = 64
 """Bytes that tell what a file is, unless its first line is shorter."""
 _REPLACED = "\udfff"
@@ -259,7 +260,7 @@ class _Survey:
         self.wide += int(np.count_nonzero((codes >= 0x80) & ~escaped))
         self.nulls += int(np.count_nonzero(codes == 0))
         self.size += len(block)
-        self.sample += block[: SAMPLE_BYTES - len(self.sample)]
+        self.sample += block[: _SAMPLE_BYTES - len(self.sample)]
 
     @property
     def count(self) -> int:
@@ -278,6 +279,8 @@ class _Survey:
 
     def advice(self) -> str:
         """What to do about this file, which isn't UTF-8."""
+        from charrnn.text.readings import has_words, readings  # For texts that aren't UTF-8 alone, not at every start.
+
         if self.nulls:
             return "it holds NULs, so is it text?"
         if self.wide >= self.count:

@@ -17,7 +17,6 @@ OTHERS = ("cp1251", "koi8-r", "cp866", "cp1253", "iso8859-7", "cp1255", "cp1256"
 EAST_ASIAN = ("shift_jis", "gb18030", "big5", "euc_jp", "euc_kr")
 MOST = 4
 """So many encodings are offered at most."""
-SAMPLE_BYTES = 1 << 14
 FEWEST_WORDS = 8
 """Fewer words with bytes beyond ASCII tell nothing."""
 ENOUGH = 0.7
@@ -39,7 +38,6 @@ def readings(sample: bytes) -> list[tuple[str, str]]:
 
     The word is one that tells as many of them apart as any does. Empty if the sample tells nothing.
     """
-    sample = sample[:SAMPLE_BYTES]
     words = _words(sample)
     if len(words) < FEWEST_WORDS:
         return []
@@ -59,7 +57,7 @@ def has_words(sample: bytes) -> bool:
 
 def _words(sample: bytes) -> list[bytes]:
     """The words with bytes beyond ASCII, without the first, within which ``sample`` may begin."""
-    return [word for word in _WORD.findall(sample[:SAMPLE_BYTES])[1:] if len(word) > 1]
+    return [word for word in _WORD.findall(sample)[1:] if len(word) > 1]
 
 
 def _told_apart(names: Sequence[str], words: Sequence[bytes]) -> list[tuple[str, str]]:
