@@ -44,7 +44,12 @@ def test_fit_predict_and_evaluate(invoke: Invoke, rows: Path) -> None:
     assert report["texts"] == 200
     assert report["yardsticks"]["majority"]["accuracy"] == 0.5
     assert 0 <= report["calibration_error"] < 0.2
-    assert "this classifier" in invoke("classify", "evaluate", rows).stdout
+    again = invoke("classify", "evaluate", rows)
+    assert "this classifier" in again.stdout
+    learned = 200 - json.loads(invoke("info", "checkpoints/rows", "--json").stdout)["val_texts"]
+    assert f"rows.tsv: it learned from {learned} of these 200 texts, so the figures don't tell of new ones; of" in again.stderr
+    Path("others.tsv").write_text(ROWS)
+    assert "it learned from" not in invoke("classify", "evaluate", "others.tsv").stderr
     described = json.loads(invoke("info", "checkpoints/rows", "--json").stdout)
     assert (described["kind"], described["labels"]) == ("classifier", ["ends in a", "ends in b"])
     assert "ends in a, ends in b" in invoke("info", "checkpoints/rows").stdout

@@ -64,6 +64,17 @@ class Report:
                 f"{name}: {have} that the classifier doesn't know, and {counts} as wrong: {_some(figures.labels[known:]):.200}"
             )
 
+    def tell_of_learned(self, path: str, name: str, warn: Callable[[str], None]) -> None:
+        """Say so where ``path`` plainly is what the classifier was fitted to: by its name, and by how many texts it has."""
+        facts, texts = self.judge.classifier.training, self.figures.texts
+        known, others = facts.get("texts") or 0, facts.get("val_texts") or 0
+        if Path(path).name != facts.get("corpus") or texts not in (known, known - others):
+            return
+        said = f"{name}: it learned from {known - others:,} of these {texts:,} texts, so the figures don't tell of new ones"
+        if others and facts.get("val_accuracy") is not None:
+            said += f"; of {others:,} that it didn't learn from it had {facts['val_accuracy']:.1%} right".replace("%", " %")
+        warn(said)
+
     def to_json(self) -> Record:
         """All of it as JSON values."""
         found, figures = self.judge.classifier, self.figures
@@ -248,6 +259,7 @@ def evaluate(judge: Judge, path: str, train: str | None, reader: TextReader, con
         report, said, right = judged(judge, rows_of(source), source.name, keep=train is not None)
         source.tell(console.warn)
         report.tell_of_strange(source.name, console.warn)
+        report.tell_of_learned(path, source.name, console.warn)
         tell(judge, console.warn)
         if train is None:
             return report
