@@ -67,13 +67,15 @@ def info(
 
 def _nothing_in(path: Path) -> str:
     """What to say of a directory in which nothing has been saved."""
-    from charrnn.network import lookup
+    from charrnn.network import lookup, rundir
     from charrnn.network.lock import HeldError
 
     try:
         lookup.check_saved_under(path)
     except HeldError as error:
         return f"charrnn: {error}"
+    if meant := lookup.namesake(path, rundir.BEST):
+        return f"{path}: no runs here; is it {meant}?"
     return f"{path}: no runs here yet; train one by charrnn train FILE, or name where they are: charrnn info DIR"
 
 

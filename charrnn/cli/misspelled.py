@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import itertools
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,8 @@ TO_STDOUT = ("sample", "score", "next", "info", "bench", "cache", "classify pred
 """Commands whose product goes to stdout, where a shell sends it into a file."""
 KINDS = {"LABELLED": "; a directory may hold a file of lines for each label"}
 """How an argument that is one may hold what lies in several files."""
+BEHIND_IT = "put a text behind it"
+"""What is said of an option that has no text, or took the next option for one."""
 UNQUOTED = "a name with spaces needs quotes"
 """What is said of a name that a shell took apart."""
 QUOTED = dict.fromkeys(("PROMPT", "TEXT"), ", several words in quotes") | {"PAGE.html": ", a name with spaces in quotes"}
@@ -50,6 +53,8 @@ def told(error: typer.TyperException, typed: Sequence[str], command: str) -> tup
         return _no_command(typed, context)
     if message == "Option '--resume' requires an argument":
         return f"{message}; say --resume latest for the most recent run", command
+    if re.match(r"Option '(-p|--prompt|--stop|--contribution)' requires an argument$", message):
+        return f"{message}; {BEHIND_IT}", command
     if context is None:
         return message, command
     if found := re.match(r"Missing (?:argument|option) '(.*)'$", message):
@@ -72,6 +77,8 @@ def refused(message: str, typed: Sequence[str]) -> str:
         return f"{message}; say --resume latest for the most recent run"
     if found := re.match(f"(--({'|'.join(UNLIMITED)})) must be .*, not 0$", message):
         return f"{message}; for no limit leave {found[1]} out"
+    if message.startswith("--contribution has") and (taken := typed[typed.index("--contribution") + 1]).startswith("-"):
+        return f"--contribution took {taken} for its text; {BEHIND_IT}"
     if re.match(r"--grad-clip must be .*, not (0|-1|inf|none|off)$", message, re.IGNORECASE):
         return f"{message}; --grad-clip 1e9 clips nothing"
     for word in typed:
@@ -280,6 +287,11 @@ def _spellings(command: Any) -> tuple[list[str], list[str]]:
     return options, called
 
 
+def _takes_text(option: str, context: Any) -> bool:
+    """Whether the command has the ``option``, and its value may be any text."""
+    return any(option in parameter.opts and parameter.metavar == "TEXT" for parameter in context.command.params)
+
+
 def _one_dash(typed: Sequence[str], context: Any) -> str | None:
     """The first word with a single dash that is a long option of ours or of another program, as in ``-rnn_size``."""
     options, arguments = _spellings(context.command)
@@ -318,14 +330,15 @@ def _no_argument(extra: str, typed: Sequence[str], context: Any) -> str:
         return "; behind -- there are no options; they stand before it"
     if whole := _taken_apart(typed):
         return f"; {UNQUOTED}: {shlex.quote(whole):.160}"
+    for option, taken in itertools.pairwise(typed):
+        if taken in options and _takes_text(option, context):
+            return f"; {option} took {taken} for its text; {BEHIND_IT}"
     if "-c" in options and {"-c", "--checkpoint"} & {*typed} and all(_named(word) == "network" for word in words):
         return f"; each network needs a -c of its own: {' '.join(f'-c {shlex.quote(word)}' for word in words):.80}"
     if extra == "help":
         return f"; what it does is told by {context.command_path} --help"
     if "--prompt" in options:
         if given := [place for place, word in enumerate(typed) if word in ("-p", "--prompt")]:
-            if (taken := typed[given[0] + 1]) in options:
-                return f"; {typed[given[0]]} took {taken} for its text; put a text behind it"
             prompt = " ".join([*typed[given[0] + 1 : given[0] + 2], extra])
             return f"; quote a prompt of several words: -p {shlex.quote(prompt):.80}"
         if extra.isdecimal() and "-N" in options:

@@ -163,7 +163,9 @@ def resolve(path: Path | None) -> Path:
             if (path / rundir.BEST).exists():
                 raise CharrnnError(f"{path}: {_NO_CLASSIFIER} -c {path}")
             lock.check_saved(path)
-            raise CharrnnError(f"{path}: the directory holds no {NAME}; make one by charrnn classify fit LABELLED")
+            meant = lookup.namesake(path, NAME)
+            advice = f"is it {meant}?" if meant else "make one by charrnn classify fit LABELLED"
+            raise CharrnnError(f"{path}: the directory holds no {NAME}; {advice}")
         return path / NAME
     return path
 

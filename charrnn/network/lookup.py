@@ -113,7 +113,13 @@ def instead_of_going_on(path: Path) -> str:
         return "--init-from starts a new run from its weights"
     if (path / CLASSIFIER).exists():
         return "charrnn classify fit made it, and makes a new one"
-    return "charrnn info lists the runs"
+    return f"is it {meant}?" if (meant := namesake(path, LAST)) else "charrnn info lists the runs"
+
+
+def namesake(path: Path, name: str) -> Path | None:
+    """The run below `DEFAULT_ROOT` that holds ``name`` and is called like ``path``, which is a directory of texts, say."""
+    meant = DEFAULT_ROOT / path.absolute().name
+    return meant if (meant / name).exists() else None
 
 
 def named(path: Path) -> Path:
@@ -134,16 +140,18 @@ def resolve(path: Path | None) -> Path:
                 reads = "which charrnn classify predict reads (in Python load_classifier)"
                 raise CharrnnError(f"{path}: the directory holds a classifier of texts, {reads}")
             lock.check_saved(path)
-            raise CharrnnError(f"{path}: the directory holds no {BEST}; name {_runs_in(path)}")
+            raise CharrnnError(f"{path}: the directory holds no {BEST}; {_meant_by(path)}")
         return path / BEST
     return path
 
 
-def _runs_in(path: Path) -> str:
-    """What to name instead of a directory of runs: a few of them, or what a run is."""
+def _meant_by(path: Path) -> str:
+    """What to name instead of a directory that is no run: a few of those in it, the one called like it, or what a run is."""
     some = itertools.islice(files.walk(path), MOST_DIRECTORIES)
     found = sorted({str(run_of(Path(top))) for top, _, names in some if BEST in names})
-    return f"one of the runs in it: {', '.join(found[:MOST_RUNS])}" if found else "a run directory or a checkpoint file"
+    if found:
+        return f"name one of the runs in it: {', '.join(found[:MOST_RUNS])}"
+    return f"is it {meant}?" if (meant := namesake(path, BEST)) else "name a run directory or a checkpoint file"
 
 
 def resolve_each(path: Path | Sequence[Path] | None) -> list[Path]:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import errno
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_checkpoints import put_together, setting, small, take_apart
 
 from charrnn import CharrnnError
+from charrnn.network import classifier
 from charrnn.network.checkpoint import read_header, write
 from charrnn.network.lookup import checkpoints_under, latest, named, resolve
 from charrnn.network.rundir import BEST, LAST
+from charrnn.training.runs import run_to_resume
+
+Invoke = Callable[..., Any]
 
 
 @pytest.fixture
@@ -94,6 +100,21 @@ def test_a_path_means_itself_or_its_runs_best(tmp_path: Path, sound: Path) -> No
         resolve(tmp_path)
     write(tmp_path / "best.safetensors", small())
     assert resolve(tmp_path) == tmp_path / "best.safetensors"
+
+
+@pytest.mark.usefixtures("at_home")
+def test_where_a_directory_of_texts_is_called_like_a_run_the_run_is_meant(invoke: Invoke) -> None:
+    Path("lyrics").mkdir()
+    Path("lyrics/song.txt").write_text("oh baby\n", encoding="utf-8")
+    asked = {BEST: resolve, LAST: lambda path: run_to_resume(str(path)), classifier.NAME: classifier.resolve}
+    for name, of in asked.items():
+        with pytest.raises(CharrnnError, match=r"^lyrics: (?!.*is it)"):
+            of(Path("lyrics"))
+        Path("checkpoints/lyrics").mkdir(parents=True, exist_ok=True)
+        Path("checkpoints/lyrics", name).touch()
+        with pytest.raises(CharrnnError, match=rf"^lyrics: .*{name}.*; is it checkpoints/lyrics\?$"):
+            of(Path("lyrics"))
+    assert "is it checkpoints/lyrics?" in invoke("info", "lyrics").stderr
 
 
 @pytest.mark.usefixtures("at_home")
