@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 from charrnn.output.console import Console
@@ -100,17 +101,21 @@ class _Lines:
     def _picture(self, width: int, height: int) -> Any:
         from rich.text import Text
 
-        lines = [self._line(member) for member in self._states][-height:]
-        return Text("\n".join(line[:width] for line in lines), no_wrap=True, overflow="crop")
+        lines = [self._line(member, width) for member in self._states][-height:]
+        return Text("\n".join(lines), no_wrap=True, overflow="crop")
 
-    def _line(self, member: int) -> str:
-        """The most important first, for narrow terminals."""
+    def _line(self, member: int, width: int) -> str:
+        """As many of the parts as fit, the most important first; none is cut."""
         step, state = self._steps.get(member), self._states[member]
-        if step is None:
-            return f"member {member}  {state}"
-        loss = f"  val {self._losses[member]:.3f}" if member in self._losses else ""
-        at = f"  {state}" if state else ""
-        return (
-            f"member {member}  {clock(step['seconds'])}  {step['done']:4.0%}{at}{loss}  train {step['bits_per_char']:.3f}"
-            f"  step {step['step']:,}{total(step, '/')}  {step['chars_per_second']:,.0f} chars/s"
-        )
+        parts = [f"member {member}", state]
+        if step is not None:
+            parts = [
+                f"member {member}  {clock(step['seconds'])}  {step['done']:4.0%}",
+                state,
+                f"val {self._losses[member]:.3f}" if member in self._losses else "",
+                f"train {step['bits_per_char']:.3f}",
+                f"step {step['step']:,}{total(step, '/')}",
+                f"{step['chars_per_second']:,.0f} chars/s",
+            ]
+        lines = list(accumulate(filter(None, parts), "{}  {}".format))
+        return next((line for line in reversed(lines) if len(line) <= width), lines[0][:width])

@@ -89,6 +89,9 @@ def test_the_picture_has_a_line_for_each_member_within_the_width(columns: int, m
     assert [line[:8] for line in lines] == ["member 0", "member 1", "member 2"]
     assert all(len(line) <= columns for line in lines)
     whole = picture._picture(200, 24).plain.splitlines()
+    assert all(
+        line == full[: len(line)] and full[len(line) :][:2] in ("", "  ") for line, full in zip(lines, whole, strict=True)
+    )
     assert whole[0] == "member 0  0:04    1%  val 2.250  train 2.500  step 10/1,000  40,000 chars/s"
     assert whole[2] == "member 2  waits for its turn"
     picture.add(EVENTS[6])
