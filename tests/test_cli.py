@@ -232,6 +232,23 @@ def test_resume_latest_means_the_run_saved_last_by_its_own_header(
     assert invoke("train", "--resume", "latest", "--steps", "12").stdout == "latest/best.safetensors\n"
 
 
+def test_a_run_that_no_command_finds_by_itself_ends_with_how_to_name_it(invoke: Invoke, tale: Path) -> None:
+    begin = ("train", "tale.txt", "--steps", "1", "--hidden-size", "8")
+    told = "charrnn: outside checkpoints/ no command finds it unless you name it: charrnn sample -c 'my run'\n"
+    assert told in invoke(*begin, "--out", "my run").stderr
+    assert told not in invoke(*begin, "--out", "my run", "--overwrite", "-q").stderr
+    Path("elsewhere").mkdir()
+    Path("checkpoints").mkdir(exist_ok=True)
+    Path("checkpoints/linked").symlink_to(Path("elsewhere").resolve())
+    for found in (
+        (),
+        ("--out", "checkpoints/mine"),
+        ("--out", Path("checkpoints/deep/mine").resolve()),
+        ("--out", "checkpoints/linked/a"),
+    ):
+        assert "unless you name it" not in invoke(*begin, *found).stderr
+
+
 def test_resuming_a_finished_run_trains_no_further_and_keeps_its_best(invoke: Invoke, tmp_path: Path) -> None:
     # The validation text holds letters that training never shows, so the first evaluation is the best one.
     run = train_into(tmp_path / "over", "ab" * 400 + "xyzw" * 22, "--steps", "30", "--eval-every", "5", "--lr", "0.05")

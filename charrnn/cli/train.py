@@ -168,6 +168,7 @@ def _train_network(
 
     ``clock`` and ``stopped`` are what the run goes by: of one process, its own clock and ``stop``.
     """
+    from charrnn.network import lookup
     from charrnn.output import live
     from charrnn.output.progress import Progress, reading
     from charrnn.text import sources
@@ -193,6 +194,8 @@ def _train_network(
         raise CharrnnError(trouble)
     if (reason := event["reason"]) in EXIT_CODES:  # Perhaps another rank was asked to stop.
         stop.ask(reason, EXIT_CODES[reason])
+    if event["best_path"] is not None and not lookup.is_found(run.path):
+        console.say(f"charrnn: outside checkpoints/ no command finds it unless you name it: {_sampling(run.path)}")
     _raise_unless_finished(reason, go_on, stop, console)
     if 0 < start["step"] == event["step"]:
         length = next(name for name in ("steps", "epochs", "minutes") if start["config"].get(name) is not None)
@@ -262,10 +265,15 @@ def _train_members(request: RunRequest, console: Console, stop: Stop, among: Ran
     if run.reason in EXIT_CODES:  # Perhaps another rank was asked to stop.
         stop.ask(run.reason, EXIT_CODES[run.reason])
     _raise_unless_finished(stop.reason or "finished", run.go_on, stop, console)
-    console.say(f"charrnn: {run.count} networks; their mean: charrnn sample -c {shlex.quote(str(run.directory.path))}")
+    console.say(f"charrnn: {run.count} networks; their mean: {_sampling(run.directory.path)}")
     if not as_json:
         console.product(f"{run.directory.path}\n")
     console.finish()
+
+
+def _sampling(run: Path) -> str:
+    """The command that lets the networks of ``run`` write."""
+    return f"charrnn sample -c {shlex.quote(str(run))}"
 
 
 def _say(console: Console) -> Callable[[str], None]:

@@ -49,6 +49,11 @@ def latest(root: Path = DEFAULT_ROOT, name: str = BEST) -> Path:
     return newest.path
 
 
+def is_found(run: Path) -> bool:
+    """Whether `latest` looks where ``run`` is: below the root, be it by a link."""
+    return any(meant(run).is_relative_to(meant(DEFAULT_ROOT)) for meant in (Path.absolute, Path.resolve))
+
+
 def check_saved_under(root: Path) -> None:
     """Raise `HeldError` if a process trains at or below ``root``, where nothing has been saved yet."""
     for note in checkpoints_under(root, lock.OWNER):
