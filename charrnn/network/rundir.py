@@ -30,6 +30,9 @@ class RunDirectory:
     While it is open no other process can open it: the lock is on the directory itself, so no lock file is left behind.
     """
 
+    refusal: str | None = None
+    """Why nothing could be saved the last time, in the system's words."""
+
     def __init__(self, path: Path, place: Path | None = None, *, advice: str = lock.ADVICE) -> None:
         """Open an existing directory; `CharrnnError` if it can't be or another process works in it.
 
@@ -44,8 +47,6 @@ class RunDirectory:
         self._logged: dict[str, tuple[int, int]] = {}
         self.text_facts: Mapping[str, Any] = {}
         """What ``last`` tells beside the trainer's facts: where the text lies, seen from here."""
-        self.refusal: str | None = None
-        """Why nothing could be saved the last time, in the system's words."""
         self._lock = DirectoryLock(self._place, advice)
         for name in (BEST, LAST):
             files.remove_left_overs(self._place / name)
