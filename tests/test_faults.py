@@ -367,8 +367,16 @@ def test_a_changed_text_with_unknown_characters_is_refused_all_the_same(run: Pat
     Path("tale.txt").write_text(TALE_TEXT + "Ωμέγα" * 2)
     result = invoke("train", "tale.txt", "--resume", "run", "--steps", "13", "--allow-changed-corpus")
     assert (result.code, result.stdout) == (1, "")
-    assert "10 characters are not in the run's vocabulary" in one_line(result.stderr)
+    advice = "--init-from run starts a new run from its weights"
+    assert f"trained on, and 10 characters are not in the run's vocabulary; {advice}" in one_line(result.stderr)
     assert (run / "last.safetensors").read_bytes() == before
+    Path("tale.txt").write_text(TALE_TEXT + "Ω")
+    refused = one_line(invoke("train", "tale.txt", "--resume", "run").stderr)
+    assert "and 1 character is not in" in refused
+    assert "--allow" not in refused  # It would be refused next.
+    Path("tale.txt").write_text(TALE_TEXT + TALE_TEXT[:9])
+    refused = one_line(invoke("train", "tale.txt", "--resume", "run").stderr)
+    assert f"--allow-changed-corpus goes on with it, {advice}" in refused
 
 
 # -- other weights to start from --------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice, zip_longest
@@ -150,10 +151,12 @@ def check_same(previous: Checkpoint, text: Corpus, config: TrainConfig, allowed:
         named = f"not the text that {previous.path} was trained on{_other_files(previous, text)}"
     else:
         paths, named = str(text.val_path), f"not the lines that {previous.path} holds out"
-    if not allowed:
-        raise CharrnnError(f"{paths}: {named}; --allow-changed-corpus goes on with it")
+    afresh = f"--init-from {shlex.quote(str(previous.path.parent))} starts a new run from its weights"
     if text.unknown and config.min_count == 1:
-        raise CharrnnError(f"{paths}: {text.unknown:,} characters are not in the run's vocabulary; see --init-from")
+        count = f"{text.unknown:,} character{' is' if text.unknown == 1 else 's are'}"
+        raise CharrnnError(f"{paths}: {named}, and {count} not in the run's vocabulary; {afresh}")
+    if not allowed:
+        raise CharrnnError(f"{paths}: {named}; --allow-changed-corpus goes on with it, {afresh}")
 
 
 def _other_files(previous: Checkpoint, text: Corpus) -> str:
