@@ -77,6 +77,8 @@ def refused(message: str, typed: Sequence[str]) -> str:
         return f"{message}; say --resume latest for the most recent run"
     if found := re.match(f"(--({'|'.join(UNLIMITED)})) must be .*, not 0$", message):
         return f"{message}; for no limit leave {found[1]} out"
+    if message.startswith(("--contribution has", "TEXT or --file")) and (each := _each_network(typed)):
+        return each
     if message.startswith("--contribution has") and (taken := typed[typed.index("--contribution") + 1]).startswith("-"):
         return f"--contribution took {taken} for its text; {BEHIND_IT}"
     if re.match(r"--grad-clip must be .*, not (0|-1|inf|none|off)$", message, re.IGNORECASE):
@@ -334,7 +336,7 @@ def _no_argument(extra: str, typed: Sequence[str], context: Any) -> str:
         if taken in options and _takes_text(option, context):
             return f"; {option} took {taken} for its text; {BEHIND_IT}"
     if "-c" in options and {"-c", "--checkpoint"} & {*typed} and all(_named(word) == "network" for word in words):
-        return f"; each network needs a -c of its own: {' '.join(f'-c {shlex.quote(word)}' for word in words):.80}"
+        return f"; {_each_network(typed)}"
     if extra == "help":
         return f"; what it does is told by {context.command_path} --help"
     if "--prompt" in options:
@@ -352,6 +354,13 @@ def _no_argument(extra: str, typed: Sequence[str], context: Any) -> str:
         quoted = QUOTED.get(arguments[0], "")
         return f"; {context.command_path} takes one {arguments[0]}{quoted}{KINDS.get(arguments[0], '')}"
     return f"; {context.command_path} takes options only"
+
+
+def _each_network(typed: Sequence[str]) -> str:
+    """How the networks that stand behind no option are named, as where a shell replaces ``-c runs/*``; empty without any."""
+    behind = [word for before, word in itertools.pairwise(typed) if not before.startswith("-") and _named(word) == "network"]
+    named = " ".join(f"-c {shlex.quote(word)}" for word in behind)
+    return f"each network needs a -c of its own: {named:.80}" if named else ""
 
 
 def _taken_apart(typed: Sequence[str]) -> str:
