@@ -31,6 +31,8 @@ _SHOWN = 20
 """Bytes of the longest word that is shown."""
 _AROUND = "\xa0«»‹›“”„‘’‚–—…¿¡·"
 """What stands around words and is no letter."""
+_JOINTS = re.compile("(?<=[^\\W\\d_])[’–—…](?=[^\\W\\d_])")
+"""What joins words in print: don’t, yes—no."""
 
 
 def readings(sample: bytes) -> list[tuple[str, str]]:
@@ -78,7 +80,11 @@ def _read(word: bytes, name: str) -> str:
 
 
 def _likeness(text: str) -> float:
-    """How much ``text`` looks like a word: 1, a little less in capitals, or 0."""
+    """How much ``text`` looks like a word, or like several that are joined: 1, a little less in capitals, or 0."""
+    return min(map(_likeness_of_word, _JOINTS.split(text)))
+
+
+def _likeness_of_word(text: str) -> float:
     letters = [character for character in text if not unicodedata.combining(character)]
     if not letters or not all(map(str.isalpha, letters)) or len(set(map(_alphabet, letters))) > 1:
         return 0

@@ -13,6 +13,7 @@ SENTENCES = {
     "Işık hızla gökyüzünü aydınlattı, çocuklar güneşi şaşkın izledi": "cp1254",
     "Ąžuolas šlama žiemą, kūčių vakarą žvaigždės šviečia": "cp1257",
     "L’élève français était déjà à l’école, où ça? «voilà» Noël": "cp1252 mac-roman",
+    "He said he’s fine, so don’t worry. It’s John’s, isn’t it? I’m on my way—ten minutes or so": "cp1252 mac-roman",
     "Die Größe der Bäume übertraf ihre Pläne, schön für Jürgen": "cp1252 cp850",
     "мороз и солнце; день чудесный, друг прелестный": "cp1251 koi8-r cp866",
     "МОРОЗ И СОЛНЦЕ ДЕНЬ ЧУДЕСНЫЙ": "cp1251 koi8-r",
