@@ -198,8 +198,9 @@ def _holding(run: _LayerStep, h: Array, held: Mapping[int, float]) -> _LayerStep
     return holding
 
 
-# Each function below returns one that advances ``state`` in place. ``z`` then holds the product with the state; the argument is
-# what the layer's inputs add to it. Views are made once: slicing an array of one stream takes as long as adding two.
+# Each function below returns one that advances ``state`` in place. ``z`` then holds the product with the state, blocks in the
+# order of `_pack`, sigmoid gates first and halved; the argument is what the layer's inputs add to it. Views are made once:
+# slicing an array of one stream takes as long as adding two.
 
 
 def _advance_lstm(z: Array, state: list[Array], _: Array, scratch: Array) -> _Advance:
