@@ -227,6 +227,7 @@ def _columns(lines: Sequence[str]) -> tuple[str, int] | None:
     for separator in _SEPARATORS:
         counts = Counter(line.count(separator) for line in lines)
         usual, often = counts.most_common(1)[0]
-        if usual and often >= _ALIKE * len(lines) and sum(f"{separator} " in line for line in lines) < 0.5 * len(lines):
+        punctuates = separator != "\t" and sum(f"{separator} " in line for line in lines) >= 0.5 * len(lines)
+        if usual and often >= _ALIKE * len(lines) and not punctuates:
             found.append((separator, usual + 1))
     return max(found, key=lambda one: one[1], default=None)  # Prices, too, have a comma.

@@ -102,6 +102,7 @@ NAMED = [f"{name},{1900 + number},{number % 7}" for number, name in enumerate(["
             [line.replace(",", "\t") for line in NAMED],
             "3 columns with tabs between, and are learned whole; for the first column alone: cut -f 1",
         ),
+        ([line.replace(",", "\t ") for line in NAMED], "3 columns with tabs"),
         ([*NAMED[:19], "x"], "3 columns with commas"),
         ([*NAMED[:17], "x", "y", "z"], None),
         (NAMED[:9], None),
