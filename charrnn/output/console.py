@@ -128,7 +128,7 @@ class Console:
     def product(self, text: str, *, flush: bool = False) -> None:
         """Write ``text`` to stdout as it is; raise `StdoutError` if that fails, `StdoutClosedError` if nobody reads it."""
         with self._lock, _writing():
-            self._begin(clear=self.stdout_is_terminal)
+            self._begin(clear=self._status and not self.stdout_is_kept)
             try:
                 self.stdout.write(text)
             except UnicodeEncodeError:  # Half of a character, which a stranger's file may hold: nothing was written yet.
@@ -155,7 +155,7 @@ class Console:
     def bytes(self, data: bytes) -> None:
         """Write ``data`` to stdout as it is, as `product` does a text."""
         with self._lock, _writing():
-            self._begin(clear=self.stdout_is_terminal)
+            self._begin(clear=self._status and not self.stdout_is_kept)
             self.stdout.flush()
             binary = getattr(self.stdout, "buffer", None)
             if binary is None:

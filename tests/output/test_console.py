@@ -49,6 +49,17 @@ def test_a_status_stays_on_its_line_whatever_a_file_is_called(monkeypatch: pytes
     assert console.stderr.getvalue() == "\rcharrnn: scoring 漢\x1b[K\rcharrnn: a\\nb\x1b[K"  # type: ignore[attr-defined]
 
 
+def test_a_status_makes_room_for_what_a_pipe_may_bring_to_the_same_terminal(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    with open(writer, "w") as pipe, (tmp_path / "kept.txt").open("w") as kept, open(reader):
+        for stdout, shown in ((pipe, "\rworking\x1b[K\r\x1b[K"), (kept, "\rworking\x1b[K")):
+            console = Console(stdout, Stream(terminal=True))
+            console.status("working")
+            console.product("a row\n")
+            console.bytes(b"another\n")
+            assert console.stderr.getvalue() == shown  # type: ignore[attr-defined]
+
+
 def test_where_the_shell_has_closed_stdout_nobody_reads_a_table_either(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(StdoutClosedError):
