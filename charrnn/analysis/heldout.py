@@ -56,14 +56,19 @@ def _of_records(corpus: Corpus) -> Iterator[str]:
 class Distance:
     """How far validation is above training, from the first evaluation on."""
 
-    def __init__(self) -> None:
+    def __init__(self, vocab_size: int) -> None:
+        self._uniform = math.log2(vocab_size)
         self._evaluations = self._far = 0
 
     def found(self, train_bits: float, val_bits: float | None, epochs: float) -> str | None:
-        """Take in an evaluation after ``epochs`` passes; a line at number `EVALUATIONS` if all were far."""
+        """Take in an evaluation after ``epochs`` passes; a line at number `EVALUATIONS` if all were far.
+
+        A network that does worse than no network, as where training diverges, tells nothing of the text.
+        """
         self._evaluations += 1
         known = self._evaluations == 1 and epochs > KNOWN_BY_HEART
-        self._far += val_bits is not None and not known and math.isfinite(train_bits) and val_bits > FAR * train_bits
+        learned = train_bits < self._uniform
+        self._far += val_bits is not None and not known and learned and val_bits > FAR * train_bits
         if val_bits is None or not self._far == self._evaluations == EVALUATIONS:
             return None
         return (

@@ -74,7 +74,7 @@ class Trainer:
         self._recent = Recent()
         # What is held out from all over is like the rest, and what was found before a resumption is not known.
         tail = corpus.records is None and corpus.pieces is None
-        self._distance = heldout.Distance() if resume is None and tail else None
+        self._distance = heldout.Distance(model_config.vocab_size) if resume is None and tail else None
         self._before = 0.0  # seconds of the processes before this one
         self._part: events.Part | None = None  # the best loss of the evaluations, where they read but a part
         self._advised: str | None = None  # what the latest evaluation says of the whole run

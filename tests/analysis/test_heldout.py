@@ -99,14 +99,19 @@ def test_of_a_long_text_lines_from_all_over_it_are_looked_at(monkeypatch: pytest
 def test_a_validation_loss_is_far_off_if_the_first_three_evaluations_say_so(
     bits: list[float | None], epochs: float, told: bool
 ) -> None:
-    distance = Distance()
+    distance = Distance(256)
     lines = [distance.found(3.0, each, epochs * (number + 1)) for number, each in enumerate(bits)]
     assert [line is not None for line in lines] == [False] * (len(bits) - 1) + [told]
 
 
 def test_a_loss_that_stays_far_off_is_told_of_once() -> None:
-    distance = Distance()
+    distance = Distance(256)
     assert [distance.found(3.0, 4.0, 0.5 * number) is not None for number in range(6)] == [False, False, True] + [False] * 3
+
+
+def test_a_network_that_diverges_tells_nothing_of_the_text() -> None:
+    distance = Distance(8)
+    assert [distance.found(3.5, 60.0 + number, 0.5) for number in range(3)] == [None] * 3
 
 
 # -- through the command line -----------------------------------------------------------------------------------------
