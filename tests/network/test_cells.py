@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from small_networks import OF_TORCH
 from small_runs import KERNELS
 
+from charrnn.cell_types import keeping
 from charrnn.config import GATES, ModelConfig
 from charrnn.network.cells import Network, sigmoid
 
@@ -243,6 +244,18 @@ def test_zero_weights_give_the_values_computed_by_hand(cell):
         np.testing.assert_array_equal(logits.reshape(N, V), np.tile(np.arange(V), (N, 1)))
         for part, value in enumerate(expected):
             np.testing.assert_allclose(new[0, part], value, rtol=1e-6)
+
+
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if keeping(GATES[cell])])
+def test_what_a_gate_keeps_is_added_as_it_is(cell):
+    """The gate is at 1, and all candidates are 0."""
+    config, letter = shape(cell), keeping(GATES[cell])
+    weights = {name: np.zeros(size, dtype=np.float32) for name, size in config.parameter_shapes().items()}
+    weights["rnn.bias_ih_l0"].reshape(-1, H)[GATES[cell].index(letter)] = 50
+    ids, state = random_start(network := Network(config, weights))
+    _, after, _ = network.unroll(ids, state)
+    stays = f"at {letter} = 1 all of the old state stays: no other factor and no tanh, or pages are wrong about it"
+    np.testing.assert_allclose(after[0, -1], state[0, -1], rtol=1e-6, err_msg=stays)
 
 
 def test_one_lstm_unit_gives_the_values_computed_by_hand():
