@@ -81,6 +81,7 @@ MISTAKES = [
     ("sample -c runs/run", FAILED, "there is no directory runs"),
     ("sample -c nothing-in-it", FAILED, "holds no best.safetensors; name a run directory or a checkpoint file"),
     ("sample -c novel.txt", FAILED, "it may be a text, of which charrnn train makes a network"),
+    ("classify predict Rossi -c novel.txt", FAILED, "it may be a text, of which charrnn classify fit makes a classifier"),
     ("sample -c model.pt", FAILED, "it may hold pickles, as torch.save writes them, which charrnn never reads"),
     ("sample -c empty.txt", FAILED, "not a usable checkpoint: it is empty"),
     ("sample -c cut.safetensors", FAILED, "bytes and holds"),

@@ -32,6 +32,7 @@ FORMAT = tensorfile.Format(
     "1",
     ("model", "vocabulary", "classifier", "training"),
     later=(tensorfile.PAIRS,),
+    made_by="charrnn classify fit makes a classifier",
 )
 _NUMBERS = ("texts", "val_texts", "val_accuracy", "epochs", "steps", "seconds", "seed", "words_per_text")
 """The facts of training that are numbers or null."""

@@ -56,6 +56,8 @@ class Format:
     optional: tuple[str, ...] = ()
     later: tuple[str, ...] = ()
     """Further versions that are read alike."""
+    made_by: str = "charrnn train makes a network"
+    """What makes such a file of a text."""
 
     def fault(self, path: Path, what: str) -> CharrnnError:
         """The error that says why ``path`` is not such a file."""
@@ -87,7 +89,7 @@ class TensorFile:
         first = self._exactly(8)
         (length,) = struct.unpack("<Q", first)
         if length > min(MAX_HEADER_BYTES, size - 8):
-            raise self.fault(f"it is not a safetensors file, or its header is damaged{_what_else(first)}")
+            raise self.fault(f"it is not a safetensors file, or its header is damaged{_what_else(first, self._kind.made_by)}")
         header = self._header(self._exactly(length))
         self._start = 8 + length
         metadata = header.pop("__metadata__", None)
@@ -212,14 +214,14 @@ def write(
         files.write_whole(path, save(tensors, metadata))
 
 
-def _what_else(first: bytes) -> str:
-    """What a file may be that begins with these eight bytes, and is none of ours."""
+def _what_else(first: bytes, made_by: str) -> str:
+    """What a file may be that begins with these eight bytes, and is none of ours; ``made_by`` says what makes one of a text."""
     if re.match(rb"PK\x03\x04|\x80[\x02-\x05]", first):
         return "; it may hold pickles, as torch.save writes them, which charrnn never reads"
     if re.fullmatch(rb"[\t\n\r -~]{8}", first):
         if first.startswith(b'{"'):
             return "; it may be JSON, as in a run's log; a run is named by its directory"
-        return "; it may be a text, of which charrnn train makes a network"
+        return f"; it may be a text, of which {made_by}"
     return ""
 
 

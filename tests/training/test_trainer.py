@@ -171,7 +171,7 @@ def test_gradients_are_clipped_by_their_global_norm_and_reported_unclipped(share
     """After one step AdamW's first moment is a tenth of the gradient that it was given, SOAP's a share of it in another
     basis, and Muon's momentum a twentieth.
     """
-    norm = run(trainer_of(steps=1, optimizer=optimizer))[0][0]["grad_norm"]
+    norm = only(run(trainer_of(steps=1, optimizer=optimizer))[0], "step")[0]["grad_norm"]
     events, store = run(trainer_of(steps=1, optimizer=optimizer, grad_clip=norm * share))
     moments = store.latest("last").extra
     given = [10 * value for name, value in moments.items() if ".exp_avg." in name]
