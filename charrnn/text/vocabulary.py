@@ -37,6 +37,10 @@ _PLAIN = str.maketrans(
         "\u00e6": "ae",
     }
 )
+_PRINTED = {"'": "\u2019\u2018\u02bc", '"': "\u201e\u201c\u00ab\u00bb\u201d"}
+"""What stands in printed texts for what a keyboard has: an apostrophe, and the quotes that open, low ones first, as where both
+are the high one closes.
+"""
 
 
 def id_dtype(size: int) -> type[np.unsignedinteger[Any]]:
@@ -218,3 +222,4 @@ def _plain_forms(character: str) -> Iterable[str]:
         yield bare.translate(_PLAIN)
     yield character.lower()
     yield character.upper()
+    yield from _PRINTED.get(character, "")

@@ -26,7 +26,7 @@ MOST = 3
 SCRIPTS = ("shared.js", "network.js", "painting.js", "player.js", "lessons.js", "export.js")
 STYLES = ("shared.css", "export.css")
 TYPED = (
-    "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u2010\u2011\u2012\u2013\u2014\u2026\u00ab\u00bb\u00a0"
+    "'\"\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u2010\u2011\u2012\u2013\u2014\u2026\u00ab\u00bb\u00a0"
     "\u2212\u2022\u00d7\u00df\u00c6\u00e6\u00d8\u00f8\u0141\u0142\u0131"
 )
 """What keyboards and other programs write, and a network may know only in its plain form, which Unicode doesn't name."""

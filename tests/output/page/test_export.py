@@ -173,4 +173,4 @@ def test_typographic_signs_have_the_plain_forms_that_a_prompt_has_on_the_command
     assert plain["\u201c"] == '"'
     assert plain["\u2014"] == "-"
     assert plain["\u2026"] == "..."
-    assert export.vocabulary_data(Vocabulary("char", "a\u2019"))["plain"] == {}
+    assert export.vocabulary_data(Vocabulary("char", "a\u2019"))["plain"] == {"'": "\u2019"}
