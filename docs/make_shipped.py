@@ -72,7 +72,7 @@ PLACES: dict[str, list[str]] = {
         'a unit `"<unit>"` or its cell `"<unit>c"`',
         'len(found.values("<unit>"))',
     ],
-    "charrnn/python.py": ['``"<unit>"``, to the values'],
+    "charrnn/trained.py": ['``"<unit>"``, to the values'],
     "charrnn/output/notebook.py": ["``<unit>``, or its cell as ``<unit>c``"],
     "docs/make_tour.py": ['UNIT = "<unit>"'],
     "tests/conftest.py": ['COUNTER = "<unit>"'],
