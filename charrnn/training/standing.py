@@ -138,6 +138,15 @@ def scored_at_the_end(learner: Learner, best: Checkpoint) -> tuple[Checkpoint, e
     return (best if facts == best.training else replace(best, training=facts, temperature=temperature)), part
 
 
+def rewound(learner: Learner, good: Checkpoint, clock: float) -> events.Warned:
+    """Go back to ``good`` with half the learning rate, ``clock`` seconds after the process began, and say so."""
+    before = learner.rewind(good, clock)
+    if before.rewinds:
+        return events.warning(f"the loss diverged again, by step {before.step:,}; try a lower --lr or --grad-clip")
+    back_to = learner.progress.step
+    return events.warning(f"the loss diverged by step {before.step:,}; back to step {back_to:,} with half the learning rate")
+
+
 def took_long(learner: Learner, seconds: float, of: float) -> events.Warned | None:
     """A warning that scoring all of the validation text took ``seconds`` ``of`` the run's; None if that isn't much."""
     if not learner.config.val_whole or seconds <= 2 * EVALUATION_SHARE * of:

@@ -183,7 +183,7 @@ class Trainer:
             latest = self.snapshot() if aged else good
             if not (losses.holds(self._learner.largest_loss(now)) and snapshot.is_finite(latest)):
                 reason = "diverged" if self.progress.rewinds else ""
-                yield self._rewind(good)
+                yield standing.rewound(self._learner, good, self._clock())
                 yield from self._save(saves)
                 cadence, sums, losses = Cadence(self.config, self.progress.step, now), StepSums(), Soundness()
                 good = self.snapshot()
@@ -220,16 +220,6 @@ class Trainer:
         self._recent.add(made.loss, made.steps)
         losses.add(made.loss, made.steps)
         return now
-
-    def _rewind(self, good: Checkpoint) -> Event:
-        """Go back to ``good`` with half the learning rate, and say so."""
-        before = self._learner.rewind(good, self._clock())
-        if before.rewinds:
-            return events.warning(f"the loss diverged again, by step {before.step:,}; try a lower --lr or --grad-clip")
-        back_to = self.progress.step
-        return events.warning(
-            f"the loss diverged by step {before.step:,}; back to step {back_to:,} with half the learning rate"
-        )
 
     # -- evaluation -----------------------------------------------------------------------------------------------
 
