@@ -77,9 +77,14 @@ MISTAKES = [
     ("sample", FAILED, "train one by charrnn train"),
     ("sample -c nowhere", FAILED, "charrnn info lists the runs"),
     ("sample -c rum", FAILED, "is it run?"),
+    ("sample -c cit.safetensors", FAILED, "cit.safetensors: No such file or directory; is it cut.safetensors?"),
+    ("info cit.safetensors", FAILED, "cit.safetensors: No such file or directory; is it cut.safetensors?"),
+    ("train novel.txt --init-from cit.safetensors", FAILED, "is it cut.safetensors?"),
+    ("sample -c gap/my net", USAGE, "a name with spaces needs quotes: 'gap/my net'"),
     ("sample -c run/best", FAILED, "is it run/best.safetensors?"),
     ("sample -c runs/run", FAILED, "there is no directory runs"),
     ("sample -c nothing-in-it", FAILED, "holds no best.safetensors; name a run directory or a checkpoint file"),
+    ("sample -c marked.txt", FAILED, "it may be a text, of which charrnn train makes a network"),
     ("sample -c novel.txt", FAILED, "it may be a text, of which charrnn train makes a network"),
     ("classify predict Rossi -c novel.txt", FAILED, "it may be a text, of which charrnn classify fit makes a classifier"),
     ("sample -c model.pt", FAILED, "it may hold pickles, as torch.save writes them, which charrnn never reads"),
@@ -268,6 +273,7 @@ def desk(tmp_path: Path) -> Path:
     """A directory with what people have lying about."""
     texts = {
         "novel.txt": TALE * 40,
+        "marked.txt": "\ufeff\u201cSo it begins\u201d",
         "empty.txt": "",
         "one.txt": "a",
         "blank.txt": "\n \n\t\n",

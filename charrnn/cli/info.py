@@ -81,8 +81,8 @@ def _nothing_in(path: Path) -> str:
 
 def facts_of(path: Path) -> dict[str, Any]:
     """What the header of a checkpoint or of a classifier tells, as JSON values."""
-    from charrnn.network import checkpoint, classifier, rundir, tensorfile
+    from charrnn.network import checkpoint, classifier, lookup, rundir, tensorfile
 
     if path.name == rundir.CLASSIFIER or tensorfile.is_of(path, classifier.FORMAT):
         return classifier.facts(classifier.read_header(path))
-    return checkpoint.facts(checkpoint.read_header(path))
+    return checkpoint.facts(checkpoint.read_header(lookup.resolve(path)))

@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from charrnn import absent
+from charrnn import CharrnnError, absent
 from charrnn.cli.other_words import GROUPED, IN_SHELL, LABELLED, OPTIONS, UNGROUPED, VERBS
 
 CLOSE = 0.75
@@ -345,7 +345,10 @@ def _no_argument(extra: str, typed: Sequence[str], context: Any) -> str:
             return f"; quote a prompt of several words: -p {shlex.quote(prompt):.80}"
         if extra.isdecimal() and "-N" in options:
             return f"; say -n {extra:.20} for as many characters, -N {extra:.20} for as many texts"
-        option = {"network": "-c", "file": "--prompt-file"}.get(_named(extra) or "", "-p")
+        kind = _named(extra)
+        option = {"network": "-c", "file": "--prompt-file"}.get(kind or "", "-p")
+        if kind != "network" and (run := _run_called(extra)):
+            option, extra = "-c", run
         return f"; say {option}: {context.command_path} {option} {shlex.quote(extra):.80}"
     if arguments == ["PATH"] and Path(words[0]).exists():
         above = shlex.quote(str(Path(words[0]).parent))
@@ -354,6 +357,16 @@ def _no_argument(extra: str, typed: Sequence[str], context: Any) -> str:
         quoted = QUOTED.get(arguments[0], "")
         return f"; {context.command_path} takes one {arguments[0]}{quoted}{KINDS.get(arguments[0], '')}"
     return f"; {context.command_path} takes options only"
+
+
+def _run_called(word: str) -> str | None:
+    """The run that is called like ``word``, or learned the text in the file ``word``; None of a word that names no run."""
+    from charrnn.network import lookup
+
+    with contextlib.suppress(CharrnnError, OSError, ValueError):
+        if run := lookup.namesake(Path(word), NETWORKS[0]):
+            return str(run)
+    return None
 
 
 def _each_network(typed: Sequence[str]) -> str:
@@ -367,6 +380,8 @@ def _taken_apart(typed: Sequence[str]) -> str:
     """The name of what is there, with spaces, of which a shell made several of the words; empty if there is none."""
     for first in range(len(typed)):
         for last in range(first + 2, len(typed) + 1):
-            if not typed[last - 1].startswith("-") and _named(name := " ".join(typed[first:last])):
-                return name
+            name = " ".join(typed[first:last])
+            with contextlib.suppress(OSError, ValueError):
+                if not typed[last - 1].startswith("-") and Path(name).exists():
+                    return name
     return ""

@@ -168,6 +168,7 @@ def resolve(path: Path | None) -> Path:
             advice = f"is it {meant}?" if meant else "make one by charrnn classify fit LABELLED"
             raise CharrnnError(f"{path}: the directory holds no {NAME}; {advice}")
         return path / NAME
+    lookup.check_no_text(path, NAME)
     return path
 
 

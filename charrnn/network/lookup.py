@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from charrnn import CharrnnError, absent, files
-from charrnn.network import lock, replacement, rundir
+from charrnn.network import lock, replacement, rundir, tensorfile
 from charrnn.network.checkpoint import Checkpoint, read_header
 from charrnn.network.rundir import BEST, CLASSIFIER, DEFAULT_ROOT, LAST, MEMBER
+from charrnn.text import sources
 
 LATEST = "latest"
 """The word for the most recent run or network."""
@@ -113,7 +115,7 @@ def check_exists(path: Path, name: str = BEST) -> None:
 
 
 def instead_of_going_on(path: Path) -> str:
-    """What can be done with a directory that holds no run that can go on."""
+    """What can be done with what is no run that can go on."""
     if (path / BEST).exists():
         return "--init-from starts a new run from its weights"
     if (path / CLASSIFIER).exists():
@@ -122,9 +124,24 @@ def instead_of_going_on(path: Path) -> str:
 
 
 def namesake(path: Path, name: str) -> Path | None:
-    """The run below `DEFAULT_ROOT` that holds ``name`` and is called like ``path``, which is a directory of texts, say."""
-    meant = DEFAULT_ROOT / path.absolute().name
-    return meant if (meant / name).exists() else None
+    """The most recent run below `DEFAULT_ROOT` that holds ``name`` and is called after ``path``, a text or a directory of them.
+
+    Where nothing is at ``path``, a run of that very name comes first.
+    """
+    exactly = DEFAULT_ROOT / path.name
+    if (exactly / name).exists() and not path.exists():
+        return exactly
+    called = "|".join(map(re.escape, (path.absolute().name, sources.stem(str(path)))))
+    found = [file for file in checkpoints_under(DEFAULT_ROOT, name) if file.exists()]
+    runs = {run_of(file.parent): file.stat().st_mtime for file in found}
+    alike = [run for run in runs if re.fullmatch(f"({called})(-[0-9]+)?", run.name)]
+    return max(alike, key=lambda run: runs[run], default=None)
+
+
+def check_no_text(path: Path, name: str) -> None:
+    """Raise `CharrnnError` if ``path`` is a text that a run with ``name`` is called like: it learned it, and was meant."""
+    if tensorfile.may_be_text(path) and (meant := namesake(path, name)):
+        raise CharrnnError(f"{path}: a text, not a network; is it {meant}?")
 
 
 def named(path: Path) -> Path:
@@ -147,6 +164,7 @@ def resolve(path: Path | None) -> Path:
             lock.check_saved(path)
             raise CharrnnError(f"{path}: the directory holds no {BEST}; {_meant_by(path)}")
         return path / BEST
+    check_no_text(path, BEST)
     return path
 
 

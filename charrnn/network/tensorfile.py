@@ -5,6 +5,7 @@ The header's ``__metadata__`` holds ``format``, ``version``, and JSON texts unde
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import math
@@ -197,6 +198,15 @@ def is_of(path: Path, kind: Format) -> bool:
         return False
 
 
+def may_be_text(path: Path) -> bool:
+    """Whether ``path`` is a file that begins as a text does, and so none of tensors, whose header's length holds zeros."""
+    with contextlib.suppress(OSError):
+        if path.is_file():
+            with path.open("rb") as file:
+                return _is_text(file.read(8))
+    return False
+
+
 def write(
     path: Path,
     kind: Format,
@@ -218,11 +228,20 @@ def _what_else(first: bytes, made_by: str) -> str:
     """What a file may be that begins with these eight bytes, and is none of ours; ``made_by`` says what makes one of a text."""
     if re.match(rb"PK\x03\x04|\x80[\x02-\x05]", first):
         return "; it may hold pickles, as torch.save writes them, which charrnn never reads"
-    if re.fullmatch(rb"[\t\n\r -~]{8}", first):
+    if _is_text(first):
         if first.startswith(b'{"'):
             return "; it may be JSON, as in a run's log; a run is named by its directory"
         return f"; it may be a text, of which {made_by}"
     return ""
+
+
+def _is_text(first: bytes) -> bool:
+    """Whether these are a text's first bytes, in UTF-8; its last character may be cut off."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(first)
+    except UnicodeDecodeError:
+        return False
+    return re.fullmatch(r"[\t\n\r -~\xa0-\U0010ffff]+", text) is not None
 
 
 def _is_other_dtype(dtype: object) -> bool:

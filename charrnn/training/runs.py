@@ -379,7 +379,7 @@ def run_to_resume(name: str) -> Path:
         path = path.parent
     lookup.check_exists(path, rundir.LAST)
     if not path.is_dir():
-        raise CharrnnError(f"{path}: not a run's directory; charrnn info lists the runs")
+        raise CharrnnError(f"{path}: not a run's directory; {lookup.instead_of_going_on(path)}")
     if not (path / rundir.LAST).exists() and not lookup.is_of_members(path):
         lock.check_free(path, _WAIT)  # Only here: every rank asks for the path, and one of them may have opened it.
         raise CharrnnError(f"{path}: holds no {rundir.LAST} to go on from; {lookup.instead_of_going_on(path)}")

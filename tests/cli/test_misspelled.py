@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -158,6 +159,17 @@ def test_what_was_plainly_meant_is_named(invoke: Invoke, tmp_path: Path, words: 
     message, _, help_of = done.stderr.rpartition(" (see ")
     assert said in message
     assert help_of == f"charrnn {verb} --help)\n".replace("  ", " ")
+
+
+@pytest.mark.parametrize(("word", "run"), [("text", "text-2"), ("text-2", "text-2"), ("text.txt", "text-2"), ("gone", "gone")])
+def test_the_run_that_learned_a_text_is_sampled_not_the_text(invoke: Invoke, tmp_path: Path, word: str, run: str) -> None:
+    for name in ("text", "text.txt"):
+        (tmp_path / name).write_text("a text\n")
+    for when, name in enumerate(("text", "text-2", "gone", "gone-2")):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+        (tmp_path / "checkpoints" / name / "best.safetensors").touch()
+        os.utime(tmp_path / "checkpoints" / name / "best.safetensors", (when, when))
+    assert f"say -c: charrnn sample -c checkpoints/{run} (" in invoke("sample", word).stderr
 
 
 @pytest.mark.parametrize("before", [[], ["sample"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
@@ -100,6 +101,35 @@ def test_a_path_means_itself_or_its_runs_best(tmp_path: Path, sound: Path) -> No
         resolve(tmp_path)
     write(tmp_path / "best.safetensors", small())
     assert resolve(tmp_path) == tmp_path / "best.safetensors"
+
+
+@pytest.mark.parametrize("text", ["novel.txt", "novel.txt.gz", "texts/novel", "novel"])
+def test_a_text_where_its_network_belongs_names_the_most_recent_run_that_learned_it(at_home: Path, text: str) -> None:
+    path = Path(text)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\u201cSo it begins\u201d, she said.\n", encoding="utf-8-sig")
+    asked = {BEST: resolve, LAST: lambda path: run_to_resume(str(path)), classifier.NAME: classifier.resolve}
+    for name, of in asked.items():
+        for run in ("novella", "novel-old"):
+            (at_home / "checkpoints" / run).mkdir(parents=True, exist_ok=True)
+            (at_home / "checkpoints" / run / name).touch()
+        with contextlib.suppress(CharrnnError):
+            assert of(path) == path
+        for run, when in (("novel", 1000), ("novel-3", 3000), ("novel-2", 2000)):
+            (at_home / "checkpoints" / run).mkdir(exist_ok=True)
+            (at_home / "checkpoints" / run / name).touch()
+            os.utime(at_home / "checkpoints" / run / name, (when, when))
+        with pytest.raises(
+            CharrnnError, match=rf"^{text}: (a text, not a network|not a run's directory); is it checkpoints/novel-3\?$"
+        ):
+            of(path)
+
+
+def test_a_network_may_be_called_like_a_run(at_home: Path) -> None:
+    write(Path("fables"), small())
+    (at_home / "checkpoints" / "fables").mkdir(parents=True)
+    write(at_home / "checkpoints" / "fables" / BEST, small())
+    assert resolve(Path("fables")) == Path("fables")
 
 
 @pytest.mark.usefixtures("at_home")
