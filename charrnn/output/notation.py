@@ -256,6 +256,10 @@ def dropped_sentence(kept: int, repeated: int, listed: int, names: Sequence[str]
     return f"{plural(kept + repeated + listed, 'line')} drawn, {kept:,} kept, {repeated:,} dropped that came before{lists}"
 
 
+BLANK = "--temp 0 takes the likeliest character, here a space or a newline each time; begin with a prompt: -p TEXT"
+"""What there is to say of a greedy text of which nothing is seen."""
+
+
 def cut_sentence(cut: int, count: int, limit: int) -> str:
     """How many records were ended by --length, and how to get whole ones that are so short."""
     whole = f"of whole ones the short are kept, without --length, by: | grep -xE '.{{1,{limit}}}'"

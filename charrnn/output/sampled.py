@@ -243,6 +243,7 @@ class Output:
         self._plain = shown.raw or not console.stdout_is_terminal
         self._separator = shown.separator if shown.separator is not None else "" if generation.config.lines == 1 else "\n"
         self._first = True
+        self._blank: bool | None = None
         self._finished = self._characters = self._cut = 0
         self._names = _FileNames(generation.count)
         self._flushed = time.monotonic()
@@ -316,6 +317,7 @@ class Output:
     def _write(self, text: str, *, plain: bool = False) -> str:
         """Write ``text``, control characters as symbols unless ``plain``; gives ``text`` back."""
         if text:
+            self._blank = self._blank is not False and text.isspace()
             self._put(text if plain or self._plain else visible(text))
         return text
 
@@ -335,16 +337,20 @@ class Output:
         return path
 
     def tell(self) -> None:
-        """Say at the end how many lines are in the list, what was dropped, and how many records are no whole ones.
+        """Say at the end why the likeliest text is a blank one, how many lines are in the list, what was dropped, and how many
+        records are no whole ones.
 
         Raises:
             CharrnnError: of the lines that were asked for not all were found.
         """
+        config = self._generation.config
+        if self._blank and config.temperature == 0 and not config.temperature_end:
+            self._console.say(f"charrnn: {notation.BLANK}")
         if (census := self._census) is not None and self._shown.copied_from is not None and self._generation.records:
             self._console.say(
                 f"charrnn: {notation.census_sentence(census.count, census.known, census.repeated, self._shown.copied_from)}"
             )
-        limit = self._generation.config.limit
+        limit = config.limit
         if self._cut and limit is not None and self._generation.records and self._generation.one_line:
             self._console.say(f"charrnn: {notation.cut_sentence(self._cut, self._finished, limit)}")
         if self._generation.request.picks:

@@ -27,7 +27,7 @@ from charrnn.generation.request import SampleRequest
 from charrnn.generation.streaming import Generation
 from charrnn.network import checkpoint
 from charrnn.network.checkpoint import Checkpoint
-from charrnn.output import sampled
+from charrnn.output import notation, sampled
 from charrnn.output.console import Console
 from charrnn.output.palette import surprise_style
 from charrnn.text import cache as caching
@@ -443,6 +443,15 @@ def test_the_same_text_through_torch_on_the_cpu_is_refused_only_where_it_cannot_
 def test_the_network_that_comes_along_has_something_to_say(sample: Invoke, options: tuple[str, ...]) -> None:
     texts = [record["text"] for record in records(sample(*options, "-n", "200", "-N", "50", "--json"))]
     assert sum(sum(map(str.isalpha, text)) > 100 for text in texts) > 40
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_a_greedy_text_of_which_nothing_is_seen_says_why(sample: Invoke, count: str) -> None:
+    result = sample("--temp", "0", "-n", "40", "-N", count)
+    assert result.stdout.isspace()
+    assert f"charrnn: {notation.BLANK}\n" in result.stderr
+    for seen in (("-p", "The "), ("--temp-end", "2"), ("--json",), ("--temp", "0.8", "--seed", "1")):
+        assert notation.BLANK not in sample("--temp", "0", "-n", "40", "-N", count, *seen).stderr
 
 
 @pytest.mark.parametrize("count", ["1", "2"])
