@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -40,8 +41,13 @@ def export(
     console = Console(quiet=quiet)
     limit_threads()
     from charrnn.cli import network
+    from charrnn.network import rundir
     from charrnn.output import exported
 
+    inside = (page / name for name in (rundir.BEST, rundir.CLASSIFIER))
+    if not checkpoint and any(path.exists() for path in ((page,) if page.suffix == ".safetensors" else inside)):
+        say = f"name the page, and the network behind -c: charrnn export PAGE.html -c {shlex.quote(str(page))}"
+        raise UsageError(f"{page} is a network; {say}")
     request, paths = exported.ExportRequest(page, file, config), checkpoint or []
     if any(map(network.holds_classifier, paths)):
         if len(paths) > 1:

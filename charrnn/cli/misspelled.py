@@ -350,6 +350,10 @@ def _no_argument(extra: str, typed: Sequence[str], context: Any) -> str:
         if kind != "network" and (run := _run_called(extra)):
             option, extra = "-c", run
         return f"; say {option}: {context.command_path} {option} {shlex.quote(extra):.80}"
+    if "-c" in options and not {"-c", "--checkpoint"} & {*typed}:
+        run = _run_called(extra) if _named(extra) == "file" or "PAGE.html" in arguments else None
+        if network := next((word for word in typed if _named(word) == "network"), run):
+            return f"; a network stands behind -c: -c {shlex.quote(network):.80}"
     if arguments == ["PATH"] and Path(words[0]).exists():
         above = shlex.quote(str(Path(words[0]).parent))
         return f"; name one, or the directory that holds them, for a list: {context.command_path} {above}"
