@@ -128,9 +128,9 @@ def tale(tmp_path: Path) -> str:
 CLAUSE = r"\(xz \d\.\d\d, letters alone \d\.\d\d\)"
 
 
-def test_the_last_line_info_and_the_plan_tell_both_beside_the_loss(tale: str, invoke: Invoke, beside: None) -> None:
+def test_the_end_info_and_the_plan_tell_both_beside_the_loss(tale: str, invoke: Invoke, beside: None) -> None:
     result = invoke("train", tale, *TINY, "--out", "run")
-    assert re.search(rf"best validation \d\.\d+ bits/char {CLAUSE}", result.stderr.splitlines()[-1])
+    assert re.search(rf"best validation \d\.\d+ bits/char {CLAUSE}", result.stderr)
     corpus = corpus_of(TEXT)
     expected = {"unigram_bits_per_char": baselines.unigram_bits(corpus), "xz_bits_per_char": baselines.xz_bits(corpus)}
     for kind in ("best", "last"):
