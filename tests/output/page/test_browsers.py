@@ -25,6 +25,7 @@ NEWER: dict[str, tuple[float, float]] = {
     "flatMap": (62, 12),
     "replaceChildren": (78, 14),
     "accent-color": (92, 15.4),
+    "print-color-adjust": (97, 15.4),
     "container-type": (110, 16),
     "@container": (110, 16),
     ":focus-visible": (85, 15.4),

@@ -440,6 +440,12 @@ def test_both_themes_are_legible(opened: Opened, dark: bool) -> None:
         assert abs(brightness(selector, "color") - brightness(behind, "backgroundColor")) > 90
 
 
+def test_paper_has_the_colours_though_browsers_print_no_backgrounds_unless_told(opened: Opened) -> None:
+    browser = opened(shown())
+    plain, coloured = (len(browser.send("Page.printToPDF", printBackground=behind)["data"]) for behind in (False, True))
+    assert plain == pytest.approx(coloured, abs=100)  # Backgrounds alone are thousands.
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_nothing_is_wider_than_a_phone(opened: Opened, count: int) -> None:
     browser = opened(*[shown(label=f"network{n}") for n in range(count)], width=360, height=740, mobile=True)
