@@ -120,8 +120,21 @@ def show(request: ScoreRequest, paths: Sequence[str], networks: Sequence[Checkpo
         shown.finish(whole=True)
     if named and request.sums and not (shown.total.characters or shown.total.unknown):
         raise CharrnnError("there is nothing to score in any of the texts")
+    if request.sums and not request.adapt:
+        _tell_of_learned(paths, networks, console)
     if request.keep is not None:
         _keep(request.keep, scorer, trained, paths[0], tally, console)
+
+
+def _tell_of_learned(paths: Sequence[str], networks: Sequence[Checkpoint], console: Console) -> None:
+    """Say of which texts the score flatters a network, since it was trained on them, and what it has on those it was not."""
+    for path, trained in itertools.product(paths, networks):
+        told = trained.training
+        size, sha256, held_out = (told.get(name) for name in ("corpus_bytes", "corpus_sha256", "val_bits_per_char"))
+        if size and isinstance(sha256, str) and sources.is_text(path, size, sha256):
+            console.product("", flush=True)  # The score comes first, and nothing is said to a reader who has left.
+            rest = "" if held_out is None else f"; the part held out from training took {held_out:.3f} bits/char"
+            console.say(f"charrnn: {lookup.named(trained.path)} was trained on {path}, which flatters it{rest}")
 
 
 def _keep(path: Path, scorer: Scorer, trained: Checkpoint, text: str, tally: Tally, console: Console) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import hashlib
 import importlib
 import os
 import re
@@ -101,6 +102,17 @@ def is_directory(path: str) -> bool:
 def readable_again(path: str) -> bool:
     """Whether ``path`` gives the same bytes each time it is read: a file or a directory, no pipe and no device."""
     return path != STDIN and (Path(path).is_file() or Path(path).is_dir())
+
+
+def is_text(path: str, size: int, sha256: str) -> bool:
+    """Whether the file ``path`` holds just the bytes of a text of this ``size`` and digest; only of that size it is read."""
+    with files.guard(path):
+        if path == STDIN or not Path(path).is_file() or Path(path).stat().st_size != size:
+            return False
+    digest = hashlib.sha256()
+    for block in blocks(path):
+        digest.update(block)
+    return digest.hexdigest() == sha256
 
 
 def typed(paths: Sequence[str]) -> bool:

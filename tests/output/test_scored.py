@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import unicodedata
 from collections.abc import Callable
@@ -48,6 +49,21 @@ def test_the_parts_of_a_text_add_up(invoke: Invoke, here: Path) -> None:
     assert windows["bits"] == pytest.approx(whole["bits"], rel=1e-6)
     (one,) = records(invoke("score", "-", "--json", "--exact", stdin=TEXT.encode()))
     assert one["bits"] == pytest.approx(whole["bits"])
+
+
+def test_a_text_that_was_trained_on_is_said_to_be(invoke: Invoke, here: Path) -> None:
+    facts = {"corpus_bytes": len(TEXT.encode()), "corpus_sha256": hashlib.sha256(TEXT.encode()).hexdigest()}
+    network(here / "checkpoints/learned", **facts)
+    (here / "changed.txt").write_text(TEXT[:-1] + "!")
+    found = invoke("score", "novel.txt", "changed.txt", "-c", "checkpoints/learned")
+    said = (
+        "checkpoints/learned was trained on novel.txt, which flatters it; the part held out from training took 4.200 bits/char"
+    )
+    assert [line for line in found.stderr.splitlines() if "trained on" in line] == [f"charrnn: {said}"]
+    for others in (["-q"], ["--lines"], ["-c", "checkpoints/novel"]):
+        named = [] if "-c" in others else ["-c", "checkpoints/learned"]
+        assert "trained on" not in invoke("score", "novel.txt", *named, *others).stderr
+    assert "trained on" not in invoke("score", "-", "-c", "checkpoints/learned", stdin=TEXT.encode()).stderr
 
 
 def test_tables_and_rows_say_what_the_json_says(invoke: Invoke, here: Path) -> None:
