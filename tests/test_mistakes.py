@@ -103,6 +103,7 @@ MISTAKES = [
     ("sample -c two/a b -n 5", USAGE, "unexpected argument: b; a name with spaces needs quotes: 'two/a b'"),
     ("sample -c run --not-in my story.txt", USAGE, "a name with spaces needs quotes: 'my story.txt'"),
     ("export my page.html -c run", USAGE, "takes one PAGE.html, a name with spaces in quotes"),
+    ("inspect --units -c run --file my story.txt", USAGE, "a name with spaces needs quotes: 'my story.txt'"),
     ("info two/a b", USAGE, "a name with spaces needs quotes: 'two/a b'"),
     ("score novel.txt -c gap/my net", FAILED, "net: No such file or directory; a name with spaces needs quotes: 'gap/my net'"),
     ("sample -c gap/my", FAILED, "a name with spaces needs quotes: 'gap/my net'"),

@@ -77,6 +77,8 @@ def refused(message: str, typed: Sequence[str]) -> str:
         return f"{message}; say --resume latest for the most recent run"
     if found := re.match(f"(--({'|'.join(UNLIMITED)})) must be .*, not 0$", message):
         return f"{message}; for no limit leave {found[1]} out"
+    if message.startswith("TEXT or --file") and (whole := _taken_apart(typed)):
+        return f"{message}; {UNQUOTED}: {shlex.quote(whole):.160}"
     if message.startswith(("--contribution has", "TEXT or --file")) and (each := _each_network(typed)):
         return each
     if message.startswith("--contribution has") and (taken := typed[typed.index("--contribution") + 1]).startswith("-"):
