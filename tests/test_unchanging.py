@@ -12,18 +12,9 @@ from small_networks import classifier, network
 import charrnn
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    return network(tmp_path / "checkpoints" / "novel", characters=500)
-
-
-@pytest.fixture
-def net(run: Path) -> charrnn.TrainedNetwork:
-    return charrnn.load(run)
-
-
-def test_what_never_changes_is_its_own_copy_and_can_not_be_pickled(net, tmp_path: Path) -> None:
+def test_what_never_changes_is_its_own_copy_and_can_not_be_pickled(tmp_path: Path) -> None:
     """As joblib and multiprocessing try to; NumPy's libraries, which it holds, would fail in words of their own."""
+    net = charrnn.load(network(tmp_path / "n"))
     judge = charrnn.load_classifier(classifier(tmp_path / "c"))
     assert copy.copy(net) is copy.deepcopy(net) is net
     assert copy.deepcopy([judge]) == [judge]

@@ -27,6 +27,8 @@ KINDS = {"LABELLED": "; a directory may hold a file of lines for each label"}
 """How an argument that is one may hold what lies in several files."""
 BEHIND_IT = "put a text behind it"
 """What is said of an option that has no text, or took the next option for one."""
+MOST_WORDS = 12
+"""A name of more words than this isn't put together again."""
 UNQUOTED = "a name with spaces needs quotes"
 """What is said of a name that a shell took apart."""
 QUOTED = dict.fromkeys(("PROMPT", "TEXT"), ", several words in quotes") | {"PAGE.html": ", a name with spaces in quotes"}
@@ -93,7 +95,7 @@ def refused(message: str, typed: Sequence[str]) -> str:
 
 def placed(error: absent.AbsentError, typed: Sequence[str], command: Any) -> str:
     """What ``error`` says; of several files in one word, or a number in the place of a file, what ``command`` takes there."""
-    if (whole := _taken_apart(typed)) and error.path in whole.split(" "):
+    if whole := _taken_apart(typed, error.path):
         return f"{error.path}: {error.reason}; {UNQUOTED}: {shlex.quote(whole):.160}"
     names = absent.several(error.path)
     place = next((place for place, word in enumerate(typed) if word == error.path or word.endswith(f"={error.path}")), None)
@@ -332,7 +334,7 @@ def _no_argument(extra: str, typed: Sequence[str], context: Any) -> str:
     words = extra.split()
     if "--" in typed and any(word in options for word in words):
         return "; behind -- there are no options; they stand before it"
-    if whole := _taken_apart(typed):
+    if whole := _taken_apart(typed, words[0]):
         return f"; {UNQUOTED}: {shlex.quote(whole):.160}"
     for option, taken in itertools.pairwise(typed):
         if taken in options and _takes_text(option, context):
@@ -382,12 +384,15 @@ def _each_network(typed: Sequence[str]) -> str:
     return f"each network needs a -c of its own: {named:.80}" if named else ""
 
 
-def _taken_apart(typed: Sequence[str]) -> str:
-    """The name of what is there, with spaces, of which a shell made several of the words; empty if there is none."""
+def _taken_apart(typed: Sequence[str], word: str = "") -> str:
+    """The name of what is there, with spaces, of which a shell made several of the words; empty if there is none.
+
+    With a ``word`` only names that it is part of: there may be thousands of others, and each costs a look.
+    """
     for first in range(len(typed)):
-        for last in range(first + 2, len(typed) + 1):
-            name = " ".join(typed[first:last])
+        for last in range(first + 2, min(first + MOST_WORDS, len(typed)) + 1):
+            some = typed[first:last]
             with contextlib.suppress(OSError, ValueError):
-                if not typed[last - 1].startswith("-") and Path(name).exists():
+                if (not word or word in some) and not some[-1].startswith("-") and Path(name := " ".join(some)).exists():
                     return name
     return ""

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from conftest import FABLES
 
+from charrnn import absent
+from charrnn.cli import misspelled
+
 Invoke = Callable[..., Any]
 
 # What people type who know char-rnn, torch-rnn, textgenrnn, nanoGPT, makemore, llama.cpp or transformers; what the line says;
@@ -205,3 +208,11 @@ def test_words_may_be_in_upper_case(invoke: Invoke, tmp_path: Path) -> None:
     done = invoke("train", "text", "--dry-run", "--steps", "5", *choices.split(), "--json")
     assert done.code == 0, done.stderr
     assert '"cell": "gru"' in done.stdout
+
+
+def test_among_thousands_of_names_few_are_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = list[Path]()
+    monkeypatch.setattr(Path, "exists", lambda path: looks.append(path))
+    words = [f"{number}.txt" for number in range(3000)]
+    misspelled.placed(absent.AbsentError("7.txt", "No such file", ""), ["score", *words], None)
+    assert 0 < len(looks) < misspelled.MOST_WORDS**2
